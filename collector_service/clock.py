@@ -1,0 +1,92 @@
+"""The clocks of the data: which instant a message, a window or a refresh belongs to.
+
+Belongs here: reading UTC time, real or scaled. Does not belong here: time-outs, pings, back-off and
+join pacing. Those concern the network, so they use the event loop's monotonic clock even when the
+world's clock runs faster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """UTC now, in seconds since 1970, and how many such seconds pass per real second."""
+
+    @property
+    def rate(self) -> float:
+        """World seconds per real second."""
+        ...
+
+    def now(self) -> float:
+        """Seconds since the Unix epoch, UTC."""
+        ...
+
+
+@dataclass(frozen=True)
+class SystemClock:
+    """The machine's own clock."""
+
+    rate: float = 1.0
+
+    def now(self) -> float:
+        """Seconds since the Unix epoch, UTC."""
+        return time.time()
+
+
+@dataclass(frozen=True)
+class ScaledClock:
+    """A simulated world's clock: ``rate`` world seconds pass per real second.
+
+    It stands at ``world_origin`` until the real clock reaches ``real_origin``. Two processes on one
+    machine that share the three numbers share the clock.
+    """
+
+    real_origin: float
+    world_origin: float
+    rate: float
+
+    def now(self) -> float:
+        """World seconds since the Unix epoch, UTC."""
+        return self.world_origin + max(0.0, time.time() - self.real_origin) * self.rate
+
+    def spec(self) -> str:
+        """The text that `parse_clock` turns back into this clock."""
+        return f"{self.real_origin:.6f}/{self.world_origin:.3f}/{self.rate:g}"
+
+
+def parse_clock(spec: str) -> Clock:
+    """``"system"`` or ``"REAL_ORIGIN/WORLD_ORIGIN/RATE"`` (two Unix times and a factor > 0).
+
+    Raises:
+        ValueError: the text is neither.
+    """
+    if spec == "system":
+        return SystemClock()
+    try:
+        real_origin, world_origin, rate = (float(part) for part in spec.split("/"))
+    except ValueError:
+        raise ValueError(
+            'expected "system" or "REAL_ORIGIN/WORLD_ORIGIN/RATE", for example "1767225600/1767225600/60"'
+        ) from None
+    if not 0 < rate < float("inf"):
+        raise ValueError("the clock's rate must be a positive number")
+    return ScaledClock(real_origin, world_origin, rate)
+
+
+async def sleep_until(clock: Clock, instant: float) -> None:
+    """Sleep until ``clock`` reads ``instant`` (seconds since the epoch)."""
+    while True:
+        remaining = instant - clock.now()
+        if remaining <= 0:
+            return
+        await asyncio.sleep(min(remaining / clock.rate, 60.0))
+
+
+def utc(seconds: float) -> datetime:
+    """An aware UTC datetime from seconds since the epoch."""
+    return datetime.fromtimestamp(seconds, UTC)

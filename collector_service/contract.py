@@ -1,0 +1,338 @@
+"""What the collector promises to readers: the snapshot record and the lake's raw key layout.
+
+Belongs here: the record's fields, its strict reader with one reason per kind of bad line, viewer
+keys, and the names of raw objects. Does not belong here: storage access (``lake``), aggregation
+(``windows``), and everything that happens to records after they were written.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+SCHEMA_VERSION = 1
+LIVE_PREFIX = "raw/snapshots"
+VOD_PREFIX = "raw/vod_chat"
+
+Source = Literal["live", "vod"]
+
+# A login is 1 to 25 of [a-z0-9_]; a few old or internal accounts are longer.
+LOGIN = re.compile(r"[a-z0-9_]{1,50}")
+COLLECTOR_ID = re.compile(r"[a-z0-9][a-z0-9_.]{0,62}")
+MAX_LINE_BYTES = 64 * 1024 * 1024
+MAX_OBJECT_BYTES = 2 * 1024 * 1024 * 1024
+MAX_TEXT = 500
+MAX_WINDOW_SECONDS = 86_400
+_UINT64 = 2**64
+
+
+def viewer_key(secret: str, user_id: str) -> int:
+    """Pseudonym of a viewer: 64-bit keyed BLAKE2b of ``twitch:`` + user id, big-endian.
+
+    Args:
+        secret: VIEWER_KEY_SECRET, 1 to 64 bytes in UTF-8.
+        user_id: Twitch's numeric user id as text (ASCII).
+
+    Returns:
+        An integer in [0, 2**64).
+    """
+    digest = hashlib.blake2b(
+        b"twitch:" + user_id.encode("ascii"), digest_size=8, key=secret.encode()
+    ).digest()
+    return int.from_bytes(digest, "big")
+
+
+class BadRecordError(ValueError):
+    """A snapshot line that breaks the contract; ``reason`` is a short stable word for counting."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(slots=True)
+class SnapshotRecord:
+    """One channel in one window, as seen by one collector (or one VOD).
+
+    ``viewer_keys`` and ``viewer_messages`` are parallel: viewer_key (0 <= k < 2**64) and the number
+    of messages (>= 0; 0 for a viewer proven present without a message). ``known_bots`` is the subset
+    of ``viewer_keys`` that is on the bot list or wears the chat-bot badge.
+    ``observed_seconds`` says how long the channel was really joined during the window.
+    """
+
+    source: Source
+    channel: str
+    channel_id: int
+    collector_id: str
+    window_start: datetime
+    window_seconds: int
+    observed_seconds: float
+    partial: bool
+    viewer_count: int | None = None
+    game_id: str | None = None
+    game_name: str | None = None
+    language: str | None = None
+    title: str | None = None
+    started_at: datetime | None = None
+    messages: int = 0
+    mirrored_messages: int = 0
+    viewer_keys: list[int] = field(default_factory=list)
+    viewer_messages: list[int] = field(default_factory=list)
+    known_bots: list[int] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        """The record as one line of JSON with a fixed field order and no newline."""
+        return json.dumps(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "source": self.source,
+                "channel": self.channel,
+                "channel_id": str(self.channel_id),
+                "collector_id": self.collector_id,
+                "window_start": format_utc(self.window_start),
+                "window_seconds": self.window_seconds,
+                "observed_seconds": round(self.observed_seconds, 3),
+                "partial": self.partial,
+                "viewer_count": self.viewer_count,
+                "game_id": self.game_id,
+                "game_name": self.game_name,
+                "language": self.language,
+                "title": self.title,
+                "started_at": format_utc(self.started_at) if self.started_at else None,
+                "messages": self.messages,
+                "mirrored_messages": self.mirrored_messages,
+                "chatters": {
+                    "viewer_key": [str(key) for key in self.viewer_keys],
+                    "messages": self.viewer_messages,
+                },
+                "known_bots": [str(key) for key in self.known_bots],
+            },
+            ensure_ascii=False,
+            separators=(",", ":"),
+        )
+
+
+def format_utc(instant: datetime) -> str:
+    """ISO 8601 with ``Z`` and whole seconds."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_utc(text: object, name: str) -> datetime:
+    """An aware UTC datetime from ISO 8601 text that carries its offset.
+
+    Raises:
+        BadRecordError: not such a text.
+    """
+    if not isinstance(text, str) or len(text) > 40:
+        raise BadRecordError("bad_field", f"{name} is not an ISO 8601 time: {_short(text)}")
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadRecordError("bad_field", f"{name} is not an ISO 8601 time: {_short(text)}") from None
+    if instant.tzinfo is None:
+        raise BadRecordError("bad_field", f"{name} has no time zone: {_short(text)}")
+    return instant.astimezone(UTC)
+
+
+def parse_record(line: bytes | str, *, now: datetime | None = None) -> SnapshotRecord:
+    """Read one line of a snapshot object, strictly; unknown extra fields are accepted.
+
+    Args:
+        line: one JSON object.
+        now: when given, a window that starts after it is refused as ``future_window``.
+
+    Raises:
+        BadRecordError: with reason ``not_json``, ``not_object``, ``schema_version``, ``missing_field``,
+            ``bad_field``, ``unaligned_window`` or ``future_window``.
+    """
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BadRecordError("not_json", str(error)) from None
+    if not isinstance(data, dict):
+        raise BadRecordError("not_object", f"a {type(data).__name__} instead of an object")
+    version = data.get("schema_version")
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise BadRecordError("schema_version", f"{_short(version)}, this reader knows {SCHEMA_VERSION}")
+
+    source = _required(data, "source")
+    if source not in ("live", "vod"):
+        raise BadRecordError("bad_field", f"source is {_short(source)}, not live or vod")
+    channel = _required(data, "channel")
+    if not isinstance(channel, str) or not LOGIN.fullmatch(channel):
+        raise BadRecordError("bad_field", f"channel is not a login: {_short(channel)}")
+    collector_id = _required(data, "collector_id")
+    if not isinstance(collector_id, str) or not 0 < len(collector_id) <= 64:
+        raise BadRecordError("bad_field", f"collector_id is not a short text: {_short(collector_id)}")
+    window_start, window_seconds = _window(data, now)
+    observed = _required(data, "observed_seconds")
+    if isinstance(observed, bool) or not isinstance(observed, int | float):
+        raise BadRecordError("bad_field", f"observed_seconds is not a number: {_short(observed)}")
+    if not 0 <= observed <= window_seconds:
+        raise BadRecordError("bad_field", f"observed_seconds {observed} outside 0..{window_seconds}")
+    partial = _required(data, "partial")
+    if not isinstance(partial, bool):
+        raise BadRecordError("bad_field", f"partial is not true or false: {_short(partial)}")
+
+    keys, viewer_messages = _chatters(_required(data, "chatters"))
+    started_at = data.get("started_at")
+    return SnapshotRecord(
+        source=source,
+        channel=channel,
+        channel_id=_channel_id(_required(data, "channel_id")),
+        collector_id=collector_id,
+        window_start=window_start,
+        window_seconds=window_seconds,
+        observed_seconds=float(observed),
+        partial=partial,
+        viewer_count=_optional_count(data, "viewer_count"),
+        game_id=_optional_text(data, "game_id"),
+        game_name=_optional_text(data, "game_name"),
+        language=_optional_text(data, "language"),
+        title=_optional_text(data, "title"),
+        started_at=None if started_at is None else parse_utc(started_at, "started_at"),
+        messages=_integer(_required(data, "messages"), "messages", 0, 2**31 - 1),
+        mirrored_messages=_integer(data.get("mirrored_messages", 0), "mirrored_messages", 0, 2**31 - 1),
+        viewer_keys=keys,
+        viewer_messages=viewer_messages,
+        known_bots=_viewer_keys(data.get("known_bots", []), "known_bots"),
+    )
+
+
+def encode_object(records: Iterable[SnapshotRecord]) -> bytes:
+    """Gzipped NDJSON of the records; the same records give the same bytes (no time in the header)."""
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=6, mtime=0) as stream:
+        for record in records:
+            stream.write(record.to_json().encode() + b"\n")
+    return buffer.getvalue()
+
+
+def decode_lines(data: bytes) -> Iterator[bytes]:
+    """The lines of a snapshot object, without newlines, empty ones left out.
+
+    Raises:
+        BadRecordError: ``bad_gzip`` for bytes that are no complete gzip stream, ``too_large`` beyond
+            `MAX_OBJECT_BYTES` unpacked. Lines before the fault have been yielded by then.
+    """
+    unpacked = 0
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            while line := stream.readline(MAX_LINE_BYTES):
+                unpacked += len(line)
+                if unpacked > MAX_OBJECT_BYTES:
+                    raise BadRecordError("too_large", f"more than {MAX_OBJECT_BYTES} bytes unpacked")
+                if line := line.strip():
+                    yield line
+    except (EOFError, OSError, zlib.error) as error:
+        raise BadRecordError("bad_gzip", str(error) or type(error).__name__) from None
+
+
+def live_key(window_start: datetime, collector_id: str, part: int = 0) -> str:
+    """Key of a live snapshot object; ``part`` > 0 for further objects of the same window."""
+    start = window_start.astimezone(UTC)
+    suffix = f"-{part:02d}" if part else ""
+    return (
+        f"{LIVE_PREFIX}/date={start:%Y-%m-%d}/hour={start:%H}/"
+        f"{start:%Y%m%dT%H%M%SZ}-{collector_id}{suffix}.ndjson.gz"
+    )
+
+
+def live_day_prefix(day: str) -> str:
+    """Prefix of all live objects of a UTC day (YYYY-MM-DD)."""
+    return f"{LIVE_PREFIX}/date={day}/"
+
+
+def vod_key(day: str, vod_id: str) -> str:
+    """Key of the presence of one VOD on one UTC day (YYYY-MM-DD)."""
+    return f"{VOD_PREFIX}/date={day}/vod={vod_id}.ndjson.gz"
+
+
+def vod_day_prefix(day: str) -> str:
+    """Prefix of all VOD objects of a UTC day (YYYY-MM-DD)."""
+    return f"{VOD_PREFIX}/date={day}/"
+
+
+def _required(data: dict[str, Any], name: str) -> Any:
+    value = data.get(name)
+    if value is None:
+        raise BadRecordError("missing_field", name)
+    return value
+
+
+def _window(data: dict[str, Any], now: datetime | None) -> tuple[datetime, int]:
+    start = parse_utc(_required(data, "window_start"), "window_start")
+    seconds = _integer(_required(data, "window_seconds"), "window_seconds", 1, MAX_WINDOW_SECONDS)
+    if start.timestamp() % seconds:
+        raise BadRecordError("unaligned_window", f"{format_utc(start)} is no multiple of {seconds} s")
+    if now is not None and start > now:
+        raise BadRecordError("future_window", f"{format_utc(start)} is after {format_utc(now)}")
+    return start, seconds
+
+
+def _chatters(chatters: object) -> tuple[list[int], list[int]]:
+    if not isinstance(chatters, dict):
+        raise BadRecordError("bad_field", "chatters is not an object")
+    keys = _viewer_keys(chatters.get("viewer_key"), "chatters.viewer_key")
+    counts = chatters.get("messages")
+    if not isinstance(counts, list) or len(counts) != len(keys):
+        raise BadRecordError("bad_field", "chatters.messages is not as long as chatters.viewer_key")
+    if len(set(keys)) != len(keys):
+        raise BadRecordError("bad_field", "chatters.viewer_key holds a viewer twice")
+    return keys, [_integer(count, "chatters.messages", 0, 2**31 - 1) for count in counts]
+
+
+def _integer(value: object, name: str, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise BadRecordError("bad_field", f"{name} is not a whole number: {_short(value)}")
+    if not low <= value <= high:
+        raise BadRecordError("bad_field", f"{name} {value} outside {low}..{high}")
+    return value
+
+
+def _channel_id(value: object) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 19:
+        value = int(value)
+    return _integer(value, "channel_id", 0, 2**63 - 1)
+
+
+def _viewer_keys(value: object, name: str) -> list[int]:
+    if not isinstance(value, list):
+        raise BadRecordError("bad_field", f"{name} is not a list")
+    keys = []
+    for text in value:
+        if not (isinstance(text, str) and text.isascii() and text.isdigit() and len(text) <= 20):
+            raise BadRecordError("bad_field", f"{name} holds something that is no decimal text")
+        key = int(text)
+        if key >= _UINT64:
+            raise BadRecordError("bad_field", f"{name} holds a number beyond 64 bits")
+        keys.append(key)
+    return keys
+
+
+def _optional_count(data: dict[str, Any], name: str) -> int | None:
+    value = data.get(name)
+    return None if value is None else _integer(value, name, 0, 2**31 - 1)
+
+
+def _optional_text(data: dict[str, Any], name: str) -> str | None:
+    value = data.get(name)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise BadRecordError("bad_field", f"{name} is not a text: {_short(value)}")
+    return value[:MAX_TEXT]
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,58 @@
+"""The secret behind viewer keys: where it comes from, and its creation on first use.
+
+Belongs here: reading VIEWER_KEY_SECRET or its file. Does not belong here: the key's formula
+(``contract.viewer_key``).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from collector_service.settings import PrivacySettings, SettingsError
+
+
+def load_viewer_key_secret(privacy: PrivacySettings) -> str:
+    """The secret from the environment, else from its file, which is created (mode 0600) on first use.
+
+    Raises:
+        SettingsError: the file is unusable, or readable by others.
+    """
+    if given := privacy.viewer_key_secret.get_secret_value():
+        return given
+    path = privacy.viewer_key_file
+    try:
+        _create_once(path)
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise SettingsError(
+                f"privacy.viewer_key_file: {path} can be read by others; run: chmod 600 {path}"
+            )
+        secret = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"privacy.viewer_key_file: {path} is unusable: {error}") from None
+    if not 16 <= len(secret) <= 64:
+        raise SettingsError(
+            f"privacy.viewer_key_file: {path} does not hold a key of 16 to 64 characters; restore it "
+            "from a copy (a new key would make every viewer look new)"
+        )
+    return secret
+
+
+def _create_once(path: Path) -> None:
+    """Write a new key beside the target, then link it into place: the first of several writers wins."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
+        handle.write(secrets.token_hex(32) + "\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    finally:
+        temporary.unlink()

@@ -1,0 +1,166 @@
+"""Bytes in and out of the lake, on a local folder or on S3.
+
+Belongs here: opening the store, whole-object reads and writes, listing, conditional writes. Does not
+belong here: what keys mean (``contract`` and the code location's layout) and what is in the bytes.
+
+obstore serves both back ends with one API: puts are atomic (a temporary file and a rename locally),
+``create`` fails when the key exists, and it depends on nothing, so the collector's image stays small.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, PreconditionError
+from obstore.store import LocalStore, MemoryStore, S3Store
+
+from collector_service.settings import StorageSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_UPDATE_ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """An object's key below the lake's root, its size in bytes, and when it was last written."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+class Lake:
+    """The lake's objects under one root. Safe to share between threads."""
+
+    def __init__(self, store: Any, uri: str, local_root: Path | None = None) -> None:
+        self._store = store
+        self._local_root = local_root
+        self.uri = uri
+
+    @classmethod
+    def open(cls, storage: StorageSettings) -> Lake:
+        """The lake that the settings name; a local root is created when missing.
+
+        Raises:
+            OSError: the local root cannot be created.
+        """
+        if storage.type == "file":
+            root = storage.dir.resolve()
+            root.mkdir(parents=True, exist_ok=True)
+            return cls(LocalStore(root), root.as_uri(), root)
+        options: dict[str, Any] = {}
+        if storage.endpoint_url:
+            options = {
+                "endpoint": storage.endpoint_url,
+                "client_options": {"allow_http": storage.endpoint_url.startswith("http://")},
+            }
+        prefix = storage.s3_prefix.strip("/")
+        store = S3Store(storage.s3_bucket, region=storage.region, prefix=prefix or None, **options)
+        return cls(store, f"s3://{storage.s3_bucket}/{prefix}".rstrip("/"))
+
+    @classmethod
+    def in_memory(cls) -> Lake:
+        """An empty lake that lives in this process alone, for results nobody keeps and for tests."""
+        return cls(MemoryStore(), "memory://")
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, replacing it as a whole if it exists."""
+        obstore.put(self._store, key, data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write an object that must not exist yet; False when it does (nothing is written then)."""
+        try:
+            obstore.put(self._store, key, data, mode="create")
+        except AlreadyExistsError:
+            return False
+        return True
+
+    def get(self, key: str) -> bytes:
+        """An object's bytes.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
+        return obstore.get(self._store, key).bytes().to_bytes()
+
+    def exists(self, key: str) -> bool:
+        """Whether the object is there."""
+        try:
+            obstore.head(self._store, key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def objects(self, prefix: str) -> list[ObjectInfo]:
+        """All objects below ``prefix`` (which ends in ``/``), ordered by key."""
+        found = [
+            ObjectInfo(meta["path"], meta["size"], meta["last_modified"])
+            for batch in obstore.list(self._store, prefix)
+            for meta in batch
+        ]
+        return sorted(found, key=lambda info: info.key)
+
+    def folders(self, prefix: str) -> list[str]:
+        """The names directly below ``prefix`` that hold objects, ordered."""
+        result = obstore.list_with_delimiter(self._store, prefix)
+        return sorted(str(path).rsplit("/", 1)[-1] for path in result["common_prefixes"])
+
+    def delete(self, key: str) -> None:
+        """Remove an object; a missing one is no error."""
+        try:
+            obstore.delete(self._store, key)
+        except FileNotFoundError:
+            return
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bytes:
+        """Read, change and write one object so that no concurrent update is lost.
+
+        Args:
+            key: the object.
+            change: from the old bytes (None when missing) to the new; may be called several times.
+
+        Returns:
+            The bytes written.
+
+        Raises:
+            RuntimeError: others kept changing the object; nothing was written.
+        """
+        if self._local_root is not None:
+            with _file_lock(self._local_root / ".locks" / key.replace("/", "__")):
+                return self._write_changed(key, change, conditional=False)
+        for _ in range(_UPDATE_ATTEMPTS):
+            try:
+                return self._write_changed(key, change, conditional=True)
+            except (AlreadyExistsError, PreconditionError):
+                continue
+        raise RuntimeError(f"{self.uri}/{key} is being changed by others all the time; try again")
+
+    def _write_changed(
+        self, key: str, change: Callable[[bytes | None], bytes], *, conditional: bool
+    ) -> bytes:
+        try:
+            result = obstore.get(self._store, key)
+            old: bytes | None = result.bytes().to_bytes()
+            mode: Any = {"e_tag": result.meta["e_tag"], "version": result.meta["version"]}
+        except FileNotFoundError:
+            old, mode = None, "create"
+        new = change(old)
+        obstore.put(self._store, key, new, mode=mode if conditional else "overwrite")
+        return new
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

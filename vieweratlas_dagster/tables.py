@@ -1,0 +1,237 @@
+"""One contract per table of the lake: columns, types, meaning, key and order.
+
+Belongs here: what a table's rows are. The writers, the schema checks, Dagster's column metadata and
+the documentation all read it from here. Does not belong here: reading, writing or computing tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, Polars type, meaning, and whether it may be null."""
+
+    name: str
+    dtype: Any
+    description: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its name, what one row is, its columns, and the columns that identify and order rows."""
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+
+    @property
+    def schema(self) -> pl.Schema:
+        """Column names and Polars types, in order."""
+        return pl.Schema({column.name: column.dtype for column in self.columns})
+
+    def empty(self) -> pl.DataFrame:
+        """The table without rows."""
+        return pl.DataFrame(schema=self.schema)
+
+    def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The frame with exactly these columns, types and row order.
+
+        Raises:
+            ValueError: a column is missing, cannot have its type, is null where it must not be, or
+                the key is not unique.
+        """
+        missing = [name for name in self.schema if name not in frame.columns]
+        if missing:
+            raise ValueError(f"table {self.name} lacks {', '.join(missing)}")
+        frame = frame.select(pl.col(name).cast(dtype) for name, dtype in self.schema.items())
+        frame = frame.sort(self.key, nulls_last=True)
+        if problems := self.problems(frame):
+            raise ValueError(f"table {self.name}: {'; '.join(problems)}")
+        return frame
+
+    def problems(self, frame: pl.DataFrame) -> list[str]:
+        """Every way in which the frame breaks this contract, as readable texts."""
+        found = []
+        for column in self.columns:
+            if column.name not in frame.columns:
+                found.append(f"column {column.name} is missing")
+            elif frame.schema[column.name] != column.dtype:
+                found.append(f"{column.name} is {frame.schema[column.name]}, not {column.dtype}")
+            elif not column.nullable and (nulls := frame[column.name].null_count()):
+                found.append(f"{column.name} is null in {nulls} rows")
+        if not found and self.key:
+            doubled = frame.height - frame.select(self.key).n_unique()
+            if doubled:
+                found.append(f"{doubled} rows repeat another's {', '.join(self.key)}")
+        return found
+
+
+_UTC_SECONDS = pl.Datetime("ms", "UTC")
+
+PRESENCE = Table(
+    "presence_snapshots",
+    "one viewer in one channel in one window",
+    (
+        Column("channel_id", pl.Int64, "Twitch's numeric channel id"),
+        Column("viewer_key", pl.UInt64, "pseudonym of the viewer"),
+        Column("window_start", _UTC_SECONDS, "start of the window, whole seconds, UTC"),
+        Column("window_seconds", pl.UInt16, "length of the window in seconds"),
+        Column("messages", pl.UInt32, "messages in the window; 0 when presence was proven otherwise"),
+        Column("known_bot", pl.Boolean, "on the bot list, or wears the chat-bot badge"),
+    ),
+    ("channel_id", "viewer_key", "window_start"),
+)
+
+CHANNELS = Table(
+    "channels",
+    "one channel on one UTC day",
+    (
+        Column("channel_id", pl.Int64, "Twitch's numeric channel id"),
+        Column("channel", pl.String, "login, the latest of the day"),
+        Column("game_id", pl.String, "Twitch's category id with the most observed time", True),
+        Column("game_name", pl.String, "category with the most observed time", True),
+        Column("language", pl.String, "ISO 639-1 code with the most observed time", True),
+        Column("title", pl.String, "the latest stream title", True),
+        Column("first_window", _UTC_SECONDS, "start of the first window"),
+        Column("last_window", _UTC_SECONDS, "start of the last window"),
+        Column("windows", pl.UInt32, "windows with a record"),
+        Column("live_windows", pl.UInt32, "windows in which the stream was known to be live"),
+        Column("observed_seconds", pl.Float64, "seconds of the day for which the channel was observed"),
+        Column("coverage", pl.Float64, "observed_seconds / seconds of the windows with a record"),
+        Column("peak_viewer_count", pl.UInt32, "highest viewer count that Twitch reported", True),
+        Column("messages", pl.UInt64, "messages of its own chat"),
+        Column("mirrored_messages", pl.UInt64, "shared-chat messages that belong to another channel"),
+        Column("viewers", pl.UInt32, "distinct viewers seen, known bots left out"),
+        Column("status", pl.String, "observed, silent (joined, nobody chatted) or unobserved"),
+        Column("reason", pl.String, "why there is no audience, when there is none", True),
+    ),
+    ("channel_id",),
+)
+
+EDGES = Table(
+    "edges",
+    "one pair of channels that share viewers; source < target",
+    (
+        Column("source", pl.String, "channel login"),
+        Column("target", pl.String, "channel login"),
+        Column("shared_viewers", pl.Int64, "distinct viewers seen in both channels"),
+        Column("jaccard", pl.Float64, "shared / (viewers of either)"),
+        Column("overlap", pl.Float64, "shared / viewers of the smaller channel"),
+        Column("cosine", pl.Float64, "shared / sqrt(product of both audiences)"),
+        Column("significance", pl.Float64, "binomial z-score of shared against independent audiences"),
+    ),
+    ("source", "target"),
+)
+
+AUDIENCES = Table(
+    "audiences",
+    "one channel of the graph's window of days that is in the graph",
+    (
+        Column("channel_id", pl.Int64, "Twitch's numeric channel id", True),
+        Column("channel", pl.String, "login, the latest"),
+        Column("viewers", pl.Int64, "distinct viewers, exclusions applied"),
+        Column("messages", pl.Int64, "messages of those viewers", True),
+        Column("game_name", pl.String, "category with the most observed time", True),
+        Column("language", pl.String, "ISO 639-1 code with the most observed time", True),
+    ),
+    ("channel",),
+)
+
+LEFT_OUT = Table(
+    "left_out",
+    "one channel that was seen but is not in the graph",
+    (
+        Column("channel_id", pl.Int64, "Twitch's numeric channel id", True),
+        Column("channel", pl.String, "login, the latest"),
+        Column("viewers", pl.Int64, "distinct viewers, exclusions applied"),
+        Column("reason", pl.String, "why it is left out, in words"),
+    ),
+    ("channel",),
+)
+
+EXCLUSIONS = Table(
+    "exclusions",
+    "one reason for leaving viewers out of the graph",
+    (
+        Column("reason", pl.String, "known bot, or too many channels"),
+        Column("viewers", pl.Int64, "distinct viewers left out for it"),
+        Column("memberships", pl.Int64, "(channel, viewer) pairs left out for it"),
+        Column("pairs_avoided", pl.Int64, "increments of channel pairs they would have caused"),
+        Column("limit", pl.Int64, "the threshold, where there is one", True),
+    ),
+    ("reason",),
+)
+
+PARTITION = Table(
+    "partition",
+    "one channel's place in the two levels of communities",
+    (
+        Column("channel", pl.String, "login"),
+        Column("community", pl.Int64, "persistent id of its community; null without an edge", True),
+        Column("region", pl.Int64, "persistent id of its region; null without an edge", True),
+    ),
+    ("channel",),
+)
+
+COMMUNITIES = Table(
+    "communities",
+    "one community or region",
+    (
+        Column("id", pl.Int64, "persistent id, unique within its level"),
+        Column("level", pl.String, "community or region"),
+        Column("label", pl.String, "name, unique within its level"),
+        Column("reason", pl.String, "why it has this name"),
+        Column("confidence", pl.Float64, "share of the audience that the name describes, 0 to 1"),
+        Column("generic", pl.Boolean, "whether no game or language was known to name it by"),
+        Column("size", pl.Int64, "channels"),
+        Column("viewers", pl.Int64, "sum of its channels' audiences"),
+        Column("parent", pl.Int64, "the region of a community; null for a region", True),
+        Column("color", pl.String, "#rrggbb, persistent with the id"),
+    ),
+    ("level", "id"),
+)
+
+EVENTS = Table(
+    "events",
+    "one change of a community against the previous partition",
+    (
+        Column("level", pl.String, "community or region"),
+        Column("kind", pl.String, "born, gone, split or merged"),
+        Column("id", pl.Int64, "the community it is about"),
+        Column("others", pl.List(pl.Int64), "the communities it came from or went into"),
+        Column("members", pl.List(pl.String), "its channels"),
+    ),
+    ("level", "kind", "id"),
+)
+
+NODES = Table(
+    "nodes",
+    "one channel on the map",
+    (
+        Column("channel", pl.String, "login"),
+        Column("channel_id", pl.Int64, "Twitch's numeric channel id", True),
+        Column("viewers", pl.Int64, "distinct viewers, exclusions applied", True),
+        Column("game_name", pl.String, "category with the most observed time", True),
+        Column("language", pl.String, "ISO 639-1 code with the most observed time", True),
+        Column("community", pl.Int64, "persistent id; null for a channel without an edge", True),
+        Column("region", pl.Int64, "persistent id; null for a channel without an edge", True),
+        Column("label", pl.String, "name of its community", True),
+        Column("region_label", pl.String, "name of its region", True),
+        Column("x", pl.Float64, "place on the map, about -1 to 1"),
+        Column("y", pl.Float64, "place on the map, about -1 to 1"),
+        Column("degree", pl.Int64, "channels it shares viewers with"),
+        Column("color", pl.String, "#rrggbb of its community; grey without one"),
+    ),
+    ("channel",),
+)
+
+ALL_TABLES = (
+    PRESENCE, CHANNELS, AUDIENCES, LEFT_OUT, EXCLUSIONS, EDGES, PARTITION, COMMUNITIES, EVENTS, NODES,
+)  # fmt: skip
