@@ -8,6 +8,7 @@ world's clock runs faster.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,25 +43,27 @@ class SystemClock:
 class ScaledClock:
     """A simulated world's clock: ``rate`` world seconds pass per real second.
 
-    It stands at ``world_origin`` until the real clock reaches ``real_origin``. Two processes on one
-    machine that share the three numbers share the clock.
+    It stands at ``world_origin`` until the real clock reaches ``real_origin``, and stops at
+    ``world_end``. Two processes on one machine that share the four numbers share the clock.
     """
 
     real_origin: float
     world_origin: float
     rate: float
+    world_end: float = math.inf
 
     def now(self) -> float:
         """World seconds since the Unix epoch, UTC."""
-        return self.world_origin + max(0.0, time.time() - self.real_origin) * self.rate
+        elapsed = max(0.0, time.time() - self.real_origin) * self.rate
+        return min(self.world_origin + elapsed, self.world_end)
 
     def spec(self) -> str:
         """The text that `parse_clock` turns back into this clock."""
-        return f"{self.real_origin:.6f}/{self.world_origin:.3f}/{self.rate:g}"
+        return f"{self.real_origin:.6f}/{self.world_origin:.3f}/{self.rate:g}/{self.world_end:.3f}"
 
 
 def parse_clock(spec: str) -> Clock:
-    """``"system"`` or ``"REAL_ORIGIN/WORLD_ORIGIN/RATE"`` (two Unix times and a factor > 0).
+    """``"system"`` or ``"REAL_ORIGIN/WORLD_ORIGIN/RATE[/WORLD_END]"``: Unix times and a factor > 0.
 
     Raises:
         ValueError: the text is neither.
@@ -68,14 +71,14 @@ def parse_clock(spec: str) -> Clock:
     if spec == "system":
         return SystemClock()
     try:
-        real_origin, world_origin, rate = (float(part) for part in spec.split("/"))
-    except ValueError:
+        clock = ScaledClock(*(float(part) for part in spec.split("/")))
+    except (TypeError, ValueError):
         raise ValueError(
             'expected "system" or "REAL_ORIGIN/WORLD_ORIGIN/RATE", for example "1767225600/1767225600/60"'
         ) from None
-    if not 0 < rate < float("inf"):
+    if not 0 < clock.rate < math.inf:
         raise ValueError("the clock's rate must be a positive number")
-    return ScaledClock(real_origin, world_origin, rate)
+    return clock
 
 
 async def sleep_until(clock: Clock, instant: float) -> None:

@@ -82,7 +82,7 @@ PRESENCE = Table(
         Column("channel_id", pl.Int64, "Twitch's numeric channel id"),
         Column("viewer_key", pl.UInt64, "pseudonym of the viewer"),
         Column("window_start", _UTC_SECONDS, "start of the window, whole seconds, UTC"),
-        Column("window_seconds", pl.UInt16, "length of the window in seconds"),
+        Column("window_seconds", pl.UInt32, "length of the window in seconds"),
         Column("messages", pl.UInt32, "messages in the window; 0 when presence was proven otherwise"),
         Column("known_bot", pl.Boolean, "on the bot list, or wears the chat-bot badge"),
     ),

@@ -1,0 +1,314 @@
+"""The chat of past broadcasts (VODs), page by page, from Twitch's GraphQL endpoint.
+
+Belongs here: what a VOD and its comments are, the interface of a source of comments, and the client of
+the comments query. Does not belong here: TwitchDownloaderCLI's files (``vod_json``), windows
+(``vod_windows``), and which VODs to read when (the code location's queue).
+
+The endpoint is unofficial. Its known ways to fail are part of this module: a cursor that fails the
+"integrity check" while requests by offset still work, an end after the first page that is none, null
+comments, null commenters, and a changed persisted query. Message text is parsed past and never kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import aiohttp
+
+from collector_service.contract import LOGIN
+from collector_service.settings import TwitchSettings
+
+VOD_ID = re.compile(r"[0-9]{1,20}")
+BOT_BADGE = "bot-badge"
+
+# The web player's own client id and query: there is no documented way to these comments.
+_CLIENT_ID = "kd1unb4b3q4t58fwlpcbzcbnm76a8fp"
+_OPERATION = "VideoCommentsByOffsetOrCursor"
+_QUERY_HASH = "b70a3591ff0f4e0313d126c6a1502d79a1c02baebb288227c582044aa76adf6a"
+_REQUEST_SECONDS = 30.0
+_ATTEMPTS = 6
+_LONGEST_PAUSE_SECONDS = 60.0
+_jitter = random.SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class Vod:
+    """A past broadcast: when it began (aware), how many seconds it is long, and whose it is.
+
+    Raises:
+        ValueError: the id is not numeric, the channel is no login, the start has no time zone, or the
+            length is negative.
+    """
+
+    vod_id: str
+    channel: str
+    channel_id: int
+    title: str | None
+    created_at: datetime
+    duration_seconds: float
+
+    def __post_init__(self) -> None:
+        if not VOD_ID.fullmatch(self.vod_id):
+            raise ValueError(f"VOD id {self.vod_id!r} is not a number")
+        if not LOGIN.fullmatch(self.channel):
+            raise ValueError(f"VOD {self.vod_id}: {self.channel!r} is not a channel's login")
+        if self.created_at.tzinfo is None:
+            raise ValueError(f"VOD {self.vod_id}: created_at has no time zone")
+        if not self.duration_seconds >= 0:
+            raise ValueError(f"VOD {self.vod_id}: its length {self.duration_seconds} s is not one")
+
+
+@dataclass(frozen=True, slots=True)
+class VodComment:
+    """Who wrote when (seconds after the VOD's start); no author when the account no longer exists."""
+
+    id: str
+    offset_seconds: float
+    user_id: str | None
+    login: str | None
+    is_bot: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CommentPage:
+    """Comments that no earlier page had, and how far the chat is known by now.
+
+    Everything before ``coverage_seconds`` has been read. The last page is either ``complete`` or has
+    the ``reason`` why the chat broke off; every other page has neither.
+    """
+
+    comments: list[VodComment]
+    coverage_seconds: float
+    complete: bool = False
+    reason: str | None = None
+
+
+class VodGoneError(Exception):
+    """The VOD was deleted, has expired, or never existed; trying again is pointless."""
+
+
+class CommentsUnavailableError(Exception):
+    """The endpoint refuses this client altogether, so no VOD can be read at present."""
+
+
+class CommentSource(Protocol):
+    """Where the comments of VODs come from."""
+
+    def pages(self, vod_id: str, duration_seconds: float) -> AsyncGenerator[CommentPage, None]:
+        """The chat of one VOD from its start.
+
+        Yields:
+            Pages in the order of time, each comment once. The last one says whether the chat is complete.
+
+        Raises:
+            VodGoneError: before the first page.
+            CommentsUnavailableError: at any page.
+        """
+        ...
+
+
+class _IntegrityError(Exception):
+    """This request failed Twitch's integrity check."""
+
+
+class _BrokenOffError(Exception):
+    """A page could not be had, however often it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    comments: list[VodComment]
+    cursor: str | None
+    has_next: bool
+
+
+class GraphqlComments:
+    """Comments by the query that Twitch's web player uses; safe for several VODs at a time."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, *, retry_seconds: float = 1.0) -> None:
+        self._session = session
+        self._url = url
+        self._retry_seconds = retry_seconds
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, twitch: TwitchSettings, *, retry_seconds: float = 1.0
+    ) -> AsyncIterator[GraphqlComments]:
+        """A client of ``twitch.gql_url`` with a session of its own.
+
+        Args:
+            twitch: the endpoint and, for tests, its certificate authority.
+            retry_seconds: the pause before the first retry; it doubles with each further one.
+        """
+        tls = ssl.create_default_context(cafile=twitch.ca_file)
+        timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
+        connector = aiohttp.TCPConnector(ssl=tls)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+            yield cls(session, twitch.gql_url, retry_seconds=retry_seconds)
+
+    async def pages(self, vod_id: str, duration_seconds: float) -> AsyncGenerator[CommentPage, None]:
+        """See `CommentSource.pages`.
+
+        Pages follow each other by cursor. Once a cursor is refused, the rest goes by offset, starting
+        over in the second that was reached. The end counts as the end only when a request by offset
+        confirms that nothing comes after it. A second with more comments than a page cannot be read
+        to its end by offset: it is passed over, and the chat is then not complete.
+        """
+        seen: set[str] = set()
+        cursor: str | None = None
+        cursors_work = True
+        offset = skipped = 0
+        reached = 0.0
+        while True:
+            try:
+                answer = await self._ask(vod_id, offset, cursor)
+            except _IntegrityError:
+                if cursor is not None:
+                    cursor, cursors_work, offset = None, False, int(reached)
+                    continue
+                yield CommentPage([], min(reached, duration_seconds), reason="failed the integrity check")
+                return
+            except VodGoneError:
+                if not seen:
+                    raise
+                yield CommentPage(
+                    [], min(reached, duration_seconds), reason="the VOD was deleted meanwhile"
+                )
+                return
+            except _BrokenOffError as error:
+                yield CommentPage([], min(reached, duration_seconds), reason=str(error))
+                return
+
+            fresh = _unseen(answer.comments, seen)
+            reached = max([reached, *(comment.offset_seconds for comment in fresh)])
+            by_offset = cursor is None
+            if by_offset and not fresh and (not answer.has_next or offset > duration_seconds):
+                reason = f"{skipped} s held more comments than a page" if skipped else None
+                yield CommentPage([], duration_seconds, complete=not skipped, reason=reason)
+                return
+            yield CommentPage(fresh, min(reached, duration_seconds))
+
+            # A cursor that leads to nothing new could lead around in circles.
+            cursors_work = cursors_work and (by_offset or bool(fresh) or not answer.has_next)
+            cursor = answer.cursor if answer.has_next and cursors_work else None
+            if cursor is None:
+                stuck = by_offset and answer.has_next and int(reached) <= offset
+                skipped += stuck and bool(answer.comments) and int(reached) == offset
+                offset = offset + 1 if stuck else int(reached)
+
+    async def _ask(self, vod_id: str, offset: int, cursor: str | None) -> _Answer:
+        """One page, asked for until there is an answer.
+
+        Raises:
+            _IntegrityError, _BrokenOffError, VodGoneError, CommentsUnavailableError: see there.
+        """
+        place = {"contentOffsetSeconds": offset} if cursor is None else {"cursor": cursor}
+        query = {
+            "operationName": _OPERATION,
+            "variables": {"videoID": vod_id, **place},
+            "extensions": {"persistedQuery": {"version": 1, "sha256Hash": _QUERY_HASH}},
+        }
+        problem, wait = "", 0.0
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                pause = self._retry_seconds * 2 ** (attempt - 1) * _jitter.uniform(0.5, 1.5)
+                await asyncio.sleep(min(max(pause, wait), _LONGEST_PAUSE_SECONDS))
+            try:
+                async with self._session.post(
+                    self._url, json=query, headers={"Client-ID": _CLIENT_ID}
+                ) as response:
+                    if response.status == 429 or response.status >= 500:
+                        problem, wait = f"HTTP {response.status}", _retry_after(response)
+                        continue
+                    if response.status != 200:
+                        raise CommentsUnavailableError(f"the comments endpoint said HTTP {response.status}")
+                    body = await response.json(content_type=None)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                problem, wait = type(error).__name__, 0.0
+                continue
+            except ValueError:
+                problem, wait = "an answer that is not JSON", 0.0
+                continue
+            comments = _comments(body, vod_id)
+            if isinstance(comments, dict):
+                return _parse(comments)
+            problem, wait = comments, 0.0
+        raise _BrokenOffError(f"{problem}, {_ATTEMPTS} times in a row")
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float:
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() else 0.0
+
+
+def _unseen(comments: list[VodComment], seen: set[str]) -> list[VodComment]:
+    fresh = []
+    for comment in comments:
+        if comment.id not in seen:
+            seen.add(comment.id)
+            fresh.append(comment)
+    return fresh
+
+
+def _comments(body: object, vod_id: str) -> dict[str, Any] | str:
+    """The answer's comments, or what is wrong with it if asking again may help."""
+    if not isinstance(body, dict):
+        return "an answer that is no object"
+    data = body.get("data")
+    video = data.get("video") if isinstance(data, dict) else None
+    comments = video.get("comments") if isinstance(video, dict) else None
+    if isinstance(comments, dict):
+        return comments
+    errors = body.get("errors") or []
+    texts = [str(error.get("message")) for error in errors if isinstance(error, dict)]
+    if any("PersistedQueryNotFound" in text for text in texts):
+        raise CommentsUnavailableError(
+            "Twitch no longer knows the comments query (PersistedQueryNotFound); "
+            "this version cannot read VOD chat any more"
+        )
+    if any("integrity" in text for text in texts):
+        raise _IntegrityError
+    if texts:
+        return f"GraphQL error {texts[0][:100]!r}"
+    if isinstance(data, dict) and "video" in data and video is None:
+        raise VodGoneError(f"VOD {vod_id} does not exist (deleted or expired)")
+    return "null comments"
+
+
+def _parse(comments: dict[str, Any]) -> _Answer:
+    try:
+        edges = comments["edges"]
+        if not edges and comments["pageInfo"]["hasNextPage"]:
+            raise _BrokenOffError("an empty page that is not the last")
+        cursor = edges[-1]["cursor"] if edges else None
+        return _Answer(
+            [_comment(edge["node"]) for edge in edges],
+            cursor if isinstance(cursor, str) and cursor else None,
+            comments["pageInfo"]["hasNextPage"] is True,
+        )
+    except (AttributeError, KeyError, TypeError, IndexError) as error:
+        # The values may be a viewer's, so only the place is told.
+        raise _BrokenOffError(f"an answer of another shape ({type(error).__name__} in comments)") from None
+
+
+def _comment(node: dict[str, Any]) -> VodComment:
+    commenter = node["commenter"]
+    badges = (node.get("message") or {}).get("userBadges") or []
+    user_id = None if commenter is None else commenter["id"]
+    login = None if commenter is None else commenter["login"]
+    offset = node["contentOffsetSeconds"]
+    if isinstance(offset, bool) or not isinstance(offset, int | float):
+        raise TypeError
+    if user_id is not None and not (isinstance(user_id, str) and user_id.isascii() and user_id.isdigit()):
+        raise TypeError
+    is_bot = any(badge.get("setID") == BOT_BADGE for badge in badges)
+    return VodComment(node["id"], float(offset), user_id, login, is_bot)

@@ -1,0 +1,225 @@
+"""Chat files of TwitchDownloaderCLI (``chatdownload -o chat.json``), plain or gzipped.
+
+Belongs here: reading their JSON one comment at a time, whatever the file's size, strictly. Does not
+belong here: downloading (``vod_chat``), windows (``vod_windows``).
+
+The format (version 1): ``streamer{name, login, id}``, ``video{id, title, created_at, start, end, length}``,
+then ``comments[{_id, content_offset_seconds, commenter{_id, name}, message{user_badges[{_id}]}}]``.
+A commenter's login is ``name``; ``commenter`` is null or missing for a deleted account.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO, cast
+
+from collector_service.contract import MAX_TEXT, BadRecordError, parse_utc
+from collector_service.twitch.vod_chat import BOT_BADGE, Vod, VodComment
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_CHUNK = 1024 * 1024
+_MAX_VALUE = 64 * 1024 * 1024
+_NO_SPACE = re.compile(r"[^ \t\r\n]")
+_decode = json.JSONDecoder().raw_decode
+
+
+class ChatJsonError(ValueError):
+    """A file is not what TwitchDownloaderCLI writes; the text says which file, where and why."""
+
+
+@dataclass(frozen=True)
+class ChatJson:
+    """One file: the VOD, the part of it in the file (seconds from, to), and its comments, once only."""
+
+    vod: Vod
+    covered: tuple[float, float]
+    comments: Iterator[VodComment]
+
+
+@contextmanager
+def open_chat_json(path: Path) -> Iterator[ChatJson]:
+    """Open a file; its comments can be read within the context.
+
+    Raises:
+        ChatJsonError: the file cannot be read or is not such a file; also while reading comments.
+    """
+    try:
+        with path.open("rb") as stream:
+            yield read_chat_json(stream, str(path))
+    except OSError as error:
+        raise ChatJsonError(f"{path}: {error.strerror or error}") from None
+
+
+def read_chat_json(stream: BinaryIO, name: str) -> ChatJson:
+    """Read up to the first comment; ``name`` stands in error texts.
+
+    Raises:
+        ChatJsonError: see `open_chat_json`.
+    """
+    head = stream.read(len(_GZIP_MAGIC))
+    stream.seek(0)
+    binary = gzip.GzipFile(fileobj=stream) if head == _GZIP_MAGIC else stream
+    scanner = _Scanner(io.TextIOWrapper(cast("BinaryIO", binary), encoding="utf-8-sig"), name)
+    scanner.take("{")
+    sections: dict[str, dict[str, Any]] = {}
+    while True:
+        key = scanner.value("a name")
+        scanner.take(":")
+        if key == "comments":
+            break
+        value = scanner.value(str(key))
+        if key in ("streamer", "video"):
+            if not isinstance(value, dict):
+                raise ChatJsonError(f"{name}: {key} is not an object")
+            sections[key] = value
+        if scanner.peek() == "}":
+            raise ChatJsonError(f"{name}: there are no comments; was it written by TwitchDownloaderCLI?")
+        scanner.take(",")
+    for section in ("streamer", "video"):
+        if section not in sections:
+            raise ChatJsonError(
+                f"{name}: {section} does not come before comments; is it TwitchDownloader's?"
+            )
+    vod, covered = _vod(sections["streamer"], sections["video"], name)
+    return ChatJson(vod, covered, _comments(scanner, name))
+
+
+def _vod(streamer: dict[str, Any], video: dict[str, Any], name: str) -> tuple[Vod, tuple[float, float]]:
+    login = streamer.get("login") or str(streamer.get("name", "")).lower()
+    start, end = _seconds(video, "start", name), _seconds(video, "end", name)
+    length = _seconds(video, "length", name) or end
+    if not 0 <= start < end <= length + 1:
+        raise ChatJsonError(
+            f"{name}: video.start {start}, end {end} and length {length} do not fit a VOD "
+            "(the chat of a clip cannot be placed in time)"
+        )
+    channel_id = str(streamer.get("id"))
+    if not (channel_id.isascii() and channel_id.isdigit()):
+        raise ChatJsonError(f"{name}: streamer.id is not a number")
+    title = video.get("title")
+    try:
+        vod = Vod(
+            vod_id=str(video.get("id")),
+            channel=str(login),
+            channel_id=int(channel_id),
+            title=title[:MAX_TEXT] if isinstance(title, str) and title else None,
+            created_at=parse_utc(video.get("created_at"), "video.created_at"),
+            duration_seconds=length,
+        )
+    except (BadRecordError, ValueError) as error:
+        raise ChatJsonError(f"{name}: {error}") from None
+    return vod, (start, end)
+
+
+def _comments(scanner: _Scanner, name: str) -> Iterator[VodComment]:
+    seen: set[str] = set()
+    scanner.take("[")
+    if scanner.peek() == "]":
+        return
+    position = 0
+    while True:
+        comment = _comment(scanner.value(f"comments[{position}]"), f"{name}: comments[{position}]")
+        if comment.id not in seen:
+            seen.add(comment.id)
+            yield comment
+        if scanner.peek() == "]":
+            return
+        scanner.take(",")
+        position += 1
+
+
+def _comment(data: Any, place: str) -> VodComment:
+    if not isinstance(data, dict):
+        raise ChatJsonError(f"{place} is not an object")
+    comment_id = data.get("_id")
+    if not isinstance(comment_id, str) or not comment_id:
+        raise ChatJsonError(f"{place}._id is not a text")
+    offset = _seconds(data, "content_offset_seconds", place)
+    commenter = data.get("commenter")
+    if commenter is None:
+        return VodComment(comment_id, offset, None, None, is_bot=False)
+    user_id = commenter.get("_id") if isinstance(commenter, dict) else None
+    if not (isinstance(user_id, str) and user_id.isascii() and user_id.isdigit()):
+        raise ChatJsonError(f"{place}.commenter._id is not a number in text")
+    login = commenter.get("name")
+    if not isinstance(login, str):
+        raise ChatJsonError(f"{place}.commenter.name is not a text")
+    message = data.get("message")
+    badges = message.get("user_badges") if isinstance(message, dict) else None
+    is_bot = any(isinstance(badge, dict) and badge.get("_id") == BOT_BADGE for badge in badges or ())
+    return VodComment(comment_id, offset, user_id, login, is_bot)
+
+
+def _seconds(data: dict[str, Any], field: str, place: str) -> float:
+    value = data.get(field)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ChatJsonError(f"{place}: {field} is not a number of seconds")
+    return float(value)
+
+
+class _Scanner:
+    """Takes one JSON value after the other from a text, holding little more than one value."""
+
+    def __init__(self, text: TextIO, name: str) -> None:
+        self._text = text
+        self._name = name
+        self._buffer = ""
+        self._position = 0
+        self._ended = False
+
+    def peek(self) -> str:
+        """The next character that is no space; empty at the end."""
+        while True:
+            found = _NO_SPACE.search(self._buffer, self._position)
+            if found:
+                self._position = found.start()
+                return found.group()
+            self._position = len(self._buffer)
+            if not self._more():
+                return ""
+
+    def take(self, character: str) -> None:
+        """Pass over a character that must come next."""
+        found = self.peek()
+        if found != character:
+            raise ChatJsonError(
+                f"{self._name}: {found or 'the end of the file'!r} instead of {character!r}"
+            )
+        self._position += 1
+
+    def value(self, what: str) -> Any:
+        """The next value; ``what`` names it in error texts."""
+        self.peek()
+        while True:
+            try:
+                value, end = _decode(self._buffer, self._position)
+            except (ValueError, RecursionError) as error:
+                if not isinstance(error, RecursionError) and self._more():
+                    continue
+                problem = "the file ends within it" if self._ended else "it is not valid JSON"
+                raise ChatJsonError(f"{self._name}: {what}: {problem}") from None
+            # A number at the end of the buffer could go on in the next piece.
+            if end < len(self._buffer) or not self._more():
+                self._position = end
+                return value
+
+    def _more(self) -> bool:
+        """Read on, at least as much as is left, so that a long value is not scanned too often."""
+        left = self._buffer[self._position :]
+        if self._ended or len(left) > _MAX_VALUE:
+            return False
+        try:
+            piece = self._text.read(max(_CHUNK, len(left)))
+        except (UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ChatJsonError(f"{self._name}: cannot be unpacked: {error}") from None
+        self._buffer, self._position = left + piece, 0
+        self._ended = not piece
+        return bool(piece)

@@ -1,0 +1,356 @@
+"""Windows: who was seen in which channel, and for how long each channel was really watched.
+
+Belongs here: aligned windows of event time, counting, observed seconds, and turning a closed window
+into snapshot records. Does not belong here: files (``journal``, ``spool``) and sockets. Everything here
+is plain memory, touched by the event loop's thread alone until a part is closed.
+
+All instants are seconds since 1970 of the world clock.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from collector_service.clock import Clock, utc
+from collector_service.contract import SnapshotRecord
+from collector_service.twitch.irc import MESSAGE, MIRRORED
+
+# Real seconds that a window stays open after its end, for messages that are still on their way.
+GRACE_SECONDS = 2.0
+# Real seconds by which an event's own time may be older than its arrival.
+MAX_LATENESS_SECONDS = 120.0
+# Real seconds without a tick that mean the machine slept; nothing was observed meanwhile.
+MAX_PAUSE_SECONDS = 15.0
+
+_BOT_BIT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What Helix said about a channel's stream; all null when it is offline or nobody asked."""
+
+    viewer_count: int | None = None
+    game_id: str | None = None
+    game_name: str | None = None
+    language: str | None = None
+    title: str | None = None
+    started_at: datetime | None = None
+
+
+_UNKNOWN = StreamInfo()
+
+
+class Tally:
+    """One channel in one part of a window.
+
+    ``viewers`` maps viewer keys to their messages; ``since`` is when the channel was joined, or None
+    while it is not.
+    """
+
+    __slots__ = ("bots", "login", "messages", "mirrored", "observed", "since", "viewers")
+
+    def __init__(self, login: str) -> None:
+        self.login = login
+        self.messages = 0
+        self.mirrored = 0
+        self.viewers: dict[int, int] = {}
+        self.bots: set[int] = set()
+        self.observed = 0.0
+        self.since: float | None = None
+
+
+class Part:
+    """What one process saw of one window: the content of one snapshot object.
+
+    A window has one part, and further ones after a restart or for events that came too late.
+
+    Attributes:
+        start: the window's start, a multiple of its length.
+        sequence: number of the part, unique within the state directory.
+        close_at: when the part closes.
+        until: watching counts up to here.
+        partial: whether it cannot hold the whole window.
+        supplementary: whether it only takes events that came after its window had closed.
+        tallies: by channel id.
+        stream_infos: by channel id, as known at the window's end.
+        events: what `count` did since the journal last took it: pairs of a code and a viewer key.
+        coverage: what `joined` and `left` did since then: channel id, instant, whether joined.
+        new_rooms: channel ids whose tally is new since then.
+    """
+
+    __slots__ = (
+        "close_at", "coverage", "events", "new_rooms", "partial", "seconds", "sequence", "start",
+        "stream_infos", "supplementary", "tallies", "until",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        start: int,
+        seconds: int,
+        sequence: int,
+        *,
+        close_at: float = 0.0,
+        partial: bool = False,
+        supplementary: bool = False,
+    ) -> None:
+        self.start = start
+        self.seconds = seconds
+        self.sequence = sequence
+        self.close_at = close_at
+        self.until = float(start + seconds)
+        self.partial = partial or supplementary
+        self.supplementary = supplementary
+        self.tallies: dict[int, Tally] = {}
+        self.stream_infos: Mapping[int, StreamInfo] = {}
+        self.events = array("Q")
+        self.coverage: list[tuple[int, float, bool]] = []
+        self.new_rooms: list[int] = []
+
+    @property
+    def end(self) -> int:
+        """The window's end."""
+        return self.start + self.seconds
+
+    def tally(self, room_id: int, login: str) -> Tally:
+        """The channel's tally, new when there was none."""
+        tally = self.tallies.get(room_id)
+        if tally is None:
+            tally = self.tallies[room_id] = Tally(login)
+            self.new_rooms.append(room_id)
+        return tally
+
+    def count(self, room_id: int, kind: int, key: int, bot: bool) -> None:
+        """Count one chat line of a channel that has a tally."""
+        tally = self.tallies[room_id]
+        if kind == MIRRORED:
+            tally.mirrored += 1
+        else:
+            viewers = tally.viewers
+            if kind == MESSAGE:
+                tally.messages += 1
+                viewers[key] = viewers.get(key, 0) + 1
+            elif key not in viewers:
+                viewers[key] = 0
+            if bot:
+                tally.bots.add(key)
+                kind |= _BOT_BIT
+        events = self.events
+        events.append(room_id << 3 | kind)
+        events.append(key)
+
+    def count_again(self, events: Iterable[int]) -> None:
+        """Repeat what `count` did, from its journalled events."""
+        numbers = iter(events)
+        for code, key in zip(numbers, numbers, strict=True):
+            self.count(code >> 3, code & 3, key, bool(code & _BOT_BIT))
+
+    def joined(self, room_id: int, login: str, instant: float) -> None:
+        """The channel is watched from ``instant`` on."""
+        tally = self.tally(room_id, login)
+        if tally.since is None:
+            tally.since = instant
+            self.coverage.append((room_id, instant, True))
+
+    def left(self, room_id: int, instant: float) -> None:
+        """The channel is no longer watched from ``instant`` on."""
+        tally = self.tallies.get(room_id)
+        if tally is None or tally.since is None:
+            return
+        tally.observed += self._overlap(tally.since, instant)
+        tally.since = None
+        self.coverage.append((room_id, instant, False))
+
+    def records(self, collector_id: str) -> Iterator[SnapshotRecord]:
+        """The part's records, ordered by channel id, viewers by key.
+
+        Yields:
+            A record for each channel that was watched for a moment or had a chat line.
+        """
+        for room_id in sorted(self.tallies):
+            tally = self.tallies[room_id]
+            observed = tally.observed
+            if tally.since is not None:
+                observed += self._overlap(tally.since, self.until)
+            if not (observed or tally.viewers or tally.mirrored):
+                continue
+            keys = sorted(tally.viewers)
+            info = self.stream_infos.get(room_id, _UNKNOWN)
+            yield SnapshotRecord(
+                source="live",
+                channel=tally.login,
+                channel_id=room_id,
+                collector_id=collector_id,
+                window_start=utc(self.start),
+                window_seconds=self.seconds,
+                observed_seconds=min(observed, float(self.seconds)),
+                partial=self.partial,
+                viewer_count=info.viewer_count,
+                game_id=info.game_id,
+                game_name=info.game_name,
+                language=info.language,
+                title=info.title,
+                started_at=info.started_at,
+                messages=tally.messages,
+                mirrored_messages=tally.mirrored,
+                viewer_keys=keys,
+                viewer_messages=[tally.viewers[key] for key in keys],
+                known_bots=sorted(tally.bots),
+            )
+
+    def _overlap(self, since: float, until: float) -> float:
+        return max(0.0, min(until, self.end) - max(since, self.start))
+
+
+class Windows:
+    """The open parts, and which channels are being watched now.
+
+    Args:
+        clock: the world's clock.
+        window_seconds: length of a window; windows start at multiples of it.
+        first_sequence: number of the first part.
+    """
+
+    def __init__(self, clock: Clock, window_seconds: int, first_sequence: int = 0) -> None:
+        self._clock = clock
+        self._seconds = window_seconds
+        self._grace = GRACE_SECONDS * clock.rate
+        self._max_lateness = MAX_LATENESS_SECONDS * clock.rate
+        self._next_sequence = first_sequence
+        self._now = clock.now()
+        self._last_tick = self._now
+        self._started = self._now
+        self._next_start = self._align(self._now)
+        self._open: dict[int, Part] = {}
+        self._watched: dict[int, tuple[str, float]] = {}
+        self._stream_infos: Mapping[int, StreamInfo] = {}
+        self.closed = 0
+        self.supplementary_parts = 0
+        self.tick()
+
+    @property
+    def open_parts(self) -> list[Part]:
+        """The parts that still take events, oldest window first."""
+        return [self._open[start] for start in sorted(self._open)]
+
+    def now(self) -> float:
+        """The world's time; it never goes back, even if the machine's clock is set back."""
+        self._now = max(self._now, self._clock.now())
+        return self._now
+
+    def describe(self, stream_infos: Mapping[int, StreamInfo]) -> None:
+        """Take new metadata, by channel id, for windows that have not ended."""
+        self._stream_infos = stream_infos
+        for part in self._open.values():
+            if part.end > self._now:
+                part.stream_infos = stream_infos
+
+    def joined(self, room_id: int, login: str, instant: float) -> None:
+        """The channel is watched from ``instant`` on."""
+        self._watched[room_id] = (login, instant)
+        for part in self._open.values():
+            if part.end > instant and not part.supplementary:
+                part.joined(room_id, login, instant)
+
+    def left(self, room_id: int, instant: float) -> None:
+        """The channel is not watched from ``instant`` on."""
+        if self._watched.pop(room_id, None) is not None:
+            for part in self._open.values():
+                part.left(room_id, instant)
+
+    def count(
+        self, room_id: int, login: str, sent: float, kind: int, key: int, bot: bool, now: float
+    ) -> None:
+        """Count one chat line.
+
+        Args:
+            room_id: the channel's id.
+            login: the channel's login.
+            sent: when Twitch sent it; brought into [now - 120 real seconds, now].
+            kind: ``irc.MESSAGE``, ``irc.PRESENCE`` or ``irc.MIRRORED``.
+            key: the viewer's key; 0 for a mirrored line.
+            bot: whether the viewer is a known bot.
+            now: what `now` said when the line arrived.
+        """
+        if sent > now:
+            sent = now
+        elif sent < now - self._max_lateness:
+            sent = now - self._max_lateness
+        start = self._align(sent)
+        part = self._open.get(start)
+        if part is None:
+            part = self._open_for(start, now)
+        if room_id not in part.tallies:
+            part.tally(room_id, login)
+        part.count(room_id, kind, key, bot)
+
+    def tick(self) -> list[Part]:
+        """Open the windows that have begun; take out and return the parts that are over, oldest first.
+
+        Must be called often: after a longer pause (the machine slept) nothing counts as watched.
+        """
+        now = self.now()
+        if now - self._last_tick > MAX_PAUSE_SECONDS * self._clock.rate:
+            self._skip_pause(now)
+        self._last_tick = now
+        self._open_up_to(now)
+        over = [part for part in self.open_parts if part.close_at <= now]
+        for part in over:
+            del self._open[part.start]
+            self.closed += not part.supplementary
+        return over
+
+    def close_all(self, instant: float) -> list[Part]:
+        """Take out every part, as it is at ``instant``; those whose window goes on become partial."""
+        parts = self.open_parts
+        for part in parts:
+            part.partial |= part.end > instant
+            part.until = min(part.until, instant)
+            del self._open[part.start]
+        return parts
+
+    def _align(self, instant: float) -> int:
+        return int(instant // self._seconds) * self._seconds
+
+    def _open_for(self, start: int, now: float) -> Part:
+        self._open_up_to(now)
+        if part := self._open.get(start):
+            return part
+        self.supplementary_parts += 1
+        return self._add(start, close_at=now + self._grace, supplementary=True)
+
+    def _open_up_to(self, now: float) -> None:
+        while self._next_start <= now:
+            start = self._next_start
+            self._next_start += self._seconds
+            close_at = start + self._seconds + self._grace
+            part = self._add(start, close_at=close_at, partial=start < self._started)
+            for room_id, (login, since) in self._watched.items():
+                part.joined(room_id, login, since)
+
+    def _add(
+        self, start: int, *, close_at: float, partial: bool = False, supplementary: bool = False
+    ) -> Part:
+        part = Part(
+            start,
+            self._seconds,
+            self._next_sequence,
+            close_at=close_at,
+            partial=partial,
+            supplementary=supplementary,
+        )
+        part.stream_infos = self._stream_infos
+        self._next_sequence += 1
+        self._open[start] = part
+        return part
+
+    def _skip_pause(self, now: float) -> None:
+        watched = dict(self._watched)
+        for room_id in watched:
+            self.left(room_id, self._last_tick)
+        self._next_start = max(self._next_start, self._align(now))
+        self._open_up_to(now)
+        for room_id, (login, _) in watched.items():
+            self.joined(room_id, login, now)

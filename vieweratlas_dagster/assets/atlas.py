@@ -1,0 +1,152 @@
+"""Group atlas: the map that people open, and the graph files that tools open.
+
+Belongs here: layout, page, picture and exports as assets. How they are drawn is in ``publish``.
+"""
+
+import dagster as dg
+import polars as pl
+
+from collector_service.lake import Lake
+from vieweratlas_dagster.analysis.atlas import assemble
+from vieweratlas_dagster.analysis.layout import neighbour_preservation, place
+from vieweratlas_dagster.assets.communities import community_labels, previous_map
+from vieweratlas_dagster.assets.metadata import (
+    CODE_VERSION,
+    OWNERS,
+    column_schema,
+    picture,
+    preview_table,
+    rows,
+)
+from vieweratlas_dagster.automation.partitions import daily
+from vieweratlas_dagster.lake_layout import (
+    analysis_key,
+    days_up_to,
+    publish_latest,
+    read_table,
+    write_table,
+)
+from vieweratlas_dagster.publish.exports import csv_bytes, gexf_bytes
+from vieweratlas_dagster.publish.page import render_page
+from vieweratlas_dagster.publish.picture import draw_atlas, draw_preview
+from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.settings import Settings
+from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, LEFT_OUT, NODES, PARTITION
+
+
+def _facts(lake: Lake, day: str, settings: Settings) -> dict[str, object]:
+    """What the page says about itself: dates, parameters and counts."""
+    analysis = settings.analysis
+    left_out = read_table(lake, analysis_key(day, "left_out.parquet"), LEFT_OUT)
+    return {
+        "title": "ViewerAtlas",
+        "date_from": days_up_to(day, analysis.window_days)[0],
+        "date_to": day,
+        "window_days": analysis.window_days,
+        "min_channel_viewers": analysis.min_channel_viewers,
+        "overlap_threshold": analysis.overlap_threshold,
+        "min_shared_published": settings.privacy.min_shared_published,
+        "algorithm": analysis.algorithm,
+        "resolution": analysis.resolution,
+        "left_out_channels": left_out.height,
+    }
+
+
+@dg.asset(
+    group_name="atlas",
+    partitions_def=daily,
+    deps=[community_labels],
+    owners=OWNERS,
+    kinds={"html", "parquet", "javascript"},
+    code_version=CODE_VERSION,
+    metadata=column_schema(NODES),
+)
+def atlas(
+    context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """The map: every channel's place, one self-contained atlas.html, and atlas.png.
+
+    Places are aligned with the newest earlier map, so that channels do not jump.
+    """
+    day, store = context.partition_key, lake.lake
+    audiences = read_table(store, analysis_key(day, "audiences.parquet"), AUDIENCES)
+    edges = read_table(store, analysis_key(day, "edges.parquet"), EDGES)
+    partition = read_table(store, analysis_key(day, "partition.parquet"), PARTITION)
+    communities = read_table(store, analysis_key(day, "communities.parquet"), COMMUNITIES)
+    positions = place(
+        audiences, edges, partition, seed=settings.analysis.seed, previous=previous_map(store, day)
+    )
+    nodes = NODES.conform(
+        assemble(
+            audiences=audiences,
+            edges=edges,
+            partition=partition,
+            communities=communities,
+            positions=positions,
+        )
+    )
+    facts = _facts(store, day, settings)
+    page = render_page(nodes, edges, communities, facts=facts)
+    store.put(analysis_key(day, "atlas.html"), page)
+    store.put(
+        analysis_key(day, "atlas.png"), draw_atlas(nodes, edges, communities, title=f"ViewerAtlas {day}")
+    )
+    # Last: a day counts as mapped once its nodes are there.
+    write_table(store, analysis_key(day, "nodes.parquet"), nodes, NODES)
+    return dg.MaterializeResult(
+        metadata={
+            **rows(nodes.height),
+            "preview": picture(draw_preview(nodes, edges, communities), f"atlas of {day}"),
+            "communities": preview_table(
+                communities.filter(level="community")
+                .sort("viewers", descending=True)
+                .select("label", "size", "viewers"),
+                20,
+            ),
+            "neighbour_preservation": neighbour_preservation(audiences, edges, positions),
+            "page_bytes": len(page),
+            "page": dg.MetadataValue.url(f"{store.uri}/{analysis_key(day, 'atlas.html')}"),
+            "dagster/uri": f"{store.uri}/{analysis_key(day, 'nodes.parquet')}",
+        }
+    )
+
+
+@dg.asset(
+    group_name="atlas",
+    partitions_def=daily,
+    deps=[atlas],
+    owners=OWNERS,
+    kinds={"csv", "networkx"},
+    code_version=CODE_VERSION,
+)
+def graph_exports(
+    context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """The graph for other tools: graph.gexf for Gephi, nodes, edges and communities as CSV.
+
+    Pairs below the privacy floor are left out. Then the day is copied to curated/analysis/latest/,
+    unless it has no channels or a newer day is there.
+    """
+    day, store = context.partition_key, lake.lake
+    nodes = read_table(store, analysis_key(day, "nodes.parquet"), NODES)
+    edges = read_table(store, analysis_key(day, "edges.parquet"), EDGES)
+    communities = read_table(store, analysis_key(day, "communities.parquet"), COMMUNITIES)
+    published = edges.filter(pl.col("shared_viewers") >= settings.privacy.min_shared_published)
+    files = {
+        "graph.gexf": gexf_bytes(nodes, published),
+        "nodes.csv": csv_bytes(nodes),
+        "edges.csv": csv_bytes(published),
+        "communities.csv": csv_bytes(communities),
+    }
+    for name, data in files.items():
+        store.put(analysis_key(day, name), data)
+    latest = nodes.height > 0 and publish_latest(store, day)
+    return dg.MaterializeResult(
+        metadata={
+            **rows(published.height),
+            "withheld_pairs": edges.height - published.height,
+            "published_as_latest": latest,
+            "bytes": sum(len(data) for data in files.values()),
+            "dagster/uri": f"{store.uri}/{analysis_key(day, '')}",
+        }
+    )

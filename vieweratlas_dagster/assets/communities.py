@@ -1,0 +1,112 @@
+"""Group communities: who belongs together, since when, and under which name.
+
+Belongs here: the partition and its labels. The methods are in ``analysis``.
+"""
+
+import dagster as dg
+import polars as pl
+
+from collector_service.lake import Lake
+from vieweratlas_dagster.analysis.communities import find_communities
+from vieweratlas_dagster.analysis.labels import label_communities
+from vieweratlas_dagster.analysis.stability import Previous
+from vieweratlas_dagster.assets.graph import OVERLAP_GRAPH
+from vieweratlas_dagster.assets.metadata import (
+    CODE_VERSION,
+    OWNERS,
+    column_schema,
+    preview_table,
+    rows,
+)
+from vieweratlas_dagster.automation.partitions import daily
+from vieweratlas_dagster.lake_layout import analysis_key, previous_analysis_day, read_table, write_table
+from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.settings import Settings
+from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, EVENTS, NODES, PARTITION
+
+
+def previous_map(lake: Lake, day: str) -> Previous | None:
+    """The newest complete map before ``day``, which ids, colours and places are carried over from."""
+    earlier = previous_analysis_day(lake, day)
+    if earlier is None:
+        return None
+    return Previous(
+        partition=read_table(lake, analysis_key(earlier, "partition.parquet"), PARTITION),
+        communities=read_table(lake, analysis_key(earlier, "communities.parquet"), COMMUNITIES),
+        nodes=read_table(lake, analysis_key(earlier, "nodes.parquet"), NODES),
+    )
+
+
+@dg.asset(
+    group_name="communities",
+    partitions_def=daily,
+    deps=[OVERLAP_GRAPH],
+    owners=OWNERS,
+    kinds={"parquet", "python"},
+    code_version=CODE_VERSION,
+    metadata=column_schema(PARTITION),
+)
+def community_partitions(
+    context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """Communities on two levels: regions (mostly languages) and the communities inside them.
+
+    Ids persist: each community is matched with those of the newest earlier map, and what was born, went,
+    split or merged is recorded.
+    """
+    day, store, analysis = context.partition_key, lake.lake, settings.analysis
+    found = find_communities(
+        read_table(store, analysis_key(day, "audiences.parquet"), AUDIENCES),
+        read_table(store, analysis_key(day, "edges.parquet"), EDGES),
+        algorithm=analysis.algorithm,
+        resolution=analysis.resolution,
+        region_resolution=analysis.region_resolution,
+        min_community_size=analysis.min_community_size,
+        seed=analysis.seed,
+        previous=previous_map(store, day),
+    )
+    write_table(store, analysis_key(day, "events.parquet"), found.events, EVENTS)
+    partition = write_table(store, analysis_key(day, "partition.parquet"), found.partition, PARTITION)
+    return dg.MaterializeResult(
+        metadata={
+            **rows(partition.height),
+            **{name: float(value) for name, value in found.quality.items()},
+            "n_communities": partition["community"].drop_nulls().n_unique(),
+            "n_regions": partition["region"].drop_nulls().n_unique(),
+            "isolated_channels": partition["community"].null_count(),
+            "events": preview_table(found.events.with_columns(pl.col("members").list.len())),
+            "dagster/uri": f"{store.uri}/{analysis_key(day, 'partition.parquet')}",
+        }
+    )
+
+
+@dg.asset(
+    group_name="communities",
+    partitions_def=daily,
+    deps=[community_partitions],
+    owners=OWNERS,
+    kinds={"parquet", "python"},
+    code_version=CODE_VERSION,
+    metadata=column_schema(COMMUNITIES),
+)
+def community_labels(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
+    """A name for every community and region, from game, language and leading channels, with the reason."""
+    day, store = context.partition_key, lake.lake
+    labels = label_communities(
+        read_table(store, analysis_key(day, "audiences.parquet"), AUDIENCES),
+        read_table(store, analysis_key(day, "partition.parquet"), PARTITION),
+        previous=previous_map(store, day),
+    )
+    labels = write_table(store, analysis_key(day, "communities.parquet"), labels, COMMUNITIES)
+    fine = labels.filter(level="community")
+    return dg.MaterializeResult(
+        metadata={
+            **rows(labels.height),
+            "generic_labels": fine.filter(pl.col("generic")).height,
+            "largest_community_share": float(fine["size"].max() or 0) / max(1, int(fine["size"].sum())),  # type: ignore[arg-type]
+            "communities": preview_table(
+                fine.sort("viewers", descending=True).select("label", "size", "viewers", "reason"), 20
+            ),
+            "dagster/uri": f"{store.uri}/{analysis_key(day, 'communities.parquet')}",
+        }
+    )

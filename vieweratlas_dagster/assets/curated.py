@@ -1,0 +1,117 @@
+"""Group curated: one day's presence rows and channel dimension.
+
+Belongs here: the two curated tables, made together from one reading of the day's raw objects.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from collector_service.contract import SnapshotRecord
+from collector_service.lake import Lake
+from vieweratlas_dagster.assets.metadata import (
+    CODE_VERSION,
+    OWNERS,
+    column_schema,
+    preview_table,
+    rows,
+)
+from vieweratlas_dagster.assets.raw import snapshots
+from vieweratlas_dagster.automation.partitions import daily
+from vieweratlas_dagster.curation.merge import curate
+from vieweratlas_dagster.curation.validation import Rejection, manifest_objects, usable_records
+from vieweratlas_dagster.lake_layout import (
+    SOURCES,
+    channels_key,
+    manifest_key,
+    presence_key,
+    write_table,
+)
+from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.settings import Settings
+from vieweratlas_dagster.tables import CHANNELS, PRESENCE
+
+
+def _records(lake: Lake, day: str, now: datetime) -> Iterator[SnapshotRecord]:
+    for entry in manifest_objects(lake.get(manifest_key(day))):
+        data = lake.get(entry["key"])
+        if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+            raise dg.Failure(
+                f"{lake.uri}/{entry['key']} changed after it was validated; materialize snapshots again"
+            )
+        for item in usable_records(entry["key"], data, day=day, now=now):
+            if not isinstance(item, Rejection):
+                yield item
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            "presence_snapshots",
+            deps=[snapshots],
+            description=(
+                "Who was present where and when: one row per channel, window and viewer, live and VOD "
+                "side by side. Viewers are pseudonyms."
+            ),
+            metadata=column_schema(PRESENCE),
+            kinds={"parquet", "polars"},
+            owners=OWNERS,
+            code_version=CODE_VERSION,
+        ),
+        dg.AssetSpec(
+            "channels",
+            deps=[snapshots],
+            description=(
+                "The channel dimension of one day: name, game, language, how long it was observed, and "
+                "why it has no audience when it has none."
+            ),
+            metadata=column_schema(CHANNELS),
+            kinds={"parquet", "polars"},
+            owners=OWNERS,
+            code_version=CODE_VERSION,
+        ),
+    ],
+    partitions_def=daily,
+    group_name="curated",
+)
+def curated_tables(
+    context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.MaterializeResult]:
+    """Merge the day's validated records into the two curated tables."""
+    day, store = context.partition_key, lake.lake
+    made = curate(_records(store, day, datetime.fromtimestamp(settings.clock.now(), UTC)))
+    for source in SOURCES:
+        write_table(store, presence_key(day, source), made.presence[source], PRESENCE)
+    live, vod = (made.presence[source] for source in SOURCES)
+    yield dg.MaterializeResult(
+        asset_key="presence_snapshots",
+        metadata={
+            **rows(live.height + vod.height),
+            "live_rows": live.height,
+            "vod_rows": vod.height,
+            "viewers": live["viewer_key"].append(vod["viewer_key"]).n_unique(),
+            "windows": live["window_start"].append(vod["window_start"]).n_unique(),
+            "dagster/uri": f"{store.uri}/{presence_key(day, '')}".rsplit("source=", 1)[0],
+        },
+    )
+    channels = write_table(store, channels_key(day), made.channels, CHANNELS)
+    possible = float((channels["observed_seconds"] / channels["coverage"]).fill_nan(0).sum())
+    yield dg.MaterializeResult(
+        asset_key="channels",
+        metadata={
+            **rows(channels.height),
+            "observed": channels.filter(status="observed").height,
+            "silent": channels.filter(status="silent").height,
+            "unobserved": channels.filter(status="unobserved").height,
+            "messages": int(channels["messages"].sum()),
+            "coverage": float(channels["observed_seconds"].sum()) / possible if possible else 0.0,
+            "largest": preview_table(
+                channels.sort("viewers", descending=True).select(
+                    "channel", "viewers", "game_name", "language", "coverage"
+                )
+            ),
+            "dagster/uri": f"{store.uri}/{channels_key(day)}",
+        },
+    )

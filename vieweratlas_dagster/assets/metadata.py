@@ -1,0 +1,68 @@
+"""What an asset tells the UI about itself and about what it made.
+
+Belongs here: column schemas from the table contracts, row counts, preview pictures and tables. Does
+not belong here: anything that reads or writes the lake.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from vieweratlas_dagster.tables import Table
+
+OWNERS = ["team:vieweratlas"]
+CODE_VERSION = "1"
+_TYPES = {
+    "String": "string",
+    "Boolean": "boolean",
+    "Int64": "int64",
+    "UInt64": "uint64",
+    "UInt32": "uint32",
+    "Float64": "double",
+}
+
+
+def column_schema(table: Table) -> dict[str, Any]:
+    """Definition metadata: the table's columns with types, meaning and constraints."""
+    columns = [
+        dg.TableColumn(
+            name=column.name,
+            type=_TYPES.get(str(column.dtype), str(column.dtype)),
+            description=column.description,
+            constraints=dg.TableColumnConstraints(nullable=column.nullable),
+        )
+        for column in table.columns
+    ]
+    constraints = dg.TableConstraints([f"one row is {table.row}", f"key: {', '.join(table.key)}"])
+    return {
+        "dagster/column_schema": dg.TableSchema(columns=columns, constraints=constraints),
+        "dagster/table_name": table.name,
+    }
+
+
+def rows(count: int) -> dict[str, Any]:
+    """Materialization metadata: the rows of this partition."""
+    return {"dagster/partition_row_count": count, "row_count": count}
+
+
+def preview_table(frame: pl.DataFrame, limit: int = 10) -> dg.MetadataValue:
+    """The first rows as a Markdown table."""
+    with pl.Config(
+        tbl_formatting="ASCII_MARKDOWN",
+        tbl_hide_dataframe_shape=True,
+        tbl_hide_column_data_types=True,
+        tbl_rows=limit,
+        tbl_cols=-1,
+        fmt_str_lengths=60,
+        tbl_width_chars=10_000,
+    ):
+        return dg.MetadataValue.md(str(frame.head(limit)))
+
+
+def picture(png: bytes, alt: str) -> dg.MetadataValue:
+    """A small PNG, shown in the UI."""
+    return dg.MetadataValue.md(f"![{alt}](data:image/png;base64,{base64.b64encode(png).decode()})")

@@ -1,0 +1,90 @@
+"""Group raw: what arrives from Twitch, and whether it can be used.
+
+Belongs here: the external collector output, VOD chat, and the validated day of snapshots.
+"""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from collector_service.contract import LIVE_PREFIX, live_day_prefix, vod_day_prefix
+from vieweratlas_dagster.assets.metadata import CODE_VERSION, OWNERS, rows
+from vieweratlas_dagster.automation.partitions import daily, quarters
+from vieweratlas_dagster.curation.validation import ObjectReport, inspect_object, manifest
+from vieweratlas_dagster.lake_layout import manifest_key, quarantine_prefix
+from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.settings import Settings
+
+live_chat = dg.AssetSpec(
+    key="live_chat",
+    description=(
+        "Presence in live chat, as the always-on collector writes it: one NDJSON object per window "
+        f"below {LIVE_PREFIX}/. Made outside Dagster; the snapshots asset reads it."
+    ),
+    partitions_def=daily,
+    group_name="raw",
+    owners=OWNERS,
+    kinds={"json", "python"},
+)
+
+
+@dg.asset(
+    group_name="raw",
+    partitions_def=quarters,
+    owners=OWNERS,
+    kinds={"json", "python"},
+    code_version=CODE_VERSION,
+    pool="twitch",
+)
+def vod_chat(
+    context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """Presence in the chat of broadcasts that ended in these six hours, from their recordings.
+
+    Off by default (vod.enabled), because the endpoint is unofficial. Each run looks for recordings of
+    the channels known from the last days, queues them, and works through the queue within its limits.
+    """
+    raise NotImplementedError
+
+
+@dg.asset(
+    group_name="raw",
+    partitions_def=daily,
+    deps=[live_chat, vod_chat],
+    owners=OWNERS,
+    kinds={"json", "python"},
+    code_version=CODE_VERSION,
+)
+def snapshots(
+    context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """The day's raw objects, judged line by line: a manifest of what can be used.
+
+    Unreadable objects and refused lines are copied to quarantine/ with the reason; the raw objects stay
+    as they are, and their good lines are used.
+    """
+    day, store = context.partition_key, lake.lake
+    now = datetime.fromtimestamp(settings.clock.now(), UTC)
+    reports: list[ObjectReport] = []
+    for info in [*store.objects(live_day_prefix(day)), *store.objects(vod_day_prefix(day))]:
+        data = store.get(info.key)
+        report = inspect_object(info.key, data, day=day, now=now)
+        if report.rejections:
+            target = quarantine_prefix(day) + info.key.rsplit("/", 1)[-1]
+            store.put(target, data)
+            store.put(f"{target}.reasons.ndjson", report.quarantine_note())
+            context.log.warning("%s: %d refusals, see %s", info.key, len(report.rejections), target)
+        reports.append(report)
+    store.put(manifest_key(day), manifest(day, reports))
+    records = sum(report.records for report in reports)
+    return dg.MaterializeResult(
+        metadata={
+            **rows(records),
+            "objects": len(reports),
+            "bytes": sum(report.size for report in reports),
+            "presences": sum(report.presences for report in reports),
+            "quarantined_objects": sum(bool(report.rejections) for report in reports),
+            "rejections": sum(len(report.rejections) for report in reports),
+            "dagster/uri": f"{store.uri}/{manifest_key(day)}",
+        }
+    )

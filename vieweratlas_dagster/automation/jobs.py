@@ -1,0 +1,37 @@
+"""The jobs: what is materialized or checked together.
+
+Belongs here: selections and run tags. Does not belong here: when they run (``schedules``).
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from vieweratlas_dagster.automation.partitions import daily, quarters
+
+_FRESHNESS_CHECKS = dg.AssetSelection.checks(
+    dg.AssetCheckKey(dg.AssetKey("live_chat"), "live_chat_is_fresh"),
+    dg.AssetCheckKey(dg.AssetKey("atlas"), "atlas_of_yesterday_exists"),
+)
+
+analysis_daily = dg.define_asset_job(
+    "analysis_daily",
+    selection=dg.AssetSelection.keys("snapshots").downstream() - _FRESHNESS_CHECKS,
+    partitions_def=daily,
+    description="From one day's raw snapshots to the published atlas.",
+)
+
+vod_6h = dg.define_asset_job(
+    "vod_6h",
+    selection=dg.AssetSelection.assets("vod_chat"),
+    partitions_def=quarters,
+    description="Chat of the broadcasts that ended in the last six hours.",
+)
+
+freshness = dg.define_asset_job(
+    "freshness",
+    selection=_FRESHNESS_CHECKS,
+    description="How old the newest data are, measured on the data themselves.",
+)
+
+ALL_JOBS = (analysis_daily, vod_6h, freshness)

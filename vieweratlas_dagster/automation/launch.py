@@ -1,0 +1,92 @@
+"""Running a job's partitions in this process, on the instance that the UI reads.
+
+Belongs here: what `vieweratlas analyze` and the demo need to run jobs without a daemon. Does not belong
+here: the jobs, and the schedules that run them in production.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import dagster as dg
+
+from vieweratlas_dagster.settings import Settings
+
+_LOCATION = "vieweratlas"
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How one run ended: its id, the step that failed and why, and the checks that did not pass."""
+
+    job: str
+    partition: str
+    run_id: str
+    success: bool
+    failures: tuple[str, ...]
+    failed_checks: tuple[str, ...]
+
+
+def quarters_of(day: date) -> list[str]:
+    """The four 6-hour partition keys of a UTC day."""
+    return [f"{day}-{hour:02d}:00" for hour in (0, 6, 12, 18)]
+
+
+def days_between(first: date, last: date) -> Iterator[date]:
+    """Every day from ``first`` to ``last``, both included."""
+    for offset in range((last - first).days + 1):
+        yield first + timedelta(days=offset)
+
+
+def open_instance(home: Path) -> dg.DagsterInstance:
+    """The Dagster instance below ``home``, created with the local configuration when missing."""
+    home.mkdir(parents=True, exist_ok=True)
+    config = home / "dagster.yaml"
+    if not config.exists():
+        config.write_text("telemetry: {enabled: false}\n")
+    return dg.DagsterInstance.from_config(str(home))
+
+
+def analyze_days(settings: Settings, first: date, last: date, home: Path) -> Iterator[RunOutcome]:
+    """Run the daily job for every day of a range, oldest first, up to the first failure."""
+    # Dagster looks for its home in the environment when a step runs.
+    os.environ["DAGSTER_HOME"] = str(home.resolve())
+    from vieweratlas_dagster.definitions import build_definitions
+
+    definitions = build_definitions(settings)
+    with open_instance(home) as instance:
+        for day in days_between(first, last):
+            outcome = run_partition(definitions, "analysis_daily", day.isoformat(), instance)
+            yield outcome
+            if not outcome.success:
+                return
+
+
+def run_partition(
+    definitions: dg.Definitions, job: str, partition: str, instance: dg.DagsterInstance
+) -> RunOutcome:
+    """Run one partition of a job to its end; a failure is in the outcome, not raised."""
+    result = definitions.resolve_job_def(job).execute_in_process(
+        instance=instance,
+        partition_key=partition,
+        raise_on_error=False,
+        run_config=_QUIET,
+        tags={".dagster/repository": f"__repository__@{_LOCATION}"},
+    )
+    failures = []
+    for event in result.filter_events(lambda event: event.is_step_failure or event.is_run_failure):
+        data = event.event_specific_data
+        error = getattr(data, "error", None)
+        cause = getattr(error, "cause", None) or error
+        failures.append(f"{event.step_key or job}: {cause.message.strip() if cause else event.message}")
+    checks = [
+        f"{check.asset_key.to_user_string()}: {check.description or check.check_name}"
+        for check in result.get_asset_check_evaluations()
+        if not check.passed
+    ]
+    return RunOutcome(job, partition, result.run_id, result.success, tuple(failures), tuple(checks))

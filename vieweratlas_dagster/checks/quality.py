@@ -1,0 +1,145 @@
+"""Quality checks, run with the assets they judge.
+
+Belongs here: what must hold of a partition that was just made. ERROR and blocking only where bad data
+must not reach the published atlas; WARN otherwise.
+"""
+
+import json
+
+import dagster as dg
+import polars as pl
+
+from vieweratlas_dagster.assets.metadata import preview_table
+from vieweratlas_dagster.automation.partitions import daily
+from vieweratlas_dagster.checks.rules import (
+    generic_share,
+    overlap_violations,
+    unknown_channels,
+    unplaced_nodes,
+)
+from vieweratlas_dagster.curation.validation import manifest_objects
+from vieweratlas_dagster.lake_layout import (
+    SOURCES,
+    analysis_key,
+    channels_key,
+    manifest_key,
+    presence_key,
+    read_table,
+)
+from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.settings import Settings
+from vieweratlas_dagster.tables import AUDIENCES, CHANNELS, COMMUNITIES, EDGES, NODES, PRESENCE
+
+
+def _result(problems: list[str], severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=not problems,
+        severity=severity,
+        description="; ".join(problems) or "as it should be",
+        metadata={"problems": len(problems)},
+    )
+
+
+@dg.asset_check(asset="snapshots", partitions_def=daily)
+def quarantine_is_small(
+    context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
+) -> dg.AssetCheckResult:
+    """Few of the day's lines had to be refused."""
+    objects = manifest_objects(lake.lake.get(manifest_key(context.partition_key)))
+    rejected = sum(entry["rejected"] for entry in objects)
+    lines = rejected + sum(entry["records"] for entry in objects)
+    share = rejected / lines if lines else 0.0
+    reasons = sorted({reason for entry in objects for reason in entry["reasons"]})
+    return dg.AssetCheckResult(
+        passed=share <= settings.checks.max_quarantined_share,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{rejected} of {lines} lines refused" + (f": {', '.join(reasons)}" if reasons else ""),
+        metadata={"rejected": rejected, "lines": lines, "share": share, "reasons": json.dumps(reasons)},
+    )
+
+
+@dg.asset_check(asset="snapshots", partitions_def=daily)
+def day_has_data(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+    """Something arrived on this day."""
+    records = sum(
+        entry["records"] for entry in manifest_objects(lake.lake.get(manifest_key(context.partition_key)))
+    )
+    problems = [] if records else [f"no usable record on {context.partition_key}"]
+    return _result(problems, dg.AssetCheckSeverity.WARN)
+
+
+@dg.asset_check(asset="presence_snapshots", partitions_def=daily, blocking=True)
+def presence_follows_contract(
+    context: dg.AssetCheckExecutionContext, lake: LakeResource
+) -> dg.AssetCheckResult:
+    """Presence rows have the promised columns, no row twice, and only known channels."""
+    day, store = context.partition_key, lake.lake
+    channels = read_table(store, channels_key(day), CHANNELS)
+    problems = []
+    for source in SOURCES:
+        frame = read_table(store, presence_key(day, source), PRESENCE)
+        problems += [f"{source}: {problem}" for problem in PRESENCE.problems(frame)]
+        if unknown := unknown_channels(frame, channels):
+            problems.append(f"{source}: {unknown} channels are not in the channel dimension")
+    return _result(problems, dg.AssetCheckSeverity.ERROR)
+
+
+@dg.asset_check(asset="channels", partitions_def=daily)
+def channels_were_observed(
+    context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
+) -> dg.AssetCheckResult:
+    """The collector was joined for most of the time that it should have been."""
+    frame = read_table(lake.lake, channels_key(context.partition_key), CHANNELS)
+    possible = frame.select((pl.col("observed_seconds") / pl.col("coverage")).fill_nan(0).sum()).item()
+    share = float(frame["observed_seconds"].sum()) / possible if possible else 0.0
+    return dg.AssetCheckResult(
+        passed=share >= settings.checks.min_observed_share,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{share:.1%} of the channels' recorded time was observed",
+        metadata={"observed_share": share, "channels": frame.height},
+    )
+
+
+@dg.asset_check(asset="overlap_graph", partitions_def=daily, blocking=True)
+def overlap_is_possible(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+    """No pair shares more viewers than either channel has, and every edge has its two channels."""
+    day, store = context.partition_key, lake.lake
+    problems = overlap_violations(
+        read_table(store, analysis_key(day, "audiences.parquet"), AUDIENCES),
+        read_table(store, analysis_key(day, "edges.parquet"), EDGES),
+    )
+    return _result(problems, dg.AssetCheckSeverity.ERROR)
+
+
+@dg.asset_check(asset="community_labels", partitions_def=daily)
+def communities_have_names(
+    context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
+) -> dg.AssetCheckResult:
+    """Most communities are named by game or language; otherwise metadata got lost on the way."""
+    frame = read_table(lake.lake, analysis_key(context.partition_key, "communities.parquet"), COMMUNITIES)
+    share = generic_share(frame)
+    generic = frame.filter(pl.col("generic")).select("level", "label", "size")
+    return dg.AssetCheckResult(
+        passed=share <= settings.checks.max_generic_label_share,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{share:.0%} of the communities have a generic name",
+        metadata={"generic_share": share, "generic": preview_table(generic)},
+    )
+
+
+@dg.asset_check(asset="atlas", partitions_def=daily, blocking=True)
+def atlas_is_complete(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+    """Every channel of the graph has a place, and page and picture exist."""
+    day, store = context.partition_key, lake.lake
+    nodes = read_table(store, analysis_key(day, "nodes.parquet"), NODES)
+    audiences = read_table(store, analysis_key(day, "audiences.parquet"), AUDIENCES)
+    problems = [
+        f"{name} is missing"
+        for name in ("atlas.html", "atlas.png")
+        if not store.exists(analysis_key(day, name))
+    ]
+    if unplaced := unplaced_nodes(nodes):
+        problems.append(f"{unplaced} channels have no place")
+    if missing := audiences.join(nodes, on="channel", how="anti").height:
+        problems.append(f"{missing} channels of the graph are not on the map")
+    return _result(problems, dg.AssetCheckSeverity.ERROR)

@@ -1,0 +1,234 @@
+"""The ``vieweratlas`` command.
+
+Belongs here: arguments, exit codes (0 done, 1 failed, 2 wrong use or setting), and what is printed at
+the end. Does not belong here: the work; every command calls one function elsewhere, imported only when
+needed so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from collector_service.settings import DEFAULT_CONFIG, SettingsError
+from vieweratlas_dagster.settings import Settings
+
+app = typer.Typer(
+    help="Maps the communities of live-stream channels from the audiences they share.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+errors = Console(stderr=True)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help=f"Settings file.  [default: {DEFAULT_CONFIG}]", show_default=False),
+]
+DayOption = Annotated[str, typer.Option(help="A UTC day: YYYY-MM-DD, today or yesterday.")]
+
+
+@app.command()
+def demo(
+    seed: Annotated[int, typer.Option(help="Another seed makes another world.")] = 1,
+    channels: Annotated[int, typer.Option(min=20, max=5000)] = 300,
+    viewers: Annotated[int, typer.Option(min=500, max=500_000)] = 20_000,
+    days: Annotated[int, typer.Option(min=1, max=30, help="Simulated days.")] = 3,
+    data_dir: Annotated[Path, typer.Option(help="Everything goes there; emptied first.")] = Path(
+        "data/demo"
+    ),
+    config: ConfigOption = None,
+) -> None:
+    """Run the whole platform on a simulated Twitch and compare the result with the truth."""
+    from vieweratlas_dagster.demo.run import run_demo
+    from vieweratlas_dagster.demo.stage import DemoError, DemoOptions
+
+    first_day = datetime.now(UTC).date() - timedelta(days=days)
+    options = DemoOptions(seed, channels, viewers, days, data_dir, first_day)
+    with _exit_codes(DemoError):
+        _settings(config)
+        if not run_demo(options, config or DEFAULT_CONFIG, console):
+            raise typer.Exit(1)
+
+
+@app.command()
+def collect(config: ConfigOption = None) -> None:
+    """Run the live collector until it is stopped."""
+    from collector_service.service import run
+    from collector_service.settings import Settings as CollectorSettings
+
+    with _exit_codes():
+        raise typer.Exit(run(CollectorSettings.load(config)))
+
+
+@app.command()
+def live(
+    data_dir: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("data/live"),
+    channels_file: Annotated[
+        Path | None, typer.Option(help="Logins, one a line; without it Twitch credentials are needed.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Collect from the real Twitch until Ctrl-C, then map what came in."""
+    from vieweratlas_dagster.live import run_live
+
+    with _exit_codes():
+        raise typer.Exit(run_live(data_dir, channels_file, config, console))
+
+
+@app.command()
+def analyze(
+    day: DayOption = "yesterday",
+    to: Annotated[str, typer.Option(help="Last day of a range; default: only --day.")] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Run the daily job for a day (or a range of days) in this process."""
+    from vieweratlas_dagster.automation.launch import analyze_days
+
+    with _exit_codes(RuntimeError):
+        settings, first = _settings(config), _day(day)
+        last = _day(to) if to else first
+        home = Path(os.environ.get("DAGSTER_HOME") or "data/dagster")
+        for outcome in analyze_days(settings, first, last, home):
+            mark = "[green]done[/green]" if outcome.success else "[red]failed[/red]"
+            console.print(f"{outcome.partition}: {mark} (run {outcome.run_id})")
+            for problem in outcome.failures:
+                errors.print(problem, soft_wrap=True, markup=False)
+            for problem in outcome.failed_checks:
+                errors.print(f"check: {problem}", soft_wrap=True, markup=False)
+            if not outcome.success:
+                raise typer.Exit(1)
+        where = settings.storage.dir if settings.storage.type == "file" else settings.storage.s3_bucket
+        console.print(f"Results: {where}/curated/analysis/date={last}/", soft_wrap=True)
+
+
+@app.command("map")
+def map_(
+    edges: Annotated[Path, typer.Option(help="CSV[.gz]: source,target,shared_viewers (or weight).")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; made when missing.")],
+    nodes: Annotated[
+        Path | None, typer.Option(help="CSV[.gz]: channel[,viewers][,game_name][,language].")
+    ] = None,
+    resolution: Annotated[
+        float | None, typer.Option(help="Above 1: more, smaller communities.", show_default=False)
+    ] = None,
+    previous: Annotated[
+        Path | None, typer.Option(help="An earlier result, for stable ids and places.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(show_default=False)] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make the whole atlas from an overlap list of your own; no lake and no Dagster needed."""
+    from vieweratlas_dagster.overlap_list import OverlapListError, map_overlap_list
+
+    with _exit_codes(OverlapListError):
+        settings = _settings(config)
+        analysis = settings.analysis
+        with console.status("reading, clustering, drawing"):
+            facts = map_overlap_list(
+                edges,
+                nodes,
+                out,
+                resolution=analysis.resolution if resolution is None else resolution,
+                region_resolution=analysis.region_resolution,
+                min_community_size=analysis.min_community_size,
+                algorithm=analysis.algorithm,
+                min_shared_published=settings.privacy.min_shared_published,
+                seed=analysis.seed if seed is None else seed,
+                previous_dir=previous,
+            )
+        for name, value in facts.items():
+            shown = f"{value:.4g}" if isinstance(value, float) else value
+            console.print(f"{name.replace('_', ' '):<24} {shown}", highlight=False, soft_wrap=True)
+        console.print(f"[bold]The atlas:[/bold] {out / 'atlas.html'}", soft_wrap=True)
+
+
+@app.command("import")
+def import_(
+    day: Annotated[str, typer.Option("--date", help="The UTC day the rows belong to: YYYY-MM-DD.")],
+    presence: Annotated[Path, typer.Option(help="CSV[.gz]: channel,viewer.")],
+    channels: Annotated[
+        Path | None, typer.Option(help="CSV[.gz]: channel[,channel_id][,game_name][,language].")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Bring membership rows into the lake, where the daily job finds them."""
+    from collector_service.identity import load_viewer_key_secret
+    from collector_service.lake import Lake
+    from vieweratlas_dagster.presence_import import ImportFileError, import_presence
+
+    with _exit_codes(ImportFileError):
+        settings, when = _settings(config), _day(day)
+        report = import_presence(
+            Lake.open(settings.storage),
+            load_viewer_key_secret(settings.privacy),
+            presence,
+            channels,
+            when,
+        )
+        console.print(
+            f"{report.channels} channels, {report.viewers} viewers, {report.memberships} memberships"
+            f" ({report.repeated_rows} repeated rows)"
+            + (" were there already" if report.already_there else f" written to {report.key}"),
+            soft_wrap=True,
+        )
+        console.print(f"Next: vieweratlas analyze --day {when}")
+
+
+@app.command()
+def doctor(config: ConfigOption = None) -> None:
+    """Check settings, lake, viewer key, atlas page, Dagster and Twitch, and say what to do."""
+    from vieweratlas_dagster.doctor import examine
+
+    with _exit_codes():
+        findings = examine(_settings(config))
+        for finding in findings:
+            mark = "[green]ok  [/green]" if finding.ok else "[red]FAIL[/red]"
+            console.print(f"{mark} {finding.subject}: {finding.text}", soft_wrap=True, highlight=False)
+        if not all(finding.ok for finding in findings):
+            raise typer.Exit(1)
+
+
+def _settings(config: Path | None) -> Settings:
+    return Settings.load(config)
+
+
+def _day(text: str) -> date:
+    today = datetime.now(UTC).date()
+    if text in ("today", "yesterday"):
+        return today - timedelta(days=text == "yesterday")
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no day; expected YYYY-MM-DD, today or yesterday") from None
+
+
+@contextmanager
+def _exit_codes(*expected: type[Exception]) -> Iterator[None]:
+    """Turn expected errors into one message and an exit code."""
+    try:
+        yield
+    except SettingsError as error:
+        errors.print(f"vieweratlas: wrong setting\n{error}", soft_wrap=True, markup=False, highlight=False)
+        raise typer.Exit(2) from None
+    except expected as error:
+        errors.print(f"vieweratlas: {error}", soft_wrap=True, markup=False, highlight=False)
+        raise typer.Exit(1) from None
+
+
+def main() -> None:
+    """Entry point of the ``vieweratlas`` command."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        errors.print("stopped")
+        sys.exit(130)

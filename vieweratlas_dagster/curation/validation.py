@@ -1,0 +1,130 @@
+"""Judging raw objects: which lines can be used, and why the others can not.
+
+Belongs here: the rules for one object's bytes, its quarantine note, and the day's manifest. Does not
+belong here: the rules for a single line (``collector_service.contract``) and reading the lake.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from collector_service.contract import BadRecordError, SnapshotRecord, decode_lines, parse_record
+
+_SUFFIX = ".ndjson.gz"
+_KEPT_LINE_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A line (1-based) or, with ``line`` None, the rest of an object that cannot be used."""
+
+    line: int | None
+    reason: str
+    detail: str
+    content: str = ""
+
+
+@dataclass
+class ObjectReport:
+    """What one raw object held: counts, its content's SHA-256, and everything that was refused."""
+
+    key: str
+    size: int
+    sha256: str
+    records: int = 0
+    presences: int = 0
+    rejections: list[Rejection] = field(default_factory=list)
+
+    def summary(self) -> dict[str, Any]:
+        """The object's row in the manifest."""
+        reasons = sorted({rejection.reason for rejection in self.rejections})
+        return {
+            "key": self.key,
+            "bytes": self.size,
+            "sha256": self.sha256,
+            "records": self.records,
+            "presences": self.presences,
+            "rejected": len(self.rejections),
+            "reasons": reasons,
+        }
+
+    def quarantine_note(self) -> bytes:
+        """The refusals as NDJSON, one a line, with the start of each refused line."""
+        rows = ({"object": self.key, **vars(rejection)} for rejection in self.rejections)
+        return "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode()
+
+
+def usable_records(
+    key: str, data: bytes, *, day: str, now: datetime
+) -> Iterator[SnapshotRecord | Rejection]:
+    """Every record of one raw object, in order, with a `Rejection` in place of each bad line.
+
+    Args:
+        key: the object's key, for its name and in messages.
+        data: its bytes.
+        day: YYYY-MM-DD, the UTC day that every window must start on.
+        now: windows that start later are refused.
+    """
+    if not key.endswith(_SUFFIX):
+        yield Rejection(None, "unexpected_name", f"expected a name that ends in {_SUFFIX}")
+        return
+    number = 0
+    seen: set[tuple[int, datetime]] = set()
+    try:
+        for number, line in enumerate(decode_lines(data), start=1):
+            yield _judge(line, number, day, now, seen)
+    except BadRecordError as error:
+        yield Rejection(None, error.reason, f"after line {number}: {error.detail}")
+
+
+def _judge(
+    line: bytes, number: int, day: str, now: datetime, seen: set[tuple[int, datetime]]
+) -> SnapshotRecord | Rejection:
+    content = line[:_KEPT_LINE_BYTES].decode(errors="replace")
+    try:
+        record = parse_record(line, now=now)
+    except BadRecordError as error:
+        return Rejection(number, error.reason, error.detail, content)
+    if f"{record.window_start:%Y-%m-%d}" != day:
+        return Rejection(number, "wrong_day", f"{record.window_start:%Y-%m-%d} in {day}", content)
+    place = (record.channel_id, record.window_start)
+    if place in seen:
+        return Rejection(number, "repeated", "the same channel and window again in one object", content)
+    seen.add(place)
+    return record
+
+
+def inspect_object(key: str, data: bytes, *, day: str, now: datetime) -> ObjectReport:
+    """Judge a whole object; see `usable_records` for the arguments."""
+    report = ObjectReport(key, len(data), hashlib.sha256(data).hexdigest())
+    for item in usable_records(key, data, day=day, now=now):
+        if isinstance(item, Rejection):
+            report.rejections.append(item)
+        else:
+            report.records += 1
+            report.presences += len(item.viewer_keys)
+    return report
+
+
+def manifest(day: str, reports: list[ObjectReport]) -> bytes:
+    """The day's manifest as JSON: every object that was there, and what of it can be used."""
+    body = {"schema_version": 1, "day": day, "objects": [report.summary() for report in reports]}
+    return (json.dumps(body, indent=1, sort_keys=True) + "\n").encode()
+
+
+def manifest_objects(data: bytes) -> list[dict[str, Any]]:
+    """The objects that a manifest lists.
+
+    Raises:
+        ValueError: not a manifest of a known version.
+    """
+    body = json.loads(data)
+    if not isinstance(body, dict) or body.get("schema_version") != 1:
+        raise ValueError("not a snapshot manifest of schema_version 1; materialize snapshots again")
+    objects: list[dict[str, Any]] = body["objects"]
+    return objects

@@ -1,0 +1,76 @@
+"""The code location: one function that puts assets, checks, jobs, schedules and resources together.
+
+Belongs here: the wiring. Does not belong here: any definition of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+
+from vieweratlas_dagster.assets import atlas, communities, curated, graph, raw
+from vieweratlas_dagster.automation.jobs import ALL_JOBS
+from vieweratlas_dagster.automation.schedules import ALL_SCHEDULES
+from vieweratlas_dagster.checks import freshness, quality
+from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.settings import Settings
+
+_DAILY_BADGE = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(hours=36), warn_window=timedelta(hours=28)
+)
+_QUARTER_BADGE = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(hours=18), warn_window=timedelta(hours=8)
+)
+
+
+def build_definitions(settings: Settings) -> dg.Definitions:
+    """The whole code location for the given settings; used by production, tests and the demo alike."""
+    daily_assets = [
+        raw.snapshots,
+        curated.curated_tables,
+        graph.build_overlap_graph(settings.analysis.window_days),
+        communities.community_partitions,
+        communities.community_labels,
+        atlas.atlas,
+        atlas.graph_exports,
+    ]
+    return dg.Definitions(
+        assets=[
+            raw.live_chat,
+            raw.vod_chat.map_asset_specs(
+                lambda spec: spec.replace_attributes(freshness_policy=_QUARTER_BADGE)
+            ),
+            *(
+                asset.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=_DAILY_BADGE))
+                for asset in daily_assets
+            ),
+        ],
+        asset_checks=[
+            quality.quarantine_is_small,
+            quality.day_has_data,
+            quality.presence_follows_contract,
+            quality.channels_were_observed,
+            quality.overlap_is_possible,
+            quality.communities_have_names,
+            quality.atlas_is_complete,
+            freshness.live_chat_is_fresh,
+            freshness.atlas_of_yesterday_exists,
+        ],
+        jobs=list(ALL_JOBS),
+        schedules=list(ALL_SCHEDULES),
+        resources={"lake": LakeResource.of(settings.storage), "settings": settings},
+        # A run is one task of its own; a process per asset would cost more than the assets do.
+        executor=dg.in_process_executor,
+    )
+
+
+def load_settings() -> Settings:
+    """Settings from the file that VIEWERATLAS_CONFIG names, or config/config.yaml."""
+    config = os.environ.get("VIEWERATLAS_CONFIG")
+    return Settings.load(Path(config) if config else None)
+
+
+defs = build_definitions(load_settings())

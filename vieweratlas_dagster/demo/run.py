@@ -1,0 +1,288 @@
+"""`vieweratlas demo`: from an empty folder to an atlas, with the truth beside it.
+
+Belongs here: the order of things, progress on the terminal, the report. Does not belong here: processes
+(``stage``), comparisons (``truth``), jobs (``automation``).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table as RichTable
+
+from collector_service.clock import utc
+from collector_service.contract import live_day_prefix
+from collector_service.identity import load_viewer_key_secret
+from collector_service.lake import Lake
+from vieweratlas_dagster.automation.launch import (
+    RunOutcome,
+    days_between,
+    open_instance,
+    quarters_of,
+    run_partition,
+)
+from vieweratlas_dagster.curation.validation import Rejection, usable_records
+from vieweratlas_dagster.demo.stage import (
+    DemoError,
+    DemoOptions,
+    World,
+    check_alive,
+    running_collector,
+    simulated_twitch,
+    write_demo_config,
+)
+from vieweratlas_dagster.demo.truth import (
+    CollectionTruth,
+    agreement,
+    compare_collection,
+    true_presence,
+)
+from vieweratlas_dagster.lake_layout import (
+    LATEST_PREFIX,
+    analysis_key,
+    presence_key,
+    read_table,
+)
+from vieweratlas_dagster.settings import Settings
+from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, NODES, PRESENCE
+
+_MARKER = ".vieweratlas-demo"
+_LEAST_AGREEMENT = 0.9
+# Real seconds for the last messages of the world to arrive.
+_SETTLE_SECONDS = 2.0
+
+
+def run_demo(options: DemoOptions, base_config: Path, console: Console) -> bool:
+    """Run the demo and print its report.
+
+    Returns:
+        Whether everything really succeeded: every run, every check, no loss, agreement with the truth.
+
+    Raises:
+        DemoError: it could not be run to its end.
+    """
+    _prepare(options.data_dir)
+    write_demo_config(options, base_config)
+    days = list(days_between(options.first_day, options.first_day + timedelta(days=options.days - 1)))
+    began = time.monotonic()
+    console.print(
+        f"A simulated Twitch with {options.channels} channels and {options.viewers} viewers, "
+        f"{days[0]} to {days[-1]}, seed {options.seed}; everything goes to {options.data_dir}/"
+    )
+    with simulated_twitch(options) as world, _progress(console) as progress:
+        os.environ.update(world.environment())
+        settings = Settings.load(options.config)
+        lake = Lake.open(settings.storage)
+        _collect(options, world, lake, progress)
+        outcomes = list(_run_jobs(settings, days, options.data_dir / "dagster", progress))
+    secret = load_viewer_key_secret(settings.privacy)
+    collection = _compare(options, lake, secret, days)
+    report = _report(options, lake, collection, outcomes, days)
+    report["seconds"] = round(time.monotonic() - began, 1)
+    (options.data_dir / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    _print_report(report, outcomes, options, console)
+    return bool(report["success"])
+
+
+def _prepare(data_dir: Path) -> None:
+    if data_dir.exists() and any(data_dir.iterdir()):
+        if not (data_dir / _MARKER).exists():
+            raise DemoError(f"{data_dir} holds something that no demo made; choose another --data-dir")
+        for entry in data_dir.iterdir():
+            if entry.name != _MARKER:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    data_dir.mkdir(parents=True, exist_ok=True)
+    (data_dir / _MARKER).touch()
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description:<12}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        console=console,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+
+def _collect(options: DemoOptions, world: World, lake: Lake, progress: Progress) -> None:
+    """Let the collector live through the world's days."""
+    length = world.ends_at - world.clock.world_origin
+    task = progress.add_task("collecting", total=length, note="connecting")
+    log = options.logs / "collector.log"
+    with running_collector(options, world) as collector:
+        while (now := world.clock.now()) < world.ends_at:
+            check_alive(collector, log)
+            objects = len(lake.objects(live_day_prefix(f"{utc(now):%Y-%m-%d}")))
+            progress.update(
+                task,
+                completed=now - world.clock.world_origin,
+                note=f"{utc(now):%Y-%m-%d %H:%M} UTC, {objects} windows of the day in the lake",
+            )
+            time.sleep(0.5)
+        time.sleep(_SETTLE_SECONDS)
+    progress.update(task, completed=length, note=f"{options.days} days")
+
+
+def _run_jobs(settings: Settings, days: list[date], home: Path, progress: Progress) -> Iterator[RunOutcome]:
+    """Every day's VOD quarters, then the day itself, as the schedules would."""
+    os.environ["DAGSTER_HOME"] = str(home.resolve())
+    # Dagster is heavy to import, and nothing before this point needs it.
+    from vieweratlas_dagster.definitions import build_definitions
+
+    definitions = build_definitions(settings)
+    runs = [run for day in days for run in _runs_of(day)]
+    task = progress.add_task("Dagster", total=len(runs), note="")
+    with open_instance(home) as instance:
+        for job, partition in runs:
+            progress.update(task, note=f"{job} {partition}")
+            yield run_partition(definitions, job, partition, instance)
+            progress.advance(task)
+    progress.update(task, note=f"{len(runs)} runs")
+
+
+def _runs_of(day: date) -> Iterator[tuple[str, str]]:
+    for quarter in quarters_of(day):
+        yield "vod_6h", quarter
+    yield "analysis_daily", day.isoformat()
+
+
+def _compare(options: DemoOptions, lake: Lake, secret: str, days: list[date]) -> CollectionTruth:
+    oracle = pl.read_csv(io.BytesIO((options.oracle / "presence.csv.gz").read_bytes()))
+    names = [day.isoformat() for day in days]
+    live, vod = (
+        pl.concat([read_table(lake, presence_key(name, source), PRESENCE) for name in names])
+        for source in ("live", "vod")
+    )
+    return compare_collection(true_presence(oracle, secret), live, vod, _declared(lake, names))
+
+
+def _declared(lake: Lake, days: list[str]) -> pl.DataFrame:
+    """What the collector says of each channel and window: how long it was observed."""
+    rows = [
+        (record.channel_id, record.window_start, record.observed_seconds, record.window_seconds)
+        for day in days
+        for info in lake.objects(live_day_prefix(day))
+        for record in usable_records(info.key, lake.get(info.key), day=day, now=datetime.now(UTC))
+        if not isinstance(record, Rejection)
+    ]
+    schema: dict[str, Any] = {
+        "channel_id": pl.Int64,
+        "window_start": PRESENCE.schema["window_start"],
+        "observed_seconds": pl.Float64,
+        "window_seconds": pl.UInt32,
+    }
+    return (
+        pl.DataFrame(rows, schema=schema, orient="row")
+        .group_by("channel_id", "window_start", "window_seconds")
+        .agg(pl.col("observed_seconds").sum())
+    )
+
+
+def _report(
+    options: DemoOptions,
+    lake: Lake,
+    collection: CollectionTruth,
+    outcomes: list[RunOutcome],
+    days: list[date],
+) -> dict[str, Any]:
+    last = days[-1].isoformat()
+    succeeded = all(outcome.success for outcome in outcomes)
+    report: dict[str, Any] = {
+        "success": False,
+        "seed": options.seed,
+        "days": options.days,
+        "runs": len(outcomes),
+        "failed_runs": sum(not outcome.success for outcome in outcomes),
+        "failed_checks": sum(len(outcome.failed_checks) for outcome in outcomes),
+        "collection": asdict(collection) | {"coverage": round(collection.coverage, 4)},
+    }
+    if not succeeded:
+        return report
+    nodes = read_table(lake, analysis_key(last, "nodes.parquet"), NODES)
+    communities = read_table(lake, analysis_key(last, "communities.parquet"), COMMUNITIES)
+    planted = pl.read_csv(io.BytesIO((options.oracle / "channels.csv").read_bytes()))
+    ami_communities, ami_regions = agreement(nodes, planted)
+    presence = pl.concat(
+        [
+            read_table(lake, presence_key(day.isoformat(), source), PRESENCE).select("viewer_key")
+            for day in days
+            for source in ("live", "vod")
+        ]
+    )
+    sound = collection.lost == collection.lost_messages == collection.invented == collection.undeclared == 0
+    report |= {
+        "channels": read_table(lake, analysis_key(last, "audiences.parquet"), AUDIENCES).height,
+        "viewers": presence["viewer_key"].n_unique(),
+        "presence_rows": presence.height,
+        "edges": read_table(lake, analysis_key(last, "edges.parquet"), EDGES).height,
+        "communities": communities.filter(level="community").height,
+        "regions": communities.filter(level="region").height,
+        "ami_communities": round(ami_communities, 4),
+        "ami_regions": round(ami_regions, 4),
+        "atlas": str(options.data_dir / "lake" / LATEST_PREFIX / "atlas.html"),
+        "success": sound and not report["failed_checks"] and ami_communities >= _LEAST_AGREEMENT,
+    }
+    return report
+
+
+def _print_report(
+    report: dict[str, Any], outcomes: list[RunOutcome], options: DemoOptions, console: Console
+) -> None:
+    for outcome in outcomes:
+        for problem in (*outcome.failures, *outcome.failed_checks):
+            console.print(f"[red]{outcome.job} {outcome.partition}: {problem}[/red]", soft_wrap=True)
+    collection = report["collection"]
+    table = RichTable(show_header=False, box=None, padding=(0, 2))
+    if report["failed_runs"] == 0:
+        table.add_row("channels", f"{report['channels']:,} on the map")
+        table.add_row("viewers", f"{report['viewers']:,} (pseudonyms)")
+        table.add_row("presence rows", f"{report['presence_rows']:,}")
+        table.add_row("edges", f"{report['edges']:,} pairs of channels that share viewers")
+        table.add_row("communities", f"{report['communities']} in {report['regions']} regions")
+        table.add_row(
+            "agreement",
+            f"AMI {report['ami_communities']:.3f} with the planted communities, "
+            f"{report['ami_regions']:.3f} with the planted regions",
+        )
+    table.add_row(
+        "collector",
+        f"loss {collection['lost']} of {collection['collected'] + collection['lost']:,} presences, "
+        f"{collection['invented']} invented, {collection['undeclared']} undeclared gaps",
+    )
+    table.add_row(
+        "coverage",
+        f"{collection['coverage']:.1%} seen live; VODs restored {collection['restored']:,} "
+        f"of {collection['happened'] - collection['collected']:,} missed",
+    )
+    table.add_row(
+        "Dagster",
+        f"{report['runs']} runs, {report['failed_runs']} failed; {report['failed_checks']} failed checks",
+    )
+    table.add_row("time", f"{report['seconds']:.0f} s")
+    console.print()
+    console.print(table)
+    console.print()
+    if report["success"]:
+        console.print(f"[bold]The atlas:[/bold] {report['atlas']}", soft_wrap=True)
+        console.print("Next: open that file in a browser; `make ui` shows the same in the Dagster UI;")
+        console.print("      `make live` collects from the real Twitch.")
+    else:
+        console.print(
+            f"[red bold]The demo did not succeed.[/red bold] Logs: {options.logs}/", soft_wrap=True
+        )

@@ -1,0 +1,123 @@
+"""`vieweratlas doctor`: is everything in place, and if not, what to do.
+
+Belongs here: one examination per part, each with an advice. Does not belong here: repairs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from collector_service.identity import load_viewer_key_secret
+from collector_service.lake import Lake
+from vieweratlas_dagster.settings import Settings
+
+_CONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was examined, whether it is well, and what was seen or what to do."""
+
+    subject: str
+    ok: bool
+    text: str
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Examine every part; nothing raises, nothing is changed for good."""
+    parts: dict[str, Callable[[Settings], str]] = {
+        "lake": _lake,
+        "viewer key": _viewer_key,
+        "channels": _channels,
+        "Twitch chat": _twitch_chat,
+        "atlas page": _atlas_page,
+        "Dagster": _dagster,
+    }
+    return [
+        Finding("settings", True, "all allowed"),
+        *(_try(name, part, settings) for name, part in parts.items()),
+    ]
+
+
+def _try(subject: str, part: Callable[[Settings], str], settings: Settings) -> Finding:
+    try:
+        return Finding(subject, True, part(settings))
+    except Exception as error:  # noqa: BLE001 - whatever is wrong is what the user wants to read
+        return Finding(subject, False, f"{error}")
+
+
+def _lake(settings: Settings) -> str:
+    lake = Lake.open(settings.storage)
+    key = f"state/doctor/{uuid.uuid4().hex}"
+    lake.put(key, b"probe")
+    try:
+        if lake.get(key) != b"probe":
+            raise RuntimeError(f"{lake.uri} gave back other bytes than were written")
+    finally:
+        lake.delete(key)
+    return f"{lake.uri} can be written, read and deleted from"
+
+
+def _viewer_key(settings: Settings) -> str:
+    load_viewer_key_secret(settings.privacy)
+    given = settings.privacy.viewer_key_secret.get_secret_value()
+    return "from VIEWER_KEY_SECRET" if given else f"from {settings.privacy.viewer_key_file}, mode 0600"
+
+
+def _channels(settings: Settings) -> str:
+    collection = settings.collection
+    if collection.channels:
+        return f"{len(collection.channels)} from TWITCH_CHANNELS"
+    if collection.channels_file:
+        if not collection.channels_file.exists():
+            raise RuntimeError(f"{collection.channels_file} does not exist")
+        return f"from {collection.channels_file}"
+    if settings.twitch.client_id:
+        return f"the top {collection.top_channels_limit} by viewers, from Helix"
+    raise RuntimeError(
+        "the collector would not know what to join: set TWITCH_CHANNELS, CHANNELS_FILE, or "
+        "TWITCH_CLIENT_ID and TWITCH_CLIENT_SECRET"
+    )
+
+
+def _twitch_chat(settings: Settings) -> str:
+    url = urlsplit(settings.twitch.irc_url)
+    port = url.port or (6697 if url.scheme == "ircs" else 6667)
+
+    async def connect() -> None:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(url.hostname, port)
+            writer.close()
+
+    try:
+        asyncio.run(connect())
+    except (OSError, TimeoutError) as error:
+        raise RuntimeError(
+            f"{url.hostname}:{port} cannot be reached ({error}); check the network"
+        ) from error
+    return f"{url.hostname}:{port} answers"
+
+
+def _atlas_page(_settings: Settings) -> str:
+    from vieweratlas_dagster.publish.page import TEMPLATE
+
+    if not TEMPLATE.exists():
+        raise RuntimeError(f"{TEMPLATE} is not built; run: make viewer")
+    return "built"
+
+
+def _dagster(settings: Settings) -> str:
+    from vieweratlas_dagster.definitions import build_definitions
+
+    repository = build_definitions(settings).get_repository_def()
+    home = os.environ.get("DAGSTER_HOME")
+    if home and not Path(home).is_dir():
+        raise RuntimeError(f"DAGSTER_HOME is {home}, which does not exist; run: mkdir -p {home}")
+    count = len(list(repository.asset_graph.get_all_asset_keys()))
+    return f"{count} assets load; DAGSTER_HOME is {home or 'not set (make ui sets it)'}"

@@ -1,0 +1,198 @@
+"""Membership rows of any origin into the lake, as raw snapshot objects.
+
+Belongs here: reading presence.csv and channels.csv strictly and turning them into one snapshot object
+that the daily job treats like the collector's. Does not belong here: overlap lists (``overlap_list``)
+and VOD chat (``vod``).
+
+A day's memberships become one window that lasts the whole day. Viewers that are Twitch ids (digits)
+get the collector's viewer_key; any other text gets a key of its own kind. Channels without a Twitch id
+get one derived from the login, far above the ids that Twitch gives.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from collector_service.contract import (
+    LOGIN,
+    MAX_TEXT,
+    SnapshotRecord,
+    encode_object,
+    live_key,
+    viewer_key,
+)
+from collector_service.lake import Lake
+
+_DAY_SECONDS = 86_400
+_DERIVED_ID_BASE = 2**62
+_MAX_FIELD = 1_000
+
+
+class ImportFileError(ValueError):
+    """A file cannot be imported; the text names the file, the row and what was expected."""
+
+
+@dataclass(frozen=True)
+class ChannelRow:
+    """What channels.csv says of one channel; None means unknown."""
+
+    channel_id: int | None = None
+    game_name: str | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import brought in, and where."""
+
+    key: str
+    channels: int
+    viewers: int
+    memberships: int
+    repeated_rows: int
+    already_there: bool
+
+
+def import_presence(
+    lake: Lake, secret: str, presence: Path, channels: Path | None, day: date
+) -> ImportReport:
+    """Bring membership rows into the lake's raw snapshots of one day; the same files change nothing.
+
+    Args:
+        lake: where to write.
+        secret: VIEWER_KEY_SECRET.
+        presence: CSV (or .csv.gz) with the columns channel and viewer.
+        channels: CSV (or .csv.gz) with channel and any of channel_id, game_name, language; or None.
+        day: the UTC day that the rows belong to.
+
+    Raises:
+        ImportFileError: a file or row cannot be read; nothing is written then.
+    """
+    attributes = dict(_read_channels(channels)) if channels else {}
+    members: dict[str, set[int]] = {name: set() for name in attributes}
+    repeated = 0
+    for name, viewer in _read_presence(presence):
+        audience = members.setdefault(name, set())
+        pseudonym = _key(secret, viewer)
+        repeated += pseudonym in audience
+        audience.add(pseudonym)
+    if not any(members.values()):
+        raise ImportFileError(f"{presence}: no rows below the header line")
+
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    records = [
+        _record(name, members[name], attributes.get(name, ChannelRow()), start) for name in sorted(members)
+    ]
+    ids = {record.channel_id for record in records}
+    if len(ids) < len(records):
+        raise ImportFileError(f"{channels}: two channels have the same channel_id")
+    content = "".join(record.to_json() + "\n" for record in records).encode()
+    origin = f"import.{hashlib.sha256(content).hexdigest()[:12]}"
+    for record in records:
+        record.collector_id = origin
+    key = live_key(start, origin)
+    created = lake.create(key, encode_object(records))
+    return ImportReport(
+        key=key,
+        channels=len(records),
+        viewers=len(set().union(*members.values())),
+        memberships=sum(len(audience) for audience in members.values()),
+        repeated_rows=repeated,
+        already_there=not created,
+    )
+
+
+def derived_channel_id(login: str) -> int:
+    """A stable id for a channel whose Twitch id is unknown, in [2**62, 2**63)."""
+    digest = hashlib.blake2b(b"channel:" + login.encode(), digest_size=8).digest()
+    return _DERIVED_ID_BASE + int.from_bytes(digest, "big") % _DERIVED_ID_BASE
+
+
+def _key(secret: str, viewer: str) -> int:
+    if viewer.isascii() and viewer.isdigit():
+        return viewer_key(secret, viewer)
+    digest = hashlib.blake2b(b"import:" + viewer.encode(), digest_size=8, key=secret.encode()).digest()
+    return int.from_bytes(digest, "big")
+
+
+def _record(name: str, audience: set[int], row: ChannelRow, start: datetime) -> SnapshotRecord:
+    keys = sorted(audience)
+    return SnapshotRecord(
+        source="live",
+        channel=name,
+        channel_id=derived_channel_id(name) if row.channel_id is None else row.channel_id,
+        collector_id="import",
+        window_start=start,
+        window_seconds=_DAY_SECONDS,
+        observed_seconds=_DAY_SECONDS,
+        partial=False,
+        game_name=row.game_name,
+        language=row.language,
+        viewer_keys=keys,
+        viewer_messages=[0] * len(keys),
+    )
+
+
+def _read_presence(path: Path) -> Iterator[tuple[str, str]]:
+    for place, row in _rows(path, ("channel", "viewer")):
+        viewer = row["viewer"].strip()
+        if not viewer:
+            raise ImportFileError(f"{place}: viewer is empty")
+        yield _login(row["channel"], place), viewer
+
+
+def _read_channels(path: Path) -> Iterator[tuple[str, ChannelRow]]:
+    seen: set[str] = set()
+    for place, row in _rows(path, ("channel",)):
+        name = _login(row["channel"], place)
+        if name in seen:
+            raise ImportFileError(f"{place}: channel {name} stands there twice")
+        seen.add(name)
+        number = row.get("channel_id", "").strip()
+        if number and not (number.isascii() and number.isdigit() and len(number) <= 18):
+            raise ImportFileError(f"{place}: channel_id {number!r} is not a Twitch id")
+        yield (
+            name,
+            ChannelRow(
+                int(number) if number else None,
+                row.get("game_name", "").strip()[:MAX_TEXT] or None,
+                row.get("language", "").strip().lower()[:MAX_TEXT] or None,
+            ),
+        )
+
+
+def _login(text: str, place: str) -> str:
+    name = text.strip().lower()
+    if not LOGIN.fullmatch(name):
+        raise ImportFileError(f"{place}: channel {text[:60]!r} is not a login (a-z, 0-9 and _)")
+    return name
+
+
+def _rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Rows as dictionaries of texts, each with its place (file and line) for messages."""
+    csv.field_size_limit(_MAX_FIELD)
+    try:
+        with _open_text(path) as lines:
+            reader = csv.DictReader(lines, restkey="", restval="")
+            missing = [name for name in required if name not in (reader.fieldnames or ())]
+            if missing:
+                raise ImportFileError(f"{path}: the header line lacks {', '.join(missing)}")
+            for row in reader:
+                if "" in row:
+                    raise ImportFileError(f"{path}, line {reader.line_num}: more fields than the header")
+                yield f"{path}, line {reader.line_num}", row
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise ImportFileError(f"{path} cannot be read: {error}") from None
+
+
+def _open_text(path: Path) -> io.TextIOBase:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")

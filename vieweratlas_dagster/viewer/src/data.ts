@@ -1,0 +1,214 @@
+/**
+ * The embedded data, decoded: channels, communities, regions, and each channel's neighbours.
+ *
+ * Belongs here: the counterpart of `encode` in publish/page.py. Does not belong here: anything drawn.
+ */
+
+const FORMAT = 1;
+const COORDINATE_STEPS = 10_000;
+
+type Column<T> = T[];
+
+interface EncodedGroups {
+  id: Column<number>;
+  label: Column<string>;
+  reason: Column<string>;
+  size: Column<number>;
+  viewers: Column<number>;
+  color: Column<string>;
+}
+
+export interface Encoded {
+  format: number;
+  facts: Record<string, unknown>;
+  published: {
+    min_shared: number;
+    neighbours_kept: number;
+    pairs: number;
+    pairs_withheld: number;
+    pairs_cut: number;
+  };
+  games: string[];
+  languages: string[];
+  regions: EncodedGroups;
+  communities: EncodedGroups & { region: Column<number> };
+  channels: {
+    name: Column<string>;
+    viewers: Column<number | null>;
+    game: Column<number>;
+    language: Column<number>;
+    community: Column<number>;
+    region: Column<number>;
+    x: Column<number>;
+    y: Column<number>;
+    neighbours: Column<number>;
+  };
+  edges: {
+    amount: "shared_viewers" | "weight";
+    counts: Column<number>;
+    targets: Column<number>;
+    amounts: Column<number>;
+  };
+}
+
+/** A community or a region; `members` are positions in `Atlas.channels`, largest audience first. */
+export interface Group {
+  kind: "community" | "region";
+  at: number;
+  id: number;
+  label: string;
+  reason: string;
+  size: number;
+  viewers: number;
+  color: string;
+  members: number[];
+}
+
+export interface Community extends Group {
+  region: Region | null;
+}
+
+export interface Region extends Group {
+  communities: Community[];
+}
+
+export interface Channel {
+  at: number;
+  name: string;
+  viewers: number | null;
+  game: string | null;
+  language: string | null;
+  community: Community | null;
+  region: Region | null;
+  x: number;
+  y: number;
+  /** How many neighbours it has in the published pairs, kept on the page or not. */
+  neighbours: number;
+}
+
+export interface Neighbour {
+  channel: Channel;
+  amount: number;
+}
+
+export interface Atlas {
+  facts: Record<string, unknown>;
+  published: Encoded["published"];
+  /** Largest audience first. */
+  channels: Channel[];
+  communities: Community[];
+  regions: Region[];
+  amount: "shared_viewers" | "weight";
+  channelNamed(name: string): Channel | undefined;
+  communityWith(id: number): Community | undefined;
+  regionWith(id: number): Region | undefined;
+  /** The strongest neighbours, strongest first. */
+  neighboursOf(channel: Channel): Neighbour[];
+}
+
+function group<K extends Group["kind"]>(columns: EncodedGroups, at: number, kind: K) {
+  return {
+    kind,
+    at,
+    id: columns.id[at]!,
+    label: columns.label[at]!,
+    reason: columns.reason[at]!,
+    size: columns.size[at]!,
+    viewers: columns.viewers[at]!,
+    color: columns.color[at]!,
+    members: [] as number[],
+  };
+}
+
+/** Rows of `counts` lengths, to be read from both ends of each pair. */
+function adjacency(edges: Encoded["edges"], channels: number) {
+  const degree = new Uint32Array(channels + 1);
+  const firsts = new Uint32Array(edges.targets.length);
+  const seconds = new Uint32Array(edges.targets.length);
+  let pair = 0;
+  for (let first = 0; first < channels; first++) {
+    let second = first;
+    for (let left = edges.counts[first]!; left > 0; left--) {
+      second += edges.targets[pair]!;
+      firsts[pair] = first;
+      seconds[pair] = second;
+      degree[first]!++;
+      degree[second]!++;
+      pair++;
+    }
+  }
+  const starts = new Uint32Array(channels + 1);
+  for (let at = 0; at < channels; at++) starts[at + 1] = starts[at]! + degree[at]!;
+  const fill = starts.slice();
+  const others = new Uint32Array(2 * pair);
+  const amounts = new Float64Array(2 * pair);
+  for (let at = 0; at < pair; at++) {
+    for (const [one, other] of [
+      [firsts[at]!, seconds[at]!],
+      [seconds[at]!, firsts[at]!],
+    ] as const) {
+      const slot = fill[one]!++;
+      others[slot] = other;
+      amounts[slot] = edges.amounts[at]!;
+    }
+  }
+  return { starts, others, amounts };
+}
+
+export function decode(encoded: Encoded): Atlas {
+  if (encoded.format !== FORMAT) throw new Error(`the data has format ${encoded.format}, not ${FORMAT}`);
+  const regions: Region[] = encoded.regions.id.map((_, at) => ({
+    ...group(encoded.regions, at, "region"),
+    communities: [],
+  }));
+  const communities: Community[] = encoded.communities.id.map((_, at) => {
+    const region = regions[encoded.communities.region[at]!] ?? null;
+    const community = { ...group(encoded.communities, at, "community"), region };
+    region?.communities.push(community);
+    return community;
+  });
+  const rows = encoded.channels;
+  const channels: Channel[] = rows.name.map((name, at) => {
+    const community = communities[rows.community[at]!] ?? null;
+    const region = regions[rows.region[at]!] ?? null;
+    community?.members.push(at);
+    region?.members.push(at);
+    return {
+      at,
+      name,
+      viewers: rows.viewers[at]!,
+      game: encoded.games[rows.game[at]!] ?? null,
+      language: encoded.languages[rows.language[at]!] ?? null,
+      community,
+      region,
+      x: rows.x[at]! / COORDINATE_STEPS,
+      y: rows.y[at]! / COORDINATE_STEPS,
+      neighbours: rows.neighbours[at]!,
+    };
+  });
+  const byName = new Map(channels.map((channel) => [channel.name, channel]));
+  const communityById = new Map(communities.map((community) => [community.id, community]));
+  const regionById = new Map(regions.map((region) => [region.id, region]));
+  const { starts, others, amounts } = adjacency(encoded.edges, channels.length);
+
+  return {
+    facts: encoded.facts,
+    published: encoded.published,
+    channels,
+    communities,
+    regions,
+    amount: encoded.edges.amount,
+    channelNamed: (name) => byName.get(name),
+    communityWith: (id) => communityById.get(id),
+    regionWith: (id) => regionById.get(id),
+    neighboursOf(channel) {
+      const found: Neighbour[] = [];
+      for (let slot = starts[channel.at]!; slot < starts[channel.at + 1]!; slot++) {
+        found.push({ channel: channels[others[slot]!]!, amount: amounts[slot]! });
+      }
+      found.sort((one, other) => other.amount - one.amount || one.channel.at - other.channel.at);
+      // Pairs kept for the other channel's sake may go further, but with gaps.
+      return found.slice(0, encoded.published.neighbours_kept);
+    },
+  };
+}
