@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import tempfile
 from pathlib import Path
 
 from collector_service.settings import PrivacySettings, SettingsError
@@ -41,12 +42,12 @@ def load_viewer_key_secret(privacy: PrivacySettings) -> str:
 
 
 def _create_once(path: Path) -> None:
-    """Write a new key beside the target, then link it into place: the first of several writers wins."""
+    """Write a new key (mkstemp makes it 0600) and link it into place: the first of several writers wins."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with open(descriptor, "w") as handle:
         handle.write(secrets.token_hex(32) + "\n")
         handle.flush()
         os.fsync(handle.fileno())
@@ -55,4 +56,4 @@ def _create_once(path: Path) -> None:
     except FileExistsError:
         return
     finally:
-        temporary.unlink()
+        Path(temporary).unlink()

@@ -66,7 +66,10 @@ class Journal:
             parts: open parts, or parts that have just closed.
             now: the world's time; a recovered part counts watching up to here.
         """
-        return [Flush(self._path(PartName.of(part, self._collector_id)), _frame(part, now)) for part in parts]
+        return [
+            Flush(self._path(PartName.of(part, self._collector_id)), _frame(part, min(now, part.until)))
+            for part in parts
+        ]
 
     def write(self, flushes: Iterable[Flush]) -> None:
         """Append to the files. What a full disk refuses is kept and written first the next time.
@@ -110,10 +113,10 @@ class Journal:
 
         A file without one whole frame holds nothing and is removed.
         """
-        for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
-            found = _read(path)
+        for name in sorted(PartName.find(self._folder, _SUFFIX)):
+            found = _read(self._path(name), name)
             if found is None:
-                path.unlink()
+                self.discard(name)
             else:
                 yield found
 
@@ -141,9 +144,8 @@ def _frame(part: Part, now: float) -> bytes:
     return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
 
 
-def _read(path: Path) -> Recovered | None:
+def _read(path: Path, name: PartName) -> Recovered | None:
     data = path.read_bytes()
-    name = PartName.parse(path.name.removesuffix(_SUFFIX))
     part: Part | None = None
     infos: dict[int, StreamInfo] = {}
     position = 0

@@ -10,6 +10,8 @@ obstore serves both back ends with one API: puts are atomic (a temporary file an
 from __future__ import annotations
 
 import fcntl
+import random
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +28,8 @@ from collector_service.settings import StorageSettings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_UPDATE_ATTEMPTS = 20
+_UPDATE_ATTEMPTS = 50
+_UPDATE_PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ class Lake:
             try:
                 return self._write_changed(key, change, conditional=True)
             except (AlreadyExistsError, PreconditionError):
-                continue
+                time.sleep(random.uniform(0, _UPDATE_PAUSE_SECONDS))
         raise RuntimeError(f"{self.uri}/{key} is being changed by others all the time; try again")
 
     def _write_changed(
@@ -150,7 +153,8 @@ class Lake:
         try:
             result = obstore.get(self._store, key)
             old: bytes | None = result.bytes().to_bytes()
-            mode: Any = {"e_tag": result.meta["e_tag"], "version": result.meta["version"]}
+            seen = {name: result.meta[name] for name in ("e_tag", "version")}
+            mode: Any = {name: value for name, value in seen.items() if value is not None}
         except FileNotFoundError:
             old, mode = None, "create"
         new = change(old)

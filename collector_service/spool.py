@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,17 +42,12 @@ class PartName:
         return cls(part.start, collector_id, part.sequence)
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """The name that has this text.
-
-        Raises:
-            ValueError: it is none.
-        """
-        match = _NAME.fullmatch(text)
-        if match is None:
-            raise ValueError(f"{text!r} does not name a part of a window")
-        start = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
-        return cls(int(start.timestamp()), match[2], int(match[3]))
+    def find(cls, folder: Path, suffix: str) -> Iterator[Self]:
+        """The parts that have a file in ``folder``; other files there are not ours."""
+        for path in folder.glob(f"*{suffix}"):
+            if match := _NAME.fullmatch(path.name.removesuffix(suffix)):
+                start = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
+                yield cls(int(start.timestamp()), match[2], int(match[3]))
 
 
 class Spool:
@@ -85,14 +81,13 @@ class Spool:
 
     def names(self) -> list[PartName]:
         """What is in the spool, oldest window first."""
-        return sorted(
-            PartName.parse(path.name.removesuffix(_SUFFIX)) for path in self._folder.glob(f"*{_SUFFIX}")
-        )
+        return sorted(PartName.find(self._folder, _SUFFIX))
 
     def size(self) -> tuple[int, int, float]:
         """Files, their bytes, and when the oldest was added (Unix time of the machine; 0 when empty)."""
         stats = [path.stat() for path in self._folder.glob(f"*{_SUFFIX}")]
-        return len(stats), sum(stat.st_size for stat in stats), min((stat.st_mtime for stat in stats), default=0)
+        oldest = min((stat.st_mtime for stat in stats), default=0.0)
+        return len(stats), sum(stat.st_size for stat in stats), oldest
 
     def upload(self, name: PartName) -> str:
         """Bring an object into the lake and remove it from the spool.
@@ -111,7 +106,7 @@ class Spool:
                 path.unlink()
                 sync_folder(self._folder)
                 return key
-        raise RuntimeError(f"all {_MAX_PARTS} part numbers of {live_key(utc(name.window_start), name.collector_id)} are taken")
+        raise RuntimeError(f"all {_MAX_PARTS} part numbers of the window of {name} are taken")
 
     def _path(self, name: PartName) -> Path:
         return self._folder / f"{name}{_SUFFIX}"

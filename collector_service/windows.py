@@ -228,6 +228,7 @@ class Windows:
         self._stream_infos: Mapping[int, StreamInfo] = {}
         self.closed = 0
         self.supplementary_parts = 0
+        self.pauses = 0
         self.tick()
 
     @property
@@ -254,37 +255,23 @@ class Windows:
             if part.end > instant and not part.supplementary:
                 part.joined(room_id, login, instant)
 
-    def left(self, room_id: int, instant: float) -> None:
-        """The channel is not watched from ``instant`` on."""
-        if self._watched.pop(room_id, None) is not None:
-            for part in self._open.values():
-                part.left(room_id, instant)
+    def left(self, room_id: int, ago: float = 0.0) -> None:
+        """The channel is not watched any more, for ``ago`` real seconds already."""
+        self._stop_watching(room_id, self.now() - ago * self._clock.rate)
 
-    def count(
-        self, room_id: int, login: str, sent: float, kind: int, key: int, bot: bool, now: float
-    ) -> None:
-        """Count one chat line.
+    def part_at(self, sent: float, now: float) -> Part:
+        """The part that an event belongs to.
 
         Args:
-            room_id: the channel's id.
-            login: the channel's login.
             sent: when Twitch sent it; brought into [now - 120 real seconds, now].
-            kind: ``irc.MESSAGE``, ``irc.PRESENCE`` or ``irc.MIRRORED``.
-            key: the viewer's key; 0 for a mirrored line.
-            bot: whether the viewer is a known bot.
-            now: what `now` said when the line arrived.
+            now: what `now` said when it arrived.
         """
         if sent > now:
             sent = now
         elif sent < now - self._max_lateness:
             sent = now - self._max_lateness
         start = self._align(sent)
-        part = self._open.get(start)
-        if part is None:
-            part = self._open_for(start, now)
-        if room_id not in part.tallies:
-            part.tally(room_id, login)
-        part.count(room_id, kind, key, bot)
+        return self._open.get(start) or self._open_for(start, now)
 
     def tick(self) -> list[Part]:
         """Open the windows that have begun; take out and return the parts that are over, oldest first.
@@ -346,10 +333,16 @@ class Windows:
         self._open[start] = part
         return part
 
+    def _stop_watching(self, room_id: int, instant: float) -> None:
+        if self._watched.pop(room_id, None) is not None:
+            for part in self._open.values():
+                part.left(room_id, instant)
+
     def _skip_pause(self, now: float) -> None:
+        self.pauses += 1
         watched = dict(self._watched)
         for room_id in watched:
-            self.left(room_id, self._last_tick)
+            self._stop_watching(room_id, self._last_tick)
         self._next_start = max(self._next_start, self._align(now))
         self._open_up_to(now)
         for room_id, (login, _) in watched.items():

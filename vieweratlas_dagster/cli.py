@@ -111,6 +111,17 @@ def analyze(
         console.print(f"Results: {where}/curated/analysis/date={last}/", soft_wrap=True)
 
 
+@app.command()
+def ui(
+    data_dir: Annotated[Path, typer.Option(help="What the demo, live or you made.")] = Path("data/demo"),
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
+) -> None:
+    """Open the Dagster UI (webserver and daemon) on a data folder, until Ctrl-C."""
+    from vieweratlas_dagster.automation.launch import exec_ui
+
+    exec_ui(data_dir, port)
+
+
 @app.command("map")
 def map_(
     edges: Annotated[Path, typer.Option(help="CSV[.gz]: source,target,shared_viewers (or weight).")],

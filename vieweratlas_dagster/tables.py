@@ -121,11 +121,17 @@ EDGES = Table(
     (
         Column("source", pl.String, "channel login"),
         Column("target", pl.String, "channel login"),
-        Column("shared_viewers", pl.Int64, "distinct viewers seen in both channels"),
-        Column("jaccard", pl.Float64, "shared / (viewers of either)"),
-        Column("overlap", pl.Float64, "shared / viewers of the smaller channel"),
-        Column("cosine", pl.Float64, "shared / sqrt(product of both audiences)"),
-        Column("significance", pl.Float64, "binomial z-score of shared against independent audiences"),
+        Column("shared_viewers", pl.Int64, "distinct viewers seen in both; null in lists of weights", True),
+        Column("weight", pl.Float64, "what clustering uses: shared_viewers, or the list's own weight"),
+        Column("jaccard", pl.Float64, "shared / (viewers of either); null when audiences are unknown", True),
+        Column("overlap", pl.Float64, "shared / viewers of the smaller channel; null likewise", True),
+        Column("cosine", pl.Float64, "shared / sqrt(product of both audiences); null likewise", True),
+        Column(
+            "significance",
+            pl.Float64,
+            "binomial z-score of shared against independent audiences; null when the population is unknown",
+            True,
+        ),
     ),
     ("source", "target"),
 )
@@ -136,7 +142,7 @@ AUDIENCES = Table(
     (
         Column("channel_id", pl.Int64, "Twitch's numeric channel id", True),
         Column("channel", pl.String, "login, the latest"),
-        Column("viewers", pl.Int64, "distinct viewers, exclusions applied"),
+        Column("viewers", pl.Int64, "distinct viewers, exclusions applied", True),
         Column("messages", pl.Int64, "messages of those viewers", True),
         Column("game_name", pl.String, "category with the most observed time", True),
         Column("language", pl.String, "ISO 639-1 code with the most observed time", True),
@@ -191,9 +197,10 @@ COMMUNITIES = Table(
         Column("confidence", pl.Float64, "share of the audience that the name describes, 0 to 1"),
         Column("generic", pl.Boolean, "whether no game or language was known to name it by"),
         Column("size", pl.Int64, "channels"),
-        Column("viewers", pl.Int64, "sum of its channels' audiences"),
+        Column("viewers", pl.Int64, "sum of its channels' known audiences"),
         Column("parent", pl.Int64, "the region of a community; null for a region", True),
         Column("color", pl.String, "#rrggbb, persistent with the id"),
+        Column("newest_id", pl.Int64, "highest id its level ever gave out, so that none is used again"),
     ),
     ("level", "id"),
 )

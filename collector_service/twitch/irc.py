@@ -1,10 +1,10 @@
-"""Twitch's IRC lines: what a line says, taken apart no further than the collector needs.
+r"""Twitch's IRC lines: what a line says, taken apart no further than the collector needs.
 
 Belongs here: the parser, and which lines prove presence. Does not belong here: sockets
 (``connection``) and counting (``windows``).
 
 The format is IRCv3 (https://ircv3.net/specs/extensions/message-tags): ``@tags :prefix COMMAND params``.
-Inside a tag's value ``;`` is written ``\\:`` and a space ``\\s``, so text that viewers control can
+Inside a tag's value ``;`` is written ``\:`` and a space ``\s``, so text that viewers control can
 neither end a tag nor the tags, and searching the raw bytes for ``;name=`` is exact. Message text is
 never looked at.
 """
@@ -19,9 +19,7 @@ PRESENCE = 1  # proof of presence without a message (a resub, a gift, ...)
 MIRRORED = 2  # a shared-chat copy of another channel's message: no presence here
 
 # USERNOTICEs whose sender was in the chat. A raider is only arriving, a gift's recipient need not be there.
-_PRESENT = frozenset(
-    {b"sub", b"resub", b"announcement", b"viewermilestone", b"subgift", b"submysterygift"}
-)
+_PRESENT = frozenset({b"sub", b"resub", b"announcement", b"viewermilestone", b"subgift", b"submysterygift"})
 _ANONYMOUS_GIFTER = b"274598607"
 _BOT_BADGE = b"bot-badge/"
 _MAX_DIGITS = 18
@@ -191,5 +189,3 @@ def _is_id(value: bytes) -> bool:
 def _wears_bot_badge(line: bytes, tags_end: int) -> bool:
     badges = _tag(line, b";badges=", tags_end)
     return badges.startswith(_BOT_BADGE) or b"," + _BOT_BADGE in badges
-
-

@@ -3,6 +3,8 @@
 Belongs here: the external collector output, VOD chat, and the validated day of snapshots.
 """
 
+import asyncio
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -14,6 +16,8 @@ from vieweratlas_dagster.curation.validation import ObjectReport, inspect_object
 from vieweratlas_dagster.lake_layout import manifest_key, quarantine_prefix
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
+from vieweratlas_dagster.vod.channels import collected_channels
+from vieweratlas_dagster.vod.round import read_vods
 
 live_chat = dg.AssetSpec(
     key="live_chat",
@@ -31,6 +35,7 @@ live_chat = dg.AssetSpec(
 @dg.asset(
     group_name="raw",
     partitions_def=quarters,
+    deps=[live_chat],
     owners=OWNERS,
     kinds={"json", "python"},
     code_version=CODE_VERSION,
@@ -44,7 +49,22 @@ def vod_chat(
     Off by default (vod.enabled), because the endpoint is unofficial. Each run looks for recordings of
     the channels known from the last days, queues them, and works through the queue within its limits.
     """
-    raise NotImplementedError
+    if not settings.vod.enabled:
+        return dg.MaterializeResult(metadata={"enabled": False})
+    window, store = context.partition_time_window, lake.lake
+    channels = collected_channels(store, window.start, window.end)
+    discovery, report = asyncio.run(read_vods(store, channels, settings, now=window.end))
+    if report.stopped:
+        raise dg.Failure(f"VOD chat was refused: {report.stopped}; the queue keeps what is left")
+    return dg.MaterializeResult(
+        metadata={
+            "enabled": True,
+            **{f"discovery_{name}": count for name, count in asdict(discovery).items()},
+            **{name: count for name, count in asdict(report).items() if isinstance(count, int)},
+            "oldest_pending_age_hours": (report.oldest_pending_age_seconds or 0.0) / 3600,
+            "days": ", ".join(report.days) or "none",
+        }
+    )
 
 
 @dg.asset(

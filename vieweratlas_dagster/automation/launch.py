@@ -7,16 +7,27 @@ here: the jobs, and the schedules that run them in production.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import dagster as dg
 
 from vieweratlas_dagster.settings import Settings
 
 _LOCATION = "vieweratlas"
+# SQLite and local logs; the daemon of `dagster dev` needs nothing else.
+_LOCAL_INSTANCE = """\
+telemetry: {enabled: false}
+concurrency:
+  runs: {max_concurrent_runs: 2}
+run_monitoring: {enabled: true}
+retention:
+  schedule: {purge_after_days: 30}
+"""
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -45,11 +56,30 @@ def days_between(first: date, last: date) -> Iterator[date]:
 
 def open_instance(home: Path) -> dg.DagsterInstance:
     """The Dagster instance below ``home``, created with the local configuration when missing."""
+    _prepare_home(home)
+    return dg.DagsterInstance.from_config(str(home))
+
+
+def _prepare_home(home: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     if not config.exists():
-        config.write_text("telemetry: {enabled: false}\n")
-    return dg.DagsterInstance.from_config(str(home))
+        config.write_text(_LOCAL_INSTANCE)
+
+
+def exec_ui(data_dir: Path, port: int) -> NoReturn:
+    """Become `dagster dev` over the lake and the instance below ``data_dir``."""
+    root = data_dir.resolve()
+    _prepare_home(root / "dagster")
+    places = {
+        "DAGSTER_HOME": str(root / "dagster"),
+        "LAKE_DIR": str(root / "lake"),
+        "VIEWER_KEY_FILE": str(root / "viewer_key.secret"),
+    }
+    if (root / "config.yaml").exists():
+        places["VIEWERATLAS_CONFIG"] = str(root / "config.yaml")
+    command = ["-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
+    os.execve(sys.executable, [sys.executable, *command], os.environ | places)  # noqa: S606 - no shell wanted
 
 
 def analyze_days(settings: Settings, first: date, last: date, home: Path) -> Iterator[RunOutcome]:

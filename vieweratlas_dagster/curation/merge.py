@@ -87,7 +87,7 @@ def memberships(days: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """
     merged = pl.DataFrame(schema=_MEMBERSHIP_SCHEMA)
     for day in days:
-        rows = day.select(_MEMBERSHIP_SCHEMA).cast(_MEMBERSHIP_SCHEMA)
+        rows = day.select(_MEMBERSHIP_SCHEMA.names()).cast(_MEMBERSHIP_SCHEMA)
         merged = (
             pl.concat([merged, rows])
             .group_by("channel_id", "viewer_key")

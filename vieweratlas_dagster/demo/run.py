@@ -35,6 +35,7 @@ from vieweratlas_dagster.automation.launch import (
 )
 from vieweratlas_dagster.curation.validation import Rejection, usable_records
 from vieweratlas_dagster.demo.stage import (
+    VOD_OVERRIDES,
     DemoError,
     DemoOptions,
     World,
@@ -83,7 +84,7 @@ def run_demo(options: DemoOptions, base_config: Path, console: Console) -> bool:
     )
     with simulated_twitch(options) as world, _progress(console) as progress:
         os.environ.update(world.environment())
-        settings = Settings.load(options.config)
+        settings = Settings.load(options.config, VOD_OVERRIDES)
         lake = Lake.open(settings.storage)
         _collect(options, world, lake, progress)
         outcomes = list(_run_jobs(settings, days, options.data_dir / "dagster", progress))

@@ -86,13 +86,16 @@ class World:
         }
 
 
+# The demo alone: afterwards nobody answers, so the schedules of `make ui` must not ask.
+VOD_OVERRIDES = {"vod": {"enabled": True, "max_vods_per_run": 500}}
+
+
 def write_demo_config(options: DemoOptions, base: Path) -> None:
     """Settings for the demo: the project's own, with the demo's places and a faster refresh."""
     settings: dict[str, Any] = yaml.safe_load(base.read_text(encoding="utf-8"))
     root = options.data_dir.resolve()
     settings["storage"] = {"type": "file", "dir": str(root / "lake")}
     settings["privacy"] = settings.get("privacy", {}) | {"viewer_key_file": str(root / "viewer_key.secret")}
-    settings["vod"] |= {"enabled": True, "max_vods_per_run": 500}
     settings["collection"] |= {
         "state_dir": str(root / "collector"),
         "bots_file": str((base.parent / "bots.txt").resolve()),

@@ -15,7 +15,7 @@ lease changes nothing. Lease and back-off times are real time, whatever clock th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
@@ -89,6 +89,15 @@ class VodItem:
         return self.created_at + timedelta(seconds=self.duration_seconds)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What the lake has of a VOD's chat: seconds from its start, comments, distinct viewers."""
+
+    coverage_seconds: float
+    comments: int
+    viewers: int
+
+
 Items = Mapping[str, VodItem]
 
 
@@ -155,61 +164,53 @@ def extend(items: Items, leased: VodItem, *, now: datetime, lease_seconds: float
     return {**items, current.vod_id: replace(current, lease_expires_at=expires)}
 
 
-def complete(items: Items, leased: VodItem, *, comments: int, viewers: int) -> dict[str, VodItem]:
+def complete(items: Items, leased: VodItem, *, kept: Kept) -> dict[str, VodItem]:
     """The whole chat is in the lake. A VOD that has grown since it was leased is pending again.
 
     Raises:
         LeaseLostError: the lease is no longer held.
     """
     current = _held(items, leased)
-    done = _unleased(
-        current,
-        status="done",
-        reason=None,
-        coverage_seconds=leased.duration_seconds,
-        comments=comments,
-        viewers=viewers,
-    )
+    done = _unleased(replace(current, **asdict(kept)), status="done", reason=None)
     if current.duration_seconds > leased.duration_seconds:
         done = _again(done)
     return {**items, current.vod_id: done}
 
 
-def break_off(
+def fail(
     items: Items,
     leased: VodItem,
     *,
     now: datetime,
     reason: str,
     max_attempts: int,
-    coverage_seconds: float,
-    comments: int,
-    viewers: int,
+    kept: Kept | None = None,
 ) -> dict[str, VodItem]:
-    """Part of the chat is in the lake: tried again after a pause, dead after ``max_attempts``.
-
-    Raises:
-        LeaseLostError: the lease is no longer held.
-    """
-    current = replace(
-        _held(items, leased), coverage_seconds=coverage_seconds, comments=comments, viewers=viewers
-    )
-    return {**items, current.vod_id: _failed(current, now, reason, max_attempts, "incomplete")}
-
-
-def fail(
-    items: Items, leased: VodItem, *, now: datetime, reason: str, max_attempts: int
-) -> dict[str, VodItem]:
-    """This attempt brought nothing: tried again after a pause, dead after ``max_attempts``.
+    """This attempt did not bring the whole chat: tried again after a pause, dead after ``max_attempts``.
 
     The pause is min(3600, 30 * 2**(attempts - 1)) seconds.
+
+    Args:
+        items: the queue.
+        leased: the item as it was leased.
+        now: real time.
+        reason: why, for people.
+        max_attempts: how many attempts a VOD has.
+        kept: what the lake has of the chat since this attempt; None when it brought nothing new.
 
     Raises:
         LeaseLostError: the lease is no longer held.
     """
     current = _held(items, leased)
-    waiting: Status = "incomplete" if current.coverage_seconds else "pending"
-    return {**items, current.vod_id: _failed(current, now, reason, max_attempts, waiting)}
+    if kept:
+        current = replace(current, **asdict(kept))
+    if current.attempts >= max_attempts:
+        ended = _unleased(current, status="dead", reason=reason)
+    else:
+        pause = min(_LONGEST_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 2.0 ** (current.attempts - 1))
+        next_attempt_at = now + timedelta(seconds=pause)
+        ended = _unleased(current, status=_waiting(current), reason=reason, next_attempt_at=next_attempt_at)
+    return {**items, current.vod_id: ended}
 
 
 def release(items: Items, leased: VodItem) -> dict[str, VodItem]:
@@ -219,8 +220,8 @@ def release(items: Items, leased: VodItem) -> dict[str, VodItem]:
         LeaseLostError: the lease is no longer held.
     """
     current = _held(items, leased)
-    waiting: Status = "incomplete" if current.coverage_seconds else "pending"
-    return {**items, current.vod_id: _unleased(current, status=waiting, attempts=current.attempts - 1)}
+    returned = _unleased(current, status=_waiting(current), attempts=current.attempts - 1)
+    return {**items, current.vod_id: returned}
 
 
 def bury(items: Items, leased: VodItem, *, reason: str) -> dict[str, VodItem]:
@@ -268,14 +269,11 @@ def _unleased(item: VodItem, **changes: Any) -> VodItem:
 
 
 def _again(item: VodItem) -> VodItem:
-    return _unleased(item, status="pending", attempts=0, next_attempt_at=None)
+    return _unleased(item, status=_waiting(item), attempts=0, next_attempt_at=None)
 
 
-def _failed(item: VodItem, now: datetime, reason: str, max_attempts: int, waiting: Status) -> VodItem:
-    if item.attempts >= max_attempts:
-        return _unleased(item, status="dead", reason=reason)
-    pause = min(_LONGEST_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 2.0 ** (item.attempts - 1))
-    return _unleased(item, status=waiting, reason=reason, next_attempt_at=now + timedelta(seconds=pause))
+def _waiting(item: VodItem) -> Status:
+    return "incomplete" if item.coverage_seconds else "pending"
 
 
 class QueueStore:

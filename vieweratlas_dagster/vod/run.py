@@ -12,17 +12,16 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from collector_service.clock import Clock, SystemClock, utc
 from collector_service.lake import Lake
 from collector_service.settings import VodSettings
-from collector_service.twitch.helix import Video
 from collector_service.twitch.vod_chat import (
     CommentPage,
     CommentSource,
@@ -31,7 +30,10 @@ from collector_service.twitch.vod_chat import (
 )
 from collector_service.vod_windows import VodWindows, vod_objects
 from vieweratlas_dagster.vod import queue
-from vieweratlas_dagster.vod.queue import Items, LeaseLostError, QueueStore, VodItem
+from vieweratlas_dagster.vod.queue import Items, Kept, LeaseLostError, QueueStore, VodItem
+
+if TYPE_CHECKING:
+    from collector_service.twitch.helix import Video
 
 # A broadcast that is still running reports a length that lags behind.
 _FINISHED_SECONDS = 300.0
@@ -262,7 +264,7 @@ class _Run:
         try:
             await self._read(item)
         except VodGoneError as error:
-            await self._settle(item, partial(queue.bury, leased=item, reason=str(error)))
+            await self._settle(item, "dead", partial(queue.bury, leased=item, reason=str(error)))
         except CommentsUnavailableError as error:
             self._stopped = str(error)
             await self._release(item)
@@ -295,22 +297,85 @@ class _Run:
 
     async def _keep(self, item: VodItem, windows: VodWindows, page: CommentPage) -> None:
         """Write what was read, unless the lake has more of it already, and tell the queue."""
-        better = (page.coverage_seconds, windows.comments) > (item.coverage_seconds, item.comments)
+        kept = Kept(page.coverage_seconds, windows.comments, windows.viewers)
+        better = (kept.coverage_seconds, kept.comments) > (item.coverage_seconds, item.comments)
         if page.complete or better:
             await self._extend(item)
             await self._write(item, windows, page.coverage_seconds)
-        read = {"comments": windows.comments, "viewers": windows.viewers}
-        retry = {
-            "now": utc(self._wall.now()),
-            "reason": page.reason or "",
-            "max_attempts": self._settings.max_attempts,
-        }
         if page.complete:
-            await self._settle(item, lambda items: queue.complete(items, item, **read))
-        elif better:
-            coverage = page.coverage_seconds
-            await self._settle(
-                item, lambda items: queue.break_off(items, item, coverage_seconds=coverage, **read, **retry)
-            )
+            await self._settle(item, "done", partial(queue.complete, leased=item, kept=kept))
+            return
+        failed = partial(
+            queue.fail,
+            leased=item,
+            now=utc(self._wall.now()),
+            reason=page.reason or "",
+            max_attempts=self._settings.max_attempts,
+            kept=kept if better else None,
+        )
+        await self._settle(item, "incomplete" if better else "failed", failed)
+
+    async def _write(self, item: VodItem, windows: VodWindows, coverage: float) -> None:
+        def write() -> list[str]:
+            records = windows.records((0.0, coverage))
+            for key, data in vod_objects(item.vod_id, records).items():
+                self._lake.put(key, data)
+            return [f"{record.window_start:%Y-%m-%d}" for record in records]
+
+        days = set(await asyncio.to_thread(write))
+        self._days |= days
+        self._counts["objects"] += len(days)
+        for name in ("comments", "viewers", "null_commenters", "outside"):
+            self._counts[name] += getattr(windows, name)
+
+    async def _settle(
+        self, item: VodItem, outcome: str, transition: Callable[[Items], dict[str, VodItem]]
+    ) -> None:
+        """End a lease, and count the outcome; an attempt that was the last one counts as dead."""
+
+        def settle(items: Items) -> tuple[dict[str, VodItem], bool]:
+            changed = transition(items)
+            return changed, changed[item.vod_id].status == "dead"
+
+        try:
+            dead = await asyncio.to_thread(self._queue.change, settle)
+        except LeaseLostError:
+            self._counts["lost"] += 1
         else:
-            await self._settle(item, lambda items: queue.fail(items, item, **retry))
+            self._counts["dead" if dead else outcome] += 1
+
+    async def _release(self, item: VodItem) -> None:
+        await self._settle(item, "released", partial(queue.release, leased=item))
+
+    async def _extend(self, item: VodItem) -> None:
+        extend = partial(
+            queue.extend,
+            leased=item,
+            now=utc(self._wall.now()),
+            lease_seconds=self._settings.lease_seconds,
+        )
+        await asyncio.to_thread(self._queue.apply, extend)
+
+    async def report(self, now: float) -> VodRunReport:
+        """The report, with the queue as it is now."""
+        items = await asyncio.to_thread(self._queue.load)
+        waiting = [item for item in items.values() if item.status in ("pending", "incomplete")]
+        ages = [now - item.ended_at.timestamp() for item in waiting]
+        counts = self._counts
+        return VodRunReport(
+            done=counts["done"],
+            incomplete=counts["incomplete"],
+            dead=counts["dead"],
+            failed=counts["failed"],
+            released=counts["released"],
+            lost=counts["lost"],
+            queued=len(waiting),
+            comments=counts["comments"],
+            viewers=counts["viewers"],
+            null_commenters=counts["null_commenters"],
+            outside=counts["outside"],
+            oldest_pending_age_seconds=max(ages, default=None),
+            objects=counts["objects"],
+            days=tuple(sorted(self._days)),
+            stopped=self._stopped,
+        )

@@ -2,7 +2,7 @@
 
 type Child = Node | string | null | undefined | false;
 type Options<K extends keyof HTMLElementTagNameMap> = Partial<
-  Omit<HTMLElementTagNameMap[K], "style" | "dataset" | "children">
+  Omit<HTMLElementTagNameMap[K], "style" | "dataset" | "children" | "attributes">
 > & {
   attributes?: Record<string, string>;
   /** CSS custom properties, as "--name": value. */

@@ -26,7 +26,7 @@ export function renderLegend(legend: HTMLElement, atlas: Atlas): void {
       ),
       ...homeless.map((community) => el("li", {}, row(community))),
     ),
-    lone > 0 && el("p", { className: "note" }, swatch("var(--lone)"), `${count(lone)} without a community`),
+    ...(lone > 0 ? [el("p", { className: "note" }, swatch("var(--lone)"), `${count(lone)} without a community`)] : []),
   );
 }
 

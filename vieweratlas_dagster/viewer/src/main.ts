@@ -74,14 +74,14 @@ function showLegend(open: boolean): void {
   byId("legend-toggle").setAttribute("aria-expanded", String(open));
 }
 
-function startMap(): void {
+function startMap(): AtlasMap | null {
   if (!webglAvailable()) {
     notice("This browser offers no WebGL, so the map cannot be drawn. Search, the list of regions and every channel's details work.");
     showLegend(true);
-    return;
+    return null;
   }
   if (!atlas.channels.length) notice("No channel is on this map yet.");
-  map = new AtlasMap(atlas, mapBox, colors(), {
+  return new AtlasMap(atlas, mapBox, colors(), {
     insets,
     pick(target) {
       fromMap = "name" in target;
@@ -127,16 +127,16 @@ header(atlas);
 renderLegend(legend, atlas);
 showLegend(wide.matches && atlas.channels.length > 0);
 startTheme(byId<HTMLButtonElement>("theme-toggle"), () => map?.setColors(colors()));
-startMap();
+map = startMap();
 startSearch(atlas, go);
 startHelp(atlas);
 keys();
-byId("legend-toggle").addEventListener("click", () => showLegend(legend.hidden));
+byId("legend-toggle").addEventListener("click", () => showLegend(Boolean(legend.hidden)));
 byId("zoom-in").addEventListener("click", () => map?.zoom(1 / 1.6));
 byId("zoom-out").addEventListener("click", () => map?.zoom(1.6));
 byId("zoom-all").addEventListener("click", () => map?.showAll());
 addEventListener("hashchange", follow);
-map?.showAll();
+map?.showAll(0);
 follow();
 
 const ready = () => {

@@ -14,6 +14,11 @@ import { NOTHING, type Selection } from "./state";
 import { buildTerritory, type Anchor, type Territory } from "./territory";
 import { type Colors, mix } from "./theme";
 
+interface Point {
+  x: number;
+  y: number;
+}
+
 /** Pixels of the map that panels cover. */
 export interface Insets {
   top: number;
@@ -35,6 +40,8 @@ type Name =
 
 const SERIF = '"Iowan Old Style", "Palatino Linotype", Palatino, "Book Antiqua", Georgia, "DejaVu Serif", serif';
 const SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif';
+// Letter spacing of region names, in their font size.
+const SPACED = 0.14;
 const LINKS_DRAWN = 40;
 const NAMES_OF_NEIGHBOURS = 14;
 const MIN_RATIO = 0.015;
@@ -55,6 +62,7 @@ export class AtlasMap {
   private readonly countryPaths: Path2D[];
   private readonly depthPaths: Path2D[];
   private readonly widths = new Map<string, number>();
+  private readonly mainland: Channel[];
   private selection: Selection = NOTHING;
   private neighbours: Neighbour[] = [];
   private lit: Set<number> | null = null;
@@ -79,6 +87,9 @@ export class AtlasMap {
     this.provincePaths = this.territory.provinces.map(pathOf);
     this.countryPaths = this.territory.countries.map(pathOf);
     this.depthPaths = this.territory.depths.map(pathOf);
+
+    const settled = atlas.channels.filter((channel) => channel.community);
+    this.mainland = settled.length ? settled : atlas.channels;
 
     const stage = container.querySelector<HTMLElement>("#graph")!;
     this.sigma = new Sigma(buildGraph(atlas, stage.clientWidth * stage.clientHeight, colors), stage, {
@@ -125,9 +136,10 @@ export class AtlasMap {
     this.lit = this.litChannels();
     this.sigma.refresh({ skipIndexation: true });
     if (selection.kind === "none") return;
-    const members = this.interest();
-    if (move) this.fit(members);
-    else if (selection.kind === "channel") this.uncover(selection.channel);
+    if (selection.kind !== "channel") {
+      if (move) this.fit(this.membersOf(selection.group), 0.1);
+    } else if (move) this.fit(this.around(selection.channel), 0.16);
+    else this.uncover(selection.channel);
   }
 
   zoom(factor: number): void {
@@ -143,20 +155,26 @@ export class AtlasMap {
     this.animate({ ...camera, x: camera.x + to.x - from.x, y: camera.y + to.y - from.y }, 140);
   }
 
-  /** Everything, inside what the panels leave free. */
-  showAll(): void {
-    this.fit(this.atlas.channels, 0);
+  /** All the land, inside what the panels leave free; without land, every channel. */
+  showAll(duration = 520): void {
+    this.fit(this.mainland, 0.2, duration);
   }
 
-  /** The channels in view of a selection: with a channel its strongest neighbours. */
-  private interest(): Channel[] {
-    const { selection } = this;
-    if (selection.kind === "channel") {
-      const near = this.neighbours.slice(0, NAMES_OF_NEIGHBOURS).map((neighbour) => neighbour.channel);
-      return [selection.channel, ...near.filter((channel) => channel.region === selection.channel.region)];
-    }
-    if (selection.kind === "none") return this.atlas.channels;
-    return selection.group.members.map((at) => this.atlas.channels[at]!);
+  private membersOf(group: Community | Region): Channel[] {
+    return group.members.map((at) => this.atlas.channels[at]!);
+  }
+
+  /** A view with the channel in its middle and most of its strongest neighbours inside, as corner points. */
+  private around(channel: Channel): Point[] {
+    const far = this.neighbours
+      .slice(0, NAMES_OF_NEIGHBOURS)
+      .map((neighbour) => Math.hypot(neighbour.channel.x - channel.x, neighbour.channel.y - channel.y))
+      .sort((one, other) => one - other);
+    const reach = far[Math.floor(0.6 * far.length)] ?? 0;
+    return [
+      { x: channel.x - reach, y: channel.y - reach },
+      { x: channel.x + reach, y: channel.y + reach },
+    ];
   }
 
   private litChannels(): Set<number> | null {
@@ -197,12 +215,12 @@ export class AtlasMap {
     else void camera.animate({ ...state, angle: 0 }, { duration, easing: "cubicInOut" });
   }
 
-  private fit(channels: Channel[], duration = 520): void {
-    if (!channels.length) return;
+  private fit(places: Point[], closest: number, duration = 520): void {
+    if (!places.length) return;
     const { width, height } = this.sigma.getDimensions();
     const insets = this.hooks.insets();
     const base = { x: 0.5, y: 0.5, ratio: 1, angle: 0 };
-    const points = channels.map((channel) => this.sigma.graphToViewport(channel, { cameraState: base }));
+    const points = places.map((at) => this.sigma.graphToViewport(at, { cameraState: base }));
     const box = {
       left: Math.min(...points.map((point) => point.x)),
       right: Math.max(...points.map((point) => point.x)),
@@ -213,11 +231,10 @@ export class AtlasMap {
       width: Math.max(width - insets.left - insets.right, 80),
       height: Math.max(height - insets.top - insets.bottom, 80),
     };
-    const everything = channels === this.atlas.channels;
     const ratio = clamp(
       Math.max((box.right - box.left) / (0.86 * free.width), (box.bottom - box.top) / (0.82 * free.height)),
-      everything ? 0.2 : 0.1,
-      1.5,
+      closest,
+      MAX_RATIO,
     );
     const centre = { x: insets.left + free.width / 2, y: insets.top + free.height / 2 };
     const target = { x: (box.left + box.right) / 2, y: (box.top + box.bottom) / 2 };
@@ -407,14 +424,16 @@ export class AtlasMap {
   private wishes(context: CanvasRenderingContext2D): Wish<Name>[] {
     const { selection } = this;
     const wishes: Wish<Name>[] = [];
-    const channelWish = (channel: Channel, strong: boolean, alpha = 1) => {
-      const wish = this.channelWish(context, channel, strong, alpha);
-      if (wish) wishes.push(wish);
+    const asked = new Set<Channel>();
+    const ask = (channel: Channel, strong: boolean) => {
+      if (asked.has(channel)) return;
+      asked.add(channel);
+      wishes.push(this.channelWish(context, channel, strong));
     };
-    if (this.hovered) channelWish(this.hovered, true);
+    if (this.hovered) ask(this.hovered, true);
     if (selection.kind === "channel") {
-      channelWish(selection.channel, true);
-      for (const { channel } of this.neighbours.slice(0, NAMES_OF_NEIGHBOURS)) channelWish(channel, false);
+      ask(selection.channel, true);
+      for (const { channel } of this.neighbours.slice(0, NAMES_OF_NEIGHBOURS)) ask(channel, false);
     }
     for (const region of this.atlas.regions) this.regionWish(context, region, wishes);
     for (const community of this.atlas.communities) this.communityWish(context, community, wishes);
@@ -430,7 +449,7 @@ export class AtlasMap {
       if (this.sigma.scaleSize(data.size) < least && !(this.lit && selection.kind !== "channel" && ratio < 0.5)) continue;
       const point = this.sigma.graphToViewport(channel);
       if (point.x < 0 || point.y < 0 || point.x > width || point.y > height) continue;
-      channelWish(channel, false);
+      ask(channel, false);
       if (--left === 0) break;
     }
     return wishes;
@@ -440,11 +459,11 @@ export class AtlasMap {
     const anchor = this.territory.countryAnchors[region.at];
     if (!anchor) return;
     const { reach, view } = this.reach(anchor);
-    const size = clamp(0.3 * reach, 13, 34);
-    const text = region.label.toUpperCase();
-    const fits = this.width(context, text, this.fontOf("region", size), size, 0.16 * size) < 3.4 * reach;
-    const alpha = ramp(reach, 14, 20) * (1 - ramp(reach, 0.42 * view, 0.62 * view)) * this.standing(region);
-    if (!fits || alpha < 0.05) return;
+    // As large as the country has room for, down to a readable size.
+    const perPixel = this.width(context, region.label.toUpperCase(), this.fontOf("region", 10), 10, SPACED * 10) / 10;
+    const size = clamp(Math.min(0.34 * reach, (2.3 * reach) / perPixel), 11.5, 34);
+    const alpha = 0.92 * ramp(reach, 14, 20) * (1 - ramp(reach, 0.42 * view, 0.62 * view)) * this.standing(region);
+    if (size * perPixel > 4.5 * reach || alpha < 0.05) return;
     wishes.push({ what: { kind: "region", group: region, size, alpha }, spots: this.spots(context, region.label, "region", anchor, size) });
   }
 
@@ -479,7 +498,7 @@ export class AtlasMap {
   private spots(context: CanvasRenderingContext2D, label: string, kind: "region" | "community", anchor: Anchor, size: number): Box[] {
     const { x, y } = this.sigma.graphToViewport(anchor);
     const text = kind === "region" ? label.toUpperCase() : label;
-    const spacing = kind === "region" ? 0.16 * size : 0;
+    const spacing = kind === "region" ? SPACED * size : 0;
     const half = this.width(context, text, this.fontOf(kind, size), size, spacing) / 2 + 3;
     const tall = 0.62 * size + 2;
     return [0, 1.5, -1.5, 3].map((step) => ({
@@ -490,9 +509,8 @@ export class AtlasMap {
     }));
   }
 
-  private channelWish(context: CanvasRenderingContext2D, channel: Channel, strong: boolean, alpha: number): Wish<Name> | null {
-    const data = this.sigma.getNodeDisplayData(String(channel.at));
-    if (!data) return null;
+  private channelWish(context: CanvasRenderingContext2D, channel: Channel, strong: boolean): Wish<Name> {
+    const data = this.sigma.getNodeDisplayData(String(channel.at))!;
     const { x, y } = this.sigma.graphToViewport(channel);
     const disc = this.sigma.scaleSize(data.size);
     const size = strong ? 14 : clamp(9.5 + 0.22 * disc, 10.5, 14);
@@ -505,7 +523,7 @@ export class AtlasMap {
       box(x - disc - 2 - wide, y),
       box(x - wide / 2, y - disc - tall - 1),
     ];
-    return { what: { kind: "channel", channel, size, alpha, strong }, spots };
+    return { what: { kind: "channel", channel, size, alpha: 1, strong }, spots };
   }
 
   private fontOf(kind: Name["kind"], size: number, strong = false): string {
@@ -545,7 +563,7 @@ export class AtlasMap {
       context.textAlign = "left";
       context.fillStyle = mix(mix(what.group.color, colors.ink, region ? 0.62 : 0.5), colors.ink, what.group === this.hoveredGroup ? 1 : 0);
       context.lineWidth = 4;
-      context.letterSpacing = region ? `${0.16 * what.size}px` : "0px";
+      context.letterSpacing = region ? `${SPACED * what.size}px` : "0px";
       context.strokeText(text, box.left + 3, y);
       context.fillText(text, box.left + 3, y);
       context.letterSpacing = "0px";

@@ -38,8 +38,8 @@ function channelDetails(atlas: Atlas, channel: Channel): HTMLElement[] {
     "dl",
     {},
     ...fact("Audience", channel.viewers === null ? "unknown" : `${things(channel.viewers, "viewer")}${rank}`),
-    ...fact("Game", channel.game === null ? "unknown" : nameOf(channel.game)),
-    ...fact("Language", channel.language === null ? "unknown" : languageName(channel.language)),
+    ...(atlas.knows.games ? fact("Game", channel.game === null ? "unknown" : nameOf(channel.game)) : []),
+    ...(atlas.knows.languages ? fact("Language", channel.language === null ? "unknown" : languageName(channel.language)) : []),
     ...fact("Community", channel.community ? groupLink(channel.community) : "none: it shares too few viewers"),
     ...fact("Region", channel.region ? groupLink(channel.region) : "none"),
   );

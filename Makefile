@@ -1,0 +1,70 @@
+# Every target can be the first one ever run: what it needs is set up on the way.
+# Wanted on the machine: git, make, Python 3.11 or newer. Everything else goes into .venv/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+VIEWER := vieweratlas_dagster/viewer
+PAGE := $(VIEWER)/dist/index.html
+PAGE_SOURCES := $(wildcard $(VIEWER)/src/*) $(wildcard $(VIEWER)/*.html $(VIEWER)/*.json $(VIEWER)/*.ts $(VIEWER)/*.css) $(VIEWER)/.npmrc
+
+# Arguments for the demo, for example: make demo ARGS="--seed 2 --days 5"
+ARGS ?=
+# The data folder that `make ui` opens: data/demo, data/live, or data for your own imports.
+DATA ?= data/demo
+PORT ?= 3000
+
+.PHONY: help setup viewer demo live ui test lint types unit viewer-test lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/installed $(PAGE) ## install everything into .venv/ and build the atlas page
+
+.venv/installed: requirements.lock pyproject.toml infrastructure/setup/venv.sh
+	bash infrastructure/setup/venv.sh
+	@touch $@
+
+viewer: $(PAGE) ## build the atlas page
+$(PAGE): $(PAGE_SOURCES) | .venv/installed
+	bash infrastructure/setup/npm.sh ci
+	bash infrastructure/setup/npm.sh run build
+	@touch $@
+
+demo: setup ## the whole platform on a simulated Twitch, minutes, ends with an atlas
+	$(BIN)/vieweratlas demo $(ARGS)
+
+live: setup ## collect from the real Twitch until Ctrl-C, then map it
+	$(BIN)/vieweratlas live $(ARGS)
+
+ui: setup ## the Dagster UI on what the demo made
+	$(BIN)/vieweratlas ui --data-dir $(DATA) --port $(PORT)
+
+test: lint types viewer-test unit ## everything that must hold
+
+lint: .venv/installed ## style, and who may import whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: .venv/installed ## static types
+	$(BIN)/mypy
+
+viewer-test: $(PAGE) ## the page's own tests
+	bash infrastructure/setup/npm.sh run check
+	bash infrastructure/setup/npm.sh test
+
+unit: setup ## all Python tests, from units to the browser
+	bash infrastructure/setup/chromium.sh
+	$(BIN)/pytest $(ARGS)
+
+lock: .venv/installed ## resolve requirements.lock anew from pyproject.toml
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --no-header --no-annotate \
+	    --quiet --upgrade pyproject.toml -o requirements.lock
+
+clean: ## remove everything that was installed or built; data/ stays
+	rm -rf .venv $(VIEWER)/node_modules $(VIEWER)/dist

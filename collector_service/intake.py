@@ -1,0 +1,94 @@
+"""The intake: from chat lines to counts.
+
+Belongs here: the hot path between a connection and the windows, and leaving out second copies. Does not
+belong here: parsing (``twitch.irc``) and what a window does with a count (``windows``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from collector_service.contract import LOGIN
+from collector_service.stats import Stats
+from collector_service.twitch.irc import MESSAGE, MIRRORED, Chat
+from collector_service.viewers import Viewers
+from collector_service.windows import Windows
+
+_REMEMBERED_IDS = 50_000
+
+
+class Duplicates:
+    """Message ids of the channels that two connections read at once, for as long as they may.
+
+    Everywhere else a line comes once, so nothing is remembered there.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, dict[bytes, None]] = {}
+        self._until: dict[int, float] = {}
+
+    def watch(self, room_id: int, now: float, until: float) -> None:
+        """Remember the channel's ids from ``now`` until ``until`` (one clock of the caller's choice)."""
+        for expired in [room for room, end in self._until.items() if end <= now]:
+            del self._seen[expired], self._until[expired]
+        self._seen.setdefault(room_id, {})
+        self._until[room_id] = until
+
+    def __bool__(self) -> bool:
+        return bool(self._seen)
+
+    def is_second(self, room_id: int, message_id: bytes) -> bool:
+        """Whether this id was already given for this channel."""
+        seen = self._seen.get(room_id)
+        if seen is None or not message_id:
+            return False
+        if message_id in seen:
+            return True
+        seen[message_id] = None
+        if len(seen) > _REMEMBERED_IDS:
+            del seen[next(iter(seen))]
+        return False
+
+
+class Intake:
+    """Counts chat lines into the windows."""
+
+    def __init__(self, windows: Windows, viewers: Viewers, stats: Stats) -> None:
+        self._windows = windows
+        self._viewers = viewers
+        self._stats = stats
+        self.duplicates = Duplicates()
+
+    def chats(self, chats: Sequence[Chat]) -> None:
+        """Count lines that have just arrived."""
+        now = self._windows.now()
+        part_at = self._windows.part_at
+        key_of = self._viewers.key
+        bots = self._viewers.bots
+        duplicates = self.duplicates
+        messages = presences = mirrored = 0
+        for chat in chats:
+            room_id = int(chat.room_id)
+            if duplicates and duplicates.is_second(room_id, chat.message_id):
+                self._stats.duplicates += 1
+                continue
+            part = part_at(chat.sent_ms / 1000 if chat.sent_ms else now, now)
+            if room_id not in part.tallies:
+                login = chat.channel.decode("ascii", "replace")
+                if not LOGIN.fullmatch(login):
+                    self._stats.parse_errors["bad_channel"] += 1
+                    continue
+                part.tally(room_id, login)
+            if chat.kind == MIRRORED:
+                mirrored += 1
+                part.count(room_id, MIRRORED, 0, False)
+                continue
+            if chat.kind == MESSAGE:
+                messages += 1
+            else:
+                presences += 1
+            key = key_of(chat)
+            part.count(room_id, chat.kind, key, chat.bot_badge or key in bots)
+        self._stats.messages["PRIVMSG"] += messages + mirrored
+        self._stats.messages["USERNOTICE"] += presences
+        self._stats.mirrored += mirrored

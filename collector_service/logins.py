@@ -1,0 +1,40 @@
+"""Files of logins: one a line, ``#`` starts a comment.
+
+Belongs here: reading config/channels.txt and config/bots.txt. Does not belong here: what the logins
+are for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from collector_service.contract import LOGIN
+from collector_service.settings import SettingsError
+
+
+def read_logins(path: Path, setting: str) -> list[str]:
+    """The logins in a file, lower case, each once, in the file's order.
+
+    Args:
+        path: the file.
+        setting: the setting that names it, for error messages.
+
+    Raises:
+        SettingsError: the file cannot be read, or a line is no login.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise SettingsError(f"{setting}: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{setting}: {path} is not UTF-8 text") from None
+    logins: dict[str, None] = {}
+    for number, line in enumerate(lines, 1):
+        login = line.partition("#")[0].strip().lower()
+        if login and not LOGIN.fullmatch(login):
+            raise SettingsError(
+                f"{setting}: {path}, line {number}: {login[:60]!r} is not a login (a-z, 0-9 and _)"
+            )
+        if login:
+            logins[login] = None
+    return list(logins)

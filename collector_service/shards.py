@@ -1,0 +1,352 @@
+"""Shards: which connection serves which channels, and wanted against joined.
+
+Belongs here: spreading the wanted channels over connections, joining them at the allowed pace, trying
+again, replacing connections. Does not belong here: the protocol (``connection``) and choosing the
+channels (``channels``).
+
+Timers are real: seconds of the event loop's clock. Only the instants that go to the windows are world time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from collector_service.connection import ConnectError, Connection
+from collector_service.intake import Intake
+from collector_service.pacing import Pace, backoff
+from collector_service.settings import CollectionSettings, TwitchSettings
+from collector_service.stats import Stats
+from collector_service.twitch.irc import Chat
+from collector_service.windows import Windows
+
+RECONCILE_SECONDS = 15.0
+JOIN_TRIES = 3
+# Renamed and deleted channels never answer; a suspension takes at least a day, most often.
+NO_ANSWER_RETRY_SECONDS = 300.0
+REFUSED_RETRY_SECONDS = 3600.0
+STABLE_SECONDS = 60.0
+# After RECONNECT: the longest time for which two connections serve the same channels, and how long the
+# old one stays after the new one has them all, for lines that are still on their way.
+HANDOVER_SECONDS = 120.0
+LINGER_SECONDS = 2.0
+_REMEMBER_SECONDS = HANDOVER_SECONDS + 60.0
+
+_log = logging.getLogger(__name__)
+
+JOINING = "joining"
+JOINED = "joined"
+NO_ANSWER = "no answer"
+
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+
+
+class Channel:
+    """A channel that is wanted, or that still has to be left.
+
+    Attributes:
+        login: its login.
+        room_id: its id, once known.
+        status: joining, joined, no answer, or the reason why Twitch refuses it.
+        holders: the connections on which it is joined.
+        since: world time at which the first of them joined it.
+    """
+
+    __slots__ = ("asked_at", "holders", "login", "retry_at", "room_id", "since", "status")
+
+    def __init__(self, login: str) -> None:
+        self.login = login
+        self.room_id: int | None = None
+        self.status = JOINING
+        self.holders: set[Connection] = set()
+        self.since = 0.0
+        self.asked_at = 0.0
+        self.retry_at = 0.0
+
+
+class Shard:
+    """A slot for a limited number of channels, and the connection that serves them.
+
+    ``wanted`` holds the channels that it has to keep joined, in order of importance.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._changed = asyncio.Event()
+        self._connections: list[Connection] = []
+        self.wanted: dict[str, Channel] = {}
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections that are up, the oldest first: one, or more during a handover."""
+        self._connections = [one for one in self._connections if not one.ended.done()]
+        return self._connections
+
+    def change(self) -> None:
+        """Compare wanted and joined soon: ``wanted`` has changed."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Keep a connection up and its channels joined, until cancelled."""
+        failures = 0
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                await self._pool.connection_pace.take()
+                try:
+                    connection = await self._pool.connect()
+                except ConnectError as error:
+                    cause = error.cause
+                    failures += 1
+                else:
+                    opened = loop.time()
+                    cause = await self._serve(connection)
+                    failures = 0 if loop.time() - opened >= STABLE_SECONDS else failures + 1
+                self._pool.stats.reconnects[cause] += 1
+                if cause != "reconnect":
+                    delay = backoff(failures) if failures else random.random()
+                    _log.info("connection lost or not made: %s; next try in %.1f s", cause, delay)
+                    await asyncio.sleep(delay)
+        finally:
+            for connection in self.connections:
+                connection.close("stopped")
+
+    async def _serve(self, connection: Connection) -> str:
+        """Use a connection until it ends or the server wants a new one; returns the cause."""
+        self._connections.append(connection)
+        async with asyncio.TaskGroup() as tasks:
+            joining = tasks.create_task(self._keep_joined(connection))
+            retiring = tasks.create_task(self._retire_older(connection))
+            cause = await connection.over()
+            joining.cancel()
+            retiring.cancel()
+        return cause
+
+    async def _keep_joined(self, connection: Connection) -> None:
+        pace = self._pool.join_pace or self._pool.new_join_pace()
+        tries: Counter[str] = Counter()
+        asked: dict[str, float] = {}
+        loop = asyncio.get_running_loop()
+        while True:
+            self._changed.clear()
+            if surplus := sorted(connection.joined - self.wanted.keys()):
+                connection.part(surplus)
+            due = self._due(connection, tries, asked)
+            while due:
+                granted = await pace.take(len(due))
+                batch, due = due[:granted], due[granted:]
+                batch = [login for login in batch if login in self.wanted]
+                for login in batch:
+                    tries[login] += 1
+                    asked[login] = loop.time()
+                    self._pool.asking(self.wanted[login])
+                connection.join(batch)
+            try:
+                async with asyncio.timeout(RECONCILE_SECONDS):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _due(self, connection: Connection, tries: Counter[str], asked: Mapping[str, float]) -> list[str]:
+        now = asyncio.get_running_loop().time()
+        due = []
+        for login, channel in self.wanted.items():
+            if login in connection.joined:
+                tries[login] = 0
+            elif channel.retry_at > now or asked.get(login, -math.inf) > now - RECONCILE_SECONDS:
+                continue
+            elif tries[login] < JOIN_TRIES:
+                due.append(login)
+            else:
+                tries[login] = 0
+                channel.status = NO_ANSWER
+                channel.retry_at = now + NO_ANSWER_RETRY_SECONDS
+        return due
+
+    async def _retire_older(self, connection: Connection) -> None:
+        """Close older connections once the new one has taken over their channels."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + HANDOVER_SECONDS
+        while older := [one for one in self.connections if one is not connection]:
+            await asyncio.sleep(0.1)
+            replaced = [
+                one
+                for one in older
+                if one.joined & self.wanted.keys() <= connection.joined or loop.time() >= deadline
+            ]
+            if replaced:
+                await asyncio.sleep(LINGER_SECONDS)
+            for one in replaced:
+                one.close("handover")
+
+
+class Pool:
+    """All shards. It is the listener of their connections.
+
+    Args:
+        twitch: where to connect.
+        collection: limits and paces.
+        windows: told what is being watched.
+        intake: gets the chat lines.
+        stats: counters.
+        spawn: starts a task of the service.
+    """
+
+    def __init__(
+        self,
+        twitch: TwitchSettings,
+        collection: CollectionSettings,
+        windows: Windows,
+        intake: Intake,
+        stats: Stats,
+        spawn: Spawn,
+    ) -> None:
+        self._twitch = twitch
+        self._collection = collection
+        self._windows = windows
+        self._intake = intake
+        self._spawn = spawn
+        self._channels: dict[str, Channel] = {}
+        self._shards: dict[Shard, asyncio.Task[None]] = {}
+        self._of: dict[str, Shard] = {}
+        self.stats = stats
+        self.connection_pace = Pace(1, collection.connection_interval_seconds)
+        self.join_pace = self.new_join_pace() if collection.join_rate.scope == "global" else None
+        self.chats: Callable[[Sequence[Chat]], None] = intake.chats
+
+    def new_join_pace(self) -> Pace:
+        """A JOIN limit of its own."""
+        return Pace(self._collection.join_rate.joins, self._collection.join_rate.seconds)
+
+    async def connect(self) -> Connection:
+        """A new connection.
+
+        Raises:
+            ConnectError: it could not be made.
+        """
+        return await Connection.connect(self._twitch, self, self.stats)
+
+    def want(self, logins: Sequence[str], room_ids: Mapping[str, int]) -> None:
+        """Set the wanted channels.
+
+        Args:
+            logins: all that are wanted, the most important first.
+            room_ids: the ids that are known.
+        """
+        changed: set[Shard] = set()
+        wanted = set(logins)
+        for login in [login for login in self._of if login not in wanted]:
+            shard = self._of.pop(login)
+            channel = shard.wanted.pop(login)
+            if not channel.holders:
+                del self._channels[login]
+            changed.add(shard)
+        for login in logins:
+            channel = self._channels.get(login) or self._channels.setdefault(login, Channel(login))
+            if login not in self._of:
+                shard = self._with_room()
+                self._of[login] = shard
+                shard.wanted[login] = channel
+                changed.add(shard)
+            if room_id := room_ids.get(login):
+                self.room(login, room_id)
+        for shard in changed:
+            if shard.wanted:
+                shard.change()
+            else:
+                self._shards.pop(shard).cancel()
+
+    def stop(self) -> None:
+        """Close every connection at once."""
+        for shard, task in self._shards.items():
+            task.cancel()
+            for connection in shard.connections:
+                connection.close("stopped")
+        self._shards.clear()
+
+    def probe(self) -> None:
+        """Ask every connection for a sign of life: the machine may have slept."""
+        for shard in self._shards:
+            for connection in shard.connections:
+                connection.ping()
+
+    def statuses(self) -> Counter[str]:
+        """How many wanted channels are in which status."""
+        return Counter(self._channels[login].status for login in self._of)
+
+    def connection_counts(self) -> dict[str, int]:
+        """Connections that are up, and shards that have none now."""
+        up = [len(shard.connections) for shard in self._shards]
+        return {"open": sum(up), "missing": up.count(0)}
+
+    def asking(self, channel: Channel) -> None:
+        """A JOIN for the channel is about to be sent."""
+        now = asyncio.get_running_loop().time()
+        channel.asked_at = now
+        if not channel.holders:
+            channel.status = JOINING
+        elif channel.room_id is not None:
+            self._intake.duplicates.watch(channel.room_id, now, now + _REMEMBER_SECONDS)
+
+    # Listener
+
+    def joined(self, connection: Connection, login: str) -> None:
+        """The channel is joined on this connection."""
+        channel = self._channels.get(login)
+        if channel is None:
+            return
+        self.stats.join_latency.observe(asyncio.get_running_loop().time() - channel.asked_at)
+        if not channel.holders:
+            channel.status = JOINED
+            channel.since = self._windows.now()
+            if channel.room_id is not None:
+                self._windows.joined(channel.room_id, login, channel.since)
+        channel.holders.add(connection)
+
+    def left(self, connection: Connection, login: str, ago: float) -> None:
+        """The channel is not joined on this connection, for ``ago`` seconds."""
+        channel = self._channels.get(login)
+        if channel is None or connection not in channel.holders:
+            return
+        channel.holders.discard(connection)
+        if channel.holders:
+            return
+        if channel.room_id is not None:
+            self._windows.left(channel.room_id, ago)
+        if channel.status == JOINED:
+            channel.status = JOINING
+        if login in self._of:
+            self._of[login].change()
+        else:
+            del self._channels[login]
+
+    def room(self, login: str, room_id: int) -> None:
+        """The channel has this id."""
+        channel = self._channels.get(login)
+        if channel is None or channel.room_id == room_id:
+            return
+        if channel.holders and channel.room_id is not None:
+            self._windows.left(channel.room_id, 0.0)
+            channel.since = self._windows.now()
+        channel.room_id = room_id
+        if channel.holders:
+            self._windows.joined(room_id, login, channel.since)
+
+    def refused(self, login: str, why: str) -> None:
+        """The channel cannot be joined."""
+        if channel := self._channels.get(login):
+            channel.status = why
+            channel.retry_at = asyncio.get_running_loop().time() + REFUSED_RETRY_SECONDS
+
+    def _with_room(self) -> Shard:
+        for shard in self._shards:
+            if len(shard.wanted) < self._collection.channels_per_connection:
+                return shard
+        shard = Shard(self)
+        self._shards[shard] = self._spawn(shard.run())
+        return shard

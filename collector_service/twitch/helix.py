@@ -1,0 +1,357 @@
+"""Helix: streams, users and past broadcasts, asked for patiently.
+
+Belongs here: the one wrapper around TwitchIO through which everything else reads Helix. TwitchIO brings
+the requests, the models, paging and the app token. What it leaves to its caller is here: waiting on 429,
+retries, restarts on an invalid cursor, removing what comes twice, an end to refused tokens, and texts
+without secrets. Does not belong here: which channels are wanted (``channels``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import aiohttp
+import twitchio
+from twitchio.authentication import OAuth
+from twitchio.exceptions import HTTPException
+
+from collector_service.pacing import backoff
+from collector_service.settings import TwitchSettings
+from collector_service.stats import Stats
+
+PAGE = 100
+ATTEMPTS = 6
+REQUEST_SECONDS = 20.0
+LONGEST_LIMIT_SECONDS = 120.0
+RESTARTS = 5
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class HelixError(Exception):
+    """Helix gave no usable answer; trying later may help."""
+
+
+class CredentialsRefusedError(HelixError):
+    """Twitch refuses the client id, the secret or the token; trying again cannot help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A live stream. ``game_id`` and ``game_name`` are null without a category."""
+
+    user_id: int
+    login: str
+    game_id: str | None
+    game_name: str | None
+    language: str | None
+    title: str | None
+    viewer_count: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An account: its lasting id and its login of today."""
+
+    id: int
+    login: str
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A past broadcast."""
+
+    id: str
+    user_id: int
+    login: str
+    title: str
+    created_at: datetime
+    duration_seconds: int
+    view_count: int
+
+
+class Helix:
+    """Helix with an app token (client id and secret), or with a token that was given."""
+
+    def __init__(self, client: twitchio.Client, scrub: Callable[[str], str]) -> None:
+        self._client = client
+        self._scrub = scrub
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, twitch: TwitchSettings, stats: Stats | None = None) -> AsyncIterator[Helix]:
+        """Log in.
+
+        Raises:
+            CredentialsRefusedError: Twitch does not accept the credentials, or they are incomplete.
+            HelixError: Twitch could not be asked.
+        """
+        twitchio.Route.BASE = twitch.helix_url + "/"
+        twitchio.Route.ID_BASE = twitch.id_url + "/"
+        context = ssl.create_default_context(cafile=twitch.ca_file)
+        patience = _Patience(twitch, stats or Stats())
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=context),
+            timeout=aiohttp.ClientTimeout(total=None, sock_read=REQUEST_SECONDS),
+            middlewares=(patience,),
+        ) as session:
+            client = await _plainly(_log_in(twitch, session, patience.stats), patience.scrub)
+            try:
+                yield cls(client, patience.scrub)
+            finally:
+                await client.close()
+
+    async def top_streams(self, limit: int) -> list[Stream]:
+        """The live streams with the most viewers, each channel once, the biggest first.
+
+        Args:
+            limit: how many at most; fewer when fewer are live.
+
+        Raises:
+            HelixError: no complete answer after all retries; never a shortened list.
+        """
+        found: dict[int, Stream] = {}
+
+        async def collect() -> None:
+            # Pages overlap when ranks change between two requests; 500 old streams in a row are the end.
+            stale = 0
+            async for item in self._client.fetch_streams(first=PAGE):
+                stream = _stream(item)
+                stale = stale + 1 if stream.user_id in found else 0
+                found.setdefault(stream.user_id, stream)
+                if len(found) >= limit or stale >= 5 * PAGE:
+                    return
+
+        await self._with_restarts(collect)
+        return list(found.values())
+
+    async def streams(self, user_ids: Iterable[int]) -> list[Stream]:
+        """The live streams of these channels, each once; those that are offline are left out.
+
+        Raises:
+            HelixError: no complete answer after all retries.
+        """
+        found: dict[int, Stream] = {}
+        for chunk in _chunks(list(user_ids)):
+
+            async def collect(chunk: list[int] = chunk) -> None:
+                async for item in self._client.fetch_streams(user_ids=list(chunk), first=PAGE):
+                    stream = _stream(item)
+                    found[stream.user_id] = stream
+
+            await self._with_restarts(collect)
+        return list(found.values())
+
+    async def users(self, logins: Iterable[str] = (), ids: Iterable[int] = ()) -> list[User]:
+        """The accounts with these logins or ids, each once; the suspended and deleted are left out.
+
+        Raises:
+            HelixError: no complete answer after all retries.
+        """
+        found: dict[int, User] = {}
+        asks: list[dict[str, Any]] = [{"logins": chunk} for chunk in _chunks(list(logins))]
+        asks += [{"ids": [str(one) for one in chunk]} for chunk in _chunks(list(ids))]
+        for ask in asks:
+            for item in await _plainly(self._client.fetch_users(**ask), self._scrub):
+                found[int(item.id)] = User(int(item.id), (item.name or "").lower())
+        return list(found.values())
+
+    async def archives(self, user_id: int, limit: int) -> list[Video]:
+        """A channel's past broadcasts, each once, the newest first.
+
+        Raises:
+            HelixError: no complete answer after all retries.
+        """
+        found: dict[str, Video] = {}
+
+        async def collect() -> None:
+            videos = self._client.fetch_videos(user_id=user_id, type="archive", first=min(PAGE, limit))
+            async for item in videos:
+                video = _video(item)
+                found.setdefault(video.id, video)
+                if len(found) >= limit:
+                    return
+
+        await self._with_restarts(collect)
+        return list(found.values())
+
+    async def _with_restarts(self, collect: Callable[[], Awaitable[None]]) -> None:
+        """Run ``collect``, from the first page again when Twitch forgets its cursor."""
+        for _ in range(RESTARTS):
+            try:
+                return await _plainly(collect(), self._scrub)
+            except _InvalidCursorError:
+                continue
+        raise HelixError(f"Helix refused its own cursor {RESTARTS} times in a row")
+
+
+class _InvalidCursorError(HelixError):
+    """The page that was asked for does not exist any more."""
+
+
+class _Patience:
+    """aiohttp middleware: waits, tries again, and ends what cannot succeed.
+
+    TwitchIO gets a new app token on a 401 and asks again, for ever; the second refusal in a row ends that.
+    """
+
+    def __init__(self, twitch: TwitchSettings, stats: Stats) -> None:
+        secrets = (twitch.client_secret.get_secret_value(), twitch.oauth_token.get_secret_value())
+        self._secrets = [secret.removeprefix("oauth:") for secret in secrets if secret]
+        self._renewable = bool(twitch.client_secret.get_secret_value())
+        self._refused = False
+        self.stats = stats
+
+    def scrub(self, text: str) -> str:
+        """The text on one short line, without the credentials."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return " ".join(text.split())[:200]
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        where = request.url.path
+        failures = 0
+        while True:
+            try:
+                async with asyncio.timeout(REQUEST_SECONDS):
+                    response = await handler(request)
+            except (TimeoutError, aiohttp.ClientError) as error:
+                problem = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+                self.stats.helix_requests["error"] += 1
+                delay = None
+            else:
+                status = response.status
+                self.stats.helix_requests[str(status)] += 1
+                if status < 500 and status != 429:
+                    self._watch_refusals(status, where)
+                    return response
+                problem = f"status {status}"
+                delay = _until_reset(response) if status == 429 else None
+                response.release()
+            failures += 1
+            if failures >= ATTEMPTS:
+                raise HelixError(f"{where}: {problem}, {failures} times in a row")
+            delay = backoff(failures) if delay is None else delay
+            _log.info("%s: %s; trying again in %.1f s", where, problem, delay)
+            await asyncio.sleep(delay)
+
+    def _watch_refusals(self, status: int, where: str) -> None:
+        if "/oauth2/" in where:
+            return
+        if status == 401:
+            if self._refused or not self._renewable:
+                raise CredentialsRefusedError("Twitch refuses the token (401 Unauthorized)")
+            self._refused = True
+        else:
+            self._refused = False
+
+
+async def _log_in(twitch: TwitchSettings, session: aiohttp.ClientSession, stats: Stats) -> twitchio.Client:
+    secret = twitch.client_secret.get_secret_value()
+    token = twitch.oauth_token.get_secret_value().removeprefix("oauth:")
+    client_id = twitch.client_id
+    expires_in: int | None = None
+    if not (client_id and secret):
+        if not token:
+            raise CredentialsRefusedError(
+                "Helix needs TWITCH_CLIENT_ID with TWITCH_CLIENT_SECRET, or TWITCH_OAUTH_TOKEN"
+            )
+        validated = await OAuth(client_id=client_id, session=session).validate_token(token)
+        client_id, expires_in, secret = validated.client_id, validated.expires_in, ""
+    else:
+        oauth = OAuth(client_id=client_id, client_secret=secret, session=session)
+        app = await oauth.client_credentials_token()
+        token, expires_in = app.access_token, app.expires_in
+    stats.token_expires_at = time.time() + expires_in
+    client = twitchio.Client(
+        client_id=client_id, client_secret=secret or None, session=session, fetch_client_user=False
+    )
+    await client.login(token=token, load_tokens=False, save_tokens=False)
+    return client
+
+
+async def _plainly(work: Awaitable[T], scrub: Callable[[str], str]) -> T:
+    """Await ``work``; errors become ours, with nothing of the request in their text or context.
+
+    TwitchIO writes the secret into the query of the token request, and the URL into its errors.
+    """
+    failure: HelixError
+    try:
+        return await work
+    except HelixError:
+        raise
+    except HTTPException as error:
+        failure = _explain(error.status, scrub(str(error.extra.get("message", ""))))
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        failure = HelixError(f"Helix cannot be reached: {type(error).__name__}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        failure = HelixError(f"Helix's answer does not have its usual form: {type(error).__name__}")
+    raise failure
+
+
+def _explain(status: int, message: str) -> HelixError:
+    if status == 400 and "cursor" in message.lower():
+        return _InvalidCursorError("Helix does not know its cursor any more")
+    if status in (401, 403) or (status == 400 and "client" in message.lower()):
+        return CredentialsRefusedError(f"Twitch refuses the credentials ({status}: {message})")
+    return HelixError(f"Helix answers {status}: {message}")
+
+
+def _until_reset(response: aiohttp.ClientResponse) -> float | None:
+    """Seconds until Helix's bucket is full again (a 429 without that header backs off as usual)."""
+    try:
+        reset = float(response.headers["Ratelimit-Reset"])
+    except (KeyError, ValueError):
+        return None
+    return min(max(reset - time.time(), 0.1), LONGEST_LIMIT_SECONDS)
+
+
+def _chunks(items: Sequence[T]) -> list[list[T]]:
+    return [list(items[at : at + PAGE]) for at in range(0, len(items), PAGE)]
+
+
+def _stream(item: twitchio.Stream) -> Stream:
+    return Stream(
+        user_id=int(item.user.id),
+        login=(item.user.name or "").lower(),
+        game_id=item.game_id or None,
+        game_name=item.game_name or None,
+        language=item.language or None,
+        title=item.title or None,
+        viewer_count=int(item.viewer_count),
+        started_at=_utc(item.started_at),
+    )
+
+
+def _video(item: twitchio.Video) -> Video:
+    match = _DURATION.fullmatch(item.duration)
+    if match is None:
+        raise ValueError("duration")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return Video(
+        id=str(item.id),
+        user_id=int(item.user.id),
+        login=(item.user.name or "").lower(),
+        title=item.title,
+        created_at=_utc(item.created_at),
+        duration_seconds=int(timedelta(hours=hours, minutes=minutes, seconds=seconds).total_seconds()),
+        view_count=int(item.view_count),
+    )
+
+
+def _utc(instant: datetime) -> datetime:
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)

@@ -1,0 +1,52 @@
+"""Viewers: from Twitch's user ids to the keys that may be stored, and which of them are known bots.
+
+Belongs here: the bounded cache in front of ``contract.viewer_key``. A login or an id never leaves this
+module. Does not belong here: counting (``windows``), and finding bots by what they do (the analysis).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from collector_service.contract import viewer_key
+from collector_service.twitch.irc import Chat
+
+_GENERATION = 250_000
+
+
+class Viewers:
+    """Viewer keys, computed once per viewer while the viewer stays in sight.
+
+    The cache keeps two generations of at most ``generation`` ids each: when the younger one is full the
+    older one is dropped, so a key in use is never recomputed and memory is bounded.
+
+    Args:
+        secret: VIEWER_KEY_SECRET.
+        bots: logins on the bot list.
+        generation: ids in one generation.
+    """
+
+    def __init__(self, secret: str, bots: Iterable[str], generation: int = _GENERATION) -> None:
+        self._secret = secret
+        self._bot_logins = frozenset(login.encode() for login in bots)
+        self._generation = generation
+        self._young: dict[bytes, int] = {}
+        self._old: dict[bytes, int] = {}
+        self.bots: set[int] = set()
+
+    def key(self, chat: Chat) -> int:
+        """The key of the viewer who sent ``chat``; `bots` holds it from now on if the login is listed."""
+        key = self._young.get(chat.user_id)
+        if key is None:
+            key = self._young[chat.user_id] = self._find(chat)
+            if len(self._young) >= self._generation:
+                self._old, self._young = self._young, {}
+        return key
+
+    def _find(self, chat: Chat) -> int:
+        key = self._old.get(chat.user_id)
+        if key is None:
+            key = viewer_key(self._secret, chat.user_id.decode("ascii"))
+            if chat.login in self._bot_logins:
+                self.bots.add(key)
+        return key

@@ -1,0 +1,68 @@
+"""The lake behaves the same on a folder, on S3 and in memory."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import boto3
+import pytest
+
+from collector_service.lake import Lake
+
+
+def test_objects_come_back_as_they_were_put(any_lake: Lake):
+    any_lake.put("raw/a=1/x.bin", b"\x00one")
+    any_lake.put("raw/a=1/x.bin", b"two")
+    assert any_lake.get("raw/a=1/x.bin") == b"two"
+    assert any_lake.exists("raw/a=1/x.bin")
+    any_lake.delete("raw/a=1/x.bin")
+    any_lake.delete("raw/a=1/x.bin")
+    assert not any_lake.exists("raw/a=1/x.bin")
+    with pytest.raises(FileNotFoundError):
+        any_lake.get("raw/a=1/x.bin")
+
+
+def test_create_never_replaces(any_lake: Lake):
+    assert any_lake.create("k", b"first")
+    assert not any_lake.create("k", b"second")
+    assert any_lake.get("k") == b"first"
+
+
+def test_listing_is_ordered_and_stays_below_its_prefix(any_lake: Lake):
+    for key in ("a/2", "a/1/z", "ab/3", "a/1/y"):
+        any_lake.put(key, b"1234")
+    assert [(info.key, info.size) for info in any_lake.objects("a/")] == [
+        ("a/1/y", 4),
+        ("a/1/z", 4),
+        ("a/2", 4),
+    ]
+    assert any_lake.objects("nothing/") == []
+    assert any_lake.folders("a/") == ["1"]
+
+
+def test_concurrent_updates_lose_nothing(any_lake: Lake):
+    def add_one(old: bytes | None) -> bytes:
+        return str(int(old or b"0") + 1).encode()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: any_lake.update("state/counter", add_one), range(40)))
+    assert any_lake.get("state/counter") == b"40"
+    assert [info.key for info in any_lake.objects("state/")] == ["state/counter"]
+
+
+def test_a_failing_change_leaves_the_object(any_lake: Lake):
+    any_lake.put("state/x", b"kept")
+
+    def fail(old: bytes | None) -> bytes:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        any_lake.update("state/x", fail)
+    assert any_lake.get("state/x") == b"kept"
+
+
+def test_s3_keys_are_below_the_prefix(s3_storage):
+    lake = Lake.open(s3_storage)
+    lake.put("raw/x", b"1")
+    client = boto3.client("s3", endpoint_url=s3_storage.endpoint_url, region_name="us-east-1")
+    listed = client.list_objects_v2(Bucket=s3_storage.s3_bucket)["Contents"]
+    assert [entry["Key"] for entry in listed] == ["vieweratlas/raw/x"]
+    assert lake.uri == f"s3://{s3_storage.s3_bucket}/vieweratlas"

@@ -1,0 +1,55 @@
+"""What tests of several parts share: a lake on a folder, and a real S3 API."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from collector_service.lake import Lake
+from collector_service.settings import StorageSettings
+
+ARTIFACTS = Path(__file__).parent.parent / "test-artifacts"
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """An empty lake on a folder."""
+    return Lake.open(StorageSettings(dir=tmp_path / "lake"))
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """An S3 API on this machine, with credentials in the environment."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    before = {name: os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
+    yield f"http://{host}:{port}"
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name)
+        else:
+            os.environ[name] = value
+    server.stop()
+
+
+@pytest.fixture
+def s3_storage(s3_endpoint: str, request: pytest.FixtureRequest) -> StorageSettings:
+    """Settings for a lake in an empty bucket of its own."""
+    bucket = f"lake-{abs(hash(request.node.nodeid))}"
+    boto3.client("s3", endpoint_url=s3_endpoint, region_name="us-east-1").create_bucket(Bucket=bucket)
+    return StorageSettings(type="s3", s3_bucket=bucket, s3_prefix="vieweratlas/", endpoint_url=s3_endpoint)
+
+
+@pytest.fixture(params=["file", "s3", "memory"])
+def any_lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
+    """The same empty lake on every kind of storage."""
+    if request.param == "file":
+        return Lake.open(StorageSettings(dir=tmp_path / "lake"))
+    if request.param == "s3":
+        return Lake.open(request.getfixturevalue("s3_storage"))
+    return Lake.in_memory()

@@ -1,0 +1,68 @@
+"""The rules behind the checks, on input that passes and on input that must not."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from vieweratlas_dagster.checks.rules import (
+    age_minutes,
+    generic_share,
+    overlap_violations,
+    unknown_channels,
+    unplaced_nodes,
+)
+
+AUDIENCES = pl.DataFrame({"channel": ["a", "b", "c"], "viewers": [10, 5, 7]})
+
+
+def edge(source="a", target="b", shared=3, jaccard=0.25):
+    return pl.DataFrame(
+        {"source": [source], "target": [target], "shared_viewers": [shared], "jaccard": [jaccard]}
+    )
+
+
+def test_possible_graphs_pass():
+    assert overlap_violations(AUDIENCES, edge()) == []
+    assert overlap_violations(AUDIENCES, edge(shared=5, jaccard=0.5)) == []
+    assert overlap_violations(AUDIENCES, edge().clear()) == []
+
+
+@pytest.mark.parametrize(
+    ("edges", "expected"),
+    [
+        (edge(target="z"), "no audience"),
+        (edge("b", "a"), "not ordered"),
+        (edge("a", "a"), "not ordered"),
+        (edge(shared=0), "share nobody"),
+        (edge(shared=6), "more viewers than a channel has"),
+        (edge(jaccard=1.5), "Jaccard"),
+    ],
+)
+def test_impossible_graphs_are_named(edges, expected):
+    [violation] = overlap_violations(AUDIENCES, edges)
+    assert violation.startswith("1 ")
+    assert expected in violation
+
+
+def test_channels_that_the_dimension_lacks_are_counted():
+    channels = pl.DataFrame({"channel_id": [1, 2]})
+    assert unknown_channels(pl.DataFrame({"channel_id": [1, 2, 2]}), channels) == 0
+    assert unknown_channels(pl.DataFrame({"channel_id": [1, 9, 9, 8]}), channels) == 2
+
+
+def test_the_generic_share_counts_fine_communities_alone():
+    frame = pl.DataFrame({"level": ["region", "community", "community"], "generic": [True, True, False]})
+    assert generic_share(frame) == 0.5
+    assert generic_share(frame.clear()) == 0.0
+
+
+def test_nodes_without_a_place_are_counted():
+    frame = pl.DataFrame({"x": [0.0, float("nan"), 1.0], "y": [0.0, 0.0, float("inf")]})
+    assert unplaced_nodes(frame) == 2
+
+
+def test_age_is_measured_on_the_data():
+    now = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    assert age_minutes(now - timedelta(minutes=90), now) == 90
+    assert age_minutes(None, now) is None

@@ -1,0 +1,103 @@
+"""Importing membership rows: they become snapshots, or one error names file and line."""
+
+import gzip
+from datetime import UTC, date, datetime
+
+import pytest
+
+from collector_service.contract import decode_lines, parse_record, viewer_key
+from vieweratlas_dagster.presence_import import (
+    ImportFileError,
+    derived_channel_id,
+    import_presence,
+)
+
+DAY = date(2022, 1, 12)
+SECRET = "s" * 32
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "presence.csv").write_text(
+        "channel,viewer\nBeta,77\nalpha,abc\nbeta,77\nbeta,päul\nna,abc\n"
+    )
+    (tmp_path / "channels.csv").write_text(
+        'channel,channel_id,game_name,language\nalpha,12,Chess,EN\nbeta,,"A, B",\nempty,,,\n'
+    )
+    return tmp_path
+
+
+def read(lake, key):
+    return {record.channel: record for record in map(parse_record, decode_lines(lake.get(key)))}
+
+
+def test_rows_become_one_record_a_channel(lake, folder):
+    report = import_presence(lake, SECRET, folder / "presence.csv", folder / "channels.csv", DAY)
+    assert (report.channels, report.viewers, report.memberships, report.repeated_rows) == (4, 3, 4, 1)
+    records = read(lake, report.key)
+    assert sorted(records) == ["alpha", "beta", "empty", "na"]
+    assert records["alpha"].channel_id == 12
+    assert records["alpha"].language == "en"
+    assert records["beta"].game_name == "A, B"
+    assert records["beta"].channel_id == derived_channel_id("beta") >= 2**62
+    assert viewer_key(SECRET, "77") in records["beta"].viewer_keys
+    assert records["alpha"].viewer_keys == records["na"].viewer_keys
+    assert records["empty"].viewer_keys == []
+    assert {record.window_start for record in records.values()} == {datetime(2022, 1, 12, tzinfo=UTC)}
+    assert "päul".encode() not in gzip.decompress(lake.get(report.key))
+
+
+def test_the_same_import_again_changes_nothing(lake, folder):
+    first = import_presence(lake, SECRET, folder / "presence.csv", None, DAY)
+    before = lake.get(first.key)
+    again = import_presence(lake, SECRET, folder / "presence.csv", None, DAY)
+    assert again.already_there
+    assert not first.already_there
+    assert lake.get(again.key) == before
+    assert len(lake.objects("raw/")) == 1
+
+
+def test_gzipped_files_are_read_alike(lake, folder):
+    packed = folder / "p.csv.gz"
+    packed.write_bytes(gzip.compress((folder / "presence.csv").read_bytes()))
+    assert import_presence(lake, SECRET, packed, None, DAY).memberships == 4
+
+
+@pytest.mark.parametrize(
+    ("presence", "channels", "expected"),
+    [
+        ("chan,viewer\na,1\n", None, "presence.csv: the header line lacks channel"),
+        ("", None, "the header line lacks channel, viewer"),
+        ("channel,viewer\n", None, "no rows below the header line"),
+        ("channel,viewer\na,1\na,\n", None, "presence.csv, line 3: viewer is empty"),
+        ("channel,viewer\na b,1\n", None, "presence.csv, line 2: channel 'a b' is not a login"),
+        ("channel,viewer\n../x,1\n", None, "line 2: channel '../x' is not a login"),
+        ("channel,viewer\na,1,2\n", None, "line 2: more fields than the header"),
+        ("channel,viewer\na,1\n", "channel\na\na\n", "channels.csv, line 3: channel a stands there twice"),
+        ("channel,viewer\na,1\n", "channel,channel_id\na,x\n", "line 2: channel_id 'x' is not a Twitch id"),
+        (
+            "channel,viewer\na,1\n",
+            "channel,channel_id\na,5\nb,5\n",
+            "two channels have the same channel_id",
+        ),
+        ("channel,viewer\na," + "x" * 2000 + "\n", None, "cannot be read"),
+    ],
+)
+def test_bad_files_are_named_and_nothing_is_written(lake, tmp_path, presence, channels, expected):
+    (tmp_path / "presence.csv").write_text(presence)
+    channels_path = None
+    if channels is not None:
+        channels_path = tmp_path / "channels.csv"
+        channels_path.write_text(channels)
+    with pytest.raises(ImportFileError) as refused:
+        import_presence(lake, SECRET, tmp_path / "presence.csv", channels_path, DAY)
+    assert expected in str(refused.value)
+    assert lake.objects("raw/") == []
+
+
+def test_a_missing_file_and_bytes_that_are_no_text_are_named(lake, tmp_path):
+    with pytest.raises(ImportFileError, match=r"none\.csv cannot be read"):
+        import_presence(lake, SECRET, tmp_path / "none.csv", None, DAY)
+    (tmp_path / "bin.csv").write_bytes(b"channel,viewer\n\xff\xfe,1\n")
+    with pytest.raises(ImportFileError, match=r"bin\.csv cannot be read"):
+        import_presence(lake, SECRET, tmp_path / "bin.csv", None, DAY)
