@@ -284,6 +284,12 @@ class Pool:
         up = [len(shard.connections) for shard in self._shards]
         return {"open": sum(up), "missing": up.count(0)}
 
+    @property
+    def last_heard(self) -> float:
+        """When anything last arrived on a connection that is up (the loop's clock; 0 for none)."""
+        heard = [one.last_received for shard in self._shards for one in shard.connections]
+        return max(heard, default=0.0)
+
     def asking(self, channel: Channel) -> None:
         """A JOIN for the channel is about to be sent."""
         now = asyncio.get_running_loop().time()

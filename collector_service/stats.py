@@ -36,7 +36,6 @@ class Stats:
     spool_bytes: int = 0
     spool_oldest: float = 0.0
     event_loop_lag: float = 0.0
-    last_line: float = 0.0
     join_latency: Histogram = field(init=False)
     window_flush: Histogram = field(init=False)
 

@@ -236,6 +236,11 @@ class Windows:
         """The parts that still take events, oldest window first."""
         return [self._open[start] for start in sorted(self._open)]
 
+    @property
+    def viewers(self) -> int:
+        """(channel, viewer) pairs in the open parts."""
+        return sum(len(tally.viewers) for part in self._open.values() for tally in part.tallies.values())
+
     def now(self) -> float:
         """The world's time; it never goes back, even if the machine's clock is set back."""
         self._now = max(self._now, self._clock.now())

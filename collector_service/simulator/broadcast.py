@@ -224,9 +224,7 @@ class Broadcaster:
             self.counts.lines_sent += payload[1]
 
 
-def _payload(
-    events: Sequence[Event], lines: list[str], tags: bool, commands: bool
-) -> tuple[bytes, int]:
+def _payload(events: Sequence[Event], lines: list[str], tags: bool, commands: bool) -> tuple[bytes, int]:
     if not commands:
         lines = [line for event, line in zip(events, lines, strict=True) if event.kind == Kind.MESSAGE]
     if not tags:

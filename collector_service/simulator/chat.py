@@ -56,8 +56,10 @@ def stream_events(world: World, stream: Stream) -> list[Event]:
     for account, begin, end, messages in stream.visits:
         first = begin * 1_000
         span = (end - begin) * 1_000
-        for _ in range(messages):
-            rows.append((int(first + random() * span), message, account, int(random() * 1_000_000)))
+        rows += [
+            (int(first + random() * span), message, account, int(random() * 1_000_000))
+            for _ in range(messages)
+        ]
     rows += _owner(world, stream, rng)
     rows += _notices(world, stream, rng)
     rows.sort()

@@ -116,14 +116,13 @@ class Faults:
             How many connections it hit; 0 for faults that do not concern present connections.
 
         Raises:
-            ValueError: an unknown fault or a wrong argument.
+            ValueError: an unknown fault, or its kind is missing.
+            TypeError: an argument of the wrong type.
         """
         name, which = order.get("fault"), order.get("which", "all")
-        if isinstance(which, bool) or not isinstance(which, int | str):
-            raise ValueError(f"which {which!r}: expected 'all', a connection's number, or '#login'")
         kind, calls = order.get("kind", ""), order.get("calls")
-        if calls is not None and (isinstance(calls, bool) or not isinstance(calls, int) or calls < 0):
-            raise ValueError(f"calls {calls!r}: expected a number")
+        if not (isinstance(which, int | str) and (calls is None or isinstance(calls, int))):
+            raise TypeError(f"which {which!r}, calls {calls!r}: expected a text or a number, and a number")
         on_connections: dict[Any, Callable[[int | str], int]] = {
             "silence": self.silence,
             "stop_reading": self.stop_reading,

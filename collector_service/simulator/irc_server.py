@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fcntl import ioctl
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from collector_service.simulator.broadcast import Broadcaster, Room
 
@@ -116,8 +116,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows what asyncio passes
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self.number = self.server.opened(self)
         self._rng = Random(self.number)
 
@@ -230,33 +229,43 @@ class Connection(asyncio.Protocol):
     def _handle(self, line: str) -> None:
         if line.startswith("@"):
             line = line.partition(" ")[2]
-        words, _, last = line.partition(" :")
-        parts = words.split()
-        if not parts:
-            return
-        command, params = parts[0].upper(), parts[1:]
-        if " :" in line:
+        words, colon, last = line.partition(" :")
+        command, *params = words.split() or [""]
+        if colon:
             params.append(last)
-        if command == "PONG":
-            self.awaiting_pong = False
-        elif command == "PING":
-            self.tell(":tmi.twitch.tv PONG tmi.twitch.tv" + (f" :{params[0]}" if params else ""))
-        elif command == "CAP":
-            self._capabilities(params)
-        elif command == "PASS":
-            self._password = params[0] if params else ""
-        elif command == "NICK":
-            self._log_in(params[0].lower() if params else "")
-        elif command == "QUIT":
-            self.close()
-        elif not self.nick:
-            return
-        elif command in ("JOIN", "PART"):
-            for name in (params[0] if params else "").split(","):
-                if not self.closing:
-                    self._join(name) if command == "JOIN" else self._part(name)
-        elif command not in ("PRIVMSG", "USER"):
+        answers: dict[str, Callable[[list[str]], None]] = {
+            "CAP": self._capabilities,
+            "JOIN": self._join_all,
+            "NICK": self._log_in,
+            "PART": self._part_all,
+            "PASS": self._keep_password,
+            "PING": self._answer_ping,
+            "PONG": self._take_pong,
+            "QUIT": lambda _: self.close(),
+        }
+        # Chat from readers, and what older clients send along with NICK, has no answer.
+        if answer := answers.get(command.upper()):
+            answer(params)
+        elif self.nick and command.upper() not in ("", "PRIVMSG", "USER"):
             self.tell(f":tmi.twitch.tv 421 {self.nick} {command} :Unknown command")
+
+    def _take_pong(self, _: list[str]) -> None:
+        self.awaiting_pong = False
+
+    def _answer_ping(self, params: list[str]) -> None:
+        self.tell(":tmi.twitch.tv PONG tmi.twitch.tv" + (f" :{params[0]}" if params else ""))
+
+    def _keep_password(self, params: list[str]) -> None:
+        self._password = params[0] if params else ""
+
+    def _join_all(self, params: list[str]) -> None:
+        for name in params[0].split(",") if params and self.nick else ():
+            if not self.closing:
+                self._join(name)
+
+    def _part_all(self, params: list[str]) -> None:
+        for name in params[0].split(",") if params and self.nick else ():
+            self._part(name)
 
     def _capabilities(self, params: list[str]) -> None:
         action = params[0].upper() if params else ""
@@ -271,9 +280,10 @@ class Connection(asyncio.Protocol):
                 self.membership |= CAPABILITIES[2] in wanted
             self.tell(f":tmi.twitch.tv CAP * {'ACK' if known else 'NAK'} :{' '.join(wanted)}")
 
-    def _log_in(self, nick: str) -> None:
+    def _log_in(self, params: list[str]) -> None:
         if self.nick:
             return
+        nick = params[0].lower() if params else ""
         anonymous = _ANONYMOUS_NICK.fullmatch(nick) is not None
         problem = ""
         if not self.server.admit_login(nick if not anonymous else "", self._transport):

@@ -164,16 +164,20 @@ class RoomLines:
         person = self._person(account)
         worn = badges_of(self._world, account, self._room)
         login = person.login
-        parts = (
+        head = (
             f"@badge-info={worn.info};badges={worn.badges};color={color_of(account)};"
-            f"display-name={person.display_name};emotes=;first-msg=0;flags=;id=",
-            f";mod={worn.moderator};returning-chatter=0;room-id={self._room.channel_id};"
-            f"subscriber={worn.subscriber};tmi-sent-ts=",
-            f";turbo=0;user-id={person.user_id};user-type= "
-            f":{login}!{login}@{login}.tmi.twitch.tv PRIVMSG #{self._login} :",
+            f"display-name={person.display_name};emotes=;first-msg=0;flags=;id="
         )
-        self._parts[account] = parts
-        return parts
+        middle = (
+            f";mod={worn.moderator};returning-chatter=0;room-id={self._room.channel_id};"
+            f"subscriber={worn.subscriber};tmi-sent-ts="
+        )
+        tail = (
+            f";turbo=0;user-id={person.user_id};user-type= "
+            f":{login}!{login}@{login}.tmi.twitch.tv PRIVMSG #{self._login} :"
+        )
+        self._parts[account] = head, middle, tail
+        return head, middle, tail
 
     def _ban(self, event: Event) -> str:
         person = self._person(event.account)
@@ -193,8 +197,8 @@ class RoomLines:
             f"display-name={person.display_name};emotes=;flags=;id={self._ids[number]};"
             f"login={person.login};mod={worn.moderator};msg-id={name};{params}"
             f"room-id={self._room.channel_id};{source}subscriber={worn.subscriber};"
-            f"system-msg={_escape(system)};tmi-sent-ts={event.ms};user-id={person.user_id};user-type=;vip=0 "
-            f":tmi.twitch.tv USERNOTICE #{self._login}" + (f" :{text}" if text else "")
+            f"system-msg={_escape(system)};tmi-sent-ts={event.ms};user-id={person.user_id};user-type=;"
+            f"vip=0 :tmi.twitch.tv USERNOTICE #{self._login}" + (f" :{text}" if text else "")
         )
 
     def _notice_parts(self, event: Event, name: str) -> tuple[str, str, str]:

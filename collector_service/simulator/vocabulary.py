@@ -82,8 +82,27 @@ UNLISTED_BOTS = ("clipharvester", "statbeacon_gg", "giveaway_relay", "overlay_pi
 
 ANONYMOUS_GIFTER = ("ananonymousgifter", "AnAnonymousGifter", 274598607)
 
-_FIRST = ["amber", "arctic", "ash", "blue", "brave", "bright", "calm", "clever", "cosmic", "crimson", "dark", "dawn", "deep", "drift", "dusty", "echo", "ember", "faded", "fern", "frost", "ghost", "giga", "gold", "grim", "happy", "hazel", "hidden", "hollow", "honey", "icy", "iron", "ivory", "jade", "jolly", "kind", "late", "lazy", "lilac", "lone", "lucky", "lunar", "mad", "magic", "mellow", "mint", "misty", "moon", "moss", "neon", "night", "noble", "odd", "olive", "onyx", "pale", "pixel", "polar", "proud", "quick", "quiet", "rapid", "red", "rogue", "royal", "ruby", "rusty", "sad", "salty", "sharp", "shy", "silent", "silver", "sleepy", "sly", "snowy", "solar", "spicy", "steel", "storm", "sunny", "super", "swift", "tiny", "true", "turbo", "twin", "velvet", "vivid", "wild", "windy"]
-_SECOND = ["acorn", "anchor", "apple", "arrow", "badger", "bandit", "bear", "beetle", "bird", "bishop", "blade", "bolt", "breeze", "cactus", "candle", "cat", "cherry", "cloud", "cobra", "comet", "coyote", "crow", "daisy", "deer", "dragon", "eagle", "falcon", "feather", "finch", "fish", "flame", "fox", "frog", "gecko", "goat", "goose", "hare", "hawk", "hornet", "hunter", "jackal", "jaguar", "kitten", "knight", "koala", "lemon", "lion", "lizard", "lynx", "mage", "mango", "maple", "marten", "melon", "mole", "moth", "mouse", "ninja", "oak", "otter", "owl", "panda", "panther", "peach", "pine", "pirate", "plum", "puma", "quill", "rabbit", "ranger", "raven", "reef", "river", "robin", "rook", "sable", "sage", "shark", "sloth", "snail", "spark", "squid", "stag", "swan", "thief", "tiger", "toad", "turtle", "viper", "wasp", "whale", "willow", "wizard", "wolf", "wombat", "wren", "yak", "zebra"]
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_FIRST = _words("""
+    amber arctic ash blue brave bright calm clever cosmic crimson dark dawn deep drift dusty echo ember
+    faded fern frost ghost giga gold grim happy hazel hidden hollow honey icy iron ivory jade jolly kind
+    late lazy lilac lone lucky lunar mad magic mellow mint misty moon moss neon night noble odd olive
+    onyx pale pixel polar proud quick quiet rapid red rogue royal ruby rusty sad salty sharp shy silent
+    silver sleepy sly snowy solar spicy steel storm sunny super swift tiny true turbo twin velvet vivid
+    wild windy
+""")
+_SECOND = _words("""
+    acorn anchor apple arrow badger bandit bear beetle bird bishop blade bolt breeze cactus candle cat
+    cherry cloud cobra comet coyote crow daisy deer dragon eagle falcon feather finch fish flame fox
+    frog gecko goat goose hare hawk hornet hunter jackal jaguar kitten knight koala lemon lion lizard
+    lynx mage mango maple marten melon mole moth mouse ninja oak otter owl panda panther peach pine
+    pirate plum puma quill rabbit ranger raven reef river robin rook sable sage shark sloth snail spark
+    squid stag swan thief tiger toad turtle viper wasp whale willow wizard wolf wombat wren yak zebra
+""")
 
 _TITLES = {
     "en": ("chill day | !discord", "road to the top", "late night grind", "playing with viewers"),
@@ -141,7 +160,7 @@ def titles(language: str) -> tuple[str, ...]:
 
 def unique_names(rng: Random, count: int, taken: set[str]) -> list[str]:
     """``count`` different logins that are not in ``taken``, which gets them added."""
-    names = []
+    names: list[str] = []
     while len(names) < count:
         name = rng.choice(_FIRST) + rng.choice(("", "_")) + rng.choice(_SECOND)
         if name in taken:

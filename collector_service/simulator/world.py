@@ -262,7 +262,10 @@ class _Planter:
             for day in range(-1, self.options.days):
                 local = self.start + day * DAY + usual_start + rng.gauss(0.0, 0.5) * _HOUR
                 duration = min(11.0, max(1.5, rng.lognormvariate(1.4, 0.35))) * _HOUR
-                begin, end = local - channel.utc_offset * _HOUR, local - channel.utc_offset * _HOUR + duration
+                begin, end = (
+                    local - channel.utc_offset * _HOUR,
+                    local - channel.utc_offset * _HOUR + duration,
+                )
                 if rng.random() < habit:
                     self._draft(own, rng, number, day, begin, end)
             if not own:
@@ -414,7 +417,8 @@ class _Planter:
 
     def _plant_sessions(self) -> list[SharedSession]:
         """One shared chat in about two days, of two or three streams of a community."""
-        rng, sessions = self.rng, []
+        rng = self.rng
+        sessions: list[SharedSession] = []
         wanted = (self.options.days + 1) // 2
         for stream in rng.sample(self.streams, len(self.streams)):
             if len(sessions) == wanted:
@@ -446,19 +450,15 @@ class _Planter:
         return sessions
 
     def _plant_oddities(self) -> Oddities:
-        """A suspended and a nonexistent login, and a channel renamed between two of its streams."""
+        """A suspended and a nonexistent login, and a channel renamed after its first stream."""
         suspended, nonexistent, new = unique_names(self.rng, 3, self.names)
-        by_channel: dict[int, list[Stream]] = {}
+        own: dict[int, list[Stream]] = {}
         for stream in self.streams:
-            by_channel.setdefault(stream.channel, []).append(stream)
-        number, (earlier, later, *_) = next(
-            (number, own)
-            for number, own in sorted(by_channel.items())
-            if len(own) >= 2 and not self.channels[number].giant
-        )
+            own.setdefault(stream.channel, []).append(stream)
+        number = max(own, key=lambda channel: (len(own[channel]) > 1, -channel))
         channel = self.channels[number]
         channel.renamed_to = new
-        channel.renamed_at = float(earlier.ended_at + later.started_at) / 2
+        channel.renamed_at = own[number][0].ended_at + _STREAM_GAP / 2
         return Oddities(suspended, nonexistent, (channel.login, new, channel.renamed_at))
 
     # Accounts -----------------------------------------------------------------------------------
@@ -473,8 +473,9 @@ class _Planter:
         for login in (*LISTED_BOTS, *UNLISTED_BOTS):
             user_id = self.ids[len(accounts)]
             accounts.append(Account(user_id, login, login, bot=True, listed=login in LISTED_BOTS))
-        for channel in self.channels:
-            accounts.append(Account(channel.channel_id, channel.login, channel.display_name))
+        accounts += [
+            Account(channel.channel_id, channel.login, channel.display_name) for channel in self.channels
+        ]
         return accounts
 
 
@@ -483,7 +484,10 @@ def _split(rng: Random, total: int, parts: int) -> list[int]:
     smallest = max(1, total // parts // 2)
     shares = list(accumulate(rng.uniform(0.5, 1.5) for _ in range(parts)))
     free = total - smallest * parts
-    return [0, *(smallest * (part + 1) + round(free * share / shares[-1]) for part, share in enumerate(shares))]
+    return [
+        0,
+        *(smallest * (part + 1) + round(free * share / shares[-1]) for part, share in enumerate(shares)),
+    ]
 
 
 def _display_name(rng: Random, login: str) -> str:

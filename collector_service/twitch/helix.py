@@ -85,19 +85,16 @@ class Video:
 class Helix:
     """Helix with an app token (client id and secret), or with a token that was given."""
 
-    def __init__(self, client: twitchio.Client, scrub: Callable[[str], str]) -> None:
-        self._client = client
-        self._scrub = scrub
+    def __init__(self, twitch: TwitchSettings, session: aiohttp.ClientSession, patience: _Patience) -> None:
+        self._twitch = twitch
+        self._session = session
+        self._patience = patience
+        self._logged_in: twitchio.Client | None = None
 
     @classmethod
     @asynccontextmanager
     async def open(cls, twitch: TwitchSettings, stats: Stats | None = None) -> AsyncIterator[Helix]:
-        """Log in.
-
-        Raises:
-            CredentialsRefusedError: Twitch does not accept the credentials, or they are incomplete.
-            HelixError: Twitch could not be asked.
-        """
+        """A client that logs in with its first question."""
         twitchio.Route.BASE = twitch.helix_url + "/"
         twitchio.Route.ID_BASE = twitch.id_url + "/"
         context = ssl.create_default_context(cafile=twitch.ca_file)
@@ -107,11 +104,12 @@ class Helix:
             timeout=aiohttp.ClientTimeout(total=None, sock_read=REQUEST_SECONDS),
             middlewares=(patience,),
         ) as session:
-            client = await _plainly(_log_in(twitch, session, patience.stats), patience.scrub)
+            helix = cls(twitch, session, patience)
             try:
-                yield cls(client, patience.scrub)
+                yield helix
             finally:
-                await client.close()
+                if helix._logged_in is not None:
+                    await helix._logged_in.close()
 
     async def top_streams(self, limit: int) -> list[Stream]:
         """The live streams with the most viewers, each channel once, the biggest first.
@@ -124,10 +122,10 @@ class Helix:
         """
         found: dict[int, Stream] = {}
 
-        async def collect() -> None:
+        async def collect(client: twitchio.Client) -> None:
             # Pages overlap when ranks change between two requests; 500 old streams in a row are the end.
             stale = 0
-            async for item in self._client.fetch_streams(first=PAGE):
+            async for item in client.fetch_streams(first=PAGE):
                 stream = _stream(item)
                 stale = stale + 1 if stream.user_id in found else 0
                 found.setdefault(stream.user_id, stream)
@@ -146,8 +144,8 @@ class Helix:
         found: dict[int, Stream] = {}
         for chunk in _chunks(list(user_ids)):
 
-            async def collect(chunk: list[int] = chunk) -> None:
-                async for item in self._client.fetch_streams(user_ids=list(chunk), first=PAGE):
+            async def collect(client: twitchio.Client, chunk: list[int] = chunk) -> None:
+                async for item in client.fetch_streams(user_ids=list(chunk), first=PAGE):
                     stream = _stream(item)
                     found[stream.user_id] = stream
 
@@ -164,8 +162,12 @@ class Helix:
         asks: list[dict[str, Any]] = [{"logins": chunk} for chunk in _chunks(list(logins))]
         asks += [{"ids": [str(one) for one in chunk]} for chunk in _chunks(list(ids))]
         for ask in asks:
-            for item in await _plainly(self._client.fetch_users(**ask), self._scrub):
-                found[int(item.id)] = User(int(item.id), (item.name or "").lower())
+
+            async def collect(client: twitchio.Client, ask: dict[str, Any] = ask) -> None:
+                for item in await client.fetch_users(**ask):
+                    found[int(item.id)] = User(int(item.id), (item.name or "").lower())
+
+            await self._with_restarts(collect)
         return list(found.values())
 
     async def archives(self, user_id: int, limit: int) -> list[Video]:
@@ -176,8 +178,8 @@ class Helix:
         """
         found: dict[str, Video] = {}
 
-        async def collect() -> None:
-            videos = self._client.fetch_videos(user_id=user_id, type="archive", first=min(PAGE, limit))
+        async def collect(client: twitchio.Client) -> None:
+            videos = client.fetch_videos(user_id=user_id, type="archive", first=min(PAGE, limit))
             async for item in videos:
                 video = _video(item)
                 found.setdefault(video.id, video)
@@ -187,11 +189,19 @@ class Helix:
         await self._with_restarts(collect)
         return list(found.values())
 
-    async def _with_restarts(self, collect: Callable[[], Awaitable[None]]) -> None:
-        """Run ``collect``, from the first page again when Twitch forgets its cursor."""
+    async def _with_restarts(self, collect: Callable[[twitchio.Client], Awaitable[None]]) -> None:
+        """Run ``collect``, from the first page again when Twitch forgets its cursor.
+
+        Raises:
+            CredentialsRefusedError: Twitch does not accept the credentials.
+            HelixError: no usable answer.
+        """
+        if self._logged_in is None:
+            login = _log_in(self._twitch, self._session, self._patience.stats)
+            self._logged_in = await _plainly(login, self._patience.scrub)
         for _ in range(RESTARTS):
             try:
-                return await _plainly(collect(), self._scrub)
+                return await _plainly(collect(self._logged_in), self._patience.scrub)
             except _InvalidCursorError:
                 continue
         raise HelixError(f"Helix refused its own cursor {RESTARTS} times in a row")

@@ -12,6 +12,7 @@ comments, null commenters, and a changed persisted query. Message text is parsed
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import re
 import ssl
@@ -159,9 +160,9 @@ class GraphqlComments:
         """See `CommentSource.pages`.
 
         Pages follow each other by cursor. Once a cursor is refused, the rest goes by offset, starting
-        over in the second that was reached. The end counts as the end only when a request by offset
-        confirms that nothing comes after it. A second with more comments than a page cannot be read
-        to its end by offset: it is passed over, and the chat is then not complete.
+        over in the second that was reached. The end counts as the end only when starting over in the
+        last second leads to it again without anything new. A second with more comments than a page
+        cannot be read to its end by offset: it is passed over, and the chat is then not complete.
         """
         seen: set[str] = set()
         cursor: str | None = None
@@ -169,6 +170,9 @@ class GraphqlComments:
         offset = skipped = 0
         reached = 0.0
         while True:
+            if cursor is None:
+                used: set[str] = set()
+                found_new = False
             try:
                 answer = await self._ask(vod_id, offset, cursor)
             except _IntegrityError:
@@ -190,20 +194,26 @@ class GraphqlComments:
 
             fresh = _unseen(answer.comments, seen)
             reached = max([reached, *(comment.offset_seconds for comment in fresh)])
-            by_offset = cursor is None
-            if by_offset and not fresh and (not answer.has_next or offset > duration_seconds):
+            found_new = found_new or bool(fresh)
+            if not found_new and (
+                not answer.has_next or (not cursors_work and offset > duration_seconds)
+            ):
                 reason = f"{skipped} s held more comments than a page" if skipped else None
                 yield CommentPage([], duration_seconds, complete=not skipped, reason=reason)
                 return
             yield CommentPage(fresh, min(reached, duration_seconds))
 
-            # A cursor that leads to nothing new could lead around in circles.
-            cursors_work = cursors_work and (by_offset or bool(fresh) or not answer.has_next)
-            cursor = answer.cursor if answer.has_next and cursors_work else None
-            if cursor is None:
-                stuck = by_offset and answer.has_next and int(reached) <= offset
-                skipped += stuck and bool(answer.comments) and int(reached) == offset
-                offset = offset + 1 if stuck else int(reached)
+            if not answer.has_next:
+                cursor, offset = None, int(reached)
+            elif cursors_work and answer.cursor and answer.cursor not in used:
+                cursor = answer.cursor
+                used.add(cursor)
+            elif cursor is not None or int(reached) > offset:
+                # A cursor that was used before leads around in circles.
+                cursor, cursors_work, offset = None, False, int(reached)
+            else:
+                skipped += int(reached) == offset
+                offset += 1
 
     async def _ask(self, vod_id: str, offset: int, cursor: str | None) -> _Answer:
         """One page, asked for until there is an answer.
@@ -306,9 +316,9 @@ def _comment(node: dict[str, Any]) -> VodComment:
     user_id = None if commenter is None else commenter["id"]
     login = None if commenter is None else commenter["login"]
     offset = node["contentOffsetSeconds"]
-    if isinstance(offset, bool) or not isinstance(offset, int | float):
+    if not isinstance(node["id"], str) or isinstance(offset, bool) or not math.isfinite(offset):
         raise TypeError
-    if user_id is not None and not (isinstance(user_id, str) and user_id.isascii() and user_id.isdigit()):
+    if user_id is not None and not (user_id.isascii() and user_id.isdigit()):
         raise TypeError
     is_bot = any(badge.get("setID") == BOT_BADGE for badge in badges)
     return VodComment(node["id"], float(offset), user_id, login, is_bot)

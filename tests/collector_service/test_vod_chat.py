@@ -265,13 +265,14 @@ async def test_an_endpoint_that_refuses_us_is_not_the_vods_fault(fault):
 
 @pytest.mark.parametrize(
     "broken",
-    [{"commenter": {"login": "SECRET"}}, {"contentOffsetSeconds": "SECRET"}, {"id": None, "message": 7},
+    [{"commenter": {"login": "SECRET"}}, {"contentOffsetSeconds": "SECRET"}, {"id": None}, {"message": 7},
      {"commenter": {"id": "SECRET", "login": "SECRET"}}],
 )  # fmt: skip
 async def test_another_shape_breaks_off_and_tells_no_value(broken):
-    nodes = even_chat(60)
-    nodes[55] |= broken
-    pages = await read(Endpoint(nodes))
+    endpoint = Endpoint(even_chat(60))
+    bad = ok([{"cursor": "50", "node": node(50, 50) | broken}], has_next=False)
+    endpoint.faults.extend([None, bad])
+    pages = await read(endpoint)
     assert not pages[-1].complete
     assert "another shape" in pages[-1].reason
     assert "SECRET" not in pages[-1].reason

@@ -55,7 +55,7 @@ def test_a_graph_depends_on_its_window_of_days(definitions):
     mapping = assets.get_partition_mapping(dg.AssetKey("overlap_graph"), dg.AssetKey("channels"))
     daily = assets.get(dg.AssetKey("channels")).partitions_def
     wanted = mapping.get_upstream_mapped_partitions_result_for_partitions(
-        daily.subset_with_partition_keys(["2026-03-10"]), daily, daily, datetime(2026, 4, 1)
+        daily.subset_with_partition_keys(["2026-03-10"]), daily, daily, datetime(2026, 4, 1, tzinfo=UTC)
     )
     keys = sorted(wanted.partitions_subset.get_partition_keys())
     assert keys == [f"2026-03-{day:02d}" for day in range(4, 11)]
@@ -70,7 +70,7 @@ def test_a_day_of_snapshots_depends_on_its_four_quarters_of_vod_chat(definitions
         assets.get(child).partitions_def.subset_with_partition_keys(["2026-03-10"]),
         assets.get(child).partitions_def,
         assets.get(parent).partitions_def,
-        datetime(2026, 4, 1),
+        datetime(2026, 4, 1, tzinfo=UTC),
     )
     assert sorted(wanted.partitions_subset.get_partition_keys()) == [
         f"2026-03-10-{hour:02d}:00" for hour in (0, 6, 12, 18)

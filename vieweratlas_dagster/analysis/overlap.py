@@ -10,7 +10,9 @@ bounded by the block and no pair is counted twice.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -275,19 +277,32 @@ def _pairs_sharing(
     linking = memberships.of_viewers(memberships.degrees > 1)
     shape = (len(linking.starts) - 1, channels)
     ones = np.ones(len(linking.channel), dtype=np.int32)
-    by_viewer = sparse.csr_array((ones, linking.channel, linking.starts), shape=shape)
-    by_channel = by_viewer.T.tocsr()
+    by_channel = sparse.csr_array((ones, linking.channel, linking.starts), shape=shape).T.tocsr()
     if _repeats(by_channel):
         raise ValueError("pairs: a channel and viewer are there more than once")
-    start = 0
+
+    def count(
+        block: tuple[int, int],
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+        start, end = block
+        # Columns before the block belong to pairs that earlier blocks count.
+        shared = (by_channel[start:end] @ by_channel[start:].T.tocsr()).tocoo()
+        keep = (shared.col > shared.row) & (shared.data >= threshold)
+        return shared.row[keep] + start, shared.col[keep] + start, shared.data[keep]
+
+    # scipy's product releases the interpreter lock, so threads share the work.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(count, _row_blocks(channels))
+
+
+def _row_blocks(channels: int) -> list[tuple[int, int]]:
+    """Ranges of rows whose part right of the diagonal has at most ``_BLOCK_CELLS`` cells."""
+    blocks, start = [], 0
     while start < channels:
         end = min(channels, start + max(1, _BLOCK_CELLS // (channels - start)))
-        # Columns before the block belong to pairs that earlier blocks have counted.
-        rest = by_channel[start:].T.tocsr() if start else by_viewer
-        shared = (by_channel[start:end] @ rest).tocoo()
-        keep = (shared.col > shared.row) & (shared.data >= threshold)
-        yield shared.row[keep] + start, shared.col[keep] + start, shared.data[keep]
+        blocks.append((start, end))
         start = end
+    return blocks
 
 
 def _repeats(rows: sparse.csr_array) -> bool:

@@ -40,8 +40,8 @@ def render_page(
 
     Args:
         nodes: rows of ``tables.NODES``, in any order.
-        edges: rows of ``tables.EDGES``; an extra column ``weight`` (float) stands in when
-            ``shared_viewers`` is null throughout. Weights count no viewers, so none is withheld.
+        edges: rows of ``tables.EDGES``. Where ``shared_viewers`` has nulls, the page tells ``weight``
+            for every pair instead; weights count no viewers, so none is withheld.
         communities: rows of ``tables.COMMUNITIES`` for both levels.
         facts: what the reader should know of the making, shown under "How to read this map";
             JSON values, dates or datetimes. Known keys: title, date_from, date_to, window_days,
@@ -51,7 +51,8 @@ def render_page(
     Raises:
         FileNotFoundError: the viewer has not been built.
         ValueError: an edge or a channel refers to something unknown, a coordinate is not finite, or
-            the pairs have neither shared viewers nor weights throughout.
+            the pairs have neither shared viewers nor weights throughout; or the viewer was built
+            without a place for the data.
         TypeError: a fact is no JSON value.
     """
     template = _template()

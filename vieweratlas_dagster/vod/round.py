@@ -38,7 +38,5 @@ async def read_vods(
     async with Helix.open(settings.twitch) as helix:
         discovery = await discover(helix, lake, channels, settings.vod, now=now)
     async with GraphqlComments.open(settings.twitch) as comments:
-        report = await process(
-            lake, comments, settings.vod, secret=secret, clock=settings.clock, bots=bots
-        )
+        report = await process(lake, comments, settings.vod, secret=secret, clock=settings.clock, bots=bots)
     return discovery, report

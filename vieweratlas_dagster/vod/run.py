@@ -17,11 +17,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from collector_service.clock import Clock, SystemClock, utc
 from collector_service.lake import Lake
 from collector_service.settings import VodSettings
+from collector_service.twitch.helix import Video
 from collector_service.twitch.vod_chat import (
     CommentPage,
     CommentSource,
@@ -31,9 +32,6 @@ from collector_service.twitch.vod_chat import (
 from collector_service.vod_windows import VodWindows, vod_objects
 from vieweratlas_dagster.vod import queue
 from vieweratlas_dagster.vod.queue import Items, Kept, LeaseLostError, QueueStore, VodItem
-
-if TYPE_CHECKING:
-    from collector_service.twitch.helix import Video
 
 # A broadcast that is still running reports a length that lags behind.
 _FINISHED_SECONDS = 300.0

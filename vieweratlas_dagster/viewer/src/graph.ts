@@ -1,8 +1,9 @@
 /** The channels as sigma's graph: place, size by audience, colour by community. It has no edges: those of
  * the selected channel are drawn apart, where they can be thin and translucent. */
 import Graph from "graphology";
+import { mix } from "./color";
 import type { Atlas, Channel } from "./data";
-import { type Colors, mix } from "./theme";
+import type { Colors } from "./theme";
 
 export interface NodeAttributes {
   x: number;

@@ -6,13 +6,14 @@
  */
 import { createNodeBorderProgram } from "@sigma/node-border";
 import Sigma from "sigma";
+import { mix } from "./color";
 import type { Ring } from "./contour";
 import type { Atlas, Channel, Community, Neighbour, Region } from "./data";
 import { buildGraph, colorOf, faded, type NodeAttributes, paint } from "./graph";
 import { type Box, contains, place, type Placed, type Wish } from "./labels";
 import { NOTHING, type Selection } from "./state";
 import { buildTerritory, type Anchor, type Territory } from "./territory";
-import { type Colors, mix } from "./theme";
+import type { Colors } from "./theme";
 
 interface Point {
   x: number;

@@ -1,0 +1,276 @@
+"""The live collector as a service: puts its parts together, starts and stops them.
+
+Belongs here: start-up, the background tasks, limits, signals and exit codes. Does not belong here: what
+any of the parts does.
+
+Exit codes: 0 after a clean stop, 1 for a failure that a restart may heal, 2 for a wrong setting, 78
+(EX_CONFIG) when Twitch refuses the credentials.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+
+from collector_service import logs
+from collector_service.archive import Archive
+from collector_service.channels import ChannelList, Listing, needs_helix
+from collector_service.clock import sleep_until
+from collector_service.health import Snapshot, serve
+from collector_service.identity import load_viewer_key_secret
+from collector_service.intake import Intake
+from collector_service.journal import Journal
+from collector_service.lake import Lake
+from collector_service.logins import read_logins
+from collector_service.settings import Settings, SettingsError, StorageSettings
+from collector_service.shards import Pool
+from collector_service.spool import Spool
+from collector_service.stats import Stats
+from collector_service.twitch.helix import CredentialsRefusedError, Helix, HelixError
+from collector_service.viewers import Viewers
+from collector_service.windows import Windows
+
+EXIT_OK = 0
+EXIT_FAILURE = 1
+EXIT_SETTINGS = 2
+EXIT_CREDENTIALS = 78
+
+FINISH_SECONDS = 15.0
+STATUS_SECONDS = 30.0
+_LAG_SECONDS = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Collect until SIGTERM, SIGINT or a limit of the settings; returns the exit code."""
+    logs.configure(settings.logging)
+    try:
+        return asyncio.run(_run(settings))
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return EXIT_SETTINGS
+
+
+async def _run(settings: Settings) -> int:
+    collection = settings.collection
+    with_helix = needs_helix(settings.twitch, collection)
+    bots = read_logins(collection.bots_file, "collection.bots_file") if collection.bots_file else []
+    viewers = Viewers(load_viewer_key_secret(settings.privacy), bots)
+    lake = _open_lake(settings.storage)
+    with _own(collection.state_dir) as folder:
+        stats = Stats()
+        journal = Journal(folder / "journal", collection.collector_id)
+        archive = Archive(journal, Spool(folder / "spool", lake), collection.collector_id, stats)
+        windows = Windows(settings.clock, collection.window_seconds, archive.recover())
+        service = Service(settings, with_helix, windows, viewers, archive, stats)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, service.stop, signal.Signals(number).name)
+        return await service.run()
+
+
+class Service:
+    """The collector of one process, from the first connection to the last upload."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        with_helix: bool,
+        windows: Windows,
+        viewers: Viewers,
+        archive: Archive,
+        stats: Stats,
+    ) -> None:
+        self._settings = settings
+        self._with_helix = with_helix
+        self._windows = windows
+        self._viewers = viewers
+        self._archive = archive
+        self._stats = stats
+        self._pool: Pool | None = None
+        self._started = time.monotonic()
+        self._stopping = asyncio.Event()
+        self._reason = ""
+
+    def stop(self, reason: str) -> None:
+        """End the collection cleanly, soon."""
+        self._reason = self._reason or reason
+        self._stopping.set()
+
+    async def run(self) -> int:
+        """Collect until told to stop; returns the exit code.
+
+        Raises:
+            SettingsError: a setting is wrong.
+        """
+        collecting = asyncio.ensure_future(self._collect())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait([collecting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        instant = self._windows.now()
+        if self._pool is not None:
+            self._pool.stop()
+        collecting.cancel()
+        stopping.cancel()
+        code = EXIT_OK
+        try:
+            await collecting
+        except* asyncio.CancelledError:
+            _log.info("stopping: %s", self._reason)
+        except* CredentialsRefusedError as group:
+            _log.error("%s", group.exceptions[0])
+            code = EXIT_CREDENTIALS
+        except* HelixError as group:
+            _log.error("%s", group.exceptions[0])
+            code = EXIT_FAILURE
+        finally:
+            complete = await self._archive.finish(self._windows.close_all(instant), FINISH_SECONDS)
+            _log.info("stopped; all that was collected is %s", "in the lake" if complete else "on disk")
+        return code
+
+    async def _collect(self) -> None:
+        """Collect for ever."""
+        collection = self._settings.collection
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(serve(collection.http_port, self._stats, self._look))
+            helix = None
+            if self._with_helix:
+                helix = await stack.enter_async_context(Helix.open(self._settings.twitch, self._stats))
+            channel_list = ChannelList(collection, helix, self._stats)
+            listing = await channel_list.refresh()
+            async with asyncio.TaskGroup() as tasks:
+                self._pool = Pool(
+                    self._settings.twitch,
+                    collection,
+                    self._windows,
+                    Intake(self._windows, self._viewers, self._stats),
+                    self._stats,
+                    tasks.create_task,
+                )
+                self._apply(listing, self._pool)
+                _log.info("collecting %d channels", len(listing.logins))
+                for work in (
+                    self._archive.tick(self._windows, self._tick_seconds(), self._after_windows),
+                    self._archive.keep_journal(self._windows),
+                    self._archive.keep_spooling(),
+                    self._archive.keep_uploading(),
+                    self._keep_refreshing(channel_list, self._pool),
+                    self._keep_measuring_lag(),
+                    self._keep_telling(),
+                    self._end_in_time(),
+                ):
+                    tasks.create_task(work)
+
+    def _tick_seconds(self) -> float:
+        return max(0.02, self._settings.collection.window_seconds / self._settings.clock.rate / 4)
+
+    def _apply(self, listing: Listing, pool: Pool) -> None:
+        self._windows.describe(listing.stream_infos)
+        pool.want(listing.logins, listing.room_ids)
+
+    def _after_windows(self) -> None:
+        limit = self._settings.collection.max_collection_cycles
+        if limit and self._windows.closed >= limit:
+            self.stop(f"{limit} windows collected (collection.max_collection_cycles)")
+
+    async def _keep_refreshing(self, channel_list: ChannelList, pool: Pool) -> None:
+        clock = self._settings.clock
+        while True:
+            await sleep_until(clock, clock.now() + self._settings.collection.refresh_seconds)
+            try:
+                self._apply(await channel_list.refresh(), pool)
+            except CredentialsRefusedError:
+                raise
+            except (HelixError, SettingsError) as error:
+                self._stats.refresh_failures += 1
+                _log.warning("channel list not refreshed, the last one stays: %s", error)
+
+    async def _keep_measuring_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _LAG_SECONDS
+            await asyncio.sleep(_LAG_SECONDS)
+            self._stats.event_loop_lag = loop.time() - due
+
+    async def _keep_telling(self) -> None:
+        messages, told = 0, time.monotonic()
+        while True:
+            await asyncio.sleep(STATUS_SECONDS)
+            now = time.monotonic()
+            total = self._stats.messages["PRIVMSG"]
+            self._tell((total - messages) / (now - told))
+            messages, told = total, now
+
+    def _tell(self, rate: float) -> None:
+        seen = self._look()
+        stats = self._stats
+        fields = {
+            "wanted": seen.wanted,
+            "joined": seen.joined,
+            "failed": seen.failed,
+            "connections": seen.connections["open"],
+            "messages_per_second": round(rate, 1),
+            "viewers": seen.viewers,
+            "windows": stats.windows_spooled,
+            "spool_files": stats.spool_files,
+            "reconnects": sum(stats.reconnects.values()),
+            "parse_errors": sum(stats.parse_errors.values()),
+        }
+        _log.info(
+            "%d of %d channels joined on %d connections, %.0f messages/s, %d viewers now, "
+            "%d windows done, %d waiting for the lake",
+            seen.joined, seen.wanted, seen.connections["open"], rate, seen.viewers,
+            stats.windows_spooled, stats.spool_files,
+            extra={"fields": fields},
+        )  # fmt: skip
+
+    async def _end_in_time(self) -> None:
+        if hours := self._settings.collection.max_runtime_hours:
+            await asyncio.sleep(hours * 3600)
+            self.stop(f"{hours:g} hours have passed (collection.max_runtime_hours)")
+
+    def _look(self) -> Snapshot:
+        now = time.monotonic()
+        pool = self._pool
+        return Snapshot(
+            seconds_up=now - self._started,
+            seconds_silent=now - max(self._started, pool.last_heard if pool else 0.0),
+            statuses=dict(pool.statuses()) if pool else {},
+            connections=pool.connection_counts() if pool else {"open": 0, "missing": 0},
+            viewers=self._windows.viewers,
+        )
+
+
+def _open_lake(storage: StorageSettings) -> Lake:
+    try:
+        return Lake.open(storage)
+    except OSError as error:
+        raise SettingsError(f"storage.dir (LAKE_DIR): {storage.dir}: {error.strerror}") from None
+
+
+@contextmanager
+def _own(folder: Path) -> Iterator[Path]:
+    """The state directory, for this process alone.
+
+    Raises:
+        SettingsError: it cannot be used, or another collector is using it.
+    """
+    name = "collection.state_dir (COLLECTOR_STATE_DIR)"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise SettingsError(f"{name}: {folder}: {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SettingsError(f"{name}: {folder} is in use by another collector") from None
+        yield folder

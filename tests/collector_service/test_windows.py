@@ -1,0 +1,236 @@
+"""Windows against a brute-force oracle: every event in its window once, watching time exact."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collector_service.contract import encode_object, parse_record
+from collector_service.twitch.irc import MESSAGE, MIRRORED, PRESENCE
+from collector_service.windows import GRACE_SECONDS, StreamInfo, Windows
+
+START = 1_700_000_000 // 300 * 300
+
+
+@dataclass
+class ManualClock:
+    time: float = float(START)
+    rate: float = 1.0
+
+    def now(self):
+        return self.time
+
+
+def count(windows, room, sent, kind=MESSAGE, key=1, bot=False):
+    part = windows.part_at(sent, windows.now())
+    part.tally(room, f"channel{room}")
+    part.count(room, kind, key, bot)
+
+
+def records(parts):
+    return [record for part in parts for record in part.records("c1")]
+
+
+def advance(windows, clock, until, step=5.0):
+    closed = []
+    while clock.time < until:
+        clock.time = min(clock.time + step, until)
+        closed += windows.tick()
+    return closed
+
+
+def test_a_window_closes_after_its_grace_with_what_it_saw():
+    clock = ManualClock()
+    windows = Windows(clock, 300)
+    windows.joined(7, "channel7", START + 10)
+    count(windows, 7, START + 20, key=5)
+    count(windows, 7, START + 20, key=5)
+    count(windows, 7, START + 20, PRESENCE, key=5)
+    count(windows, 7, START + 20, PRESENCE, key=3)
+    count(windows, 7, START + 20, MIRRORED, key=0)
+    count(windows, 7, START + 20, key=2**64 - 1, bot=True)
+    clock.time = START + 60
+    assert windows.tick() == []
+    windows.describe({7: StreamInfo(viewer_count=9, game_name="Chess")})
+    assert advance(windows, clock, START + 300 + GRACE_SECONDS - 0.1) == []
+    windows.describe({7: StreamInfo(viewer_count=10, game_name="Go")})
+    [part] = advance(windows, clock, START + 300 + GRACE_SECONDS)
+    [record] = part.records("c1")
+    assert (record.channel, record.channel_id, record.collector_id) == ("channel7", 7, "c1")
+    assert (record.viewer_keys, record.viewer_messages) == ([3, 5, 2**64 - 1], [0, 2, 1])
+    assert (record.messages, record.mirrored_messages, record.known_bots) == (3, 1, [2**64 - 1])
+    assert (record.observed_seconds, record.partial) == (290.0, False)
+    assert (record.viewer_count, record.game_name) == (9, "Chess")
+    assert parse_record(record.to_json()) == record
+    assert windows.closed == 1
+
+
+def test_the_window_in_which_the_process_started_is_partial():
+    clock = ManualClock(START + 100.0)
+    windows = Windows(clock, 300)
+    windows.joined(7, "a", START + 100)
+    parts = advance(windows, clock, START + 700)
+    assert [(part.start, part.partial) for part in parts] == [(START, True), (START + 300, False)]
+    assert [record.observed_seconds for record in records(parts)] == [200.0, 300.0]
+
+
+def test_stopping_closes_at_the_exact_instant():
+    clock = ManualClock()
+    windows = Windows(clock, 300)
+    windows.joined(7, "a", START)
+    advance(windows, clock, START + 301)
+    clock.time = START + 301.25
+    parts = windows.close_all(windows.now())
+    found = records(parts)
+    assert [(r.observed_seconds, r.partial) for r in found] == [(300.0, False), (1.25, True)]
+    assert windows.open_parts == []
+
+
+def test_events_for_a_closed_window_are_kept_in_a_supplement():
+    clock = ManualClock()
+    windows = Windows(clock, 300)
+    windows.joined(7, "channel7", START)
+    advance(windows, clock, START + 310)
+    count(windows, 7, START + 299, key=4)
+    parts = advance(windows, clock, START + 310 + GRACE_SECONDS)
+    [record] = records(parts)
+    assert (record.window_start.timestamp(), record.viewer_keys, record.partial) == (START, [4], True)
+    assert record.observed_seconds == 0
+    assert windows.closed == 1
+    assert windows.supplementary_parts == 1
+
+
+def test_event_times_are_brought_into_range():
+    clock = ManualClock(START + 10.0)
+    windows = Windows(clock, 300)
+    assert windows.part_at(START + 9_999, windows.now()).start == START
+    assert windows.part_at(0, windows.now()).start == START - 300
+    clock.time = START + 200.0
+    windows.tick()
+    assert windows.part_at(0, windows.now()).start == START
+
+
+def test_a_clock_that_is_set_back_opens_no_window_twice():
+    clock = ManualClock()
+    windows = Windows(clock, 300)
+    windows.joined(7, "channel7", START)
+    advance(windows, clock, START + 400)
+    clock.time = START + 50.0
+    assert windows.tick() == []
+    count(windows, 7, START + 399, key=4)
+    windows.left(7)
+    parts = advance(windows, clock, START + 650)
+    assert [part.start for part in parts] == [START + 300]
+    [record] = records(parts)
+    assert (record.viewer_keys, record.observed_seconds) == ([4], 100.0)
+
+
+def test_while_the_machine_slept_nothing_was_watched():
+    clock = ManualClock()
+    windows = Windows(clock, 300)
+    windows.joined(7, "channel7", START)
+    closed = advance(windows, clock, START + 100)
+    clock.time = START + 1000.0
+    closed += windows.tick()
+    closed += advance(windows, clock, START + 1300)
+    assert [(r.window_start.timestamp() - START, r.observed_seconds) for r in records(closed)] == [
+        (0, 100.0),
+        (900, 200.0),
+    ]
+    assert windows.pauses == 1
+
+
+def test_silence_is_subtracted_from_where_it_began():
+    clock = ManualClock()
+    windows = Windows(clock, 300)
+    windows.joined(7, "channel7", START)
+    advance(windows, clock, START + 100)
+    windows.left(7, ago=70)
+    [record] = records(windows.close_all(windows.now()))
+    assert record.observed_seconds == 30.0
+
+
+_STEP = st.one_of(
+    st.tuples(st.just("time"), st.floats(0.1, 14.0)),
+    st.tuples(st.just("join"), st.integers(1, 3)),
+    st.tuples(st.just("leave"), st.integers(1, 3)),
+    st.tuples(
+        st.just("event"),
+        st.integers(1, 3),
+        st.floats(-60, 5),
+        st.sampled_from([MESSAGE, PRESENCE, MIRRORED]),
+        st.integers(1, 4),
+    ),
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(_STEP, max_size=80), st.sampled_from([1.0, 3.0]))
+def test_every_event_and_every_watched_moment_counts_once(steps, rate):
+    clock = ManualClock(float(START), rate)
+    windows = Windows(clock, 20)
+    parts = []
+    events, watched, since = Counter(), defaultdict(float), {}
+
+    def watch(room, begin, end):
+        start = int(begin // 20) * 20
+        while start < end:
+            watched[room, start] += max(0.0, min(end, start + 20) - max(begin, start))
+            start += 20
+
+    for step in steps:
+        match step:
+            case "time", seconds:
+                clock.time += seconds * rate
+                parts += windows.tick()
+            case "join", room:
+                if room not in since:
+                    since[room] = clock.time
+                    windows.joined(room, f"channel{room}", clock.time)
+            case "leave", room:
+                if room in since:
+                    watch(room, since.pop(room), clock.time)
+                    windows.left(room)
+            case "event", room, offset, kind, key:
+                count(windows, room, clock.time + offset, kind, key)
+                sent = min(clock.time + offset, clock.time)
+                events[room, int(sent // 20) * 20, kind, 0 if kind == MIRRORED else key] += 1
+    for room, begin in since.items():
+        watch(room, begin, clock.time)
+    parts += windows.close_all(windows.now())
+
+    found, observed, regular = Counter(), defaultdict(float), Counter()
+    for part in parts:
+        regular[part.start] += not part.supplementary
+        for record in part.records("c"):
+            start = int(record.window_start.timestamp())
+            room = record.channel_id
+            observed[room, start] += record.observed_seconds
+            found[room, start, MIRRORED, 0] += record.mirrored_messages
+            assert record.messages == sum(record.viewer_messages)
+            assert record.viewer_keys == sorted(record.viewer_keys)
+            for key, number in zip(record.viewer_keys, record.viewer_messages, strict=True):
+                found[room, start, MESSAGE, key] += number
+                found[room, start, "seen", key] += 1
+    expected = Counter({event: n for event, n in events.items() if event[2] != PRESENCE})
+    assert +Counter({e: n for e, n in found.items() if e[2] != "seen"}) == expected
+    seen = {(e[0], e[1], e[3]) for e in events if e[2] != MIRRORED}
+    assert {(e[0], e[1], e[3]) for e in found if e[2] == "seen"} == seen
+    assert max(regular.values()) == 1
+    for window in observed.keys() | watched.keys():
+        assert observed[window] == pytest.approx(watched[window], abs=1e-6)
+        assert 0 <= observed[window] <= 20
+
+
+def test_the_same_input_gives_the_same_bytes():
+    def collect(order):
+        windows = Windows(ManualClock(), 300)
+        for room, key in order:
+            count(windows, room, START + 1, key=key)
+        [part] = windows.close_all(START + 5.0)
+        return encode_object(part.records("c"))
+
+    pairs = [(room, key) for room in (5, 3, 9) for key in (8, 2, 11)]
+    assert collect(pairs) == collect(pairs[::-1])

@@ -1,0 +1,37 @@
+"""One finished demo, shared by the tests that look at what it left behind."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True)
+class FinishedDemo:
+    """A demo's folder, its report, and what it printed."""
+
+    folder: Path
+    report: dict[str, Any]
+    output: str
+
+
+@pytest.fixture(scope="session")
+def finished_demo(tmp_path_factory: pytest.TempPathFactory) -> FinishedDemo:
+    """`vieweratlas demo` on a small world: two days, 80 channels, 5,000 viewers."""
+    folder = tmp_path_factory.mktemp("demo") / "data"
+    arguments = ["--seed", "3", "--channels", "80", "--viewers", "5000", "--days", "2"]
+    done = subprocess.run(
+        [sys.executable, "-c", "from vieweratlas_dagster.cli import main; main()", "demo"]
+        + [*arguments, "--data-dir", str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    logs = "".join(path.read_text()[-3000:] for path in sorted((folder / "logs").glob("*.log")))
+    assert done.returncode == 0, done.stdout + done.stderr + logs
+    return FinishedDemo(folder, json.loads((folder / "report.json").read_text()), done.stdout)

@@ -1,0 +1,120 @@
+"""From the simulated Twitch to the atlas: what came out, held against the oracle by other means."""
+
+import csv
+import gzip
+import io
+import itertools
+import json
+import re
+import subprocess
+import sys
+from collections import defaultdict
+
+import polars as pl
+import pytest
+
+from vieweratlas_dagster.demo.run import run_demo
+from vieweratlas_dagster.demo.stage import DemoError, DemoOptions
+
+
+def latest(demo, name):
+    return demo.folder / "lake" / "curated" / "analysis" / "latest" / name
+
+
+def oracle_rows(demo, name):
+    data = (demo.folder / "oracle" / name).read_bytes()
+    text = gzip.decompress(data) if name.endswith(".gz") else data
+    return list(csv.DictReader(io.StringIO(text.decode())))
+
+
+def test_the_report_is_the_truth_we_want(finished_demo):
+    report = finished_demo.report
+    assert report["success"]
+    assert report["failed_runs"] == report["failed_checks"] == 0
+    collection = report["collection"]
+    assert collection["lost"] == collection["lost_messages"] == collection["invented"] == 0
+    assert collection["undeclared"] == 0
+    assert collection["coverage"] > 0.9
+    assert report["ami_communities"] >= 0.9
+    assert report["ami_regions"] >= 0.9
+    assert str(latest(finished_demo, "atlas.html")) in finished_demo.output.replace("\n", "")
+
+
+def test_edges_equal_the_oracles_audiences_intersected(finished_demo):
+    bots = {row["user_id"] for row in oracle_rows(finished_demo, "bots.csv")}
+    names = {row["channel_id"]: row["login"] for row in oracle_rows(finished_demo, "channels.csv")}
+    audience = defaultdict(set)
+    for row in oracle_rows(finished_demo, "presence.csv.gz"):
+        if row["user_id"] not in bots:
+            audience[names[row["channel_id"]]].add(row["user_id"])
+    nodes = pl.read_parquet(latest(finished_demo, "nodes.parquet"))
+    edges = pl.read_parquet(latest(finished_demo, "edges.parquet"))
+    found = {(a, b): shared for a, b, shared in edges.select("source", "target", "shared_viewers").rows()}
+    # What was missed live and not restored from a VOD can only make a number smaller.
+    short = 0
+    for first, second in itertools.combinations(sorted(nodes["channel"]), 2):
+        true = len(audience[first] & audience[second])
+        got = found.get((first, second), 0)
+        assert got <= true
+        if true >= 5:
+            short += true - got
+    total = sum(found.values())
+    assert total > 1000
+    assert short / (total + short) < 0.1
+
+
+def test_the_unlisted_bots_are_found_by_what_they_do(finished_demo):
+    exclusions = pl.read_parquet(latest(finished_demo, "exclusions.parquet"))
+    bots = oracle_rows(finished_demo, "bots.csv")
+    assert exclusions["viewers"].sum() >= len(bots) * 0.9
+    assert exclusions.height == 2
+
+
+def test_labels_name_games_and_languages(finished_demo):
+    communities = pl.read_parquet(latest(finished_demo, "communities.parquet"))
+    assert not communities["generic"].any()
+    games = {row["game_name"] for row in oracle_rows(finished_demo, "channels.csv")}
+    fine = communities.filter(level="community")
+    named = sum(any(game in label for game in games) for label in fine["label"])
+    assert named / fine.height > 0.5
+    assert not any(re.search(r"[Cc]ommunity \d", label) for label in communities["label"])
+
+
+def test_no_identity_or_text_is_left_behind(finished_demo):
+    """User ids and logins of viewers are in the oracle alone, which the simulator keeps."""
+    viewers = {row["user_id"] for row in oracle_rows(finished_demo, "presence.csv.gz")}
+    owners = {row["channel_id"] for row in oracle_rows(finished_demo, "channels.csv")}
+    sample = sorted(viewers - owners)[::50]
+    assert len(sample) > 50
+    for path in (finished_demo.folder / "lake" / "raw").rglob("*.gz"):
+        text = gzip.decompress(path.read_bytes()).decode()
+        for line in text.splitlines():
+            record = json.loads(line)
+            held = {*record["chatters"]["viewer_key"], *record["known_bots"]}
+            assert not held & set(sample)
+
+
+def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("important")
+    done = subprocess.run(
+        [sys.executable, "-c", "from vieweratlas_dagster.cli import main; main()", "demo"]
+        + ["--data-dir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "holds something that no demo made" in " ".join(done.stderr.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_simulator_that_does_not_start_is_an_error_with_its_log(tmp_path, monkeypatch):
+    from datetime import date
+    from pathlib import Path
+
+    from rich.console import Console
+
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    options = DemoOptions(1, 50, 500, 1, tmp_path / "data", date(2026, 1, 1))
+    with pytest.raises(DemoError, match=r"ended early with code 1; see .*simulator\.log"):
+        run_demo(options, Path("config/config.yaml"), Console(quiet=True))

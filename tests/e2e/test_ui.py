@@ -1,0 +1,130 @@
+"""The Dagster UI on what the demo made, in a real browser."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.browser.chromium import CHROMIUM_ARGUMENTS, chromium_path
+from tests.conftest import ARTIFACTS
+
+ASSETS = {
+    *("live_chat", "vod_chat", "snapshots", "presence_snapshots", "channels"),
+    *("overlap_graph", "community_partitions", "community_labels", "atlas", "graph_exports"),
+}
+MATERIALIZED = ASSETS - {"live_chat"}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def running_ui(folder):
+    port = free_port()
+    log = (folder / "logs" / "ui.log").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from vieweratlas_dagster.cli import main; main()", "ui"]
+        + ["--data-dir", str(folder), "--port", str(port)],
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(240):
+            assert process.poll() is None, (folder / "logs" / "ui.log").read_text()
+            try:
+                urllib.request.urlopen(f"{url}/server_info", timeout=2).close()
+                break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.5)
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def ui(finished_demo):
+    with running_ui(finished_demo.folder) as url:
+        yield url
+
+
+def ask(url, query):
+    request = urllib.request.Request(
+        f"{url}/graphql", json.dumps({"query": query}).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.load(response)["data"]
+
+
+def test_all_assets_are_materialized_and_all_checks_passed(ui):
+    nodes = ask(
+        ui,
+        """{ assetNodes { assetKey { path } groupName description
+             assetMaterializations(limit: 1) { runId }
+             assetChecksOrError { ... on AssetChecks { checks { name
+               executionForLatestMaterialization { status } } } } } }""",
+    )["assetNodes"]
+    by_name = {node["assetKey"]["path"][0]: node for node in nodes}
+    assert set(by_name) == ASSETS
+    assert {name for name, node in by_name.items() if node["assetMaterializations"]} == MATERIALIZED
+    results = {
+        check["name"]: (check["executionForLatestMaterialization"] or {}).get("status")
+        for node in nodes
+        for check in node["assetChecksOrError"]["checks"]
+    }
+    scheduled = {"live_chat_is_fresh", "atlas_of_yesterday_exists"}
+    assert {name: status for name, status in results.items() if name not in scheduled} == dict.fromkeys(
+        set(results) - scheduled, "SUCCEEDED"
+    )
+    assert len(results) >= 9
+
+
+def test_schedules_are_running(ui):
+    schedules = ask(
+        ui,
+        """{ schedulesOrError(repositorySelector: {repositoryName: "__repository__",
+             repositoryLocationName: "vieweratlas"}) { ... on Schedules { results {
+             name cronSchedule scheduleState { status } } } } }""",
+    )["schedulesOrError"]["results"]
+    assert {(schedule["name"], schedule["scheduleState"]["status"]) for schedule in schedules} == {
+        ("vieweratlas_analysis_daily", "RUNNING"),
+        ("vieweratlas_vod_6h", "RUNNING"),
+        ("vieweratlas_freshness", "RUNNING"),
+    }
+
+
+@pytest.mark.browser
+def test_the_lineage_shows_every_asset_in_the_browser(ui):
+    ARTIFACTS.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=CHROMIUM_ARGUMENTS)
+        page = browser.new_page(viewport={"width": 2000, "height": 1200})
+        page.goto(f"{ui}/asset-groups")
+        page.wait_for_load_state("networkidle")
+        for name in sorted(ASSETS):
+            page.get_by_text(name, exact=True).first.wait_for(timeout=60_000)
+        page.wait_for_timeout(2000)
+        page.screenshot(path=ARTIFACTS / "dagster-lineage.png")
+        page.goto(f"{ui}/assets/atlas?view=overview")
+        page.get_by_text("neighbour_preservation").first.wait_for(timeout=60_000)
+        page.wait_for_timeout(2000)
+        page.screenshot(path=ARTIFACTS / "dagster-atlas-asset.png")
+        browser.close()

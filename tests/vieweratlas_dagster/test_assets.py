@@ -1,0 +1,297 @@
+"""The daily job on real files: what it writes, on good days and bad ones, and again."""
+
+import io
+import itertools
+import json
+import random
+from collections import defaultdict
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+import networkx as nx
+import polars as pl
+import pytest
+from PIL import Image
+
+from collector_service.contract import SnapshotRecord, encode_object, live_key
+from collector_service.lake import Lake
+from collector_service.settings import StorageSettings
+from vieweratlas_dagster.automation.launch import run_partition
+from vieweratlas_dagster.definitions import build_definitions
+from vieweratlas_dagster.lake_layout import analysis_key, presence_key, read_table
+from vieweratlas_dagster.settings import Settings
+from vieweratlas_dagster.tables import (
+    CHANNELS,
+    COMMUNITIES,
+    EDGES,
+    EVENTS,
+    LEFT_OUT,
+    NODES,
+    PRESENCE,
+)
+
+FIRST = date(2026, 3, 1)
+GAMES = {("en", "Chess"): 6, ("en", "Minecraft"): 6, ("es", "Chess"): 6, ("ko", "VALORANT"): 6}
+ANALYSIS = {"min_channel_viewers": 5, "overlap_threshold": 2}
+
+
+def planted_day(day: date, seed: int = 1) -> list[SnapshotRecord]:
+    """Four groups of six channels with viewers of their own, a few who cross, and two listed bots."""
+    rng = random.Random(f"{seed}{day}")
+    groups = [(group, number) for group, count in GAMES.items() for number in range(count)]
+    audience = defaultdict(dict)
+    for viewer in range(800):
+        home = viewer % len(GAMES)
+        mine = [place for place, (group, _) in enumerate(groups) if list(GAMES).index(group) == home]
+        pool = mine if rng.random() < 0.9 else range(len(groups))
+        for place in rng.sample(list(pool), 3):
+            audience[place][1000 + viewer] = rng.randint(1, 4)
+    start = datetime(day.year, day.month, day.day, 20, tzinfo=UTC)
+    return [
+        SnapshotRecord(
+            source="live",
+            channel=f"{language}_{game.lower()}_{number}",
+            channel_id=place + 1,
+            collector_id="c1",
+            window_start=start,
+            window_seconds=300,
+            observed_seconds=300.0,
+            partial=False,
+            viewer_count=50,
+            game_name=game,
+            language=language,
+            messages=sum(audience[place].values()),
+            viewer_keys=[7, 8, *sorted(audience[place])],
+            viewer_messages=[1, 1, *(audience[place][key] for key in sorted(audience[place]))],
+            known_bots=[7, 8],
+        )
+        for place, ((language, game), number) in enumerate(groups)
+    ]
+
+
+def settings_for(folder, **analysis) -> Settings:
+    return Settings(storage=StorageSettings(dir=folder / "lake"), analysis=ANALYSIS | analysis)
+
+
+def put_day(lake: Lake, day: date, records: list[SnapshotRecord]) -> None:
+    start = datetime(day.year, day.month, day.day, 20, tzinfo=UTC)
+    lake.put(live_key(start, "c1"), encode_object(records))
+
+
+def run_day(settings: Settings, day: date, instance: dg.DagsterInstance):
+    return run_partition(build_definitions(settings), "analysis_daily", day.isoformat(), instance)
+
+
+@pytest.fixture(scope="module")
+def three_days(tmp_path_factory):
+    """Three planted days with faults in the second one, and the outcome of each day's run."""
+    settings = settings_for(tmp_path_factory.mktemp("three"))
+    lake = Lake.open(settings.storage)
+    days = [FIRST + timedelta(days=offset) for offset in range(3)]
+    for day in days:
+        put_day(lake, day, planted_day(day))
+    second = datetime(2026, 3, 2, tzinfo=UTC)
+    good = encode_object(planted_day(days[1]))
+    lake.put(live_key(second, "cut"), good[: len(good) // 2])
+    lake.put(live_key(second, "text"), b"not gzip at all")
+    lake.put(live_key(second, "strange").removesuffix(".gz"), b"{}")
+    with dg.instance_for_test() as instance:
+        outcomes = [run_day(settings, day, instance) for day in days]
+        yield settings, lake, [day.isoformat() for day in days], outcomes, instance
+
+
+def test_every_run_succeeds_and_only_the_quarantine_is_complained_about(three_days):
+    *_, outcomes, _ = three_days
+    assert [outcome.failures for outcome in outcomes] == [(), (), ()]
+    assert all(outcome.success for outcome in outcomes)
+    [complaint] = outcomes[1].failed_checks
+    assert complaint.startswith("snapshots: 3 of 27 lines refused: bad_gzip, unexpected_name")
+    assert outcomes[0].failed_checks == outcomes[2].failed_checks == ()
+
+
+def test_unusable_objects_are_in_quarantine_with_their_reason(three_days):
+    _, lake, *_ = three_days
+    notes = [
+        json.loads(line)
+        for info in lake.objects("quarantine/")
+        if info.key.endswith(".reasons.ndjson")
+        for line in lake.get(info.key).splitlines()
+    ]
+    assert {note["object"].rsplit("-", 1)[-1]: note["reason"] for note in notes} == {
+        "cut.ndjson.gz": "bad_gzip",
+        "text.ndjson.gz": "bad_gzip",
+        "strange.ndjson": "unexpected_name",
+    }
+    copies = [info.key for info in lake.objects("quarantine/") if not info.key.endswith(".reasons.ndjson")]
+    assert b"not gzip at all" in [lake.get(key) for key in copies]
+
+
+def test_edges_equal_sets_intersected_by_hand(three_days):
+    _, lake, days, *_ = three_days
+    audience = defaultdict(set)
+    for day in days:
+        for record in planted_day(date.fromisoformat(day)):
+            audience[record.channel] |= set(record.viewer_keys) - {7, 8}
+    expected = {
+        (first, second): len(audience[first] & audience[second])
+        for first, second in itertools.combinations(sorted(audience), 2)
+        if len(audience[first] & audience[second]) >= 2
+    }
+    edges = read_table(lake, analysis_key(days[2], "edges.parquet"), EDGES)
+    found = {(a, b): shared for a, b, shared in edges.select("source", "target", "shared_viewers").rows()}
+    assert found == expected
+    nodes = read_table(lake, analysis_key(days[2], "nodes.parquet"), NODES)
+    assert dict(nodes.select("channel", "viewers").rows()) == {
+        channel: len(viewers) for channel, viewers in audience.items()
+    }
+
+
+def test_communities_are_the_planted_groups_with_names(three_days):
+    _, lake, days, *_ = three_days
+    nodes = read_table(lake, analysis_key(days[2], "nodes.parquet"), NODES)
+    groups = defaultdict(set)
+    for row in nodes.iter_rows(named=True):
+        groups[row["language"], row["game_name"]].add((row["community"], row["label"]))
+    assert all(len(found) == 1 for found in groups.values())
+    labels = {group: next(iter(found))[1] for group, found in groups.items()}
+    assert len(set(labels.values())) == 4
+    assert "Minecraft" in labels["en", "Minecraft"]
+    assert "Spanish" in labels["es", "Chess"]
+    assert "Korean" in labels["ko", "VALORANT"] or "VALORANT" in labels["ko", "VALORANT"]
+    communities = read_table(lake, analysis_key(days[2], "communities.parquet"), COMMUNITIES)
+    assert not communities["generic"].any()
+    assert communities["reason"].str.len_chars().min() > 10
+
+
+def test_ids_colours_and_places_stay_from_day_to_day(three_days):
+    _, lake, days, *_ = three_days
+    first, last = (
+        read_table(lake, analysis_key(day, "nodes.parquet"), NODES) for day in (days[0], days[2])
+    )
+    assert first.select("channel", "community", "region", "color").equals(
+        last.select("channel", "community", "region", "color")
+    )
+    assert read_table(lake, analysis_key(days[2], "events.parquet"), EVENTS).height == 0
+    moved = ((first["x"] - last["x"]) ** 2 + (first["y"] - last["y"]) ** 2).sqrt()
+    assert moved.median() < 0.3
+
+
+def test_all_files_are_there_and_latest_is_the_newest_day(three_days):
+    _, lake, days, *_ = three_days
+    names = {info.key.rsplit("/", 1)[-1] for info in lake.objects(f"curated/analysis/date={days[2]}/")}
+    assert names == {
+        *("audiences.parquet", "left_out.parquet", "exclusions.parquet", "edges.parquet"),
+        *("partition.parquet", "events.parquet", "communities.parquet", "nodes.parquet"),
+        *("atlas.html", "atlas.png", "graph.gexf", "nodes.csv", "edges.csv", "communities.csv"),
+    }
+    manifest = json.loads(lake.get("curated/analysis/latest/manifest.json"))
+    assert manifest["date"] == days[2]
+    assert set(manifest["files"]) == names
+    for name in names:
+        assert lake.get(f"curated/analysis/latest/{name}") == lake.get(analysis_key(days[2], name))
+
+
+def test_exports_hold_the_same_graph_above_the_privacy_floor(three_days):
+    _, lake, days, *_ = three_days
+    edges = read_table(lake, analysis_key(days[2], "edges.parquet"), EDGES)
+    published = edges.filter(pl.col("shared_viewers") >= 5)
+    assert 0 < published.height < edges.height
+    graph = nx.read_gexf(io.BytesIO(lake.get(analysis_key(days[2], "graph.gexf"))))
+    assert {tuple(sorted(pair)) for pair in graph.edges} == set(published.select("source", "target").rows())
+    listed = pl.read_csv(lake.get(analysis_key(days[2], "edges.csv")))
+    assert listed.height == published.height
+    picture = Image.open(io.BytesIO(lake.get(analysis_key(days[2], "atlas.png"))))
+    assert picture.width >= 1000
+    assert len(set(picture.convert("RGB").resize((200, 200)).getdata())) > 50
+
+
+def test_a_rerun_gives_the_same_bytes(three_days):
+    settings, lake, days, _, instance = three_days
+    before = {info.key: lake.get(info.key) for info in lake.objects("curated/")}
+    assert run_day(settings, date.fromisoformat(days[1]), instance).success
+    after = {info.key: lake.get(info.key) for info in lake.objects("curated/")}
+    assert [key for key in before if before[key] != after.get(key)] == []
+    assert set(after) == set(before)
+
+
+def test_materializations_carry_figures_and_a_picture(three_days):
+    *_, instance = three_days
+    [record] = instance.fetch_materializations(dg.AssetKey("atlas"), limit=1).records
+    metadata = record.asset_materialization.metadata
+    assert "data:image/png;base64," in metadata["preview"].value
+    assert len(metadata["preview"].value) < 100_000
+    assert metadata["row_count"].value == 24
+    for key in ("snapshots", "presence_snapshots", "channels", "overlap_graph", "community_partitions"):
+        [record] = instance.fetch_materializations(dg.AssetKey(key), limit=1).records
+        assert record.asset_materialization.metadata["dagster/partition_row_count"].value > 0
+
+
+def test_an_object_that_changes_after_validation_stops_the_run(tmp_path):
+    settings = settings_for(tmp_path)
+    lake = Lake.open(settings.storage)
+    put_day(lake, FIRST, planted_day(FIRST))
+    definitions = build_definitions(settings)
+    with dg.instance_for_test() as instance:
+        assets = definitions.resolve_job_def("analysis_daily")
+        key = FIRST.isoformat()
+        selection = [dg.AssetKey("snapshots")]
+        assets.execute_in_process(instance=instance, partition_key=key, asset_selection=selection)
+        put_day(lake, FIRST, planted_day(FIRST, seed=2))
+        done = assets.execute_in_process(
+            instance=instance,
+            partition_key=key,
+            asset_selection=[dg.AssetKey("presence_snapshots"), dg.AssetKey("channels")],
+            raise_on_error=False,
+        )
+    assert not done.success
+    assert not lake.exists(presence_key(key, "live"))
+
+
+def test_an_empty_day_makes_empty_tables_and_publishes_nothing(tmp_path):
+    settings = settings_for(tmp_path)
+    lake = Lake.open(settings.storage)
+    with dg.instance_for_test() as instance:
+        outcome = run_day(settings, FIRST, instance)
+    assert outcome.success, outcome.failures
+    assert any("no usable record" in check for check in outcome.failed_checks)
+    assert read_table(lake, presence_key(FIRST.isoformat(), "live"), PRESENCE).height == 0
+    assert read_table(lake, analysis_key(FIRST.isoformat(), "nodes.parquet"), NODES).height == 0
+    assert lake.objects("curated/analysis/latest/") == []
+
+
+def test_a_day_with_one_channel_is_a_map_of_one(tmp_path):
+    settings = settings_for(tmp_path)
+    lake = Lake.open(settings.storage)
+    put_day(lake, FIRST, planted_day(FIRST)[:1])
+    with dg.instance_for_test() as instance:
+        outcome = run_day(settings, FIRST, instance)
+    assert outcome.success, outcome.failures
+    [node] = read_table(lake, analysis_key(FIRST.isoformat(), "nodes.parquet"), NODES).rows(named=True)
+    assert node["channel"] == "en_chess_0"
+    assert node["community"] is None
+
+
+def test_a_channel_that_is_left_out_says_why(tmp_path):
+    settings = settings_for(tmp_path, min_channel_viewers=1000)
+    lake = Lake.open(settings.storage)
+    put_day(lake, FIRST, planted_day(FIRST))
+    with dg.instance_for_test() as instance:
+        run_day(settings, FIRST, instance)
+    left_out = read_table(lake, analysis_key(FIRST.isoformat(), "left_out.parquet"), LEFT_OUT)
+    assert left_out.height == 24
+    assert left_out["reason"].str.contains("1,?000").all()
+    channels = read_table(lake, f"curated/channels/date={FIRST}/channels.parquet", CHANNELS)
+    assert channels["status"].unique().to_list() == ["observed"]
+
+
+def test_the_same_day_on_s3_gives_the_same_tables(tmp_path, s3_storage):
+    local = settings_for(tmp_path)
+    remote = local.model_copy(update={"storage": s3_storage})
+    lakes = [Lake.open(local.storage), Lake.open(s3_storage)]
+    with dg.instance_for_test() as instance:
+        for settings, lake in zip((local, remote), lakes, strict=True):
+            put_day(lake, FIRST, planted_day(FIRST))
+            assert run_day(settings, FIRST, instance).success
+    for name in ("edges.parquet", "nodes.parquet", "communities.parquet", "atlas.html"):
+        key = analysis_key(FIRST.isoformat(), name)
+        assert lakes[0].get(key) == lakes[1].get(key)

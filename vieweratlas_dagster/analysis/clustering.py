@@ -1,0 +1,180 @@
+"""Clustering one level of one graph: Leiden or Louvain, at a given resolution or at the likeliest.
+
+Belongs here: the algorithms, modularity, and the criterion that chooses a resolution. Does not belong
+here: the two levels and how they nest (``communities``), identity over time (``stability``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import community as python_louvain
+import graspologic_native
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import adjusted_mutual_info_score
+
+from vieweratlas_dagster.analysis.network import Labels, Network, renumber
+
+Algorithm = Literal["leiden", "louvain"]
+
+_LEIDEN_PASSES = 3
+_RESOLUTIONS = np.geomspace(0.5, 8, 13)
+# Gains below this, in nats per unit of weight, are found in graphs without any communities as well.
+_FEWEST_NATS = 0.1
+
+
+def modularity(graph: Network, labels: Labels, resolution: float = 1.0) -> float:
+    """Newman's modularity with resolution: sum over labels of w_in / m - resolution (k / 2m)^2.
+
+    w_in is the weight inside a label, k the strength of its vertices, m the total weight (Newman &
+    Girvan 2004; Reichardt & Bornholdt 2006). 0 for a graph without edges; a vertex labelled -1 is
+    alone.
+    """
+    total = graph.weight.sum()
+    if total == 0:
+        return 0.0
+    alone = np.where(labels < 0, labels.max(initial=-1) + 1 + np.arange(graph.size), labels)
+    inside = graph.weight[alone[graph.source] == alone[graph.target]].sum()
+    share = np.bincount(alone, graph.strength) / (2 * total)
+    return float(inside / total - resolution * (share**2).sum())
+
+
+def evidence(graph: Network, labels: Labels) -> float:
+    """How much better two densities explain the graph than one, in nats per unit of weight.
+
+    The log-likelihood ratio of the degree-corrected planted-partition model against the configuration
+    model: a ln(a / a0) + (1 - a) ln((1 - a) / (1 - a0)), where a is the share of the weight inside
+    labels and a0 what degrees alone would put there, pairs of a vertex with itself left out (Newman
+    2016, arXiv:1606.02319, profiled over both densities). Negative when less is inside than expected.
+    """
+    double = graph.strength.sum()
+    if double == 0:
+        return 0.0
+    squares = (graph.strength**2).sum()
+    pairs = double**2 - squares
+    if pairs <= 0:
+        return 0.0
+    inside = graph.weight[labels[graph.source] == labels[graph.target]].sum() / graph.weight.sum()
+    expected = ((np.bincount(labels, graph.strength) ** 2).sum() - squares) / pairs
+    gain = sum(
+        share * np.log(share / null)
+        for share, null in ((inside, expected), (1 - inside, 1 - expected))
+        if share > 0 and null > 0
+    )
+    return float(gain if inside > expected else -gain)
+
+
+def cluster(graph: Network, algorithm: Algorithm, resolution: float, seed: int) -> Labels:
+    """One run; every label is a connected subgraph, a vertex without edges is alone.
+
+    Args:
+        graph: at least one vertex.
+        algorithm: ``leiden`` (graspologic-native) or ``louvain`` (python-louvain), which maximise the
+            same modularity; python-louvain 0.16 stops too early below resolution 1.
+        resolution: of the modularity; 1 is the standard one.
+        seed: of the random order of moves.
+    """
+    if len(graph.weight) == 0:
+        return np.arange(graph.size)
+    run = _leiden if algorithm == "leiden" else _louvain
+    found = run(graph, resolution, seed)
+    # Leiden leaves out vertices without edges; Louvain can leave a community in pieces.
+    return graph.connected_parts(np.where(found < 0, graph.size + np.arange(graph.size), found))
+
+
+def likeliest(graph: Network, algorithm: Algorithm, seed: int, fewest_nats: float = _FEWEST_NATS) -> Labels:
+    """The clustering with the most `evidence` over a range of resolutions; one label if there is little.
+
+    Modularity at one resolution merges small communities (Fortunato & Barthélemy 2007) or breaks big
+    ones; the likelihood says which resolution the graph itself calls for.
+    """
+    best, chosen = fewest_nats, np.zeros(graph.size, dtype=np.int64)
+    for resolution in _RESOLUTIONS:
+        labels = cluster(graph, algorithm, float(resolution), seed)
+        if (gain := evidence(graph, labels)) > best:
+            best, chosen = gain, labels
+    return graph.connected_parts(chosen)
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """The chosen one of several runs, and the mean AMI of it with the others (1 for a single run)."""
+
+    labels: Labels
+    agreement: float
+
+
+def choose(runs: Sequence[Labels], scores: Sequence[float]) -> Consensus:
+    """The run with the highest score (the first among equals)."""
+    best = int(np.argmax(scores))
+    others = [similarity(runs[best], run) for at, run in enumerate(runs) if at != best]
+    return Consensus(runs[best], float(np.mean(others)) if others else 1.0)
+
+
+def choose_central(runs: Sequence[Labels]) -> Consensus:
+    """The run that agrees best with the others, for runs without a common score."""
+    agreements = [
+        np.mean([similarity(one, other) for b, other in enumerate(runs) if a != b] or [1.0])
+        for a, one in enumerate(runs)
+    ]
+    best = int(np.argmax(agreements))
+    return Consensus(runs[best], float(agreements[best]))
+
+
+def similarity(one: Labels, other: Labels) -> float:
+    """Adjusted mutual information over the vertices labelled in both: 1 equal, about 0 unrelated."""
+    both = (one >= 0) & (other >= 0)
+    return float(adjusted_mutual_info_score(one[both], other[both])) if both.any() else 1.0
+
+
+def merge_small(graph: Network, labels: Labels, smallest: int) -> Labels:
+    """Labels with fewer than ``smallest`` vertices joined to the neighbour they gain most modularity with.
+
+    Smallest first; a label without any neighbour stays as it is, for there is nothing to join.
+    """
+    labels = renumber(labels)
+    while True:
+        sizes = np.bincount(labels[labels >= 0])
+        between = graph.quotient(labels)
+        small = np.flatnonzero((sizes < smallest) & (between.degree > 0))
+        if not len(small):
+            return labels
+        one = small[np.argmin(sizes[small])]
+        strength = np.bincount(labels[labels >= 0], graph.strength[labels >= 0])
+        links = between.adjacency[[one]].tocoo()
+        gain = links.data - strength[one] * strength[links.col] / graph.strength.sum()
+        labels = renumber(np.where(labels == one, links.col[np.argmax(gain)], labels))
+
+
+def _leiden(graph: Network, resolution: float, seed: int) -> Labels:
+    matrix = graph.adjacency
+    _, found = graspologic_native.leiden_csr(
+        matrix.indptr.astype(np.int64),
+        matrix.indices.astype(np.int32),
+        matrix.data.astype(np.float64),
+        graph.size,
+        resolution=resolution,
+        iterations=_LEIDEN_PASSES,
+        seed=seed,
+    )
+    return _as_labels(found, graph.size)
+
+
+def _louvain(graph: Network, resolution: float, seed: int) -> Labels:
+    whole = nx.Graph()
+    whole.add_nodes_from(range(graph.size))
+    whole.add_weighted_edges_from(
+        zip(graph.source.tolist(), graph.target.tolist(), graph.weight.tolist(), strict=True)
+    )
+    found = python_louvain.best_partition(whole, resolution=resolution, random_state=seed)
+    return _as_labels(found, graph.size)
+
+
+def _as_labels(found: dict[int, int], size: int) -> Labels:
+    labels: NDArray[np.int64] = np.full(size, -1, dtype=np.int64)
+    labels[np.fromiter(found, dtype=np.int64)] = np.fromiter(found.values(), dtype=np.int64)
+    return labels

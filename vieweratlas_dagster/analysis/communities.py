@@ -1,0 +1,207 @@
+"""Communities on two levels: regions (coarse, mostly languages) and the communities inside them.
+
+Belongs here: how the two levels are found, nested, kept connected and identified over time. Does not
+belong here: the clustering of one level (``clustering``), matching with earlier maps (``stability``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from vieweratlas_dagster.analysis.clustering import (
+    Algorithm,
+    Consensus,
+    choose,
+    choose_central,
+    cluster,
+    evidence,
+    likeliest,
+    merge_small,
+    modularity,
+)
+from vieweratlas_dagster.analysis.network import Labels, Network, network, renumber
+from vieweratlas_dagster.analysis.stability import Previous, carry_ids, remember
+from vieweratlas_dagster.tables import EVENTS, PARTITION
+
+# Regions are sought from this resolution upwards: two groups of channels are apart when they share
+# less than a quarter of what their sizes alone would make them share.
+_REGION_RESOLUTIONS = (0.25, 0.32, 0.4, 0.5, 0.63, 0.8, 1.0)
+_BLOCK_RESOLUTION = _REGION_RESOLUTIONS[0]
+_FEWEST_REGION_NATS = 0.05
+_COARSE_ENOUGH = 0.7
+_SMALLEST_DIVISIBLE = 6
+_LIKELIEST_RUNS = 3
+
+
+@dataclass(frozen=True)
+class Communities:
+    """The partition (PARTITION), what changed (EVENTS), and numbers about the quality of both levels."""
+
+    partition: pl.DataFrame
+    events: pl.DataFrame
+    quality: dict[str, float]
+
+
+def find_communities(
+    audiences: pl.DataFrame,
+    edges: pl.DataFrame,
+    *,
+    algorithm: Algorithm,
+    resolution: float | None,
+    region_resolution: float | None,
+    min_community_size: int,
+    seed: int,
+    runs: int = 10,
+    previous: Previous | None = None,
+) -> Communities:
+    """Partition the channels into communities within regions.
+
+    At a given ``resolution`` the communities are the partition of highest modularity among ``runs``.
+    Without one, the graph is first cut into blocks that hardly share viewers, and each block into its
+    likeliest communities (`clustering.likeliest`); of several such runs, the most central is taken.
+    Regions are unions of communities: each community joins the region that most of its weight is in.
+    Every community and every region is a connected subgraph.
+
+    Args:
+        audiences: rows of AUDIENCES.
+        edges: rows of EDGES.
+        algorithm: ``leiden`` or ``louvain``, for the communities; regions are always found by Leiden.
+        resolution: of the communities' modularity on ``weight`` (1 is the standard one), or None for
+            the likeliest.
+        region_resolution: of the regions' modularity, or None for the coarsest that explains the ties
+            between communities.
+        min_community_size: smaller communities join the neighbour they share most with, if any.
+        seed: makes the result a function of the input.
+        runs: how many runs the best is taken of.
+        previous: the earlier map whose ids, and where equally good whose communities, are kept.
+
+    Returns:
+        Quality: ``modularity`` and ``region_modularity`` (resolution 1, on ``weight``), ``agreement``
+        (mean adjusted mutual information of the chosen run with the others).
+    """
+    graph = network(audiences, edges)
+    channels = audiences["channel"]
+    linked = graph.degree > 0
+    before = {
+        level: previous.ids(channels, level) if previous else np.full(graph.size, -1)
+        for level in ("community", "region")
+    }
+    memory = remember(graph, before["community"])
+    seeds = [seed + run for run in range(runs)]
+
+    if resolution is None:
+        found = choose_central(
+            [_likeliest_communities(memory, algorithm, one) for one in seeds[:_LIKELIEST_RUNS]]
+        )
+    else:
+        found = _most_modular(memory, algorithm, resolution, seeds)
+    communities = _settle(graph, found.labels, linked, min_community_size)
+    regions = _regions(graph, communities, remember(graph, before["region"]), region_resolution, seeds)
+
+    viewers = audiences["viewers"].cast(pl.Float64).fill_null(0).to_numpy()
+    events: list[dict[str, object]] = []
+    columns: dict[str, pl.Series] = {"channel": channels}
+    for level, labels in (("community", communities), ("region", regions)):
+        ordered = _largest_first(labels, viewers)
+        if previous:
+            identities = carry_ids(channels, ordered, previous, level)
+            ids = identities.ids
+            events += identities.events
+        else:
+            ids = np.arange(1, ordered.max(initial=-1) + 2)
+        values = [int(ids[label]) if label >= 0 else None for label in ordered]
+        columns[level] = pl.Series(level, values, dtype=pl.Int64)
+    return Communities(
+        PARTITION.conform(pl.DataFrame(columns)),
+        EVENTS.conform(pl.DataFrame(events, schema=EVENTS.schema)),
+        {
+            "modularity": modularity(graph, communities),
+            "region_modularity": modularity(graph, regions),
+            "agreement": found.agreement,
+        },
+    )
+
+
+def _most_modular(
+    graph: Network, algorithm: Algorithm, resolution: float, seeds: Sequence[int]
+) -> Consensus:
+    if graph.size == 0:
+        return Consensus(np.empty(0, dtype=np.int64), 1.0)
+    found = [cluster(graph, algorithm, resolution, seed) for seed in seeds]
+    return choose(found, [modularity(graph, labels, resolution) for labels in found])
+
+
+def _likeliest_communities(graph: Network, algorithm: Algorithm, seed: int) -> Labels:
+    """The likeliest communities of each block, a block being what hardly shares viewers with the rest."""
+    if graph.size == 0:
+        return np.empty(0, dtype=np.int64)
+    blocks = cluster(graph, "leiden", _BLOCK_RESOLUTION, seed)
+    labels = np.full(graph.size, -1, dtype=np.int64)
+    for block in range(blocks.max() + 1):
+        members = np.flatnonzero(blocks == block)
+        inside = (
+            likeliest(graph.induced(members), algorithm, seed)
+            if len(members) >= _SMALLEST_DIVISIBLE
+            else np.zeros(len(members), dtype=np.int64)
+        )
+        labels[members] = labels.max() + 1 + inside
+    return labels
+
+
+def _settle(graph: Network, labels: Labels, linked: np.ndarray, smallest: int) -> Labels:
+    """Labels of today's channels alone: connected, none too small that has a neighbour, -1 if isolated."""
+    own = np.where(linked, labels[: graph.size], -1)
+    return merge_small(graph, graph.connected_parts(renumber(own)), smallest)
+
+
+def _regions(
+    graph: Network, communities: Labels, memory: Network, resolution: float | None, seeds: Sequence[int]
+) -> Labels:
+    if not (communities >= 0).any():
+        return communities
+
+    def at(value: float) -> Labels:
+        found = _most_modular(memory, "leiden", value, seeds[:_LIKELIEST_RUNS]).labels[: graph.size]
+        return _unite(graph, communities, found)
+
+    if resolution is not None:
+        return at(resolution)
+    # Judged by the ties between communities alone: those inside say nothing about regions.
+    between = graph.quotient(communities)
+    candidates = [at(value) for value in _REGION_RESOLUTIONS]
+    evidences = [evidence(between, _of_communities(communities, regions)) for regions in candidates]
+    if max(evidences) < _FEWEST_REGION_NATS:
+        return communities
+    floor = _COARSE_ENOUGH * max(evidences)
+    return next(regions for regions, nats in zip(candidates, evidences, strict=True) if nats >= floor)
+
+
+def _unite(graph: Network, communities: Labels, found: Labels) -> Labels:
+    """Each community whole in the region of most of its weight; regions in pieces are separated."""
+    known = communities >= 0
+    weight = np.zeros((communities.max() + 1, found.max() + 1))
+    np.add.at(weight, (communities[known], found[known]), graph.strength[known])
+    region = weight.argmax(axis=1)
+    return graph.connected_parts(np.where(known, region[communities], -1))
+
+
+def _of_communities(communities: Labels, regions: Labels) -> Labels:
+    known = communities >= 0
+    of = np.zeros(communities.max() + 1, dtype=np.int64)
+    of[communities[known]] = regions[known]
+    return of
+
+
+def _largest_first(labels: Labels, viewers: np.ndarray) -> Labels:
+    """Labels renumbered by audience, then by size, then by first channel."""
+    labels = renumber(labels)
+    known = labels >= 0
+    sizes = np.bincount(labels[known])
+    order = np.lexsort((-sizes, -np.bincount(labels[known], viewers[known])))
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return np.where(known, rank[labels], -1) if len(order) else labels

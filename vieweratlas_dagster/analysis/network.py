@@ -1,0 +1,121 @@
+"""A weighted undirected graph as arrays, the form in which clustering and layout compute.
+
+Belongs here: building it from the tables, and the operations that are the same everywhere: induced
+subgraph, quotient graph, connected parts. Does not belong here: what a community or a place is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Network:
+    """``size`` vertices 0..size-1 and edges ``source[e]`` - ``target[e]`` of ``weight[e]`` > 0.
+
+    No self-loops, no pair twice. A labelling is an int64 array over the vertices, -1 for "none".
+    """
+
+    size: int
+    source: NDArray[np.int64]
+    target: NDArray[np.int64]
+    weight: NDArray[np.float64]
+
+    @cached_property
+    def strength(self) -> NDArray[np.float64]:
+        """Sum of the weights at each vertex, shape (size,)."""
+        return np.bincount(self.source, self.weight, self.size) + np.bincount(
+            self.target, self.weight, self.size
+        )
+
+    @cached_property
+    def degree(self) -> NDArray[np.int64]:
+        """Number of neighbours of each vertex, shape (size,)."""
+        return np.bincount(self.source, minlength=self.size) + np.bincount(self.target, minlength=self.size)
+
+    @cached_property
+    def adjacency(self) -> sparse.csr_array:
+        """Symmetric matrix of weights with sorted indices, shape (size, size)."""
+        return symmetric(self.size, self.source, self.target, self.weight)
+
+    def induced(self, members: NDArray[np.int64]) -> Network:
+        """The subgraph of ``members``; vertex i of it is ``members[i]``."""
+        number = np.full(self.size, -1, dtype=np.int64)
+        number[members] = np.arange(len(members))
+        inside = (number[self.source] >= 0) & (number[self.target] >= 0)
+        return Network(
+            len(members), number[self.source[inside]], number[self.target[inside]], self.weight[inside]
+        )
+
+    def quotient(self, labels: Labels) -> Network:
+        """Labels as vertices, joined by the summed weight between them; weight inside is left out."""
+        one, other = labels[self.source], labels[self.target]
+        between = (one != other) & (one >= 0) & (other >= 0)
+        size = int(labels.max(initial=-1)) + 1
+        low, high = np.minimum(one, other)[between], np.maximum(one, other)[between]
+        pairs, at = np.unique(low * size + high, return_inverse=True)
+        weight = np.bincount(at, self.weight[between], len(pairs))
+        return Network(size, pairs // max(size, 1), pairs % max(size, 1), weight)
+
+    def connected_parts(self, labels: Labels) -> Labels:
+        """Labels 0.. refined so that each is a connected subgraph; -1 stays -1."""
+        same = labels[self.source] == labels[self.target]
+        shape = (self.size, self.size)
+        inside = sparse.coo_array((self.weight[same], (self.source[same], self.target[same])), shape=shape)
+        _, part = connected_components(inside, directed=False)
+        return renumber(np.where(labels >= 0, part, -1))
+
+
+def network(audiences: pl.DataFrame, edges: pl.DataFrame) -> Network:
+    """The graph of the tables; vertex i is the channel in row i of ``audiences``.
+
+    Args:
+        audiences: channel.
+        edges: source, target, weight (> 0).
+
+    Raises:
+        ValueError: an edge names a channel that is not in ``audiences``.
+    """
+    at = audiences.select("channel").with_row_index("at")
+    ends = []
+    for end in ("source", "target"):
+        found = edges.select(pl.col(end).alias("channel")).join(
+            at, on="channel", how="left", maintain_order="left"
+        )
+        if found["at"].null_count():
+            unknown = found.filter(pl.col("at").is_null())["channel"][0]
+            raise ValueError(f"edges: {end} {unknown!r} is not in audiences")
+        ends.append(found["at"].cast(pl.Int64).to_numpy())
+    return Network(audiences.height, ends[0], ends[1], edges["weight"].cast(pl.Float64).to_numpy())
+
+
+def symmetric(
+    size: int, source: NDArray[np.int64], target: NDArray[np.int64], values: NDArray[np.float64]
+) -> sparse.csr_array:
+    """The symmetric matrix with ``values`` at (source, target) and (target, source)."""
+    matrix = sparse.coo_array(
+        (np.tile(values, 2), (np.concatenate([source, target]), np.concatenate([target, source]))),
+        shape=(size, size),
+    ).tocsr()
+    matrix.sort_indices()
+    return matrix
+
+
+def renumber(labels: Labels) -> Labels:
+    """Labels as 0, 1, 2 … in the order of their first vertex; -1 stays -1."""
+    known = labels >= 0
+    values, first, inverse = np.unique(labels[known], return_index=True, return_inverse=True)
+    rank = np.empty(len(values), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(values))
+    result = np.full(len(labels), -1, dtype=np.int64)
+    result[known] = rank[inverse]
+    return result
