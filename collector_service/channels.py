@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
+from collector_service.contract import LOGIN
 from collector_service.logins import read_logins
 from collector_service.settings import CollectionSettings, SettingsError, TwitchSettings
 from collector_service.stats import Stats
@@ -76,7 +77,7 @@ class ChannelList:
         """
         collection = self._collection
         if collection.channels:
-            logins = list(dict.fromkeys(collection.channels))
+            logins = _given(collection.channels)
         elif collection.channels_file is not None:
             logins = read_logins(collection.channels_file, "collection.channels_file")
             if not logins:
@@ -129,6 +130,16 @@ class ChannelList:
         self._infos = {stream.user_id: _info(stream) for stream in streams}
         room_ids = {login: user_id for user_id, login in self._tracked.items()}
         return Listing(list(room_ids), room_ids, self._infos)
+
+
+def _given(channels: tuple[str, ...]) -> list[str]:
+    logins = list(dict.fromkeys(name.strip().lower().removeprefix("#") for name in channels))
+    for login in logins:
+        if not LOGIN.fullmatch(login):
+            raise SettingsError(
+                f"collection.channels (TWITCH_CHANNELS): {login[:60]!r} is not a login (a-z, 0-9 and _)"
+            )
+    return logins
 
 
 def _info(stream: Stream) -> StreamInfo:

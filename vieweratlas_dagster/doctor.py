@@ -105,11 +105,9 @@ def _twitch_chat(settings: Settings) -> str:
 
 
 def _atlas_page(_settings: Settings) -> str:
-    from vieweratlas_dagster.publish.page import TEMPLATE
+    from vieweratlas_dagster.publish.page import load_template
 
-    if not TEMPLATE.exists():
-        raise RuntimeError(f"{TEMPLATE} is not built; run: make viewer")
-    return "built"
+    return f"built, {len(load_template()) // 1024} KiB"
 
 
 def _dagster(settings: Settings) -> str:

@@ -430,7 +430,7 @@ class IrcServer:
                 if connection.awaiting_pong and waited >= options.pong_seconds:
                     self.unanswered_pings += 1
                     connection.close()
-                elif waited >= options.ping_seconds:
+                elif not connection.awaiting_pong and waited >= options.ping_seconds:
                     connection.pinged_at, connection.awaiting_pong = now, True
                     connection.tell("PING :tmi.twitch.tv")
 

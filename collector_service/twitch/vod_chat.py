@@ -116,8 +116,8 @@ class CommentSource(Protocol):
         ...
 
 
-class _IntegrityError(Exception):
-    """This request failed Twitch's integrity check."""
+class _RefusedError(Exception):
+    """Twitch refused this request: the integrity check failed, or the cursor is invalid."""
 
 
 class _BrokenOffError(Exception):
@@ -175,11 +175,11 @@ class GraphqlComments:
                 found_new = False
             try:
                 answer = await self._ask(vod_id, offset, cursor)
-            except _IntegrityError:
+            except _RefusedError as error:
                 if cursor is not None:
                     cursor, cursors_work, offset = None, False, int(reached)
                     continue
-                yield CommentPage([], min(reached, duration_seconds), reason="failed the integrity check")
+                yield CommentPage([], min(reached, duration_seconds), reason=str(error))
                 return
             except VodGoneError:
                 if not seen:
@@ -195,9 +195,7 @@ class GraphqlComments:
             fresh = _unseen(answer.comments, seen)
             reached = max([reached, *(comment.offset_seconds for comment in fresh)])
             found_new = found_new or bool(fresh)
-            if not found_new and (
-                not answer.has_next or (not cursors_work and offset > duration_seconds)
-            ):
+            if not found_new and (not answer.has_next or (not cursors_work and offset > duration_seconds)):
                 reason = f"{skipped} s held more comments than a page" if skipped else None
                 yield CommentPage([], duration_seconds, complete=not skipped, reason=reason)
                 return
@@ -219,7 +217,7 @@ class GraphqlComments:
         """One page, asked for until there is an answer.
 
         Raises:
-            _IntegrityError, _BrokenOffError, VodGoneError, CommentsUnavailableError: see there.
+            _RefusedError, _BrokenOffError, VodGoneError, CommentsUnavailableError: see there.
         """
         place = {"contentOffsetSeconds": offset} if cursor is None else {"cursor": cursor}
         query = {
@@ -285,8 +283,8 @@ def _comments(body: object, vod_id: str) -> dict[str, Any] | str:
             "Twitch no longer knows the comments query (PersistedQueryNotFound); "
             "this version cannot read VOD chat any more"
         )
-    if any("integrity" in text for text in texts):
-        raise _IntegrityError
+    if refused := [text for text in texts if "integrity" in text or "cursor" in text]:
+        raise _RefusedError(refused[0][:100])
     if texts:
         return f"GraphQL error {texts[0][:100]!r}"
     if isinstance(data, dict) and "video" in data and video is None:

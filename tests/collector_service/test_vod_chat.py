@@ -1,10 +1,10 @@
 """GraphqlComments against an in-process endpoint with the real shapes and the real faults."""
 
 import asyncio
-import json
 from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
@@ -19,7 +19,6 @@ from collector_service.twitch.vod_chat import (
     VodComment,
     VodGoneError,
 )
-from datetime import UTC, datetime
 
 DURATION = 600
 
@@ -130,7 +129,8 @@ async def test_reads_by_cursor_to_a_confirmed_end():
     endpoint = Endpoint(even_chat(120))
     pages = await read(endpoint)
     assert ids(pages) == [f"c{i}" for i in range(120)]
-    assert pages[-1].complete and pages[-1].reason is None
+    assert pages[-1].complete
+    assert pages[-1].reason is None
     assert pages[-1].coverage_seconds == DURATION
     assert [page.coverage_seconds for page in pages[:3]] == [49, 99, 119]
     assert [sorted(request) for request in endpoint.requests] == [
@@ -157,7 +157,9 @@ async def test_comment_fields_and_no_text():
 
 async def test_an_empty_chat_is_complete():
     pages = await read(Endpoint([]))
-    assert ids(pages) == [] and pages[-1].complete and pages[-1].coverage_seconds == DURATION
+    assert ids(pages) == []
+    assert pages[-1].complete
+    assert pages[-1].coverage_seconds == DURATION
 
 
 @pytest.mark.parametrize("early", [0, 5])
@@ -167,6 +169,14 @@ async def test_refused_cursors_are_replaced_by_offsets(early):
     assert ids(pages) == [f"c{i}" for i in range(400)]
     assert pages[-1].complete
     assert sum("cursor" in request for request in endpoint.requests) == 2
+
+
+async def test_an_invalid_cursor_is_replaced_by_an_offset():
+    endpoint = Endpoint(even_chat(200))
+    endpoint.faults.extend([None, None, {"errors": [{"message": "invalid cursor"}], "data": {"video": {}}}])
+    pages = await read(endpoint)
+    assert ids(pages) == [f"c{i}" for i in range(200)]
+    assert pages[-1].complete
 
 
 async def test_a_second_with_more_than_a_page_is_never_complete_by_offset():
@@ -190,7 +200,7 @@ async def test_refused_offsets_break_the_chat_off_with_its_coverage():
     pages = await read(endpoint)
     assert ids(pages) == [f"c{i}" for i in range(50)]
     assert not pages[-1].complete
-    assert pages[-1].reason == "failed the integrity check"
+    assert pages[-1].reason == "failed integrity check"
     assert pages[-1].coverage_seconds == 49
 
 
@@ -234,7 +244,8 @@ async def test_a_hanging_endpoint_is_retried(monkeypatch):
 
     endpoint.answer = hang_once
     pages = await read(endpoint)
-    assert ids(pages) == ["c0", "c1", "c2"] and pages[-1].complete
+    assert ids(pages) == ["c0", "c1", "c2"]
+    assert pages[-1].complete
 
 
 async def test_a_vod_that_is_not_there():
@@ -322,12 +333,23 @@ async def test_complete_means_every_comment_once(gaps, page, cursors, early, fal
 
 @pytest.mark.parametrize(
     ("change", "text"),
-    [({"vod_id": "v1"}, "not a number"), ({"channel": "Some One"}, "login"),
-     ({"created_at": datetime(2026, 1, 1)}, "time zone"), ({"duration_seconds": -1.0}, "length")],  # noqa: DTZ001
-)  # fmt: skip
+    [
+        ({"vod_id": "v1"}, "not a number"),
+        ({"channel": "Some One"}, "login"),
+        ({"created_at": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001  (the fault under test)
+        ({"duration_seconds": -1.0}, "length"),
+        ({"duration_seconds": float("nan")}, "length"),
+    ],
+)
 def test_a_vod_is_checked(change, text):
-    good = {"vod_id": "1", "channel": "alpha", "channel_id": 1, "title": None,
-            "created_at": datetime(2026, 1, 1, tzinfo=UTC), "duration_seconds": 1.0}  # fmt: skip
+    good = {
+        "vod_id": "1",
+        "channel": "alpha",
+        "channel_id": 1,
+        "title": None,
+        "created_at": datetime(2026, 1, 1, tzinfo=UTC),
+        "duration_seconds": 1.0,
+    }
+    assert Vod(**good).channel == "alpha"
     with pytest.raises(ValueError, match=text):
         Vod(**good | change)
-    assert json.dumps(Vod(**good).vod_id) == '"1"'

@@ -51,8 +51,7 @@ def test_a_window_closes_after_its_grace_with_what_it_saw():
     count(windows, 7, START + 20, PRESENCE, key=3)
     count(windows, 7, START + 20, MIRRORED, key=0)
     count(windows, 7, START + 20, key=2**64 - 1, bot=True)
-    clock.time = START + 60
-    assert windows.tick() == []
+    assert advance(windows, clock, START + 60) == []
     windows.describe({7: StreamInfo(viewer_count=9, game_name="Chess")})
     assert advance(windows, clock, START + 300 + GRACE_SECONDS - 0.1) == []
     windows.describe({7: StreamInfo(viewer_count=10, game_name="Go")})

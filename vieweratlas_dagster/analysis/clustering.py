@@ -22,7 +22,7 @@ from vieweratlas_dagster.analysis.network import Labels, Network, renumber
 Algorithm = Literal["leiden", "louvain"]
 
 _LEIDEN_PASSES = 3
-_RESOLUTIONS = np.geomspace(0.5, 8, 13)
+_RESOLUTIONS = np.geomspace(0.5, 8, 9)
 # Gains below this, in nats per unit of weight, are found in graphs without any communities as well.
 _FEWEST_NATS = 0.1
 
@@ -165,7 +165,7 @@ def _leiden(graph: Network, resolution: float, seed: int) -> Labels:
 
 
 def _louvain(graph: Network, resolution: float, seed: int) -> Labels:
-    whole = nx.Graph()
+    whole: nx.Graph[int] = nx.Graph()
     whole.add_nodes_from(range(graph.size))
     whole.add_weighted_edges_from(
         zip(graph.source.tolist(), graph.target.tolist(), graph.weight.tolist(), strict=True)

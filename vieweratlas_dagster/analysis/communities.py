@@ -6,7 +6,9 @@ belong here: the clustering of one level (``clustering``), matching with earlier
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +37,9 @@ _FEWEST_REGION_NATS = 0.05
 _COARSE_ENOUGH = 0.7
 _SMALLEST_DIVISIBLE = 6
 _LIKELIEST_RUNS = 3
+# A large graph gets fewer runs: they differ less, and each takes longer.
+_RUNS_TIMES_EDGES = 2_000_000
+_FEWEST_RUNS = 2
 
 
 @dataclass(frozen=True)
@@ -91,16 +96,22 @@ def find_communities(
         for level in ("community", "region")
     }
     memory = remember(graph, before["community"])
-    seeds = [seed + run for run in range(runs)]
+    affordable = max(_FEWEST_RUNS, _RUNS_TIMES_EDGES // max(1, len(graph.weight)))
+    seeds = [seed + run for run in range(min(runs, affordable))]
 
     if resolution is None:
-        found = choose_central(
-            [_likeliest_communities(memory, algorithm, one) for one in seeds[:_LIKELIEST_RUNS]]
-        )
+        found = _likeliest(memory, algorithm, seeds)
     else:
         found = _most_modular(memory, algorithm, resolution, seeds)
     communities = _settle(graph, found.labels, linked, min_community_size)
-    regions = _regions(graph, communities, remember(graph, before["region"]), region_resolution, seeds)
+    with_regions = remember(graph, before["region"])
+    if region_resolution is not None:
+        regions = _regions_at(graph, communities, with_regions, region_resolution, seeds)
+    else:
+        # What the regions are should not depend on how finely somebody wants the communities cut.
+        finest = found if resolution is None else _likeliest(memory, algorithm, seeds[:1])
+        reference = _settle(graph, finest.labels, linked, min_community_size)
+        regions = _coarsest_regions(graph, communities, reference, with_regions, seeds)
 
     viewers = audiences["viewers"].cast(pl.Float64).fill_null(0).to_numpy()
     events: list[dict[str, object]] = []
@@ -129,19 +140,26 @@ def find_communities(
 def _most_modular(
     graph: Network, algorithm: Algorithm, resolution: float, seeds: Sequence[int]
 ) -> Consensus:
-    if graph.size == 0:
-        return Consensus(np.empty(0, dtype=np.int64), 1.0)
-    found = [cluster(graph, algorithm, resolution, seed) for seed in seeds]
+    found = _each(seeds, lambda seed: cluster(graph, algorithm, resolution, seed))
     return choose(found, [modularity(graph, labels, resolution) for labels in found])
+
+
+def _likeliest(graph: Network, algorithm: Algorithm, seeds: Sequence[int]) -> Consensus:
+    some = seeds[:_LIKELIEST_RUNS]
+    return choose_central(_each(some, lambda seed: _likeliest_communities(graph, algorithm, seed)))
+
+
+def _each(seeds: Sequence[int], run: Callable[[int], Labels]) -> list[Labels]:
+    """One run per seed; Leiden releases the interpreter lock, so threads share the work."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(run, seeds))
 
 
 def _likeliest_communities(graph: Network, algorithm: Algorithm, seed: int) -> Labels:
     """The likeliest communities of each block, a block being what hardly shares viewers with the rest."""
-    if graph.size == 0:
-        return np.empty(0, dtype=np.int64)
     blocks = cluster(graph, "leiden", _BLOCK_RESOLUTION, seed)
     labels = np.full(graph.size, -1, dtype=np.int64)
-    for block in range(blocks.max() + 1):
+    for block in range(blocks.max(initial=-1) + 1):
         members = np.flatnonzero(blocks == block)
         inside = (
             likeliest(graph.induced(members), algorithm, seed)
@@ -158,40 +176,45 @@ def _settle(graph: Network, labels: Labels, linked: np.ndarray, smallest: int) -
     return merge_small(graph, graph.connected_parts(renumber(own)), smallest)
 
 
-def _regions(
-    graph: Network, communities: Labels, memory: Network, resolution: float | None, seeds: Sequence[int]
+def _regions_at(
+    graph: Network, communities: Labels, memory: Network, resolution: float, seeds: Sequence[int]
 ) -> Labels:
-    if not (communities >= 0).any():
-        return communities
+    found = _most_modular(memory, "leiden", resolution, seeds[:_LIKELIEST_RUNS])
+    return _unite(graph, communities, found.labels[: graph.size])
 
-    def at(value: float) -> Labels:
-        found = _most_modular(memory, "leiden", value, seeds[:_LIKELIEST_RUNS]).labels[: graph.size]
-        return _unite(graph, communities, found)
 
-    if resolution is not None:
-        return at(resolution)
-    # Judged by the ties between communities alone: those inside say nothing about regions.
-    between = graph.quotient(communities)
-    candidates = [at(value) for value in _REGION_RESOLUTIONS]
-    evidences = [evidence(between, _of_communities(communities, regions)) for regions in candidates]
-    if max(evidences) < _FEWEST_REGION_NATS:
+def _coarsest_regions(
+    graph: Network, communities: Labels, reference: Labels, memory: Network, seeds: Sequence[int]
+) -> Labels:
+    """The coarsest regions that explain the ties between ``reference`` communities nearly best.
+
+    Ties inside communities are left out of the judgement: they say nothing about regions. When the
+    ties between communities show no groups, every community is a region of its own.
+    """
+    between = graph.quotient(reference)
+    candidates = []
+    for resolution in _REGION_RESOLUTIONS:
+        regions = _regions_at(graph, reference, memory, resolution, seeds)
+        candidates.append((evidence(between, _of_communities(reference, regions)), regions))
+    most = max(nats for nats, _ in candidates)
+    if most < _FEWEST_REGION_NATS:
         return communities
-    floor = _COARSE_ENOUGH * max(evidences)
-    return next(regions for regions, nats in zip(candidates, evidences, strict=True) if nats >= floor)
+    chosen = next(regions for nats, regions in candidates if nats >= _COARSE_ENOUGH * most)
+    return _unite(graph, communities, chosen)
 
 
 def _unite(graph: Network, communities: Labels, found: Labels) -> Labels:
     """Each community whole in the region of most of its weight; regions in pieces are separated."""
     known = communities >= 0
-    weight = np.zeros((communities.max() + 1, found.max() + 1))
+    weight = np.zeros((communities.max(initial=-1) + 1, found.max(initial=-1) + 1))
     np.add.at(weight, (communities[known], found[known]), graph.strength[known])
-    region = weight.argmax(axis=1)
+    region = weight.argmax(axis=1) if weight.size else np.empty(0, dtype=np.int64)
     return graph.connected_parts(np.where(known, region[communities], -1))
 
 
 def _of_communities(communities: Labels, regions: Labels) -> Labels:
     known = communities >= 0
-    of = np.zeros(communities.max() + 1, dtype=np.int64)
+    of = np.zeros(communities.max(initial=-1) + 1, dtype=np.int64)
     of[communities[known]] = regions[known]
     return of
 

@@ -33,14 +33,13 @@ class Network:
     @cached_property
     def strength(self) -> NDArray[np.float64]:
         """Sum of the weights at each vertex, shape (size,)."""
-        return np.bincount(self.source, self.weight, self.size) + np.bincount(
-            self.target, self.weight, self.size
-        )
+        ends = np.concatenate([self.source, self.target])
+        return np.bincount(ends, np.tile(self.weight, 2), self.size).astype(np.float64)
 
     @cached_property
     def degree(self) -> NDArray[np.int64]:
         """Number of neighbours of each vertex, shape (size,)."""
-        return np.bincount(self.source, minlength=self.size) + np.bincount(self.target, minlength=self.size)
+        return np.bincount(np.concatenate([self.source, self.target]), minlength=self.size)
 
     @cached_property
     def adjacency(self) -> sparse.csr_array:
@@ -63,7 +62,7 @@ class Network:
         size = int(labels.max(initial=-1)) + 1
         low, high = np.minimum(one, other)[between], np.maximum(one, other)[between]
         pairs, at = np.unique(low * size + high, return_inverse=True)
-        weight = np.bincount(at, self.weight[between], len(pairs))
+        weight = np.bincount(at, self.weight[between], len(pairs)).astype(np.float64)
         return Network(size, pairs // max(size, 1), pairs % max(size, 1), weight)
 
     def connected_parts(self, labels: Labels) -> Labels:

@@ -51,6 +51,9 @@ class VodItem:
     ``attempts`` counts leases; ``next_attempt_at`` is null when the item may be leased at once.
     ``reason`` tells why the last attempt failed. ``coverage_seconds``, ``comments`` and ``viewers``
     describe what is in the lake by now.
+
+    Raises:
+        ValueError: the fields describe no VOD.
     """
 
     __pydantic_config__ = _STRICT
@@ -72,13 +75,12 @@ class VodItem:
     comments: int = 0
     viewers: int = 0
 
+    def __post_init__(self) -> None:
+        _ = self.vod
+
     @property
     def vod(self) -> Vod:
-        """The VOD itself.
-
-        Raises:
-            ValueError: the item does not describe one.
-        """
+        """The VOD itself."""
         return Vod(
             self.vod_id, self.channel, self.channel_id, self.title, self.created_at, self.duration_seconds
         )
@@ -356,8 +358,6 @@ def decode(data: bytes) -> dict[str, VodItem]:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from None
-    for item in rows:
-        _ = item.vod
     result = {item.vod_id: item for item in rows}
     if len(result) != len(rows):
         raise ValueError("a VOD is in it twice")

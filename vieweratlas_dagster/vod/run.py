@@ -22,7 +22,7 @@ from typing import Protocol
 from collector_service.clock import Clock, SystemClock, utc
 from collector_service.lake import Lake
 from collector_service.settings import VodSettings
-from collector_service.twitch.helix import Video
+from collector_service.twitch.helix import CredentialsRefusedError, HelixError, Video
 from collector_service.twitch.vod_chat import (
     CommentPage,
     CommentSource,
@@ -52,16 +52,19 @@ class Archives(Protocol):
 class Discovery:
     """What one discovery saw: every video is in exactly one of the counts after ``videos``.
 
-    ``queued`` are new in the queue, ``known`` were in it. ``pruned`` are old finished entries dropped.
+    ``queued`` are new in the queue, ``known`` were in it, ``unusable`` have no proper id or login.
+    ``failed_channels`` could not be listed. ``pruned`` are old finished entries dropped.
     """
 
     channels: int
+    failed_channels: int
     videos: int
     queued: int
     known: int
     running: int
     too_old: int
     too_few_views: int
+    unusable: int
     pruned: int
 
 
@@ -111,22 +114,35 @@ async def discover(
         now: by the clock of the data.
 
     Raises:
+        HelixError: Helix refuses the credentials, or answered for no channel.
         QueueError: the queue is unusable.
     """
     slots = asyncio.Semaphore(settings.concurrency)
 
-    async def videos_of(channel_id: int) -> list[Video]:
+    async def videos_of(channel_id: int) -> list[Video] | HelixError:
         async with slots:
-            return await helix.archives(channel_id, settings.vod_limit_per_channel)
+            try:
+                return await helix.archives(channel_id, settings.vod_limit_per_channel)
+            except CredentialsRefusedError:
+                raise
+            except HelixError as error:
+                return error
 
-    found = await asyncio.gather(*(videos_of(channel_id) for channel_id, _ in channels))
+    answers = await asyncio.gather(*(videos_of(channel_id) for channel_id, _ in channels))
+    failures = [answer for answer in answers if isinstance(answer, HelixError)]
+    if failures and len(failures) == len(answers):
+        raise failures[0]
     logins = dict(channels)
-    videos = {video.id: video for listed in found for video in listed}
+    videos = {video.id: video for listed in answers if isinstance(listed, list) for video in listed}
     oldest = now - timedelta(hours=settings.max_age_hours)
     counts: Counter[str] = Counter()
     wanted = []
     for video in videos.values():
-        item = _item(video, logins.get(video.user_id, video.login))
+        try:
+            item = _item(video, logins.get(video.user_id, video.login))
+        except ValueError:
+            counts["unusable"] += 1
+            continue
         if item.ended_at > now - timedelta(seconds=_FINISHED_SECONDS):
             counts["running"] += 1
         elif item.ended_at < oldest:
@@ -144,12 +160,14 @@ async def discover(
     known, pruned = await asyncio.to_thread(QueueStore(lake).change, add)
     return Discovery(
         channels=len(channels),
+        failed_channels=len(failures),
         videos=len(videos),
         queued=len(wanted) - known,
         known=known,
         running=counts["running"],
         too_old=counts["too_old"],
         too_few_views=counts["too_few_views"],
+        unusable=counts["unusable"],
         pruned=pruned,
     )
 

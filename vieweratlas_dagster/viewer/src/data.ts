@@ -99,8 +99,8 @@ export interface Atlas {
   communities: Community[];
   regions: Region[];
   amount: "shared_viewers" | "weight";
-  /** Whether any channel's game, or language, is known. */
-  knows: { games: boolean; languages: boolean };
+  /** Whether any channel's audience, game, or language is known. */
+  knows: { viewers: boolean; games: boolean; languages: boolean };
   channelNamed(name: string): Channel | undefined;
   communityWith(id: number): Community | undefined;
   regionWith(id: number): Region | undefined;
@@ -200,7 +200,11 @@ export function decode(encoded: Encoded): Atlas {
     communities,
     regions,
     amount: encoded.edges.amount,
-    knows: { games: encoded.games.length > 0, languages: encoded.languages.length > 0 },
+    knows: {
+      viewers: channels.some((channel) => channel.viewers !== null),
+      games: encoded.games.length > 0,
+      languages: encoded.languages.length > 0,
+    },
     channelNamed: (name) => byName.get(name),
     communityWith: (id) => communityById.get(id),
     regionWith: (id) => regionById.get(id),

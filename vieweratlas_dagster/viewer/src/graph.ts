@@ -1,5 +1,9 @@
-/** The channels as sigma's graph: place, size by audience, colour by community. It has no edges: those of
- * the selected channel are drawn apart, where they can be thin and translucent. */
+/**
+ * The channels as sigma's graph: place, size by audience, colour by community.
+ *
+ * Where no audience is known, the number of neighbours stands in. The graph has no edges: those of the
+ * selected channel are drawn apart, where they can be thin and translucent.
+ */
 import Graph from "graphology";
 import { mix } from "./color";
 import type { Atlas, Channel } from "./data";
@@ -22,20 +26,21 @@ export function radii(channels: number, area: number): [number, number] {
   return [Math.min(Math.max(0.07 * spacing, 1.1), 4), Math.min(Math.max(0.72 * spacing, 7), 24)];
 }
 
-/** A disc's area grows with the audience; an unknown audience gets the smallest disc. */
-export function radius(viewers: number | null, largest: number, [least, most]: [number, number]): number {
-  return viewers && largest ? Math.max(least, most * Math.sqrt(viewers / largest)) : least;
+/** A disc's area grows with its value; an unknown one gets the smallest disc. */
+export function radius(value: number | null, largest: number, [least, most]: [number, number]): number {
+  return value && largest ? Math.max(least, most * Math.sqrt(value / largest)) : least;
 }
 
 export function buildGraph(atlas: Atlas, area: number, colors: Colors): Graph<NodeAttributes> {
   const graph = new Graph<NodeAttributes>({ type: "undirected", multi: false, allowSelfLoops: false });
   const limits = radii(atlas.channels.length, area);
-  const largest = atlas.channels.reduce((most, channel) => Math.max(most, channel.viewers ?? 0), 0);
+  const measure = (channel: Channel) => (atlas.knows.viewers ? channel.viewers : channel.neighbours);
+  const largest = atlas.channels.reduce((most, channel) => Math.max(most, measure(channel) ?? 0), 0);
   for (const channel of atlas.channels) {
     graph.addNode(String(channel.at), {
       x: channel.x,
       y: channel.y,
-      size: radius(channel.viewers, largest, limits),
+      size: radius(measure(channel), largest, limits),
       ...paint(channel, colors),
       zIndex: 0,
     });

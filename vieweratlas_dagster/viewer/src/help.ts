@@ -37,9 +37,11 @@ function reading(atlas: Atlas): string[] {
   const shared = atlas.amount === "shared_viewers";
   const days = typeof facts["window_days"] === "number" ? ` during ${things(facts["window_days"], "day")}` : "";
   return [
-    `A disc is a channel. Its area grows with its audience: the different people seen in its chat${days}. Watching without chatting leaves no trace, so audiences here are smaller than view counts.`,
-    "Two channels are drawn near each other when unusually many people were seen in both. Near means a shared audience, not a shared topic. The directions have no meaning, nor have the shapes of coasts and borders; distances between far-apart channels mean little.",
-    "A colour is a community: channels that share more viewers with each other than with the rest. Communities form regions, drawn as countries. Both are found from shared viewers alone; their names are given afterwards, from the games and languages of their channels.",
+    atlas.knows.viewers
+      ? `A disc is a channel. Its area grows with its audience: the different people seen in its chat${days}, which is not its view count.`
+      : "A disc is a channel. The list behind this map has no audiences, so a disc's area grows with the number of its neighbours.",
+    "Two channels are drawn near each other when they have much of their audience in common. Near means a shared audience, not a shared topic. Directions have no meaning, nor have the shapes of coasts and borders; distances between far-apart channels mean little.",
+    "A colour is a community: channels that share more viewers with each other than with the rest. Communities form regions, drawn as countries. Both are found from shared viewers alone; their names are given afterwards, from what is known of their channels.",
     "Grey discs on open sea share too few viewers with any channel to belong to a community.",
     shared
       ? `Select a channel to see whom it shares viewers with. Of each pair the page gives the number of shared viewers and its share of either audience. For each channel the ${published.neighbours_kept} strongest neighbours are kept.`
@@ -65,7 +67,7 @@ export function startHelp(atlas: Atlas): void {
   const dates = dateRange(atlas.facts["date_from"], atlas.facts["date_to"]);
   dialog.replaceChildren(
     close,
-    el("h2", { id: "help-title" }, "How to read this map"),
+    el("h2", { id: "help-title", tabIndex: -1, autofocus: true }, "How to read this map"),
     ...reading(atlas).map((text) => el("p", {}, text)),
     el("h3", {}, "Privacy"),
     el("p", {}, withheld(atlas)),

@@ -14,7 +14,9 @@ const atlas = decode(JSON.parse(byId("atlas-data").textContent ?? "") as Encoded
 const panel = byId("panel");
 const legend = byId("legend");
 const mapBox = byId("map");
+// As in style.css: panels stand beside the map, or are sheets; and there is room for both of them.
 const wide = matchMedia("(min-width: 52rem)");
+const roomy = matchMedia("(min-width: 68rem)");
 let selection: Selection = NOTHING;
 let map: AtlasMap | null = null;
 // Who changed the address: a click on the map must not move the map, nor take the focus from it.
@@ -31,6 +33,7 @@ function header(of: Atlas): void {
     things(of.regions.length, "region"),
   ];
   byId("subtitle").replaceChildren(figures.filter(Boolean).join(" · "));
+  byId("subtitle").title = figures.filter(Boolean).join(" · ");
 }
 
 function notice(text: string): void {
@@ -55,7 +58,7 @@ function insets(): Insets {
 function follow(): void {
   const first = document.documentElement.dataset["ready"] !== "true";
   selection = selectionOf(location.hash, atlas);
-  if (!wide.matches && selection.kind !== "none") showLegend(false);
+  if (!roomy.matches && selection.kind !== "none") showLegend(false);
   renderPanel(panel, atlas, selection);
   markLegend(legend, selection);
   map?.select(selection, !fromMap);
@@ -115,7 +118,7 @@ function keys(): void {
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
     if (selection.kind !== "none") go(null);
-    else if (!legend.hidden && !wide.matches) showLegend(false);
+    else if (!legend.hidden && !roomy.matches) showLegend(false);
   });
   byId("skip").addEventListener("click", (event) => {
     event.preventDefault();
@@ -125,7 +128,7 @@ function keys(): void {
 
 header(atlas);
 renderLegend(legend, atlas);
-showLegend(wide.matches && atlas.channels.length > 0);
+showLegend(roomy.matches && atlas.channels.length > 0);
 startTheme(byId<HTMLButtonElement>("theme-toggle"), () => map?.setColors(colors()));
 map = startMap();
 startSearch(atlas, go);

@@ -43,6 +43,8 @@ const SERIF = '"Iowan Old Style", "Palatino Linotype", Palatino, "Book Antiqua",
 const SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif';
 // Letter spacing of region names, in their font size.
 const SPACED = 0.14;
+// Share of its colour in a province.
+const TINT = 0.3;
 const LINKS_DRAWN = 40;
 const NAMES_OF_NEIGHBOURS = 14;
 const MIN_RATIO = 0.015;
@@ -346,6 +348,11 @@ export class AtlasMap {
     if (!coast) return;
     context.fillStyle = colors.paper;
     context.fill(coast);
+    // Where provinces meet in threes, their rounded corners leave a gap; the country shows through.
+    for (const region of this.atlas.regions) {
+      context.fillStyle = mix(colors.paper, region.color, TINT);
+      context.fill(this.countryPaths[region.at]!);
+    }
     for (const community of this.atlas.communities) {
       const path = this.provincePaths[community.at]!;
       const strength = this.tint(community);
@@ -364,12 +371,11 @@ export class AtlasMap {
 
   /** How strongly a province is coloured: those outside the selection stand back. */
   private tint(community: Community): number {
-    const full = this.colors.dark ? 0.3 : 0.3;
     const { selection } = this;
-    if (selection.kind === "none") return full;
-    if (selection.kind === "community") return selection.group === community ? full + 0.14 : 0.1;
-    if (selection.kind === "region") return selection.group === community.region ? full + 0.06 : 0.1;
-    return selection.channel.community === community ? full : 0.13;
+    if (selection.kind === "none") return TINT;
+    if (selection.kind === "community") return selection.group === community ? TINT + 0.14 : 0.1;
+    if (selection.kind === "region") return selection.group === community.region ? TINT + 0.06 : 0.1;
+    return selection.channel.community === community ? TINT : 0.13;
   }
 
   private drawLinks(): void {

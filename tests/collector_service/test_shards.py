@@ -1,0 +1,381 @@
+"""Connections and shards against an in-process IRC server."""
+
+import asyncio
+import struct
+import socket
+import time
+from collections import Counter
+from contextlib import asynccontextmanager
+
+import pytest
+
+from collector_service import connection, shards
+from collector_service.clock import SystemClock
+from collector_service.connection import ConnectError, Connection
+from collector_service.intake import Intake
+from collector_service.settings import CollectionSettings, TwitchSettings
+from collector_service.shards import Pool
+from collector_service.stats import Stats
+from collector_service.viewers import Viewers
+from collector_service.windows import Windows
+
+from .irc_double import eventually, irc_double, message
+
+ROOMS = {f"chan{number}": 100 + number for number in range(12)}
+
+
+class Rig:
+    """A pool on a server double, and what it counted."""
+
+    def __init__(self, double, **collection):
+        self.double = double
+        self.stats = Stats()
+        self.windows = Windows(SystemClock(), 86_400)
+        self.intake = Intake(self.windows, Viewers("secret", ["botty"]), self.stats)
+        defaults = {
+            "connection_interval_seconds": 0.0,
+            "join_rate": {"joins": 2000, "seconds": 1},
+        }
+        self.tasks = []
+        self.pool = Pool(
+            TwitchSettings(irc_url=f"irc://127.0.0.1:{double.port}"),
+            CollectionSettings(**(defaults | collection)),
+            self.windows,
+            self.intake,
+            self.stats,
+            self.spawn,
+        )
+
+    def spawn(self, work):
+        task = asyncio.ensure_future(work)
+        self.tasks.append(task)
+        return task
+
+    @property
+    def clients(self):
+        return [client for client in self.double.clients if not client.closed.is_set()]
+
+    def messages(self):
+        found = Counter()
+        for part in self.windows.open_parts:
+            for room, tally in part.tallies.items():
+                for number in tally.viewers.values():
+                    found[room] += number
+        return found
+
+    def observed(self):
+        now = self.windows.now()
+        return {
+            room: tally.observed + (now - max(tally.since, part.start) if tally.since else 0)
+            for part in self.windows.open_parts
+            for room, tally in part.tallies.items()
+        }
+
+
+@asynccontextmanager
+async def rig(rooms=ROOMS, **collection):
+    async with irc_double(rooms) as double:
+        made = Rig(double, **collection)
+        try:
+            yield made
+        finally:
+            made.pool.stop()
+            results = await asyncio.gather(*made.tasks, return_exceptions=True)
+            assert [r for r in results if not isinstance(r, asyncio.CancelledError)] == []
+
+
+def all_joined(rig):
+    return lambda: rig.pool.statuses() == {"joined": len(ROOMS)}
+
+
+def now_ms():
+    return int(time.time() * 1000)
+
+
+async def test_channels_are_spread_and_joined_anonymously():
+    async with rig(channels_per_connection=5) as it:
+        it.pool.want(list(ROOMS), {})
+        await eventually(all_joined(it))
+        assert sorted(len(client.joins) for client in it.clients) == [2, 5, 5]
+        assert Counter(login for client in it.clients for login, _ in client.joins) == Counter(list(ROOMS))
+        for client in it.clients:
+            assert client.lines[0] == "CAP REQ :twitch.tv/tags twitch.tv/commands"
+            assert client.nick.startswith("justinfan")
+            assert not any("membership" in line or line.startswith("PASS") for line in client.lines)
+        assert it.observed().keys() == set(ROOMS.values())
+
+
+async def test_joins_keep_the_pace_of_each_connection():
+    async with rig(channels_per_connection=12, join_rate={"joins": 5, "seconds": 0.5}) as it:
+        it.pool.want(list(ROOMS), {})
+        await eventually(all_joined(it))
+        [client] = it.clients
+        times = [instant for _, instant in client.joins]
+        assert min(late - early for early, late in zip(times, times[5:], strict=False)) >= 0.45
+
+
+async def test_a_global_pace_holds_across_connections():
+    rate = {"joins": 4, "seconds": 0.5, "scope": "global"}
+    async with rig(channels_per_connection=3, join_rate=rate) as it:
+        it.pool.want(list(ROOMS), {})
+        await eventually(all_joined(it))
+        times = sorted(instant for client in it.clients for _, instant in client.joins)
+        assert len(times) == 12
+        assert min(late - early for early, late in zip(times, times[4:], strict=False)) >= 0.45
+
+
+async def test_new_connections_keep_their_distance():
+    async with rig(channels_per_connection=4, connection_interval_seconds=0.3) as it:
+        opened = []
+        handle = it.double.handle
+
+        def noting(client, line):
+            if line.startswith("NICK"):
+                opened.append(asyncio.get_running_loop().time())
+            handle(client, line)
+
+        it.double.handle = noting
+        it.pool.want(list(ROOMS), {})
+        await eventually(all_joined(it))
+        assert min(late - early for early, late in zip(opened, opened[1:], strict=False)) >= 0.25
+
+
+async def test_changes_of_the_list_join_and_leave():
+    async with rig(channels_per_connection=12) as it:
+        it.pool.want(["chan0", "chan1"], {})
+        await eventually(lambda: it.pool.statuses() == {"joined": 2})
+        it.pool.want(["chan1", "chan2"], {"chan2": 102})
+        await eventually(lambda: it.pool.statuses() == {"joined": 2})
+        await eventually(lambda: any("PART #chan0" in client.lines for client in it.clients))
+        tallies = it.windows.open_parts[0].tallies
+        assert tallies[100].since is None
+        assert tallies[101].since is not None
+        assert tallies[102].since is not None
+        it.pool.want([], {})
+        await eventually(lambda: not it.clients)
+        assert it.pool.connection_counts() == {"open": 0, "missing": 0}
+
+
+async def test_unanswered_joins_are_tried_again_then_given_up_for_a_while(monkeypatch):
+    monkeypatch.setattr(shards, "RECONCILE_SECONDS", 0.1)
+    async with rig() as it:
+        asked = Counter()
+
+        def third_time(client, login):
+            asked[login] += 1
+            return login in ROOMS and asked[login] == 3
+
+        it.double.confirms = third_time
+        it.pool.want(["chan0", "nobody"], {})
+        await eventually(lambda: it.pool.statuses() == {"joined": 1, "no answer": 1})
+        assert asked == {"chan0": 3, "nobody": 3}
+
+
+async def test_a_suspended_channel_is_not_asked_for_again(monkeypatch):
+    monkeypatch.setattr(shards, "RECONCILE_SECONDS", 0.05)
+    async with rig() as it:
+        it.double.confirms = lambda client, login: bool(
+            client.send(f"@msg-id=msg_channel_suspended :tmi.twitch.tv NOTICE #{login} :gone")
+        )
+        it.pool.want(["chan0"], {})
+        await eventually(lambda: it.pool.statuses() == {"suspended": 1})
+        await asyncio.sleep(0.3)
+        assert len(it.clients[0].joins) == 1
+
+
+async def test_a_channel_that_the_server_parts_is_joined_again(monkeypatch):
+    monkeypatch.setattr(shards, "RECONCILE_SECONDS", 0.2)
+    async with rig() as it:
+        it.pool.want(["chan0"], {})
+        await eventually(lambda: it.pool.statuses() == {"joined": 1})
+        [client] = it.clients
+        client.send(f":{client.nick}!{client.nick}@{client.nick}.tmi.twitch.tv PART #chan0")
+        await eventually(lambda: it.pool.statuses() == {"joining": 1})
+        assert it.windows.open_parts[0].tallies[100].since is None
+        await eventually(lambda: it.pool.statuses() == {"joined": 1})
+        assert it.windows.open_parts[0].tallies[100].since is not None
+
+
+def close(client):
+    client.writer.close()
+
+
+def reset(client):
+    client.writer.get_extra_info("socket").setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+    )
+    client.writer.transport.abort()
+
+
+@pytest.mark.parametrize(("end", "cause"), [(close, "closed"), (reset, "reset")])
+async def test_a_lost_connection_comes_back_in_seconds_and_the_gap_is_not_watched(end, cause):
+    async with rig() as it:
+        it.pool.want(list(ROOMS), {})
+        await eventually(all_joined(it))
+        [first] = it.clients
+        end(first)
+        await eventually(lambda: it.pool.statuses() == {"joining": len(ROOMS)})
+        lost = it.windows.now()
+        await eventually(all_joined(it), 5.0)
+        gap = it.windows.now() - lost
+        assert gap >= 0.4
+        assert it.stats.reconnects == {cause: 1}
+        total = it.windows.now() - it.windows.open_parts[0].start
+        assert max(it.observed().values()) < total - gap + 0.2
+
+
+async def test_a_silent_connection_is_noticed_and_its_silence_not_watched(monkeypatch):
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.6)
+    monkeypatch.setattr(connection, "PONG_SECONDS", 0.3)
+    async with rig() as it:
+        it.pool.want(["chan0"], {})
+        await eventually(lambda: it.pool.statuses() == {"joined": 1})
+        await eventually(lambda: "PING :vieweratlas" in it.double.clients[0].lines)
+        await eventually(lambda: it.stats.reconnects == {"silent": 1})
+        tally = it.windows.open_parts[0].tallies[100]
+        assert tally.observed < 0.3
+
+
+async def test_a_connection_that_answers_pings_stays(monkeypatch):
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(connection, "PONG_SECONDS", 0.2)
+    async with rig() as it:
+        handle = it.double.handle
+
+        def answering(client, line):
+            handle(client, line)
+            if line.startswith("PING"):
+                client.send(":tmi.twitch.tv PONG tmi.twitch.tv :vieweratlas")
+
+        it.double.handle = answering
+        it.pool.want(["chan0"], {})
+        await eventually(lambda: it.double.clients and it.double.clients[0].lines.count("PING :vieweratlas") > 3)
+        assert it.stats.reconnects == {}
+        assert it.pool.statuses() == {"joined": 1}
+
+
+async def test_pings_of_the_server_are_answered():
+    async with rig() as it:
+        it.pool.want(["chan0"], {})
+        await eventually(lambda: it.pool.statuses() == {"joined": 1})
+        it.clients[0].send("PING :tmi.twitch.tv")
+        await eventually(lambda: "PONG :tmi.twitch.tv" in it.clients[0].lines)
+
+
+async def test_reconnect_opens_the_new_connection_first_and_counts_nothing_twice(monkeypatch):
+    monkeypatch.setattr(shards, "LINGER_SECONDS", 0.5)
+    async with rig() as it:
+        it.pool.want(["chan0", "chan1"], {})
+        await eventually(lambda: it.pool.statuses() == {"joined": 2})
+        [old] = it.clients
+        it.double.confirms = lambda client, login: False
+        old.send(":tmi.twitch.tv RECONNECT")
+        await eventually(lambda: len(it.clients) == 2 and len(it.clients[1].joins) == 2)
+        new = it.clients[1]
+        old.send(message(100, 5, "m1", now_ms(), "chan0"))
+        await eventually(lambda: it.messages() == {100: 1})
+        for login in ("chan0", "chan1"):
+            new.confirm(login, ROOMS[login])
+        new.send(message(100, 5, "m1", now_ms(), "chan0"), message(100, 5, "m2", now_ms(), "chan0"))
+        old.send(message(100, 5, "m2", now_ms(), "chan0"), message(101, 6, "m3", now_ms(), "chan1"))
+        await eventually(old.closed.is_set)
+        await eventually(lambda: it.messages() == {100: 2, 101: 1})
+        assert it.stats.duplicates == 2
+        assert it.stats.reconnects == {"reconnect": 1}
+        assert it.pool.statuses() == {"joined": 2}
+        part = it.windows.open_parts[0]
+        assert all(tally.observed == 0 and tally.since for tally in part.tallies.values())
+
+
+async def test_hostile_text_and_bytes_do_not_end_the_connection():
+    async with rig() as it:
+        it.pool.want(["chan0"], {})
+        await eventually(lambda: it.pool.statuses() == {"joined": 1})
+        [client] = it.clients
+        for text in ("please RECONNECT now", "PING x", "\x00\x00", ":tmi.twitch.tv RECONNECT"):
+            client.send(message(100, 5, "i", now_ms(), "chan0", text))
+        client.writer.write(b"\xff\xfe\r\n\r\n@room-id=1\r\n" + b"x" * 200_000 + b"\r\n")
+        data = (message(100, 5, "i", now_ms(), "chan0") + "\r\n").encode()
+        for byte in data:
+            client.writer.write(bytes([byte]))
+            await asyncio.sleep(0)
+        await eventually(lambda: it.messages() == {100: 5})
+        assert it.stats.parse_errors == {"truncated": 1, "oversize": 1}
+        assert it.stats.reconnects == {}
+        assert "PONG :y" not in client.lines
+
+
+@pytest.mark.parametrize(
+    ("notice", "cause"),
+    [
+        (":tmi.twitch.tv NOTICE * :Login unsuccessful", "login refused"),
+        (":tmi.twitch.tv NOTICE * :Improperly formatted auth", "login refused"),
+        (":tmi.twitch.tv CAP * NAK :twitch.tv/tags", "capabilities refused"),
+    ],
+)
+async def test_a_refused_login_fails_at_once(notice, cause):
+    async with rig() as it:
+        it.double.welcome = False
+        handle = it.double.handle
+        it.double.handle = lambda client, line: (handle(client, line), client.send(notice))
+        with pytest.raises(ConnectError) as failure:
+            await it.pool.connect()
+        assert failure.value.cause == cause
+        await eventually(lambda: not it.clients)
+
+
+async def test_a_server_that_never_welcomes_is_left(monkeypatch):
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.2)
+    async with rig() as it:
+        it.double.welcome = False
+        with pytest.raises(ConnectError) as failure:
+            await it.pool.connect()
+        assert failure.value.cause == "time-out"
+        await eventually(lambda: not it.clients)
+
+
+async def test_an_unreachable_server_is_tried_again(monkeypatch):
+    monkeypatch.setattr(shards, "backoff", lambda failures: 0.01)
+    async with rig() as it:
+        port = it.double.port
+        it.pool._twitch = TwitchSettings(irc_url="irc://127.0.0.1:1")
+        it.pool.want(["chan0"], {})
+        await eventually(lambda: it.stats.reconnects["unreachable"] >= 3)
+        it.pool._twitch = TwitchSettings(irc_url=f"irc://127.0.0.1:{port}")
+        await eventually(lambda: it.pool.statuses() == {"joined": 1})
+
+
+async def test_a_certificate_of_a_stranger_is_refused(tmp_path):
+    import ssl
+
+    import trustme
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    trusted = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(trusted))
+    async with irc_double(ROOMS, ssl=context) as double:
+        url = f"ircs://127.0.0.1:{double.port}"
+        listener = Rig(double).pool
+        with pytest.raises(ConnectError) as failure:
+            await Connection.connect(TwitchSettings(irc_url=url), listener, Stats())
+        assert failure.value.cause == "tls"
+        good = await Connection.connect(TwitchSettings(irc_url=url, ca_file=trusted), listener, Stats())
+        assert not good.ended.done()
+        good.close("stopped")
+
+
+async def test_memory_of_message_ids_is_bounded():
+    async with rig() as it:
+        duplicates = it.intake.duplicates
+        duplicates.watch(1, 0.0, 10.0)
+        assert not duplicates.is_second(2, b"x")
+        assert not duplicates.is_second(1, b"x")
+        assert duplicates.is_second(1, b"x")
+        for number in range(60_000):
+            duplicates.is_second(1, b"%d" % number)
+        assert len(duplicates._seen[1]) == 50_000
+        duplicates.watch(3, 11.0, 20.0)
+        assert not duplicates.is_second(1, b"x")
+        assert set(duplicates._seen) == {3}

@@ -1,0 +1,179 @@
+"""TwitchDownloaderCLI's chat files, good and bad."""
+
+import gzip
+import io
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collector_service.twitch import vod_json
+from collector_service.twitch.vod_chat import VodComment
+from collector_service.twitch.vod_json import ChatJsonError, open_chat_json, read_chat_json
+
+
+def entry(number, offset, commenter="default", badges=None):
+    if commenter == "default":
+        commenter = {
+            "display_name": "Näme", "_id": str(100 + number), "name": f"login{number}", "bio": None,
+            "created_at": "2020-01-01T00:00:00Z", "updated_at": "2020-01-01T00:00:00Z", "logo": None,
+        }  # fmt: skip
+    return {
+        "_id": f"id-{number}",
+        "created_at": "2026-01-02T03:04:05Z",
+        "channel_id": "9",
+        "content_type": "video",
+        "content_id": "555",
+        "content_offset_seconds": offset,
+        "commenter": commenter,
+        "message": {
+            "body": 'SECRET "TEXT" ] } ☃',
+            "bits_spent": 0,
+            "fragments": [{"text": "SECRET TEXT", "emoticon": None}],
+            "user_badges": badges,
+            "user_color": "#FF0000",
+            "emoticons": [],
+        },
+    }
+
+
+def document(comments=(), **changes):
+    root = {
+        "FileInfo": {"Version": {"Major": 1, "Minor": 4, "Patch": 0}, "CreatedAt": "2026-01-03T00:00:00Z"},
+        "streamer": {"name": "Alpha", "login": "alpha", "id": 9},
+        "video": {
+            "title": "A title", "description": None, "id": "555", "created_at": "2026-01-02T03:04:05Z",
+            "start": 0, "end": 3600, "length": 3600, "viewCount": 7, "game": "Chess", "chapters": [],
+        },
+        "comments": comments if comments is ... or isinstance(comments, dict) else list(comments),
+        "embeddedData": {"thirdParty": []},
+    }  # fmt: skip
+    for path, value in changes.items():
+        section, _, field = path.partition("__")
+        if not field:
+            root[section] = value
+        elif value is ...:
+            del root[section][field]
+        else:
+            root[section][field] = value
+    return {key: value for key, value in root.items() if value is not ...}
+
+
+def read(root, encode=lambda text: text.encode()):
+    text = root if isinstance(root, str) else json.dumps(root, ensure_ascii=False)
+    chat = read_chat_json(io.BytesIO(encode(text)), "chat.json")
+    return chat, list(chat.comments)
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [str.encode, lambda text: text.encode("utf-8-sig"), lambda text: gzip.compress(text.encode())],
+    ids=["plain", "with mark", "gzip"],
+)
+def test_reads_a_real_shape(encode):
+    comments = [
+        entry(0, 0),
+        entry(1, 1.5, badges=[{"_id": "bot-badge", "version": "1"}]),
+        entry(2, 2, commenter=None),
+        entry(1, 1.5),
+    ]
+    del comments[3]["message"]
+    missing = entry(3, 3)
+    del missing["commenter"]
+    chat, got = read(document([*comments, missing]), encode)
+    assert chat.vod.vod_id == "555"
+    assert (chat.vod.channel, chat.vod.channel_id, chat.vod.title) == ("alpha", 9, "A title")
+    assert chat.vod.created_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert (chat.vod.duration_seconds, chat.covered) == (3600, (0, 3600))
+    assert got == [
+        VodComment("id-0", 0.0, "100", "login0", is_bot=False),
+        VodComment("id-1", 1.5, "101", "login1", is_bot=True),
+        VodComment("id-2", 2.0, None, None, is_bot=False),
+        VodComment("id-3", 3.0, None, None, is_bot=False),
+    ]
+
+
+def test_an_indented_file_a_cropped_video_and_an_older_streamer():
+    root = document([entry(0, 700)], video__start=600, video__end=1200, streamer__login=...)
+    chat, got = read(json.dumps(root, indent=4))
+    assert chat.covered == (600, 1200)
+    assert chat.vod.channel == "alpha"
+    assert len(got) == 1
+
+
+def test_no_comments_is_a_chat():
+    assert read(document())[1] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"comments": ...}, "no comments"),
+        ({"video": ...}, "video does not come before"),
+        ({"streamer": []}, "streamer is not an object"),
+        ({"streamer__id": "x"}, "streamer.id"),
+        ({"streamer__name": "Ünï", "streamer__login": ...}, "login"),
+        ({"video__id": None}, "VOD id"),
+        ({"video__created_at": ...}, "video.created_at"),
+        ({"video__created_at": "2026-01-02T03:04:05"}, "time zone"),
+        ({"video__length": "long"}, "length"),
+        ({"video__end": 0}, "do not fit"),
+        ({"video__end": 9999}, "clip"),
+        ({"comments": {}}, r"instead of '\['"),
+        ({"comments": [7]}, r"comments\[0\] is not an object"),
+        ({"comments": [entry(0, "x")]}, "content_offset_seconds"),
+        ({"comments": [entry(0, 1) | {"_id": 5}]}, "_id"),
+        ({"comments": [entry(0, 1), entry(1, 1, {"login": "SECRET"})]}, r"comments\[1\].commenter._id"),
+        ({"comments": [entry(0, 1, {"_id": "5"})]}, "commenter.name"),
+    ],
+)
+def test_refusals_name_the_place(changes, text):
+    with pytest.raises(ChatJsonError, match=text) as caught:
+        read(document(**changes))
+    assert str(caught.value).startswith("chat.json: ")
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "nonsense", '{"comments"', '{"a" 1}', '{"streamer": {]}', "{}"])
+def test_other_files_are_refused(text):
+    with pytest.raises(ChatJsonError, match=r"chat\.json"):
+        read(text)
+
+
+def test_every_truncation_is_noticed():
+    text = json.dumps(document([entry(0, 1), entry(1, 2)]))
+    end_of_comments = text.index(', "embeddedData"')
+    for length in range(end_of_comments):
+        with pytest.raises(ChatJsonError):
+            read(text[:length])
+    assert len(read(text[:end_of_comments])[1]) == 2
+
+
+def test_a_torn_gzip_and_bad_bytes_are_refused(tmp_path):
+    packed = gzip.compress(json.dumps(document([entry(i, i) for i in range(200)])).encode())
+    for data in (packed[: len(packed) // 2], b"\x1f\x8bnot gzip", b'{"FileInfo": "\xff"}'):
+        path = tmp_path / "chat.json"
+        path.write_bytes(data)
+        with pytest.raises(ChatJsonError, match=r"chat\.json"), open_chat_json(path) as chat:
+            list(chat.comments)
+    with pytest.raises(ChatJsonError, match="No such file"), open_chat_json(tmp_path / "none.json"):
+        pass
+
+
+@settings(max_examples=50)
+@given(
+    chunk=st.integers(1, 300),
+    offsets=st.lists(st.floats(0, 3600, allow_nan=False), max_size=12),
+    indent=st.sampled_from([None, 2]),
+)
+def test_pieces_of_any_size_give_the_same(chunk, offsets, indent):
+    comments = [entry(number, offset) for number, offset in enumerate(offsets)]
+    text = json.dumps(document(comments), indent=indent, ensure_ascii=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vod_json, "_CHUNK", chunk)
+        got = read(text)[1]
+    assert [(one.id, one.offset_seconds) for one in got] == [
+        (f"id-{number}", offset) for number, offset in enumerate(offsets)
+    ]

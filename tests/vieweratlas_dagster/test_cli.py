@@ -1,0 +1,149 @@
+"""The command line: what it makes, its exit codes, and messages that say what to do."""
+
+import os
+import random
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from vieweratlas_dagster.cli import app
+
+EXAMPLE = Path("examples/twitch-atlas-2020-08").resolve()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty working folder with the project's config, so that relative defaults stay inside it."""
+    config = Path("config").resolve()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").symlink_to(config)
+    for name in list(os.environ):
+        if name.startswith(("TWITCH", "DAGSTER", "VIEWER", "LAKE", "STORAGE", "S3_", "COLLECTOR")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "data" / "dagster"))
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def one_line(result):
+    return " ".join((result.output + result.stderr).split())
+
+
+def test_help_names_every_command():
+    result = run("--help")
+    assert result.exit_code == 0
+    for name in ("demo", "collect", "live", "analyze", "ui", "map", "import", "doctor"):
+        assert f" {name} " in result.output
+        assert run(name, "--help").exit_code == 0
+
+
+def test_map_makes_the_whole_atlas_from_the_example(home):
+    result = run("map", "--edges", EXAMPLE / "edges.csv", "--nodes", EXAMPLE / "nodes.csv", "--out", "out")
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in Path("out").iterdir()} >= {
+        *("nodes.parquet", "edges.parquet", "communities.parquet", "events.parquet"),
+        *("atlas.html", "atlas.png", "graph.gexf", "nodes.csv", "edges.csv", "communities.csv"),
+    }
+    nodes = pl.read_parquet("out/nodes.parquet")
+    edges = pl.read_parquet("out/edges.parquet")
+    assert nodes.height == 821
+    assert nodes["community"].null_count() == 84
+    assert edges.height == 9573
+    truth = pl.read_csv(EXAMPLE / "edges.csv", schema_overrides={"source": pl.String, "target": pl.String})
+    assert edges.select("source", "target", "shared_viewers").equals(
+        truth.cast({"shared_viewers": pl.Int64}).sort("source", "target")
+    )
+
+
+def test_map_refuses_a_bad_list_and_leaves_nothing(home):
+    Path("bad.csv").write_text("source,target,shared_viewers\na,b,5\na,c,-2\n")
+    result = run("map", "--edges", "bad.csv", "--out", "out")
+    assert result.exit_code == 1
+    assert "bad.csv" in one_line(result)
+    assert "3" in one_line(result)
+    assert not Path("out").exists()
+
+
+def test_import_and_analyze_make_an_atlas_of_membership_rows(home):
+    rng = random.Random(4)
+    rows = {
+        (f"{group}_{rng.randrange(5)}", f"{group}viewer{rng.randrange(120)}")
+        for group in ("chess", "music")
+        for _ in range(1500)
+    }
+    Path("presence.csv").write_text(
+        "channel,viewer\n" + "".join(f"{channel},{viewer}\n" for channel, viewer in sorted(rows))
+    )
+    games = {"chess": "Chess", "music": "Music"}
+    Path("channels.csv").write_text(
+        "channel,game_name,language\n"
+        + "".join(f"{group}_{number},{games[group]},en\n" for group in games for number in range(5))
+    )
+    arguments = ("--presence", "presence.csv", "--channels", "channels.csv", "--date", "2022-01-12")
+    result = run("import", *arguments)
+    assert result.exit_code == 0, result.output
+    assert f"10 channels, 240 viewers, {len(rows)} memberships" in one_line(result)
+    assert "vieweratlas analyze --day 2022-01-12" in one_line(result)
+    result = run("analyze", "--day", "2022-01-12")
+    assert result.exit_code == 0, result.output
+    nodes = pl.read_parquet("data/lake/curated/analysis/latest/nodes.parquet")
+    assert nodes.height == 10
+    groups = nodes.with_columns(group=pl.col("channel").str.split("_").list.first())
+    assert groups.select("group", "community").n_unique() == 2
+    assert sorted(nodes["label"].unique()) == sorted(
+        {label for label in nodes["label"] if "Chess" in label or "Music" in label}
+    )
+
+
+def test_import_names_file_and_line(home):
+    Path("p.csv").write_text("channel,viewer\nok,1\nnot ok,1\n")
+    result = run("import", "--presence", "p.csv", "--date", "2022-01-12")
+    assert result.exit_code == 1
+    assert "p.csv, line 3: channel 'not ok' is not a login" in one_line(result)
+
+
+def test_a_wrong_setting_stops_every_command_with_one_line(home):
+    Path("c.yaml").write_text("analysis: {window_days: 0}\n")
+    for arguments in (
+        ("analyze",),
+        ("doctor",),
+        ("collect",),
+        ("import", "--presence", "x", "--date", "2022-01-12"),
+        ("map", "--edges", "x", "--out", "y"),
+    ):
+        if arguments == ("collect",):
+            Path("c.yaml").write_text("collection: {window_seconds: 7}\n")
+        result = run(*arguments, "--config", "c.yaml")
+        assert result.exit_code == 2, arguments
+        assert "wrong setting" in result.stderr
+        Path("c.yaml").write_text("analysis: {window_days: 0}\n")
+
+
+def test_a_day_must_be_a_day(home):
+    result = run("analyze", "--day", "someday")
+    assert result.exit_code == 2
+    assert "YYYY-MM-DD" in one_line(result)
+
+
+def test_doctor_finds_what_is_wrong(home, monkeypatch):
+    monkeypatch.setenv("TWITCH_IRC_URL", "irc://127.0.0.1:1")
+    result = run("doctor")
+    text = one_line(result)
+    assert result.exit_code == 1
+    assert "ok settings" in text
+    assert "ok lake: file://" in text
+    assert "FAIL Twitch chat: 127.0.0.1:1 cannot be reached" in text
+    assert "set TWITCH_CHANNELS, CHANNELS_FILE, or TWITCH_CLIENT_ID" in text
+    assert "ok atlas page" in text
+    assert "ok Dagster: 10 assets load" in text
+
+
+def test_live_without_channels_says_what_is_missing(home):
+    result = run("live", "--channels-file", "none.txt")
+    assert result.exit_code == 2
+    assert "no channels file none.txt" in one_line(result)

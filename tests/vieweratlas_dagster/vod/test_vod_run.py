@@ -1,0 +1,408 @@
+"""Discovery and runs over the queue, with a source of comments in memory."""
+
+import asyncio
+import gzip
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from collector_service.contract import VOD_PREFIX, decode_lines, parse_record, viewer_key
+from collector_service.lake import Lake
+from collector_service.settings import StorageSettings, VodSettings
+from collector_service.twitch.helix import CredentialsRefusedError, HelixError, Video
+from collector_service.twitch.vod_chat import (
+    CommentPage,
+    CommentsUnavailableError,
+    VodComment,
+    VodGoneError,
+)
+from vieweratlas_dagster.vod import queue
+from vieweratlas_dagster.vod.queue import QueueStore, VodItem
+from vieweratlas_dagster.vod.run import discover, process
+
+NOW = datetime(2026, 5, 2, 6, tzinfo=UTC)
+SECRET = "k" * 32
+LENGTH = 7200.0
+
+
+@dataclass
+class Hands:
+    """A clock that moves when told."""
+
+    instant: float = NOW.timestamp()
+    rate: float = 1.0
+
+    def now(self):
+        return self.instant
+
+
+@dataclass
+class Chats:
+    """VOD id -> offsets and users, ten comments a page. ``ends`` gives a VOD's fault after its pages."""
+
+    chats: dict
+    ends: dict = field(default_factory=dict)
+    stop_after: dict = field(default_factory=dict)
+    on_page: object = None
+    reads: Counter = field(default_factory=Counter)
+    together: int = 0
+    most_together: int = 0
+
+    async def pages(self, vod_id, duration_seconds):
+        self.reads[vod_id] += 1
+        self.together += 1
+        self.most_together = max(self.most_together, self.together)
+        try:
+            chat, reached = self.chats[vod_id], 0.0
+            limit = self.stop_after.get(vod_id, len(chat))
+            for start in range(0, limit, 10):
+                await asyncio.sleep(0)
+                if self.on_page:
+                    await self.on_page(vod_id, start)
+                part = chat[start : min(start + 10, limit)]
+                comments = [
+                    VodComment(f"{vod_id}-{start + i}", at, user, f"marker_login_{user}", is_bot=False)
+                    for i, (at, user) in enumerate(part)
+                ]
+                reached = part[-1][0]
+                yield CommentPage(comments, reached)
+            end = self.ends.get(vod_id)
+            if isinstance(end, Exception):
+                raise end
+            if end:
+                yield CommentPage([], reached, reason=end)
+            else:
+                yield CommentPage([], duration_seconds, complete=True)
+        finally:
+            self.together -= 1
+
+
+def chat(number, count=35):
+    users = [None, *(str(90000 + number * 10 + n) for n in range(6))]
+    return [(i * 200.0, users[i % 7]) for i in range(count)]
+
+
+def item(number):
+    return VodItem(
+        vod_id=str(number),
+        channel=f"channel{number}",
+        channel_id=number,
+        title=None,
+        created_at=NOW - timedelta(hours=4.5 + number),
+        duration_seconds=LENGTH,
+        view_count=1,
+    )
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return Lake.open(StorageSettings(dir=tmp_path / "lake"))
+
+
+def fill(lake, count):
+    QueueStore(lake).apply(lambda items: queue.enqueue(items, [item(n) for n in range(count)]))
+
+
+def settings(**changes):
+    return VodSettings(**{"enabled": True, **changes})
+
+
+async def run(lake, source, hands=None, **changes):
+    hands = hands or Hands()
+    return await process(lake, source, settings(**changes), secret=SECRET, clock=hands, wall=hands)
+
+
+def objects(lake):
+    return {info.key: lake.get(info.key) for info in lake.objects(VOD_PREFIX + "/")}
+
+
+def presence(lake):
+    counts = Counter()
+    for data in objects(lake).values():
+        for line in decode_lines(data):
+            record = parse_record(line)
+            start = int(record.window_start.timestamp())
+            for key, messages in zip(record.viewer_keys, record.viewer_messages, strict=True):
+                counts[record.channel_id, start, key] += messages
+    return counts
+
+
+def expected(count, until=float("inf")):
+    counts = Counter()
+    for number in range(count):
+        begin = item(number).created_at.timestamp()
+        for at, user in chat(number):
+            if user and at <= until:
+                start = int((begin + at) // 300 * 300)
+                counts[number, start, viewer_key(SECRET, user)] += 1
+    return counts
+
+
+async def test_a_run_reads_the_queue(lake):
+    fill(lake, 3)
+    source = Chats({str(n): chat(n) for n in range(3)})
+    report = await run(lake, source)
+    assert presence(lake) == expected(3)
+    assert (report.done, report.incomplete, report.dead, report.failed, report.queued) == (3, 0, 0, 0, 0)
+    assert (report.comments, report.viewers, report.null_commenters) == (90, 18, 15)
+    assert report.days == ("2026-05-01", "2026-05-02")
+    assert report.objects == len(objects(lake)) == 4
+    assert report.oldest_pending_age_seconds is None
+    states = QueueStore(lake).load()
+    assert {one.status for one in states.values()} == {"done"}
+    assert states["1"].comments == 30
+    before = objects(lake)
+    again = await run(lake, source)
+    assert again.done == 0
+    assert set(source.reads.values()) == {1}
+    assert objects(lake) == before
+
+
+async def test_no_identity_is_written_anywhere(lake):
+    fill(lake, 2)
+    await run(lake, Chats({"0": chat(0), "1": chat(1)}, ends={"1": "broke off"}))
+    for info in lake.objects(""):
+        data = lake.get(info.key)
+        plain = gzip.decompress(data) if info.key.endswith(".gz") else data
+        assert b"marker_login" not in plain
+        assert b'"90' not in plain
+
+
+async def test_a_chat_that_broke_off_is_incomplete_and_read_again(lake):
+    fill(lake, 1)
+    hands = Hands()
+    source = Chats({"0": chat(0)}, ends={"0": "HTTP 503"}, stop_after={"0": 20})
+    report = await run(lake, source, hands)
+    assert (report.incomplete, report.done, report.queued) == (1, 0, 1)
+    assert report.oldest_pending_age_seconds == 9000
+    one = QueueStore(lake).load()["0"]
+    assert (one.status, one.coverage_seconds, one.reason) == ("incomplete", 3800, "HTTP 503")
+    assert presence(lake) == expected(1, until=3800)
+
+    source.stop_after["0"] = 10
+    hands.instant += 60
+    first = objects(lake)
+    report = await run(lake, source, hands)
+    assert (report.failed, report.incomplete) == (1, 0)
+    assert objects(lake) == first
+
+    source.stop_after, source.ends = {}, {}
+    hands.instant += 60
+    report = await run(lake, source, hands)
+    assert report.done == 1
+    assert presence(lake) == expected(1)
+
+
+async def test_nothing_read_is_a_failure_and_dead_at_last(lake):
+    fill(lake, 1)
+    hands = Hands()
+    source = Chats({"0": []}, ends={"0": "HTTP 503"})
+    for attempt in range(3):
+        report = await run(lake, source, hands, max_attempts=3)
+        assert (report.failed, report.dead) == ((1, 0) if attempt < 2 else (0, 1))
+        assert (await run(lake, source, hands, max_attempts=3)).failed == 0
+        hands.instant += 3600
+    assert source.reads["0"] == 3
+    assert objects(lake) == {}
+    assert QueueStore(lake).load()["0"].status == "dead"
+
+
+async def test_a_vod_that_is_gone_is_dead_at_once(lake):
+    fill(lake, 2)
+    report = await run(lake, Chats({"0": [], "1": chat(1)}, ends={"0": VodGoneError("VOD 0 is gone")}))
+    assert (report.dead, report.done) == (1, 1)
+    assert QueueStore(lake).load()["0"].reason == "VOD 0 is gone"
+
+
+async def test_a_refusing_endpoint_stops_the_run_and_costs_no_attempt(lake):
+    fill(lake, 9)
+    refusal = CommentsUnavailableError("PersistedQueryNotFound")
+    source = Chats({str(n): [] for n in range(9)}, ends={str(n): refusal for n in range(9)})
+    report = await run(lake, source, concurrency=2)
+    assert report.stopped == "PersistedQueryNotFound"
+    assert report.queued == 9
+    assert sum(source.reads.values()) == report.released <= 2
+    assert {(one.status, one.attempts) for one in QueueStore(lake).load().values()} == {("pending", 0)}
+
+
+async def test_limits_leave_the_rest_queued(lake):
+    fill(lake, 6)
+    source = Chats({str(n): chat(n) for n in range(6)})
+    report = await run(lake, source, max_vods_per_run=2, concurrency=3)
+    assert (report.done, report.queued) == (2, 4)
+    assert sorted(source.reads) == ["0", "1"]
+
+    hands = Hands()
+
+    async def time_flies(vod_id, start):
+        hands.instant += 1800
+
+    source.on_page = time_flies
+    report = await run(lake, source, hands, max_processing_hours=1.0, concurrency=1)
+    assert (report.done, report.released, report.queued) == (0, 1, 4)
+    assert QueueStore(lake).load()["2"].attempts == 0
+
+
+async def test_concurrency_is_bounded_and_used(lake):
+    fill(lake, 8)
+    source = Chats({str(n): chat(n) for n in range(8)})
+    await run(lake, source, concurrency=3)
+    assert source.most_together == 3
+
+
+async def test_long_reads_keep_their_lease(lake):
+    fill(lake, 1)
+    hands = Hands()
+    late = []
+
+    async def slow(vod_id, start):
+        hands.instant += 500
+        late.append(QueueStore(lake).load()["0"].lease_expires_at.timestamp() - hands.instant)
+
+    source = Chats({"0": chat(0, 100)}, on_page=slow)
+    report = await run(lake, source, hands, lease_seconds=900)
+    assert report.done == 1
+    assert min(late) > 0
+    assert len(late) == 10
+
+
+async def test_a_lost_lease_is_counted_and_writes_nothing(lake):
+    fill(lake, 1)
+    store = QueueStore(lake)
+
+    async def taken_over(vod_id, start):
+        store.apply(lambda items: items | {"0": replace(items["0"], lease_id="another")})
+
+    report = await run(lake, Chats({"0": chat(0)}, on_page=taken_over))
+    assert (report.lost, report.done) == (1, 0)
+    assert objects(lake) == {}
+
+
+async def test_a_killed_run_is_repeated_when_its_lease_ran_out(lake, monkeypatch):
+    fill(lake, 3)
+    hands = Hands()
+    put, written = Lake.put, []
+
+    def dying_put(self, key, data):
+        if len(written) == 3:
+            raise SystemError("killed")
+        written.append(key)
+        put(self, key, data)
+
+    chats = {str(n): chat(n) for n in range(3)}
+    monkeypatch.setattr(Lake, "put", dying_put)
+    with pytest.raises(SystemError):
+        await run(lake, Chats(chats), hands, concurrency=1)
+    monkeypatch.setattr(Lake, "put", put)
+    # The third VOD lies in two days; the run died between its two objects.
+    assert [one.status for one in QueueStore(lake).load().values()] == ["done", "done", "leased"]
+    assert 0 < len(presence(lake)) < len(expected(3))
+
+    source = Chats(chats)
+    assert (await run(lake, source, hands)).done == 0
+    hands.instant += 900
+    assert (await run(lake, source, hands)).done == 1
+    assert source.reads == {"2": 1}
+    assert presence(lake) == expected(3)
+
+
+async def test_a_cancelled_run_gives_its_leases_back(lake):
+    fill(lake, 2)
+
+    reading = asyncio.Barrier(3)
+
+    async def hang(vod_id, start):
+        await reading.wait()
+        await asyncio.sleep(60)
+
+    source = Chats({"0": chat(0), "1": chat(1)}, on_page=hang)
+    task = asyncio.create_task(run(lake, source))
+    await reading.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert {(one.status, one.attempts) for one in QueueStore(lake).load().values()} == {("pending", 0)}
+
+
+async def test_two_runs_at_once_share_the_work(lake):
+    fill(lake, 10)
+    source = Chats({str(n): chat(n) for n in range(10)})
+    reports = await asyncio.gather(run(lake, source), run(lake, source))
+    assert sum(report.done for report in reports) == 10
+    assert set(source.reads.values()) == {1}
+    assert presence(lake) == expected(10)
+
+
+# Discovery ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Shelf:
+    videos: dict
+    failing: dict = field(default_factory=dict)
+    asked: list = field(default_factory=list)
+
+    async def archives(self, user_id, limit):
+        self.asked.append((user_id, limit))
+        if user_id in self.failing:
+            raise self.failing[user_id]
+        return self.videos.get(user_id, [])[:limit]
+
+
+def video(number, *, ended_hours_ago=2.0, hours=1.0, views=3, user_id=1):
+    return Video(
+        id=str(number),
+        user_id=user_id,
+        login=f"login{user_id}",
+        title="title",
+        created_at=NOW - timedelta(hours=ended_hours_ago + hours),
+        duration_seconds=int(hours * 3600),
+        view_count=views,
+    )
+
+
+async def test_discovery_queues_what_is_worth_reading(lake):
+    shelf = Shelf(
+        {
+            1: [video(10, ended_hours_ago=0), video(11), video(12, ended_hours_ago=25),
+                video(13, ended_hours_ago=23, hours=12)],
+            2: [video(20, user_id=2, views=1), video(21, user_id=2, views=2)],
+        }
+    )  # fmt: skip
+    report = await discover(
+        shelf, lake, [(1, "one"), (2, "two")], settings(min_views=2, vod_limit_per_channel=7), now=NOW
+    )
+    assert sorted(shelf.asked) == [(1, 7), (2, 7)]
+    assert (report.channels, report.videos, report.queued, report.known) == (2, 6, 3, 0)
+    assert (report.running, report.too_old, report.too_few_views, report.unusable) == (1, 1, 1, 0)
+    items = QueueStore(lake).load()
+    assert {(one.vod_id, one.channel, one.channel_id) for one in items.values()} == {
+        ("11", "one", 1), ("13", "one", 1), ("21", "two", 2),
+    }  # fmt: skip
+    again = await discover(shelf, lake, [(1, "one"), (2, "two")], settings(min_views=2), now=NOW)
+    assert (again.queued, again.known) == (0, 3)
+    assert QueueStore(lake).load() == items
+
+
+async def test_discovery_survives_single_channels_and_odd_videos(lake):
+    shelf = Shelf({1: [video(1), replace(video(2), id="x")]}, failing={2: HelixError("503")})
+    report = await discover(shelf, lake, [(1, "one"), (2, "two")], settings(), now=NOW)
+    assert (report.queued, report.failed_channels, report.unusable) == (1, 1, 1)
+    with pytest.raises(HelixError, match="503"):
+        await discover(shelf, lake, [(2, "two")], settings(), now=NOW)
+    shelf.failing[2] = CredentialsRefusedError("401")
+    with pytest.raises(CredentialsRefusedError):
+        await discover(shelf, lake, [(1, "one"), (2, "two")], settings(), now=NOW)
+
+
+async def test_discovery_drops_old_finished_entries(lake):
+    shelf = Shelf({1: [video(1)]})
+    await discover(shelf, lake, [(1, "one")], settings(), now=NOW)
+    QueueStore(lake).apply(lambda items: {"1": replace(items["1"], status="done")})
+    report = await discover(Shelf({}), lake, [(1, "one")], settings(), now=NOW + timedelta(days=7))
+    assert report.pruned == 0
+    report = await discover(Shelf({}), lake, [(1, "one")], settings(), now=NOW + timedelta(days=8))
+    assert report.pruned == 1
+    assert QueueStore(lake).load() == {}

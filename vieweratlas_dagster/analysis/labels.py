@@ -1,0 +1,293 @@
+"""Names of communities and regions, from what their channels play, speak and are called.
+
+Belongs here: choosing a name with its reason and confidence, keeping names unique and steady, and
+giving colours. Does not belong here: who belongs together (``communities``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from vieweratlas_dagster.analysis.colors import community_color, region_color
+from vieweratlas_dagster.analysis.stability import Previous
+from vieweratlas_dagster.tables import COMMUNITIES
+
+# Twitch's stream languages (ISO 639-1, and its own "asl" and "other").
+LANGUAGES = {
+    "ar": "Arabic", "asl": "American Sign Language", "bg": "Bulgarian", "ca": "Catalan", "cs": "Czech",
+    "da": "Danish", "de": "German", "el": "Greek", "en": "English", "es": "Spanish", "et": "Estonian",
+    "eu": "Basque", "fa": "Persian", "fi": "Finnish", "fr": "French", "gl": "Galician", "he": "Hebrew",
+    "hi": "Hindi", "hr": "Croatian", "hu": "Hungarian", "id": "Indonesian", "is": "Icelandic",
+    "it": "Italian", "ja": "Japanese", "ko": "Korean", "lt": "Lithuanian", "lv": "Latvian", "ms": "Malay",
+    "nl": "Dutch", "no": "Norwegian", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian",
+    "ru": "Russian", "sk": "Slovak", "sl": "Slovenian", "sr": "Serbian", "sv": "Swedish", "th": "Thai",
+    "tl": "Tagalog", "tr": "Turkish", "uk": "Ukrainian", "ur": "Urdu", "vi": "Vietnamese",
+    "zh": "Chinese", "zh-hk": "Chinese (Hong Kong)",
+}  # fmt: skip
+_NO_LANGUAGE = {"other", ""}
+
+_GAME_SHARE = 0.5
+_TWO_GAMES_SHARE = 0.6
+_LANGUAGE_SHARE = 0.6
+# A name is kept while it describes nearly as much of the audience as the best new one would.
+_STEADINESS = 0.15
+_APART = " · "
+
+
+@dataclass(frozen=True)
+class _Name:
+    text: str
+    reason: str
+    confidence: float
+    generic: bool = False
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One community or region with its channels, the one with most viewers first."""
+
+    level: str
+    id: int
+    parent: int | None
+    members: list[dict[str, Any]]
+
+    @property
+    def viewers(self) -> int:
+        return sum(member["viewers"] or 0 for member in self.members)
+
+    @property
+    def leaders(self) -> list[str]:
+        return [member["channel"] for member in self.members]
+
+    def shares(self, column: str) -> list[tuple[str, float]]:
+        """Values of a column with the share of the audience they describe, the largest first."""
+        total: Counter[str] = Counter()
+        for member in self.members:
+            if member[column] and member[column] not in _NO_LANGUAGE:
+                total[member[column]] += member["weight"]
+        every = sum(member["weight"] for member in self.members)
+        return [
+            (value, part / every)
+            for value, part in sorted(total.items(), key=lambda item: (-item[1], item[0]))
+        ]
+
+
+def label_communities(
+    audiences: pl.DataFrame,
+    partition: pl.DataFrame,
+    *,
+    previous: Previous | None = None,
+    overrides: Mapping[str, Mapping[int, str]] | None = None,
+) -> pl.DataFrame:
+    """Names, reasons and colours of every community and region.
+
+    A channel counts by its viewers; when any audience is unknown, every channel counts the same.
+    Communities are named by a game that holds half of the audience (or two that hold 60 %), with the
+    language when it is not the one that most of the map speaks; else by language; else by the biggest
+    channel. Regions are named by language first. Names that coincide get the biggest channel added.
+
+    Args:
+        audiences: rows of AUDIENCES.
+        partition: rows of PARTITION for the same channels.
+        previous: the earlier map: its names are kept while they still describe the audience, its
+            colours always.
+        overrides: names given by people: level -> persistent id -> name; they win.
+
+    Returns:
+        Rows of COMMUNITIES.
+    """
+    groups = _groups(audiences, partition)
+    mapped = [member for group in groups if group.level == "region" for member in group.members]
+    usual = _usual_language(mapped)
+    before = _before(previous)
+    rows: list[dict[str, Any]] = []
+    colors: dict[tuple[str, int], str] = {}
+    for level in ("region", "community"):
+        ours = [group for group in groups if group.level == level]
+        given = (overrides or {}).get(level, {})
+        names = _unique(
+            ours,
+            {
+                group.id: _by_hand(given[group.id])
+                if group.id in given
+                else _steady(_candidates(group, usual), before.get((level, group.id)))
+                for group in ours
+            },
+            set(given),
+        )
+        _give_colors(ours, colors, before)
+        newest = max(
+            [group.id for group in ours] + ([previous.newest_id(level)] if previous else []), default=0
+        )
+        rows += [
+            {
+                "id": group.id,
+                "level": level,
+                "label": names[group.id].text,
+                "reason": names[group.id].reason,
+                "confidence": names[group.id].confidence,
+                "generic": names[group.id].generic,
+                "size": len(group.members),
+                "viewers": group.viewers,
+                "parent": group.parent,
+                "color": colors[level, group.id],
+                "newest_id": newest,
+            }
+            for group in ours
+        ]
+    return COMMUNITIES.conform(pl.DataFrame(rows, schema=COMMUNITIES.schema))
+
+
+def language_name(code: str) -> str:
+    """English name of a language code; the code itself in capitals when it is not in the table."""
+    return LANGUAGES.get(code.lower(), code.upper())
+
+
+def _groups(audiences: pl.DataFrame, partition: pl.DataFrame) -> list[_Group]:
+    """All regions and communities, those with most viewers first."""
+    counted = audiences["viewers"].null_count() == 0
+    weight = pl.col("viewers").clip(1) if counted else pl.lit(1, dtype=pl.Int64)
+    members = (
+        audiences.select("channel", "viewers", "game_name", "language", weight=weight)
+        .join(partition.select("channel", "community", "region"), on="channel", how="inner")
+        .sort("weight", "viewers", "channel", descending=[True, True, False], nulls_last=True)
+    )
+    found = []
+    for level in ("region", "community"):
+        for (key,), frame in members.filter(pl.col(level).is_not_null()).group_by(
+            level, maintain_order=True
+        ):
+            rows = frame.to_dicts()
+            parent = rows[0]["region"] if level == "community" else None
+            found.append(_Group(level, int(key), parent, rows))
+    return sorted(found, key=lambda group: (-sum(row["weight"] for row in group.members), group.id))
+
+
+def _usual_language(members: list[dict[str, Any]]) -> str | None:
+    """The language of most of the whole map's audience, if there is one."""
+    shares = _Group("map", 0, None, members).shares("language") if members else []
+    return shares[0][0] if shares and shares[0][1] > _GAME_SHARE else None
+
+
+def _candidates(group: _Group, usual: str | None) -> list[_Name]:
+    """Names that fit, the best first; the last one always fits."""
+    games, languages = group.shares("game_name"), group.shares("language")
+    language = languages[0] if languages and languages[0][1] >= _LANGUAGE_SHARE else None
+    found = []
+    if language:
+        found.append(_Name(language_name(language[0]), _watches_in(language), language[1]))
+    if games and games[0][1] >= _GAME_SHARE:
+        found.append(_with_language(_Name(games[0][0], _watches(games[0]), games[0][1]), language, usual))
+    elif len(games) > 1 and games[0][1] + games[1][1] >= _TWO_GAMES_SHARE:
+        both = games[0][1] + games[1][1]
+        name = _Name(
+            f"{games[0][0]} & {games[1][0]}", f"{_watches(games[0])}, {games[1][1]:.0%} {games[1][0]}", both
+        )
+        found.append(_with_language(name, language, usual))
+    if group.level == "community" and len(found) > 1:
+        found.reverse()
+    leader = group.leaders[0]
+    known = group.members[0]["viewers"]
+    size = f"its biggest channel, {known:,} viewers" if known is not None else "its first channel"
+    share = group.members[0]["weight"] / sum(member["weight"] for member in group.members)
+    found.append(
+        _Name(f"Around {leader}", f"{leader} is {size}; no game or language prevails", share, True)
+    )
+    return found
+
+
+def _with_language(name: _Name, language: tuple[str, float] | None, usual: str | None) -> _Name:
+    if language is None or language[0] == usual:
+        return name
+    return replace(
+        name,
+        text=f"{name.text}{_APART}{language_name(language[0])}",
+        reason=f"{name.reason}; {_watches_in(language)}",
+        confidence=min(name.confidence, language[1]),
+    )
+
+
+def _watches(game: tuple[str, float]) -> str:
+    return f"{game[1]:.0%} of the audience watches {game[0]}"
+
+
+def _watches_in(language: tuple[str, float]) -> str:
+    return f"{language[1]:.0%} of the audience watches in {language_name(language[0])}"
+
+
+def _by_hand(text: str) -> _Name:
+    return _Name(text, "named by hand", 1.0)
+
+
+def _before(previous: Previous | None) -> dict[tuple[str, int], dict[str, Any]]:
+    if previous is None:
+        return {}
+    return {(row["level"], row["id"]): row for row in previous.communities.iter_rows(named=True)}
+
+
+def _steady(candidates: list[_Name], before: dict[str, Any] | None) -> _Name:
+    """The earlier name, if it is among the candidates and describes nearly as much as the best."""
+    best = candidates[0]
+    if before is None:
+        return best
+    for name in candidates:
+        kept = before["label"] == name.text or str(before["label"]).startswith(name.text + _APART)
+        if kept and not name.generic and name.confidence >= best.confidence - _STEADINESS:
+            return name
+    return best
+
+
+def _unique(groups: list[_Group], names: dict[int, _Name], by_hand: Iterable[int]) -> dict[int, _Name]:
+    """Names made different by adding leading channels; those given by hand stay as they are."""
+    fixed = set(by_hand)
+    channels_added = 0
+    result = dict(names)
+    while True:
+        count = Counter(name.text.casefold() for name in result.values())
+        same = [
+            group
+            for group in groups
+            if count[result[group.id].text.casefold()] > 1 and group.id not in fixed
+        ]
+        if not same:
+            return result
+        for group in same:
+            name, leaders = names[group.id], group.leaders
+            if channels_added < len(leaders):
+                added = " & ".join(leaders[: channels_added + 1])
+                text = f"{name.text}{_APART}{added}" if not name.generic else f"Around {added}"
+            else:
+                text = f"{name.text}{_APART}{leaders[0]} ({group.id})"
+            result[group.id] = replace(name, text=text)
+        channels_added += 1
+
+
+def _give_colors(
+    groups: list[_Group],
+    colors: dict[tuple[str, int], str],
+    before: Mapping[tuple[str, int], Mapping[str, Any]],
+) -> None:
+    """Kept by id where there is an earlier map; new ones as far as possible from those in use."""
+    for group in groups:
+        if (group.level, group.id) in before:
+            colors[group.level, group.id] = before[group.level, group.id]["color"]
+    for group in groups:
+        key = (group.level, group.id)
+        if key in colors:
+            continue
+        if group.parent is None:
+            colors[key] = region_color(
+                [colors[one.level, one.id] for one in groups if (one.level, one.id) in colors]
+            )
+        else:
+            siblings = [
+                colors[one.level, one.id]
+                for one in groups
+                if one.parent == group.parent and (one.level, one.id) in colors
+            ]
+            colors[key] = community_color(colors["region", group.parent], siblings)
