@@ -49,6 +49,28 @@ def needs_helix(twitch: TwitchSettings, collection: CollectionSettings) -> bool:
     return False
 
 
+def given_logins(collection: CollectionSettings) -> list[str] | None:
+    """The logins that the settings list, themselves or in a file; None when Helix is to choose.
+
+    Raises:
+        SettingsError: the file cannot be read, one of them is no login, or there is none.
+    """
+    if collection.channels:
+        logins = list(dict.fromkeys(name.strip().lower().removeprefix("#") for name in collection.channels))
+        for login in logins:
+            if not LOGIN.fullmatch(login):
+                raise SettingsError(
+                    f"collection.channels (TWITCH_CHANNELS): {login[:60]!r} is not a login (a-z, 0-9 and _)"
+                )
+        return logins
+    if collection.channels_file is None:
+        return None
+    logins = read_logins(collection.channels_file, "collection.channels_file")
+    if not logins:
+        raise SettingsError(f"collection.channels_file: {collection.channels_file} lists no channel")
+    return logins
+
+
 class ChannelList:
     """The list of channels, as of the last `refresh`.
 
@@ -75,16 +97,8 @@ class ChannelList:
             CredentialsRefusedError: Twitch refuses the credentials.
             HelixError: there is no list without Helix, and Helix gave no usable answer.
         """
-        collection = self._collection
-        if collection.channels:
-            logins = _given(collection.channels)
-        elif collection.channels_file is not None:
-            logins = read_logins(collection.channels_file, "collection.channels_file")
-            if not logins:
-                raise SettingsError(
-                    f"collection.channels_file: {collection.channels_file} lists no channel"
-                )
-        else:
+        logins = given_logins(self._collection)
+        if logins is None:
             return await self._biggest()
         await self._look_up(logins)
         return Listing(
@@ -130,16 +144,6 @@ class ChannelList:
         self._infos = {stream.user_id: _info(stream) for stream in streams}
         room_ids = {login: user_id for user_id, login in self._tracked.items()}
         return Listing(list(room_ids), room_ids, self._infos)
-
-
-def _given(channels: tuple[str, ...]) -> list[str]:
-    logins = list(dict.fromkeys(name.strip().lower().removeprefix("#") for name in channels))
-    for login in logins:
-        if not LOGIN.fullmatch(login):
-            raise SettingsError(
-                f"collection.channels (TWITCH_CHANNELS): {login[:60]!r} is not a login (a-z, 0-9 and _)"
-            )
-    return logins
 
 
 def _info(stream: Stream) -> StreamInfo:

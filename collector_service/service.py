@@ -21,7 +21,7 @@ from pathlib import Path
 
 from collector_service import logs
 from collector_service.archive import Archive
-from collector_service.channels import ChannelList, Listing, needs_helix
+from collector_service.channels import ChannelList, Listing, given_logins, needs_helix
 from collector_service.clock import sleep_until
 from collector_service.health import Snapshot, serve
 from collector_service.identity import load_viewer_key_secret
@@ -62,6 +62,7 @@ def run(settings: Settings) -> int:
 async def _run(settings: Settings) -> int:
     collection = settings.collection
     with_helix = needs_helix(settings.twitch, collection)
+    given_logins(collection)  # a mistake in it shows before anything starts
     bots = read_logins(collection.bots_file, "collection.bots_file") if collection.bots_file else []
     viewers = Viewers(load_viewer_key_secret(settings.privacy), bots)
     lake = _open_lake(settings.storage)

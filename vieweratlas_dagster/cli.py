@@ -130,7 +130,12 @@ def map_(
         Path | None, typer.Option(help="CSV[.gz]: channel[,viewers][,game_name][,language].")
     ] = None,
     resolution: Annotated[
-        float | None, typer.Option(help="Above 1: more, smaller communities.", show_default=False)
+        float | None,
+        typer.Option(
+            help="Of the modularity: 1 is the standard one, above it communities get smaller.  "
+            "[default: the likeliest]",
+            show_default=False,
+        ),
     ] = None,
     previous: Annotated[
         Path | None, typer.Option(help="An earlier result, for stable ids and places.")

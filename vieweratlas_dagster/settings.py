@@ -20,8 +20,8 @@ class AnalysisSettings(Section):
     window_days: int = Field(7, ge=1, le=90)
     min_channel_viewers: int = Field(10, ge=1)
     overlap_threshold: int = Field(5, ge=1)
-    resolution: float = Field(1.0, gt=0)
-    region_resolution: float = Field(0.25, gt=0)
+    resolution: float | None = Field(None, gt=0)
+    region_resolution: float | None = Field(None, gt=0)
     min_community_size: int = Field(3, ge=1)
     algorithm: Literal["leiden", "louvain"] = "leiden"
     engine: Literal["local"] = "local"
@@ -31,7 +31,7 @@ class AnalysisSettings(Section):
 
     @model_validator(mode="after")
     def _levels_in_order(self) -> Self:
-        if self.region_resolution > self.resolution:
+        if self.resolution and self.region_resolution and self.region_resolution > self.resolution:
             raise ValueError(
                 f"analysis.region_resolution {self.region_resolution} is above analysis.resolution "
                 f"{self.resolution}: regions are the coarser level"

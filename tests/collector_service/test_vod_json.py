@@ -42,6 +42,7 @@ def entry(number, offset, commenter="default", badges=None):
 def document(comments=(), **changes):
     root = {
         "FileInfo": {"Version": {"Major": 1, "Minor": 4, "Patch": 0}, "CreatedAt": "2026-01-03T00:00:00Z"},
+        "number": 1234567890.5,
         "streamer": {"name": "Alpha", "login": "alpha", "id": 9},
         "video": {
             "title": "A title", "description": None, "id": "555", "created_at": "2026-01-02T03:04:05Z",

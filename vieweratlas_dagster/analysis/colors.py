@@ -3,8 +3,8 @@
 Belongs here: which colour a new region or community gets, given those already given out. Does not
 belong here: when a colour is kept (``labels``), and how anything is drawn.
 
-Distances are Euclidean in OKLab (Ottosson 2020), as seen with normal sight, protanopia and
-deuteranopia (Viénot, Brettel & Mollon 1999); the smallest of the three counts.
+Distances are Euclidean in OKLab (Ottosson 2020), with normal sight plus the smaller of those with
+protanopia and deuteranopia (Viénot, Brettel & Mollon 1999).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TO_LAB = np.array(
 
 def region_color(taken: Sequence[str]) -> str:
     """The clear colour farthest from those taken; #rrggbb."""
-    return _farthest(_palette(range(0, 360, 10), (0.62, 0.72, 0.82), (0.12, 0.15)), taken)
+    return _farthest(_palette(range(0, 360, 10), (0.62, 0.7, 0.78), (0.13, 0.16)), taken)
 
 
 def community_color(region: str, taken: Sequence[str]) -> str:
@@ -47,7 +47,10 @@ def community_color(region: str, taken: Sequence[str]) -> str:
     _, a, b = _oklab(_linear([region]))[0]
     hue = float(np.degrees(np.arctan2(b, a)))
     return _farthest(
-        _palette([hue + turn for turn in range(-24, 25, 6)], (0.56, 0.64, 0.72, 0.8, 0.87), (0.08, 0.12, 0.16)), taken
+        _palette(
+            [hue + turn for turn in range(-24, 25, 6)], (0.56, 0.64, 0.72, 0.8, 0.87), (0.08, 0.12, 0.16)
+        ),
+        taken,
     )
 
 
@@ -67,12 +70,14 @@ def _palette(hues: Sequence[float], lightness: Sequence[float], chroma: Sequence
 def _farthest(candidates: list[str], taken: Sequence[str]) -> str:
     if not taken:
         return candidates[len(candidates) // 2]
-    nearest = np.full(len(candidates), np.inf)
+    distances = []
     for sight in _SIGHTS:
         ours, theirs = (_oklab(_linear(colors) @ sight.T) for colors in (candidates, list(taken)))
-        distance = np.linalg.norm(ours[:, None] - theirs[None], axis=2).min(axis=1)
-        nearest = np.minimum(nearest, distance)
-    return candidates[int(np.argmax(nearest))]
+        distances.append(np.linalg.norm(ours[:, None] - theirs[None], axis=2))
+    normal, *impaired = distances
+    # By the impaired alone only yellows and blues would remain; the sum serves everybody.
+    apart = (normal + np.minimum(*impaired)).min(axis=1)
+    return candidates[int(np.argmax(apart))]
 
 
 def _linear(colors: Sequence[str]) -> _Colors:

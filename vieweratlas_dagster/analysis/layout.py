@@ -10,6 +10,8 @@ arrangement of the regions and of the communities within them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -22,10 +24,16 @@ from vieweratlas_dagster.analysis.network import Labels, Network, network, symme
 from vieweratlas_dagster.analysis.stability import Previous
 
 NEIGHBOURS = 10
-_TIES = (0.9, 0.06, 0.04)  # to neighbours, to the community, to the region
+_TIES = (0.1, 0.1)  # to the community, to the region; the rest is to the neighbours
+# Groups are moved away from the middle by so much, which opens gaps between them.
+_GAP_COMMUNITIES, _GAP_REGIONS = 1.08, 1.2
+_COLD_SCALE = 10.0
 _FEWEST_EMBEDDED = 5
+_FEWEST_ALIGNED = 3
+_KNOWN_ENOUGH = 0.25
+_LARGE = 10_000
 _RADIUS = 0.93
-_GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
+_PER_RING = 400
 
 _Points = NDArray[np.float64]
 
@@ -57,18 +65,16 @@ def place(
         groups[level].fill_null(-1).to_numpy().astype(np.int64) for level in ("community", "region")
     )
     linked = np.flatnonzero(graph.degree > 0)
-    strong = strongest(similarities(graph, audiences, edges), NEIGHBOURS)[linked][:, linked]
+    strong = strongest(similarities(graph, edges), NEIGHBOURS)[linked][:, linked]
     points = np.zeros((graph.size, 2))
     before = _places_before(audiences["channel"], previous)
-    points[linked] = _embed(
-        strong, community[linked], region[linked], before[linked], np.random.default_rng(seed), seed
-    )
-    alone = np.flatnonzero(graph.degree == 0)
-    points[alone] = _ring(len(alone), len(linked))
+    points[linked] = _embed(strong, community[linked], region[linked], before[linked], seed)
+    isolated = np.flatnonzero(graph.degree == 0)
+    points[isolated] = _around(len(isolated), alone=len(linked) == 0)
     return pl.DataFrame({"channel": audiences["channel"], "x": points[:, 0], "y": points[:, 1]})
 
 
-def similarities(graph: Network, audiences: pl.DataFrame, edges: pl.DataFrame) -> sparse.csr_array:
+def similarities(graph: Network, edges: pl.DataFrame) -> sparse.csr_array:
     """How alike two channels' audiences are: Jaccard, or by weight where audiences are unknown.
 
     The weight is divided by the root of both strengths, as cosine does it with audiences.
@@ -114,8 +120,8 @@ def neighbour_preservation(
         return 0.0
     placed = audiences.select("channel").join(positions, on="channel", how="left", maintain_order="left")
     points = placed.select("x", "y").to_numpy()
-    strong = strongest(similarities(graph, audiences, edges), count)
-    nearest = KDTree(points).query(points[judged], k=count + 1)[1]
+    strong = strongest(similarities(graph, edges), count)
+    nearest = np.asarray(KDTree(points).query(points[judged], k=count + 1)[1])
     kept = 0
     for channel, near in zip(judged, nearest, strict=True):
         wanted = strong.indices[strong.indptr[channel] : strong.indptr[channel + 1]]
@@ -124,36 +130,157 @@ def neighbour_preservation(
 
 
 def _embed(
-    strong: sparse.csr_array,
-    community: Labels,
-    region: Labels,
-    before: _Points,
-    rng: np.random.Generator,
-    seed: int,
+    strong: sparse.csr_array, community: Labels, region: Labels, before: _Points, seed: int
 ) -> _Points:
+    """Places of the channels that have edges, shape (n, 2), within a disc of radius ``_RADIUS``."""
     size = strong.shape[0]
-    start = _arrangement(strong, community, region, rng)
+    if size == 0:
+        return np.empty((0, 2))
+    known = np.flatnonzero(~np.isnan(before[:, 0]))
+    ties = _Ties.between(strong, community, region)
+    start = ties.arrangement(np.random.default_rng(seed))
     if size < _FEWEST_EMBEDDED:
-        return start * _RADIUS
-    known = ~np.isnan(before[:, 0])
-    warm = known.sum() >= max(_FEWEST_EMBEDDED, size // 4)
-    ties, anchors = _ties(strong, community, region)
-    if warm:
-        start = _from_before(strong, start, before, known)
-    tops = np.array([start[anchor == 1].mean(axis=0) for anchor in anchors]).reshape(-1, 2)
-    scale = 30.0 if warm else 10.0
+        return _into_disc(start)
+    if warm := len(known) >= size * _KNOWN_ENOUGH:
+        start = _from_before(ties, start, before, known)
     embedding = TSNEEmbedding(
-        np.concatenate([start, tops]) * scale,
-        PrecomputedAffinities(ties),
-        negative_gradient_method="bh" if size < 10_000 else "fft",
+        ties.with_anchors(start * (np.sqrt(size) if warm else _COLD_SCALE)),
+        PrecomputedAffinities(ties.matrix),
+        negative_gradient_method="bh" if size < _LARGE else "fft",
         random_state=seed,
-        n_jobs=1,
+        n_jobs=1,  # more threads add in another order
     )
     if not warm:
         embedding = embedding.optimize(150, exaggeration=4, momentum=0.5)
     embedding = embedding.optimize(500, exaggeration=1, momentum=0.8)
     points = np.asarray(embedding, dtype=np.float64)[:size]
-    if known.sum() >= _FEWEST_EMBEDDED:
-        return _onto(points, before, known)
-    points -= (points.max(axis=0) + points.min(axis=0)) / 2
-    return points / np.linalg.norm(points, axis=1).max() * _RADIUS
+    for members, factor in ((ties.in_community, _GAP_COMMUNITIES), (ties.in_region, _GAP_REGIONS)):
+        points = points + (factor - 1) * (members @ _centres(members, points))
+    points = _into_disc(points)
+    return _onto(points, before, known) if len(known) >= _FEWEST_ALIGNED else points
+
+
+@dataclass(frozen=True)
+class _Ties:
+    """What pulls on each channel: its strongest neighbours, its community and its region.
+
+    ``matrix`` holds t-SNE's joint probabilities over channels, then communities, then regions;
+    ``in_community`` and ``in_region`` are memberships, shape (channels, groups).
+    """
+
+    matrix: sparse.csr_array
+    neighbours: sparse.csr_array
+    in_community: sparse.csr_array
+    in_region: sparse.csr_array
+
+    @classmethod
+    def between(cls, strong: sparse.csr_array, community: Labels, region: Labels) -> _Ties:
+        # Roots soften the lead of the strongest neighbour: all ten are to be near.
+        roots = strong.sqrt()
+        neighbours = sparse.csr_array(sparse.diags_array(1 / roots.sum(axis=1)) @ roots)
+        groups = [_membership(labels) for labels in (community, region)]
+        to_groups = sparse.hstack([share * group for share, group in zip(_TIES, groups, strict=True)])
+        one_way = sparse.hstack([(1 - sum(_TIES)) * neighbours, to_groups])
+        anchors = one_way.shape[1] - one_way.shape[0]
+        one_way = sparse.vstack([one_way, sparse.csr_array((anchors, one_way.shape[1]))])
+        both = one_way + one_way.T
+        return cls(sparse.csr_array(both / both.sum()), neighbours, *groups)
+
+    def with_anchors(self, points: _Points) -> _Points:
+        """The channels' points, then the centres of the communities and of the regions."""
+        centres = [_centres(members, points) for members in (self.in_community, self.in_region)]
+        return np.concatenate([points, *centres])
+
+    def arrangement(self, rng: np.random.Generator) -> _Points:
+        """Regions placed by their ties, communities within them likewise, channels about those."""
+        places = self.in_region @ _scaled(self.in_region.T @ self.neighbours @ self.in_region)
+        between = sparse.csr_array(self.in_community.T @ self.neighbours @ self.in_community)
+        region_of = (self.in_community.T @ self.in_region).toarray().argmax(axis=1)
+        offsets = np.zeros((len(region_of), 2))
+        for region in np.unique(region_of):
+            inside = np.flatnonzero(region_of == region)
+            offsets[inside] = _scaled(between[inside][:, inside])
+        return places + 0.3 * (self.in_community @ offsets) + rng.normal(0, 0.03, places.shape)
+
+
+def _membership(labels: Labels) -> sparse.csr_array:
+    _, group = np.unique(labels, return_inverse=True)
+    return sparse.csr_array((np.ones(len(group)), (np.arange(len(group)), group)))
+
+
+def _centres(members: sparse.csr_array, points: _Points) -> _Points:
+    centres: _Points = (members.T @ points) / members.sum(axis=0)[:, None]
+    return centres
+
+
+def _scaled(ties: sparse.csr_array) -> _Points:
+    """Classical scaling (Torgerson 1952) of groups by their mutual ties; within the unit disc."""
+    size = ties.shape[0]
+    if size == 1:
+        return np.zeros((1, 2))
+    dense = ties.toarray()
+    dense = dense / np.maximum(dense.sum(axis=1, keepdims=True), 1e-12)
+    likeness = (dense + dense.T) / 2
+    np.fill_diagonal(likeness, 0)
+    squared = 1 - likeness / max(likeness.max(), 1e-12)
+    np.fill_diagonal(squared, 0)
+    centring = np.eye(size) - 1 / size
+    values, vectors = np.linalg.eigh(-centring @ squared @ centring / 2)
+    axes = vectors[:, -2:] * np.sqrt(np.clip(values[-2:], 0, None))
+    # An eigenvector's sign is arbitrary: its largest entry shall be positive.
+    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])] + 1e-300)
+    return _into_disc(axes, radius=1.0)
+
+
+def _from_before(ties: _Ties, start: _Points, before: _Points, known: NDArray[np.int64]) -> _Points:
+    """Earlier places; a new channel starts between its neighbours that had one, or as in ``start``."""
+    points = _onto(start, before, known) if len(known) >= _FEWEST_ALIGNED else start.copy()
+    weights = ties.neighbours[:, known]
+    total = weights.sum(axis=1)
+    near = total > 0
+    points[near] = (weights[near] @ before[known]) / total[near, None] + 0.01 * points[near]
+    points[known] = before[known]
+    return points
+
+
+def _onto(points: _Points, before: _Points, known: NDArray[np.int64]) -> _Points:
+    """Points turned, mirrored, shifted and scaled so that the known ones lie best on their earlier places.
+
+    Orthogonal Procrustes (Schönemann 1966) with scale, by the singular value decomposition.
+    """
+    from_centre, to_centre = points[known].mean(axis=0), before[known].mean(axis=0)
+    moved, target = points[known] - from_centre, before[known] - to_centre
+    left, values, right = np.linalg.svd(moved.T @ target)
+    scale = values.sum() / max((moved**2).sum(), 1e-12)
+    placed: _Points = (points - from_centre) @ (left @ right) * scale + to_centre
+    farthest = np.linalg.norm(placed, axis=1).max()
+    return placed * min(1.0, _RADIUS / max(farthest, 1e-12))
+
+
+def _into_disc(points: _Points, radius: float = _RADIUS) -> _Points:
+    centred: _Points = points - (points.max(axis=0) + points.min(axis=0)) / 2
+    farthest = float(np.linalg.norm(centred, axis=1).max())
+    return centred * float(radius / farthest) if farthest > 0 else centred
+
+
+def _around(count: int, *, alone: bool) -> _Points:
+    """Rings outside the disc of the others; a disc of their own when there are no others."""
+    at = np.arange(count)
+    if alone:
+        golden = np.pi * (3 - np.sqrt(5))
+        spots = _RADIUS * np.sqrt(at / max(count - 1, 1)) * np.exp(1j * golden * at)
+    else:
+        on_ring = max(1, min(count, _PER_RING))
+        spots = (1 + 0.03 * (at // _PER_RING)) * np.exp(2j * np.pi * (at % on_ring + 0.5) / on_ring)
+    return np.column_stack([spots.real, spots.imag])
+
+
+def _places_before(channels: pl.Series, previous: Previous | None) -> _Points:
+    """Each channel's earlier place, nan without one; channels that were isolated have none either."""
+    if previous is None:
+        return np.full((len(channels), 2), np.nan)
+    nodes = previous.nodes.filter(pl.col("community").is_not_null()).select("channel", "x", "y")
+    found = (
+        channels.alias("channel").to_frame().join(nodes, on="channel", how="left", maintain_order="left")
+    )
+    return found.select("x", "y").fill_null(np.nan).to_numpy()

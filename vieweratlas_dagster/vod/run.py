@@ -256,17 +256,26 @@ class _Run:
         if self._stopped or self._time_is_up() or self._leases >= self._settings.max_vods_per_run:
             return None
         self._leases += 1
-        taken: list[VodItem] = await asyncio.to_thread(
-            self._queue.change,
-            partial(
-                queue.lease,
-                now=utc(self._wall.now()),
-                limit=1,
-                lease_seconds=self._settings.lease_seconds,
-                max_attempts=self._settings.max_attempts,
-                lease_id=uuid.uuid4().hex,
-            ),
+        leasing = asyncio.create_task(
+            asyncio.to_thread(
+                self._queue.change,
+                partial(
+                    queue.lease,
+                    now=utc(self._wall.now()),
+                    limit=1,
+                    lease_seconds=self._settings.lease_seconds,
+                    max_attempts=self._settings.max_attempts,
+                    lease_id=uuid.uuid4().hex,
+                ),
+            )
         )
+        try:
+            taken: list[VodItem] = await asyncio.shield(leasing)
+        except asyncio.CancelledError:
+            # The thread cannot be stopped, so what it leases has to be given back.
+            for item in await leasing:
+                await self._release(item)
+            raise
         if not taken:
             self._leases -= 1
             return None

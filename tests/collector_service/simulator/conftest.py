@@ -85,6 +85,20 @@ class Client:
             await self.until(r" 366 ")
 
 
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], object]], Awaitable[None]]:
+    """Waits until a condition holds."""
+
+    async def eventually(condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(60):
+            while True:
+                if condition():
+                    return
+                await asyncio.sleep(0.01)
+
+    return eventually
+
+
 @pytest.fixture(scope="session")
 def world() -> World:
     """26 channels, 500 viewers, one day, with oddities; tests only read it."""

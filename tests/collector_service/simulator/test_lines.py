@@ -7,7 +7,9 @@ from collector_service.simulator.chat import ANONYMOUS, Event, Kind, stream_even
 from collector_service.simulator.lines import RoomLines, badges_of, without_tags
 from collector_service.simulator.world import WorldOptions, plant
 
-LINE = re.compile(r"@(?P<tags>\S+) :(?P<prefix>\S+) (?P<command>[A-Z]+) #(?P<channel>\w+)(?: :(?P<text>.*))?")
+LINE = re.compile(
+    r"@(?P<tags>\S+) :(?P<prefix>\S+) (?P<command>[A-Z]+) #(?P<channel>\w+)(?: :(?P<text>.*))?"
+)
 
 
 @pytest.fixture(scope="module")

@@ -101,9 +101,7 @@ def test_streams_follow_the_evenings_of_their_language_and_some_span_midnight(bi
 
 
 def test_the_default_world_has_the_promised_size(big):
-    messages = Counter(
-        Kind(event.kind) for stream in big.streams for event in stream_events(big, stream)
-    )
+    messages = Counter(Kind(event.kind) for stream in big.streams for event in stream_events(big, stream))
     assert 500_000 < messages[Kind.MESSAGE] < 1_000_000
     assert all(messages[kind] > 20 for kind in Kind)
 
@@ -111,7 +109,9 @@ def test_the_default_world_has_the_promised_size(big):
 def test_bots_are_in_most_channels_and_viewers_are_not(big):
     channels_of = Counter(account for audience in audiences(big) for account in audience)
     bots = [number for number, account in enumerate(big.accounts) if account.bot]
-    assert {big.accounts[number].login for number in bots if big.accounts[number].listed} == set(LISTED_BOTS)
+    assert {big.accounts[number].login for number in bots if big.accounts[number].listed} == set(
+        LISTED_BOTS
+    )
     assert sum(not big.accounts[number].listed for number in bots) >= 3
     assert all(channels_of[number] > 0.6 * len(big.channels) for number in bots)
     assert max(channels_of[number] for number in range(big.options.viewers)) < 0.1 * len(big.channels)
