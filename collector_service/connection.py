@@ -12,7 +12,7 @@ import asyncio
 import random
 import ssl
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from collector_service.settings import TwitchSettings
@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, connection = await asyncio.get_running_loop().create_connection(
                     lambda: cls(listener, stats),
-                    url.hostname,
+                    url.hostname or "",
                     url.port or (6697 if secure else 6667),
                     ssl=context,
                 )
@@ -130,8 +130,9 @@ class Connection(asyncio.Protocol):
         ``reconnect`` means the latter: this connection goes on for a while.
         """
         asked = asyncio.ensure_future(self._reconnect.wait())
+        either: list[asyncio.Future[Any]] = [asked, self.ended]
         try:
-            await asyncio.wait([asked, self.ended], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
             asked.cancel()
         return self.ended.result() if self.ended.done() else "reconnect"

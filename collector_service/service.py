@@ -163,7 +163,7 @@ class Service:
                     self._archive.keep_spooling(),
                     self._archive.keep_uploading(),
                     self._keep_refreshing(channel_list, self._pool),
-                    self._keep_measuring_lag(),
+                    self._keep_measuring_lag(self._pool),
                     self._keep_telling(),
                     self._end_in_time(),
                 ):
@@ -193,12 +193,17 @@ class Service:
                 self._stats.refresh_failures += 1
                 _log.warning("channel list not refreshed, the last one stays: %s", error)
 
-    async def _keep_measuring_lag(self) -> None:
+    async def _keep_measuring_lag(self, pool: Pool) -> None:
         loop = asyncio.get_running_loop()
+        pauses = self._windows.pauses
         while True:
             due = loop.time() + _LAG_SECONDS
             await asyncio.sleep(_LAG_SECONDS)
             self._stats.event_loop_lag = loop.time() - due
+            if pauses != self._windows.pauses:
+                pauses = self._windows.pauses
+                _log.warning("the machine was paused; nothing counts as watched meanwhile")
+                pool.probe()
 
     async def _keep_telling(self) -> None:
         messages, told = 0, time.monotonic()

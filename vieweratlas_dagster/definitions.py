@@ -13,6 +13,7 @@ import dagster as dg
 
 from vieweratlas_dagster.assets import atlas, communities, curated, graph, raw
 from vieweratlas_dagster.automation.jobs import ALL_JOBS
+from vieweratlas_dagster.automation.partitions import days_from, quarters_from
 from vieweratlas_dagster.automation.schedules import ALL_SCHEDULES
 from vieweratlas_dagster.checks import freshness, quality
 from vieweratlas_dagster.resources.lake import LakeResource
@@ -28,6 +29,8 @@ _QUARTER_BADGE = dg.FreshnessPolicy.time_window(
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The whole code location for the given settings; used by production, tests and the demo alike."""
+    days = days_from(settings.analysis.first_day)
+    quarters = quarters_from(settings.analysis.first_day)
     daily_assets = [
         raw.snapshots,
         curated.curated_tables,
@@ -39,14 +42,9 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     ]
     return dg.Definitions(
         assets=[
-            raw.live_chat,
-            raw.vod_chat.map_asset_specs(
-                lambda spec: spec.replace_attributes(freshness_policy=_QUARTER_BADGE)
-            ),
-            *(
-                asset.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=_DAILY_BADGE))
-                for asset in daily_assets
-            ),
+            raw.live_chat.replace_attributes(partitions_def=days),
+            _with(raw.vod_chat, quarters, _QUARTER_BADGE),
+            *(_with(asset, days, _DAILY_BADGE) for asset in daily_assets),
         ],
         asset_checks=[
             quality.quarantine_is_small,
@@ -64,6 +62,14 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         resources={"lake": LakeResource.of(settings.storage), "settings": settings},
         # A run is one task of its own; a process per asset would cost more than the assets do.
         executor=dg.in_process_executor,
+    )
+
+
+def _with(
+    asset: dg.AssetsDefinition, partitions: dg.PartitionsDefinition, badge: dg.FreshnessPolicy
+) -> dg.AssetsDefinition:
+    return asset.map_asset_specs(
+        lambda spec: spec.replace_attributes(partitions_def=partitions, freshness_policy=badge)
     )
 
 

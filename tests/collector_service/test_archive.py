@@ -15,6 +15,8 @@ from collector_service.stats import Stats
 from collector_service.twitch.irc import MESSAGE
 from collector_service.windows import Part, Windows
 
+from .irc_double import eventually
+
 START = 1_700_000_100 // 300 * 300
 
 
@@ -74,22 +76,18 @@ def expected(parts):
     return sorted(encode_object(part.records("c")) for part in parts)
 
 
-async def wait_for(condition):
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 @pytest.mark.parametrize("broken", ["before", "after"])
 async def test_a_lake_that_was_down_gets_the_same_bytes(rig, broken):
     rig.lake.broken = broken
     parts = [a_part(n, START + 300 * n) for n in range(4)]
-    tasks = [asyncio.ensure_future(work) for work in (rig.archive.keep_spooling(), rig.archive.keep_uploading())]
+    tasks = [
+        asyncio.ensure_future(work) for work in (rig.archive.keep_spooling(), rig.archive.keep_uploading())
+    ]
     rig.archive._closed.extend(parts)
     rig.archive._has_closed.set()
-    await wait_for(lambda: rig.stats.spool_files == 4 and rig.stats.upload_failures > 3)
+    await eventually(lambda: rig.stats.spool_files == 4 and rig.stats.upload_failures > 3)
     rig.lake.broken = None
-    await wait_for(lambda: rig.stats.spool_files == 0)
+    await eventually(lambda: rig.stats.spool_files == 0)
     for task in tasks:
         task.cancel()
     assert sorted(rig.lake.content().values()) == expected(parts)
@@ -107,12 +105,14 @@ async def test_a_disk_that_was_full_loses_nothing(rig, monkeypatch):
 
     monkeypatch.setattr(rig.spool, "add", refuse)
     parts = [a_part(n, START + 300 * n) for n in range(3)]
-    tasks = [asyncio.ensure_future(work) for work in (rig.archive.keep_spooling(), rig.archive.keep_uploading())]
+    tasks = [
+        asyncio.ensure_future(work) for work in (rig.archive.keep_spooling(), rig.archive.keep_uploading())
+    ]
     rig.archive._closed.extend(parts)
     rig.archive._has_closed.set()
-    await wait_for(lambda: rig.stats.spool_failures >= 3)
+    await eventually(lambda: rig.stats.spool_failures >= 3)
     full = False
-    await wait_for(lambda: rig.stats.uploads == 3)
+    await eventually(lambda: rig.stats.uploads == 3)
     for task in tasks:
         task.cancel()
     assert sorted(rig.lake.content().values()) == expected(parts)

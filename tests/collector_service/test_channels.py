@@ -128,7 +128,7 @@ async def test_a_file_is_read_again_at_each_refresh(tmp_path):
 
 
 async def test_a_login_that_is_none_is_refused():
-    with pytest.raises(SettingsError, match="TWITCH_CHANNELS.*'a b'"):
+    with pytest.raises(SettingsError, match=r"TWITCH_CHANNELS.*'a b'"):
         await listing_of(None, channels=("ok", "a b")).refresh()
 
 
@@ -141,7 +141,7 @@ def test_a_line_that_is_no_login_is_named(tmp_path, text):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(SettingsError, match="the.setting: cannot read .*gone.txt: No such file"):
+    with pytest.raises(SettingsError, match=r"the.setting: cannot read .*gone.txt: No such file"):
         read_logins(tmp_path / "gone.txt", "the.setting")
 
 

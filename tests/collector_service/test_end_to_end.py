@@ -19,6 +19,8 @@ from collector_service.simulator.irc_server import IrcOptions, Limit
 from collector_service.simulator.server import Simulator, SimulatorOptions
 from collector_service.simulator.world import WorldOptions, plant
 
+from .irc_double import eventually
+
 SECRET = "the-viewer-key-secret-of-the-test"
 WINDOW = 300
 
@@ -94,7 +96,9 @@ class Collected:
 
 def delivered(simulator):
     """Presence, messages and mirrored copies as the simulator delivered them."""
-    keys = {account.user_id: viewer_key(SECRET, str(account.user_id)) for account in simulator.world.accounts}
+    keys = {
+        account.user_id: viewer_key(SECRET, str(account.user_id)) for account in simulator.world.accounts
+    }
     presence, messages = set(), Counter()
     for (channel, user, start), seen in simulator.oracle.presence().items():
         if seen.delivered or seen.notices_delivered:
@@ -120,26 +124,23 @@ async def simulated(rate, *, channels, viewers, tls=False, reconnect_seconds=1.0
         yield simulator
 
 
-async def played(simulator, seconds=40):
-    async with asyncio.timeout(seconds):
-        while not simulator.oracle.totals()["complete"]:
-            await asyncio.sleep(0.1)
+async def played(simulator):
+    await eventually(lambda: simulator.oracle.totals()["complete"], 40)
     await asyncio.sleep(0.5)
 
 
-@pytest.mark.parametrize("tls", [True, False])
-async def test_a_whole_day_with_faults_is_collected_to_the_last_message(tmp_path, tls):
-    async with simulated(10_800, channels=40, viewers=1500, tls=tls) as simulator:
+async def test_a_whole_day_with_faults_is_collected_to_the_last_message_over_tls(tmp_path):
+    async with simulated(14_400, channels=40, viewers=1500, tls=True) as simulator:
         logins = ",".join(channel.login for channel in simulator.world.channels)
         config = {"channels": logins, "refresh_seconds": 3600}
-        async with running(tmp_path, simulator, tls=tls, config=config) as log:
-            await asyncio.sleep(4.0)
+        async with running(tmp_path, simulator, tls=True, config=config) as log:
+            await asyncio.sleep(3.0)
             for kind in get_args(Garbage):
                 simulator.faults.garbage(kind)
             await simulator.faults.reset()
-            await asyncio.sleep(2.0)
+            await asyncio.sleep(1.5)
             simulator.faults.reconnect()
-            await asyncio.sleep(2.0)
+            await asyncio.sleep(1.5)
             simulator.faults.close()
             await played(simulator)
         presence, messages, mirrored = delivered(simulator)
@@ -147,16 +148,20 @@ async def test_a_whole_day_with_faults_is_collected_to_the_last_message(tmp_path
         assert found.presence == presence
         assert +found.messages == +messages
         assert found.mirrored == mirrored
-        assert len(presence) > 20_000
+        assert len(presence) > 5_000
         assert mirrored > 0
-        assert simulator.oracle.totals()["connections"] >= 16
+        assert simulator.oracle.totals()["connections"] >= 8
         names = {account.login for account in simulator.world.accounts}
         assert not [word for word in (await log).decode().split() if word.strip(",.:") in names]
         games = {channel.channel_id: channel.game.name for channel in simulator.world.channels}
         described = [record for record in found.records if record.game_name]
         assert len(described) > 1000
         assert all(record.game_name == games[record.channel_id] for record in described)
-        bots = {viewer_key(SECRET, str(one.user_id)) for one in simulator.world.accounts if one.bot and one.listed}
+        bots = {
+            viewer_key(SECRET, str(one.user_id))
+            for one in simulator.world.accounts
+            if one.bot and one.listed
+        }
         assert {key for record in found.records for key in record.known_bots} <= bots
         for record in found.records:
             assert set(record.known_bots) == bots & set(record.viewer_keys)
@@ -168,16 +173,16 @@ async def test_observed_seconds_are_those_of_the_server(tmp_path):
         logins = ",".join(channel.login for channel in simulator.world.channels)
         config = {"channels": logins}
         async with running(tmp_path, simulator, config=config, credentials=False):
-            await asyncio.sleep(6.0)
+            await asyncio.sleep(4.0)
             simulator.faults.close()
-            await asyncio.sleep(4.0)
+            await asyncio.sleep(3.0)
             await simulator.faults.reset()
-            await asyncio.sleep(4.0)
+            await asyncio.sleep(2.5)
         expected, found = joined_seconds(simulator), Collected(tmp_path).observed
         assert expected.keys() == found.keys()
         assert len(found) == 30
         for channel, seconds in expected.items():
-            assert 300 < seconds < 14 * rate
+            assert 120 < seconds < 9 * rate
             # three stretches; their ends may each be told a tenth of a real second late
             assert found[channel] == pytest.approx(seconds, abs=3 * 0.1 * rate)
 
@@ -187,9 +192,9 @@ async def test_the_biggest_streams_are_found_and_followed(tmp_path):
         config = {"refresh_seconds": 900, "top_channels_limit": 1000}
         async with running(tmp_path, simulator, config=config):
             for fault in get_args(HelixFault):
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(0.6)
                 simulator.faults.helix(fault)
-            await asyncio.sleep(6.0)
+            await asyncio.sleep(4.0)
             presence, messages, _ = delivered(simulator)
         found = Collected(tmp_path)
         late, messages_later, _ = delivered(simulator)

@@ -81,7 +81,11 @@ class Api:
         if self.faults:
             return self.faults.pop(0)
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if self.refuse_tokens or given not in (self.tokens[-1], TOKEN) or "Client-ID" not in request.headers:
+        if (
+            self.refuse_tokens
+            or given not in (self.tokens[-1], TOKEN)
+            or "Client-ID" not in request.headers
+        ):
             return web.json_response(
                 {"error": "Unauthorized", "status": 401, "message": "Invalid OAuth token"}, status=401
             )
@@ -258,9 +262,7 @@ async def test_a_forgotten_cursor_starts_again_from_the_first_page(helix, api):
 async def test_a_cursor_that_is_always_forgotten_is_an_error(helix, api):
     body = {"error": "Bad Request", "status": 400, "message": "Invalid cursor"}
     api.faults = [
-        fault
-        for _ in range(helix_module.RESTARTS)
-        for fault in (None, web.json_response(body, status=400))
+        fault for _ in range(helix_module.RESTARTS) for fault in (None, web.json_response(body, status=400))
     ]
     with pytest.raises(HelixError, match="cursor"):
         await helix.top_streams(1000)
@@ -291,7 +293,10 @@ async def test_a_wrong_secret_is_refused_and_never_shown(api, quick, caplog):
 
 async def test_an_unreachable_twitch_is_an_error_without_the_secret(quick):
     settings = TwitchSettings(
-        helix_url="http://127.0.0.1:1/helix", id_url="http://127.0.0.1:1", client_id="i", client_secret=SECRET
+        helix_url="http://127.0.0.1:1/helix",
+        id_url="http://127.0.0.1:1",
+        client_id="i",
+        client_secret=SECRET,
     )
     async with Helix.open(settings) as client:
         with pytest.raises(HelixError) as failure:

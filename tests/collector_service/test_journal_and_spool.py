@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector_service.contract import decode_lines, encode_object, live_key, parse_record
 from collector_service.clock import utc
+from collector_service.contract import decode_lines, encode_object, live_key, parse_record
 from collector_service.journal import Journal
 from collector_service.lake import Lake
 from collector_service.spool import PartName, Spool
@@ -148,7 +148,11 @@ def test_a_discarded_part_does_not_come_back(tmp_path):
 
 
 def test_names_sort_by_window_and_survive_as_files(tmp_path):
-    names = [PartName(START + 300, "a.b_c", 2), PartName(START, "a.b_c", 1_000_000), PartName(START, "a", 3)]
+    names = [
+        PartName(START + 300, "a.b_c", 2),
+        PartName(START, "a.b_c", 1_000_000),
+        PartName(START, "a", 3),
+    ]
     for name in names:
         (tmp_path / f"{name}.journal").touch()
     (tmp_path / "something-else.journal").touch()

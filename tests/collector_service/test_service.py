@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import signal
 import socket
 import sys
@@ -107,9 +106,7 @@ def say(client, user_id, number, channel="alpha"):
 
 
 async def all_joined(twitch, connection=1):
-    await eventually(
-        lambda: len(twitch.clients) == connection and len(twitch.clients[-1].joins) == 2, 20
-    )
+    await eventually(lambda: len(twitch.clients) == connection and len(twitch.clients[-1].joins) == 2, 20)
     return twitch.clients[-1]
 
 
@@ -149,9 +146,7 @@ async def test_nothing_that_names_a_viewer_is_written(collector, twitch, tmp_pat
     _, output = await collector.end(signal.SIGTERM)
     for line in output.splitlines():
         assert json.loads(line)["message"]
-    lake = b"".join(
-        line for path in tmp_path.rglob("*.gz") for line in decode_lines(path.read_bytes())
-    )
+    lake = b"".join(line for path in tmp_path.rglob("*.gz") for line in decode_lines(path.read_bytes()))
     assert str(key(71234567)).encode() in lake
     for secret in (SECRET, TEXT, *USERS.values(), *map(str, USERS)):
         assert secret not in output
@@ -215,13 +210,13 @@ async def test_sigterm_while_the_lake_hangs_ends_in_time_and_keeps_the_spool(col
 
 async def test_it_ends_after_so_many_windows(collector, twitch, tmp_path):
     origin = time.time()
-    config = {"collection": {"window_seconds": 10, "max_collection_cycles": 3}}
+    config = {"collection": {"window_seconds": 10, "max_collection_cycles": 2}}
     (tmp_path / "config/config.yaml").write_text(json.dumps(config))
     await collector.start(VIEWERATLAS_CLOCK=f"{origin}/1700000000/10")
     code, output = await collector.end()
     assert code == 0
     assert "max_collection_cycles" in output
-    assert sum(not record.partial for _, record in collector.records()) >= 2
+    assert sum(not record.partial for _, record in collector.records()) >= 1
 
 
 @pytest.mark.parametrize(

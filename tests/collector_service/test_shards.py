@@ -1,11 +1,12 @@
 """Connections and shards against an in-process IRC server."""
 
 import asyncio
-import struct
 import socket
+import struct
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 
@@ -137,7 +138,7 @@ async def test_new_connections_keep_their_distance():
         it.double.handle = noting
         it.pool.want(list(ROOMS), {})
         await eventually(all_joined(it))
-        assert min(late - early for early, late in zip(opened, opened[1:], strict=False)) >= 0.25
+        assert min(late - early for early, late in pairwise(opened)) >= 0.25
 
 
 async def test_changes_of_the_list_join_and_leave():
@@ -249,7 +250,9 @@ async def test_a_connection_that_answers_pings_stays(monkeypatch):
 
         it.double.handle = answering
         it.pool.want(["chan0"], {})
-        await eventually(lambda: it.double.clients and it.double.clients[0].lines.count("PING :vieweratlas") > 3)
+        await eventually(
+            lambda: it.double.clients and it.double.clients[0].lines.count("PING :vieweratlas") > 3
+        )
         assert it.stats.reconnects == {}
         assert it.pool.statuses() == {"joined": 1}
 

@@ -200,24 +200,26 @@ def test_every_event_and_every_watched_moment_counts_once(steps, rate):
         watch(room, begin, clock.time)
     parts += windows.close_all(windows.now())
 
-    found, observed, regular = Counter(), defaultdict(float), Counter()
+    assert_counted(parts, events, watched)
+
+
+def assert_counted(parts, events, watched):
+    """The parts hold exactly these events and watched seconds."""
+    found, seen = Counter(), set()
+    observed = defaultdict(float)
     for part in parts:
-        regular[part.start] += not part.supplementary
         for record in part.records("c"):
-            start = int(record.window_start.timestamp())
-            room = record.channel_id
-            observed[room, start] += record.observed_seconds
-            found[room, start, MIRRORED, 0] += record.mirrored_messages
+            window = record.channel_id, int(record.window_start.timestamp())
+            observed[window] += record.observed_seconds
+            found[*window, MIRRORED, 0] += record.mirrored_messages
             assert record.messages == sum(record.viewer_messages)
             assert record.viewer_keys == sorted(record.viewer_keys)
             for key, number in zip(record.viewer_keys, record.viewer_messages, strict=True):
-                found[room, start, MESSAGE, key] += number
-                found[room, start, "seen", key] += 1
-    expected = Counter({event: n for event, n in events.items() if event[2] != PRESENCE})
-    assert +Counter({e: n for e, n in found.items() if e[2] != "seen"}) == expected
-    seen = {(e[0], e[1], e[3]) for e in events if e[2] != MIRRORED}
-    assert {(e[0], e[1], e[3]) for e in found if e[2] == "seen"} == seen
-    assert max(regular.values()) == 1
+                found[*window, MESSAGE, key] += number
+                seen.add((*window, key))
+    assert +found == Counter({event: n for event, n in events.items() if event[2] != PRESENCE})
+    assert seen == {(room, start, key) for room, start, kind, key in events if kind != MIRRORED}
+    assert max(Counter(part.start for part in parts if not part.supplementary).values()) == 1
     for window in observed.keys() | watched.keys():
         assert observed[window] == pytest.approx(watched[window], abs=1e-6)
         assert 0 <= observed[window] <= 20

@@ -34,7 +34,7 @@ from vieweratlas_dagster.tables import EVENTS, PARTITION
 _REGION_RESOLUTIONS = (0.25, 0.32, 0.4, 0.5, 0.63, 0.8, 1.0)
 _BLOCK_RESOLUTION = _REGION_RESOLUTIONS[0]
 _FEWEST_REGION_NATS = 0.05
-_COARSE_ENOUGH = 0.7
+_COARSE_ENOUGH = 0.9
 _SMALLEST_DIVISIBLE = 6
 _LIKELIEST_RUNS = 3
 # A large graph gets fewer runs: they differ less, and each takes longer.

@@ -26,7 +26,9 @@ from vieweratlas_dagster.analysis.stability import Previous
 NEIGHBOURS = 10
 _TIES = (0.1, 0.1)  # to the community, to the region; the rest is to the neighbours
 # Groups are moved away from the middle by so much, which opens gaps between them.
-_GAP_COMMUNITIES, _GAP_REGIONS = 1.08, 1.2
+_GAP_COMMUNITIES, _GAP_REGIONS = 1.05, 1.15
+# Attraction below 1 makes t-SNE fill its area evenly instead of leaving tight knots.
+_SPREAD = 0.75
 _COLD_SCALE = 10.0
 _FEWEST_EMBEDDED = 5
 _FEWEST_ALIGNED = 3
@@ -152,7 +154,7 @@ def _embed(
     )
     if not warm:
         embedding = embedding.optimize(150, exaggeration=4, momentum=0.5)
-    embedding = embedding.optimize(500, exaggeration=1, momentum=0.8)
+    embedding = embedding.optimize(500, exaggeration=_SPREAD, momentum=0.8)
     points = np.asarray(embedding, dtype=np.float64)[:size]
     for members, factor in ((ties.in_community, _GAP_COMMUNITIES), (ties.in_region, _GAP_REGIONS)):
         points = points + (factor - 1) * (members @ _centres(members, points))
@@ -253,7 +255,7 @@ def _onto(points: _Points, before: _Points, known: NDArray[np.int64]) -> _Points
     left, values, right = np.linalg.svd(moved.T @ target)
     scale = values.sum() / max((moved**2).sum(), 1e-12)
     placed: _Points = (points - from_centre) @ (left @ right) * scale + to_centre
-    farthest = np.linalg.norm(placed, axis=1).max()
+    farthest = float(np.linalg.norm(placed, axis=1).max())
     return placed * min(1.0, _RADIUS / max(farthest, 1e-12))
 
 

@@ -96,6 +96,20 @@ def snapshots(
             context.log.warning("%s: %d refusals, see %s", info.key, len(report.rejections), target)
         reports.append(report)
     store.put(manifest_key(day), manifest(day, reports))
+    live = [report for report in reports if report.key.startswith(LIVE_PREFIX)]
+    context.log_event(
+        dg.AssetMaterialization(
+            "live_chat",
+            partition=day,
+            description="What the collector has left for this day so far, as found by snapshots.",
+            metadata={
+                **rows(sum(report.records for report in live)),
+                "objects": len(live),
+                "presences": sum(report.presences for report in live),
+                "dagster/uri": f"{store.uri}/{live_day_prefix(day)}",
+            },
+        )
+    )
     records = sum(report.records for report in reports)
     return dg.MaterializeResult(
         metadata={

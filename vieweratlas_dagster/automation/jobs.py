@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import dagster as dg
 
-from vieweratlas_dagster.automation.partitions import daily, quarters
-
 _FRESHNESS_CHECKS = dg.AssetSelection.checks(
     dg.AssetCheckKey(dg.AssetKey("live_chat"), "live_chat_is_fresh"),
     dg.AssetCheckKey(dg.AssetKey("atlas"), "atlas_of_yesterday_exists"),
@@ -16,15 +14,13 @@ _FRESHNESS_CHECKS = dg.AssetSelection.checks(
 
 analysis_daily = dg.define_asset_job(
     "analysis_daily",
-    selection=dg.AssetSelection.keys("snapshots").downstream() - _FRESHNESS_CHECKS,
-    partitions_def=daily,
+    selection=dg.AssetSelection.assets("snapshots").downstream() - _FRESHNESS_CHECKS,
     description="From one day's raw snapshots to the published atlas.",
 )
 
 vod_6h = dg.define_asset_job(
     "vod_6h",
     selection=dg.AssetSelection.assets("vod_chat"),
-    partitions_def=quarters,
     description="Chat of the broadcasts that ended in the last six hours.",
 )
 

@@ -22,6 +22,7 @@ _LOCATION = "vieweratlas"
 # SQLite and local logs; the daemon of `dagster dev` needs nothing else.
 _LOCAL_INSTANCE = """\
 telemetry: {enabled: false}
+nux: {enabled: false}
 concurrency:
   runs: {max_concurrent_runs: 2}
 run_monitoring: {enabled: true}

@@ -10,7 +10,6 @@ import dagster as dg
 import polars as pl
 
 from vieweratlas_dagster.assets.metadata import preview_table
-from vieweratlas_dagster.automation.partitions import daily
 from vieweratlas_dagster.checks.rules import (
     generic_share,
     overlap_violations,
@@ -40,7 +39,7 @@ def _result(problems: list[str], severity: dg.AssetCheckSeverity) -> dg.AssetChe
     )
 
 
-@dg.asset_check(asset="snapshots", partitions_def=daily)
+@dg.asset_check(asset="snapshots")
 def quarantine_is_small(
     context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> dg.AssetCheckResult:
@@ -58,7 +57,7 @@ def quarantine_is_small(
     )
 
 
-@dg.asset_check(asset="snapshots", partitions_def=daily)
+@dg.asset_check(asset="snapshots")
 def day_has_data(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
     """Something arrived on this day."""
     records = sum(
@@ -68,7 +67,7 @@ def day_has_data(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> 
     return _result(problems, dg.AssetCheckSeverity.WARN)
 
 
-@dg.asset_check(asset="presence_snapshots", partitions_def=daily, blocking=True)
+@dg.asset_check(asset="presence_snapshots", blocking=True)
 def presence_follows_contract(
     context: dg.AssetCheckExecutionContext, lake: LakeResource
 ) -> dg.AssetCheckResult:
@@ -84,7 +83,7 @@ def presence_follows_contract(
     return _result(problems, dg.AssetCheckSeverity.ERROR)
 
 
-@dg.asset_check(asset="channels", partitions_def=daily)
+@dg.asset_check(asset="channels")
 def channels_were_observed(
     context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> dg.AssetCheckResult:
@@ -100,7 +99,7 @@ def channels_were_observed(
     )
 
 
-@dg.asset_check(asset="overlap_graph", partitions_def=daily, blocking=True)
+@dg.asset_check(asset="overlap_graph", blocking=True)
 def overlap_is_possible(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
     """No pair shares more viewers than either channel has, and every edge has its two channels."""
     day, store = context.partition_key, lake.lake
@@ -111,7 +110,7 @@ def overlap_is_possible(context: dg.AssetCheckExecutionContext, lake: LakeResour
     return _result(problems, dg.AssetCheckSeverity.ERROR)
 
 
-@dg.asset_check(asset="community_labels", partitions_def=daily)
+@dg.asset_check(asset="community_labels")
 def communities_have_names(
     context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> dg.AssetCheckResult:
@@ -127,7 +126,7 @@ def communities_have_names(
     )
 
 
-@dg.asset_check(asset="atlas", partitions_def=daily, blocking=True)
+@dg.asset_check(asset="atlas", blocking=True)
 def atlas_is_complete(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
     """Every channel of the graph has a place, and page and picture exist."""
     day, store = context.partition_key, lake.lake

@@ -13,12 +13,12 @@ import polars as pl
 
 _MAP_UNITS = 1000
 _SMALLEST_DOT, _LARGEST_DOT = 4.0, 60.0
-_NODE_FACTS = ("viewers", "game_name", "language", "community", "region", "label", "region_label")
+_NODE_FACTS = ("viewers", "game_name", "language", "community", "region", "region_label")
 _EDGE_FACTS = ("shared_viewers", "jaccard", "overlap", "cosine", "significance")
 
 
 def csv_bytes(frame: pl.DataFrame) -> bytes:
-    """UTF-8 CSV with a header; null is an empty field, a text that is empty or looks like null is quoted."""
+    """UTF-8 CSV with a header; null is an empty field, an empty text a pair of quotes."""
     return frame.write_csv().encode()
 
 
@@ -40,11 +40,17 @@ def gexf_bytes(nodes: pl.DataFrame, edges: pl.DataFrame) -> bytes:
         graph.add_node(
             _xml_text(node["channel"]),
             viz={
-                "color": {"r": int(color[1:3], 16), "g": int(color[3:5], 16), "b": int(color[5:7], 16), "a": 1.0},
+                "color": {
+                    "r": int(color[1:3], 16),
+                    "g": int(color[3:5], 16),
+                    "b": int(color[5:7], 16),
+                    "a": 1.0,
+                },
                 "size": _SMALLEST_DOT + (_LARGEST_DOT - _SMALLEST_DOT) * share**0.5,
                 "position": {"x": node["x"] * _MAP_UNITS, "y": node["y"] * _MAP_UNITS, "z": 0.0},
             },
-            **_known(node, _NODE_FACTS),
+            # "label" is the text that Gephi shows at a node; networkx puts the channel's name there.
+            **_known({**node, "community_label": node["label"]}, (*_NODE_FACTS, "community_label")),
         )
     for edge in edges.iter_rows(named=True):
         graph.add_edge(

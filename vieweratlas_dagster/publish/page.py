@@ -55,7 +55,7 @@ def render_page(
             without a place for the data.
         TypeError: a fact is no JSON value.
     """
-    template = _template()
+    template = load_template()
     data = encode(nodes, edges, communities, facts=facts)
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     block = _PLACEHOLDER.replace(b"null", text.translate(_ESCAPES).encode(), 1)
@@ -127,8 +127,13 @@ def encode(
     }
 
 
-def _template() -> bytes:
-    """The built viewer, with the empty data block once in it."""
+def load_template() -> bytes:
+    """The built viewer, with the empty data block once in it.
+
+    Raises:
+        FileNotFoundError: the viewer has not been built.
+        ValueError: what was built has no place for the data.
+    """
     built = files("vieweratlas_dagster") / "viewer" / "dist" / "index.html"
     if not built.is_file():
         raise FileNotFoundError("the atlas viewer is not built (viewer/dist/index.html): run `make viewer`")

@@ -13,7 +13,7 @@ export const things = (value: number, one: string, many = `${one}s`) => `${count
 /** A share from 0 to 1. */
 export function percent(share: number): string {
   if (share > 0 && share < 0.001) return "<0.1%";
-  return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
+  return `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}%`;
 }
 
 /** A coefficient; enough digits to tell neighbours apart. */

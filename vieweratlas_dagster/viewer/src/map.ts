@@ -468,9 +468,9 @@ export class AtlasMap {
     const { reach, view } = this.reach(anchor);
     // As large as the country has room for, down to a readable size.
     const perPixel = this.width(context, region.label.toUpperCase(), this.fontOf("region", 10), 10, SPACED * 10) / 10;
-    const size = clamp(Math.min(0.34 * reach, (2.3 * reach) / perPixel), 11.5, 34);
+    const size = clamp(Math.min(0.34 * reach, (2.3 * reach) / perPixel), 10, 34);
     const alpha = 0.92 * ramp(reach, 14, 20) * (1 - ramp(reach, 0.42 * view, 0.62 * view)) * this.standing(region);
-    if (size * perPixel > 4.5 * reach || alpha < 0.05) return;
+    if (size * perPixel > 6 * reach || alpha < 0.05) return;
     wishes.push({ what: { kind: "region", group: region, size, alpha }, spots: this.spots(context, region.label, "region", anchor, size) });
   }
 
@@ -478,6 +478,8 @@ export class AtlasMap {
     const anchor = this.territory.provinceAnchors[community.at];
     if (!anchor) return;
     const { reach, view } = this.reach(anchor);
+    // A region of one community: one name is enough until the region's own fades.
+    if (community.region?.communities.length === 1 && reach < 0.5 * view) return;
     const size = clamp(0.13 * reach + 7, 11, 20);
     const fits = this.width(context, community.label, this.fontOf("community", size), size) < 3.2 * reach;
     const chosen = this.selection.kind === "community" && this.selection.group === community;

@@ -6,6 +6,7 @@ test.each([
   [0, "0.0%"],
   [0.0004, "<0.1%"],
   [0.0123, "1.2%"],
+  [0.0997, "10%"],
   [0.5, "50%"],
   [1, "100%"],
 ])("a share of %d reads %s", (share, text) => expect(percent(share)).toBe(text));
