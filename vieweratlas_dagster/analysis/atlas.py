@@ -51,7 +51,7 @@ def build(
         edges: rows of EDGES.
         algorithm: see `find_communities`, as for the next three.
         resolution: None for the likeliest.
-        region_resolution: None for the coarsest that explains the graph.
+        region_resolution: None for the likeliest.
         min_community_size: smaller ones join a neighbour.
         seed: makes the result a function of the input.
         previous: the earlier map, whose ids, names, colours and places are kept.

@@ -25,16 +25,15 @@ from vieweratlas_dagster.analysis.clustering import (
     merge_small,
     modularity,
 )
-from vieweratlas_dagster.analysis.network import Labels, Network, network, renumber
+from vieweratlas_dagster.analysis.network import Labels, Network, balanced, network, renumber
 from vieweratlas_dagster.analysis.stability import Previous, carry_ids, remember
 from vieweratlas_dagster.tables import EVENTS, PARTITION
 
-# Regions are sought from this resolution upwards: two groups of channels are apart when they share
-# less than a quarter of what their sizes alone would make them share.
-_REGION_RESOLUTIONS = (0.25, 0.32, 0.4, 0.5, 0.63, 0.8, 1.0)
-_BLOCK_RESOLUTION = _REGION_RESOLUTIONS[0]
+# At 0.25 two groups are apart when they share less than a quarter of what their sizes alone would
+# make them share.
+_BLOCK_RESOLUTION = 0.25
+_REGION_RESOLUTIONS = (0.1, 0.15, 0.2, 0.25, 0.32, 0.4, 0.5, 0.63, 0.8, 1.0)
 _FEWEST_REGION_NATS = 0.05
-_COARSE_ENOUGH = 0.9
 _SMALLEST_DIVISIBLE = 6
 _LIKELIEST_RUNS = 3
 # A large graph gets fewer runs: they differ less, and each takes longer.
@@ -68,7 +67,9 @@ def find_communities(
     At a given ``resolution`` the communities are the partition of highest modularity among ``runs``.
     Without one, the graph is first cut into blocks that hardly share viewers, and each block into its
     likeliest communities (`clustering.likeliest`); of several such runs, the most central is taken.
-    Regions are unions of communities: each community joins the region that most of its weight is in.
+    Regions are unions of communities: each community joins the region that most of its ties are in.
+    They are found on the cosine of audiences, so that the giants of all countries, whom everybody
+    visits, do not tie the countries together.
     Every community and every region is a connected subgraph.
 
     Args:
@@ -77,8 +78,8 @@ def find_communities(
         algorithm: ``leiden`` or ``louvain``, for the communities; regions are always found by Leiden.
         resolution: of the communities' modularity on ``weight`` (1 is the standard one), or None for
             the likeliest.
-        region_resolution: of the regions' modularity, or None for the coarsest that explains the ties
-            between communities.
+        region_resolution: of the regions' modularity on the cosine, or None for those that
+            best explain the ties between communities.
         min_community_size: smaller communities join the neighbour they share most with, if any.
         seed: makes the result a function of the input.
         runs: how many runs the best is taken of.
@@ -104,14 +105,14 @@ def find_communities(
     else:
         found = _most_modular(memory, algorithm, resolution, seeds)
     communities = _settle(graph, found.labels, linked, min_community_size)
-    with_regions = remember(graph, before["region"])
+    even = balanced(graph, edges)
     if region_resolution is not None:
-        regions = _regions_at(graph, communities, with_regions, region_resolution, seeds)
+        regions = _regions_at(even, communities, before["region"], region_resolution, seed)
     else:
         # What the regions are should not depend on how finely somebody wants the communities cut.
         finest = found if resolution is None else _likeliest(memory, algorithm, seeds[:1])
         reference = _settle(graph, finest.labels, linked, min_community_size)
-        regions = _coarsest_regions(graph, communities, reference, with_regions, seeds)
+        regions = _likeliest_regions(even, communities, reference, before["region"], seed)
 
     viewers = audiences["viewers"].cast(pl.Float64).fill_null(0).to_numpy()
     events: list[dict[str, object]] = []
@@ -177,29 +178,26 @@ def _settle(graph: Network, labels: Labels, linked: np.ndarray, smallest: int) -
 
 
 def _regions_at(
-    graph: Network, communities: Labels, memory: Network, resolution: float, seeds: Sequence[int]
+    graph: Network, communities: Labels, before: Labels, resolution: float, seed: int
 ) -> Labels:
-    found = _most_modular(memory, "leiden", resolution, seeds[:_LIKELIEST_RUNS])
-    return _unite(graph, communities, found.labels[: graph.size])
+    found = cluster(remember(graph, before), "leiden", resolution, seed)
+    return _unite(graph, communities, found[: graph.size])
 
 
-def _coarsest_regions(
-    graph: Network, communities: Labels, reference: Labels, memory: Network, seeds: Sequence[int]
+def _likeliest_regions(
+    graph: Network, communities: Labels, reference: Labels, before: Labels, seed: int
 ) -> Labels:
-    """The coarsest regions that explain the ties between ``reference`` communities nearly best.
+    """The regions that best explain the ties between the ``reference`` communities.
 
     Ties inside communities are left out of the judgement: they say nothing about regions. When the
     ties between communities show no groups, every community is a region of its own.
     """
     between = graph.quotient(reference)
-    candidates = []
+    most, chosen = _FEWEST_REGION_NATS, communities
     for resolution in _REGION_RESOLUTIONS:
-        regions = _regions_at(graph, reference, memory, resolution, seeds)
-        candidates.append((evidence(between, _of_communities(reference, regions)), regions))
-    most = max(nats for nats, _ in candidates)
-    if most < _FEWEST_REGION_NATS:
-        return communities
-    chosen = next(regions for nats, regions in candidates if nats >= _COARSE_ENOUGH * most)
+        regions = _regions_at(graph, reference, before, resolution, seed)
+        if (nats := evidence(between, _of_communities(reference, regions))) > most:
+            most, chosen = nats, regions
     return _unite(graph, communities, chosen)
 
 

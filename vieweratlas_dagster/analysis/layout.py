@@ -20,7 +20,7 @@ from openTSNE.affinity import PrecomputedAffinities
 from scipy import sparse
 from scipy.spatial import KDTree
 
-from vieweratlas_dagster.analysis.network import Labels, Network, network, symmetric
+from vieweratlas_dagster.analysis.network import Labels, Network, balanced, network, symmetric
 from vieweratlas_dagster.analysis.stability import Previous
 
 NEIGHBOURS = 10
@@ -77,18 +77,13 @@ def place(
 
 
 def similarities(graph: Network, edges: pl.DataFrame) -> sparse.csr_array:
-    """How alike two channels' audiences are: Jaccard, or by weight where audiences are unknown.
-
-    The weight is divided by the root of both strengths, as cosine does it with audiences.
+    """How alike two channels' audiences are: Jaccard, or `balanced` where audiences are unknown.
 
     Returns:
         Symmetric matrix, shape (channels, channels).
     """
-    if edges["jaccard"].null_count():
-        strength = graph.strength
-        values = graph.weight / np.sqrt(strength[graph.source] * strength[graph.target])
-    else:
-        values = edges["jaccard"].to_numpy()
+    unknown = edges["jaccard"].null_count() > 0
+    values = balanced(graph, edges).weight if unknown else edges["jaccard"].to_numpy()
     return symmetric(graph.size, graph.source, graph.target, values)
 
 

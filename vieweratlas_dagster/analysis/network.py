@@ -97,6 +97,22 @@ def network(audiences: pl.DataFrame, edges: pl.DataFrame) -> Network:
     return Network(audiences.height, ends[0], ends[1], edges["weight"].cast(pl.Float64).to_numpy())
 
 
+def balanced(graph: Network, edges: pl.DataFrame) -> Network:
+    """The same graph with the cosine of audiences as weights.
+
+    Where audiences are unknown, the strength of a channel stands in for its audience.
+
+    Args:
+        graph: made of ``edges``.
+        edges: rows of EDGES.
+    """
+    if edges["cosine"].null_count():
+        weight = graph.weight / np.sqrt(graph.strength[graph.source] * graph.strength[graph.target])
+    else:
+        weight = edges["cosine"].to_numpy()
+    return Network(graph.size, graph.source, graph.target, weight)
+
+
 def symmetric(
     size: int, source: NDArray[np.int64], target: NDArray[np.int64], values: NDArray[np.float64]
 ) -> sparse.csr_array:

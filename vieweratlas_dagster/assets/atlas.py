@@ -21,6 +21,7 @@ from vieweratlas_dagster.assets.metadata import (
 from vieweratlas_dagster.automation.partitions import daily
 from vieweratlas_dagster.lake_layout import (
     analysis_key,
+    channels_key,
     days_up_to,
     publish_latest,
     read_table,
@@ -38,9 +39,10 @@ def _facts(lake: Lake, day: str, settings: Settings) -> dict[str, object]:
     """What the page says about itself: dates, parameters and counts."""
     analysis = settings.analysis
     left_out = read_table(lake, analysis_key(day, "left_out.parquet"), LEFT_OUT)
+    days = [name for name in days_up_to(day, analysis.window_days) if lake.exists(channels_key(name))]
     return {
         "title": "ViewerAtlas",
-        "date_from": days_up_to(day, analysis.window_days)[0],
+        "date_from": min(days, default=day),
         "date_to": day,
         "window_days": analysis.window_days,
         "min_channel_viewers": analysis.min_channel_viewers,

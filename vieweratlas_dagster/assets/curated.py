@@ -20,7 +20,7 @@ from vieweratlas_dagster.assets.metadata import (
 )
 from vieweratlas_dagster.assets.raw import snapshots
 from vieweratlas_dagster.automation.partitions import daily
-from vieweratlas_dagster.curation.merge import curate
+from vieweratlas_dagster.curation.merge import curate, observed_share
 from vieweratlas_dagster.curation.validation import Rejection, manifest_objects, usable_records
 from vieweratlas_dagster.lake_layout import (
     SOURCES,
@@ -97,7 +97,6 @@ def curated_tables(
         },
     )
     channels = write_table(store, channels_key(day), made.channels, CHANNELS)
-    possible = float((channels["observed_seconds"] / channels["coverage"]).fill_nan(0).sum())
     yield dg.MaterializeResult(
         asset_key="channels",
         metadata={
@@ -106,7 +105,7 @@ def curated_tables(
             "silent": channels.filter(status="silent").height,
             "unobserved": channels.filter(status="unobserved").height,
             "messages": int(channels["messages"].sum()),
-            "coverage": float(channels["observed_seconds"].sum()) / possible if possible else 0.0,
+            "coverage": observed_share(channels),
             "largest": preview_table(
                 channels.sort("viewers", descending=True).select(
                     "channel", "viewers", "game_name", "language", "coverage"

@@ -16,6 +16,7 @@ from vieweratlas_dagster.checks.rules import (
     unknown_channels,
     unplaced_nodes,
 )
+from vieweratlas_dagster.curation.merge import observed_share
 from vieweratlas_dagster.curation.validation import manifest_objects
 from vieweratlas_dagster.lake_layout import (
     SOURCES,
@@ -89,8 +90,7 @@ def channels_were_observed(
 ) -> dg.AssetCheckResult:
     """The collector was joined for most of the time that it should have been."""
     frame = read_table(lake.lake, channels_key(context.partition_key), CHANNELS)
-    possible = frame.select((pl.col("observed_seconds") / pl.col("coverage")).fill_nan(0).sum()).item()
-    share = float(frame["observed_seconds"].sum()) / possible if possible else 0.0
+    share = observed_share(frame)
     return dg.AssetCheckResult(
         passed=share >= settings.checks.min_observed_share,
         severity=dg.AssetCheckSeverity.WARN,

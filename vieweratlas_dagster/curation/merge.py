@@ -116,6 +116,12 @@ def channel_attributes(days: Sequence[pl.DataFrame]) -> pl.DataFrame:
     )
 
 
+def observed_share(channels: pl.DataFrame) -> float:
+    """Share of the time of all recorded windows (CHANNELS rows) that was observed; 0 without any."""
+    recorded = int(channels["recorded_seconds"].sum())
+    return float(channels["observed_seconds"].sum()) / recorded if recorded else 0.0
+
+
 def _columns(records: Iterable[SnapshotRecord]) -> tuple[pl.DataFrame, pl.DataFrame]:
     rows: list[tuple[Any, ...]] = []
     keys: list[np.ndarray] = []
@@ -192,6 +198,7 @@ def _channel_rows(windows: pl.DataFrame, by_source: dict[str, pl.DataFrame]) -> 
         pl.len().alias("windows"),
         pl.col("live").sum().alias("live_windows"),
         pl.col("observed_seconds").sum(),
+        pl.col("window_seconds").sum().alias("recorded_seconds"),
         (pl.col("observed_seconds").sum() / pl.col("window_seconds").sum()).alias("coverage"),
         pl.col("viewer_count").max().alias("peak_viewer_count"),
         pl.col("messages", "mirrored_messages").sum(),

@@ -96,7 +96,8 @@ def write_demo_config(options: DemoOptions, base: Path) -> None:
     root = options.data_dir.resolve()
     settings["storage"] = {"type": "file", "dir": str(root / "lake")}
     settings["privacy"] = settings.get("privacy", {}) | {"viewer_key_file": str(root / "viewer_key.secret")}
-    settings["analysis"]["first_day"] = options.first_day
+    # A small world has small overlaps.
+    settings["analysis"] |= {"first_day": options.first_day, "overlap_threshold": 2}
     settings["collection"] |= {
         "state_dir": str(root / "collector"),
         "bots_file": str((base.parent / "bots.txt").resolve()),

@@ -40,7 +40,7 @@ _PREVIEW_BYTES = 60_000
 def draw_atlas(
     nodes: pl.DataFrame, edges: pl.DataFrame, communities: pl.DataFrame, *, title: str, width: int = 2000
 ) -> bytes:
-    """The whole map as a PNG, a little taller than wide, on a dark ground, with a line that says how much is on it.
+    """The whole map as a PNG, a little taller than wide, on a dark ground, with its counts.
 
     Args:
         nodes: rows of NODES.

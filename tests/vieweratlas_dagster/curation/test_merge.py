@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector_service.contract import SnapshotRecord
-from vieweratlas_dagster.curation.merge import channel_attributes, curate, memberships
+from vieweratlas_dagster.curation.merge import (
+    channel_attributes,
+    curate,
+    memberships,
+    observed_share,
+)
 from vieweratlas_dagster.tables import CHANNELS, PRESENCE
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -95,6 +100,7 @@ def test_channel_rows_count_viewers_and_never_more_time_than_there_was(given_rec
         assert row["viewers"] == len(people)
         assert row["windows"] == len(windows)
         assert 0 <= row["observed_seconds"] <= 300 * len(windows)
+        assert row["recorded_seconds"] == 300 * len(windows)
         assert row["coverage"] == row["observed_seconds"] / (300 * len(windows))
         assert (row["reason"] is None) == (row["status"] == "observed")
 
@@ -130,6 +136,12 @@ def test_a_channel_without_audience_says_why():
         (2, "silent"),
         (3, "observed"),
     ]
+
+
+def test_the_observed_share_counts_what_was_never_observed():
+    made = curate([record(1, observed_seconds=0.0), record(2, observed_seconds=150.0), record(2, 1)])
+    assert observed_share(made.channels) == 0.5
+    assert observed_share(made.channels.clear()) == 0.0
 
 
 def test_an_empty_day_gives_empty_tables():
