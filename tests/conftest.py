@@ -1,6 +1,7 @@
 """What tests of several parts share: a lake on a folder, and a real S3 API."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from moto.server import ThreadedMotoServer
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
 
+# The command as users run it.
+VIEWERATLAS = str(Path(sys.executable).with_name("vieweratlas"))
+# Pictures of what tests saw, for people.
 ARTIFACTS = Path(__file__).parent.parent / "test-artifacts"
 
 

@@ -124,7 +124,9 @@ EDGES = Table(
         Column("target", pl.String, "channel login"),
         Column("shared_viewers", pl.Int64, "distinct viewers seen in both; null in lists of weights", True),
         Column("weight", pl.Float64, "what clustering uses: shared_viewers, or the list's own weight"),
-        Column("jaccard", pl.Float64, "shared / (viewers of either); null when audiences are unknown", True),
+        Column(
+            "jaccard", pl.Float64, "shared / (viewers of either); null when audiences are unknown", True
+        ),
         Column("overlap", pl.Float64, "shared / viewers of the smaller channel; null likewise", True),
         Column("cosine", pl.Float64, "shared / sqrt(product of both audiences); null likewise", True),
         Column(

@@ -147,5 +147,5 @@ def test_a_scaled_clock_runs_between_its_ends(monkeypatch):
 
 @pytest.mark.parametrize("spec", ["", "x", "1/2", "1/2/0", "1/2/-3", "1/2/nan", "1/2/3/4/5"])
 def test_other_texts_are_no_clock(spec):
-    with pytest.raises(ValueError, match="rate|expected"):
+    with pytest.raises(ValueError, match=r"rate|expected"):
         parse_clock(spec)

@@ -2,12 +2,13 @@
 
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.conftest import VIEWERATLAS
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,7 @@ def finished_demo(tmp_path_factory: pytest.TempPathFactory) -> FinishedDemo:
     folder = tmp_path_factory.mktemp("demo") / "data"
     arguments = ["--seed", "3", "--channels", "80", "--viewers", "5000", "--days", "2"]
     done = subprocess.run(
-        [sys.executable, "-c", "from vieweratlas_dagster.cli import main; main()", "demo"]
-        + [*arguments, "--data-dir", str(folder)],
+        [VIEWERATLAS, "demo", *arguments, "--data-dir", str(folder)],
         capture_output=True,
         text=True,
         timeout=280,

@@ -7,12 +7,15 @@ import itertools
 import json
 import re
 import subprocess
-import sys
 from collections import defaultdict
+from datetime import date
+from pathlib import Path
 
 import polars as pl
 import pytest
+from rich.console import Console
 
+from tests.conftest import VIEWERATLAS
 from vieweratlas_dagster.demo.run import run_demo
 from vieweratlas_dagster.demo.stage import DemoError, DemoOptions
 
@@ -97,8 +100,7 @@ def test_no_identity_or_text_is_left_behind(finished_demo):
 def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("important")
     done = subprocess.run(
-        [sys.executable, "-c", "from vieweratlas_dagster.cli import main; main()", "demo"]
-        + ["--data-dir", str(tmp_path)],
+        [VIEWERATLAS, "demo", "--data-dir", str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,
@@ -109,11 +111,6 @@ def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path):
 
 
 def test_a_simulator_that_does_not_start_is_an_error_with_its_log(tmp_path, monkeypatch):
-    from datetime import date
-    from pathlib import Path
-
-    from rich.console import Console
-
     monkeypatch.setattr("sys.executable", "/bin/false")
     options = DemoOptions(1, 50, 500, 1, tmp_path / "data", date(2026, 1, 1))
     with pytest.raises(DemoError, match=r"ended early with code 1; see .*simulator\.log"):

@@ -1,16 +1,20 @@
 """`make live` against the simulator over TLS: the same command and settings as on the real Twitch."""
 
+import gzip
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import polars as pl
 import pytest
+
+from tests.conftest import VIEWERATLAS
 
 
 @contextmanager
@@ -56,8 +60,14 @@ def test_live_collects_over_tls_without_credentials_and_maps_what_came_in(tmp_pa
             channels.write("# the biggest few; the rest of the world is not collected\n")
             channels.writelines(f"{login}\n" for login in logins(world)[:17])
         process = subprocess.Popen(
-            [sys.executable, "-c", "from vieweratlas_dagster.cli import main; main()", "live"]
-            + ["--data-dir", str(tmp_path / "live"), "--channels-file", str(tmp_path / "channels.txt")],
+            [
+                VIEWERATLAS,
+                "live",
+                "--data-dir",
+                str(tmp_path / "live"),
+                "--channels-file",
+                str(tmp_path / "channels.txt"),
+            ],
             env=environment_for(world),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -76,7 +86,6 @@ def test_live_collects_over_tls_without_credentials_and_maps_what_came_in(tmp_pa
 
 def logins(world):
     """Channels of the world, from the people who know: ask Helix who exists, biggest first."""
-    import urllib.request
 
     def ask(url, data=None, headers=None):
         with urllib.request.urlopen(urllib.request.Request(url, data, headers or {})) as response:
@@ -113,7 +122,5 @@ def test_a_collector_that_does_not_trust_the_certificate_collects_nothing(tmp_pa
     assert process.returncode == 0
     assert "0 of 1 channels joined" in log or "certificate" in log.lower() or "tls" in log.lower(), log
     for path in (tmp_path / "lake").rglob("*.gz"):
-        import gzip
-
         for line in gzip.decompress(path.read_bytes()).splitlines():
             assert json.loads(line)["observed_seconds"] == 0

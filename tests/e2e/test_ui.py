@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,7 +14,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.browser.chromium import CHROMIUM_ARGUMENTS, chromium_path
-from tests.conftest import ARTIFACTS
+from tests.conftest import ARTIFACTS, VIEWERATLAS
 
 ASSETS = {
     *("live_chat", "vod_chat", "snapshots", "presence_snapshots", "channels"),
@@ -34,8 +33,7 @@ def running_ui(folder):
     port = free_port()
     log = (folder / "logs" / "ui.log").open("wb")
     process = subprocess.Popen(
-        [sys.executable, "-c", "from vieweratlas_dagster.cli import main; main()", "ui"]
-        + ["--data-dir", str(folder), "--port", str(port)],
+        [VIEWERATLAS, "ui", "--data-dir", str(folder), "--port", str(port)],
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
@@ -125,6 +123,10 @@ def test_the_lineage_shows_every_asset_in_the_browser(ui):
         page.set_viewport_size({"width": 1600, "height": 2000})
         page.goto(f"{ui}/assets/atlas?view=overview")
         page.get_by_text("neighbour_preservation").first.wait_for(timeout=60_000)
+        page.get_by_text("[Show Markdown]").first.click()
+        preview = page.locator("img[alt^='atlas of']")
+        preview.wait_for(timeout=20_000)
+        assert preview.evaluate("image => image.naturalWidth") > 200
         page.wait_for_timeout(2000)
         page.screenshot(path=ARTIFACTS / "dagster-atlas-asset.png")
         browser.close()

@@ -24,6 +24,7 @@ from vieweratlas_dagster.analysis.clustering import (
     likeliest,
     merge_small,
     modularity,
+    similarity,
 )
 from vieweratlas_dagster.analysis.network import Labels, Network, balanced, network, renumber
 from vieweratlas_dagster.analysis.stability import Previous, carry_ids, remember
@@ -34,6 +35,7 @@ from vieweratlas_dagster.tables import EVENTS, PARTITION
 _BLOCK_RESOLUTION = 0.25
 _REGION_RESOLUTIONS = (0.1, 0.15, 0.2, 0.25, 0.32, 0.4, 0.5, 0.63, 0.8, 1.0)
 _FEWEST_REGION_NATS = 0.05
+_GOOD = 0.8
 _SMALLEST_DIVISIBLE = 6
 _LIKELIEST_RUNS = 3
 # A large graph gets fewer runs: they differ less, and each takes longer.
@@ -193,11 +195,17 @@ def _likeliest_regions(
     ties between communities show no groups, every community is a region of its own.
     """
     between = graph.quotient(reference)
-    most, chosen = _FEWEST_REGION_NATS, communities
-    for resolution in _REGION_RESOLUTIONS:
-        regions = _regions_at(graph, reference, before, resolution, seed)
-        if (nats := evidence(between, _of_communities(reference, regions))) > most:
-            most, chosen = nats, regions
+    candidates = [_regions_at(graph, reference, before, value, seed) for value in _REGION_RESOLUTIONS]
+    nats = [evidence(between, _of_communities(reference, regions)) for regions in candidates]
+    if max(nats) < _FEWEST_REGION_NATS:
+        return communities
+    chosen = candidates[int(np.argmax(nats))]
+    if (before >= 0).any():
+        # A map that is redrawn should keep its countries while they explain nearly as much.
+        good = [
+            regions for regions, gain in zip(candidates, nats, strict=True) if gain >= _GOOD * max(nats)
+        ]
+        chosen = max(good, key=lambda regions: similarity(regions, before))
     return _unite(graph, communities, chosen)
 
 

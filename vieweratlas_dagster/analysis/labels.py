@@ -7,7 +7,7 @@ giving colours. Does not belong here: who belongs together (``communities``).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,7 +36,10 @@ _TWO_GAMES_SHARE = 0.6
 _LANGUAGE_SHARE = 0.6
 # A name is kept while it describes nearly as much of the audience as the best new one would.
 _STEADINESS = 0.15
+# A channel may still name a community while it has so much of the audience of the biggest.
+_STILL_LEADING = 0.5
 _APART = " · "
+_AND = " & "
 
 
 @dataclass(frozen=True)
@@ -115,10 +118,11 @@ def label_communities(
             {
                 group.id: _by_hand(given[group.id])
                 if group.id in given
-                else _steady(_candidates(group, usual), before.get((level, group.id)))
+                else _steady(_candidates(group, usual), group, before.get((level, group.id)))
                 for group in ours
             },
-            set(given),
+            given,
+            before,
         )
         _give_colors(ours, colors, before)
         newest = max(
@@ -186,19 +190,24 @@ def _candidates(group: _Group, usual: str | None) -> list[_Name]:
     elif len(games) > 1 and games[0][1] + games[1][1] >= _TWO_GAMES_SHARE:
         both = games[0][1] + games[1][1]
         name = _Name(
-            f"{games[0][0]} & {games[1][0]}", f"{_watches(games[0])}, {games[1][1]:.0%} {games[1][0]}", both
+            f"{games[0][0]}{_AND}{games[1][0]}",
+            f"{_watches(games[0])}, {games[1][1]:.0%} {games[1][0]}",
+            both,
         )
         found.append(_with_language(name, language, usual))
     if group.level == "community" and len(found) > 1:
         found.reverse()
-    leader = group.leaders[0]
-    known = group.members[0]["viewers"]
-    size = f"its biggest channel, {known:,} viewers" if known is not None else "its first channel"
-    share = group.members[0]["weight"] / sum(member["weight"] for member in group.members)
-    found.append(
-        _Name(f"Around {leader}", f"{leader} is {size}; no game or language prevails", share, True)
-    )
-    return found
+    return [*found, _around(group, 0)]
+
+
+def _around(group: _Group, at: int) -> _Name:
+    """The name by a leading channel, for want of a better one."""
+    member = group.members[at]
+    known = member["viewers"]
+    size = f"one of its biggest channels, {known:,} viewers" if known is not None else "one of its channels"
+    share = member["weight"] / sum(other["weight"] for other in group.members)
+    reason = f"{member['channel']} is {size}; no game or language prevails"
+    return _Name(f"Around {member['channel']}", reason, share, generic=True)
 
 
 def _with_language(name: _Name, language: tuple[str, float] | None, usual: str | None) -> _Name:
@@ -230,41 +239,56 @@ def _before(previous: Previous | None) -> dict[tuple[str, int], dict[str, Any]]:
     return {(row["level"], row["id"]): row for row in previous.communities.iter_rows(named=True)}
 
 
-def _steady(candidates: list[_Name], before: dict[str, Any] | None) -> _Name:
-    """The earlier name, if it is among the candidates and describes nearly as much as the best."""
+def _steady(candidates: list[_Name], group: _Group, before: dict[str, Any] | None) -> _Name:
+    """The earlier name, if it is among those that fit and describes nearly as much as the best."""
     best = candidates[0]
     if before is None:
         return best
-    for name in candidates:
-        kept = before["label"] == name.text or str(before["label"]).startswith(name.text + _APART)
-        if kept and not name.generic and name.confidence >= best.confidence - _STEADINESS:
+    fitting = candidates[:-1] or [
+        _around(group, at)
+        for at, member in enumerate(group.members)
+        if member["weight"] >= _STILL_LEADING * group.members[0]["weight"]
+    ]
+    for name in fitting:
+        kept = before["label"] == name.text or str(before["label"]).startswith(
+            (name.text + _APART, name.text + _AND)
+        )
+        if kept and name.confidence >= best.confidence - _STEADINESS:
             return name
     return best
 
 
-def _unique(groups: list[_Group], names: dict[int, _Name], by_hand: Iterable[int]) -> dict[int, _Name]:
+def _unique(
+    groups: list[_Group],
+    names: dict[int, _Name],
+    by_hand: Collection[int],
+    before: Mapping[tuple[str, int], Mapping[str, Any]],
+) -> dict[int, _Name]:
     """Names made different by adding leading channels; those given by hand stay as they are."""
-    fixed = set(by_hand)
-    channels_added = 0
     result = dict(names)
-    while True:
-        count = Counter(name.text.casefold() for name in result.values())
-        same = [
-            group
-            for group in groups
-            if count[result[group.id].text.casefold()] > 1 and group.id not in fixed
-        ]
-        if not same:
-            return result
-        for group in same:
-            name, leaders = names[group.id], group.leaders
-            if channels_added < len(leaders):
-                added = " & ".join(leaders[: channels_added + 1])
-                text = f"{name.text}{_APART}{added}" if not name.generic else f"Around {added}"
-            else:
-                text = f"{name.text}{_APART}{leaders[0]} ({group.id})"
+    most = max((len(group.members) for group in groups), default=0)
+    for count in range(1, most + 2):
+        uses = Counter(name.text.casefold() for name in result.values())
+        for group in groups:
+            name = names[group.id]
+            if group.id in by_hand or uses[result[group.id].text.casefold()] == 1:
+                continue
+            leaders = _leaders(group, before.get((group.level, group.id)))
+            added = _AND.join(leaders[:count]) + (f" ({group.id})" if count > len(leaders) else "")
+            text = f"Around {added}" if name.generic else f"{name.text}{_APART}{added}"
             result[group.id] = replace(name, text=text)
-        channels_added += 1
+    return result
+
+
+def _leaders(group: _Group, before: Mapping[str, Any] | None) -> list[str]:
+    """Its channels, largest first, but the one that told it apart before still first while it leads."""
+    leading = [
+        member["channel"]
+        for member in group.members
+        if member["weight"] >= _STILL_LEADING * group.members[0]["weight"]
+    ]
+    told_by = str(before["label"]).rpartition(_APART)[2] if before else ""
+    return sorted(group.leaders, key=lambda channel: channel != told_by or channel not in leading)
 
 
 def _give_colors(

@@ -30,6 +30,7 @@ _EDGE_OF_MAP = 1.09
 _GRID = 360
 _DPI = 100
 _TALL = 1.06
+_MAIN_PART = 0.28
 _STRONGEST_DRAWN = 3
 _NAMED_CHANNELS = 400
 _SMALLEST_NAMED_REGION = 8
@@ -107,7 +108,7 @@ def _png(figure: Figure) -> bytes:
 
 @dataclass(frozen=True)
 class _Areas:
-    """Where each region is densest: density over a square grid, and the region that leads there."""
+    """Density over a square grid, the region that leads there, and where each region's name goes."""
 
     density: NDArray[np.float64]
     leader: NDArray[np.int64]
@@ -123,8 +124,13 @@ class _Areas:
                 members["x"], members["y"], bins=_GRID, range=[[-_EDGE_OF_MAP, _EDGE_OF_MAP]] * 2
             )
             grids.append(gaussian_filter(grid, _GRID / 75))
-            x, y = members["x"].to_numpy(), members["y"].to_numpy()
-            tops.append((float(np.median(x)), float(np.quantile(y, 0.97)) + 0.035))
+            wide = gaussian_filter(grid, _GRID / 20)
+            cell = np.array(np.unravel_index(int(wide.argmax()), wide.shape))
+            peak = ((cell + 0.5) / _GRID * 2 - 1) * _EDGE_OF_MAP
+            places = members.select("x", "y").to_numpy()
+            # A part that lies elsewhere shall not pull the name away.
+            main = places[np.linalg.norm(places - peak, axis=1) < _MAIN_PART]
+            tops.append((float(np.median(main[:, 0])), float(np.quantile(main[:, 1], 0.97)) + 0.035))
         stack = np.stack(grids) if grids else np.zeros((1, _GRID, _GRID))
         return cls(stack.max(axis=0), stack.argmax(axis=0), regions["color"].to_list(), tops)
 
@@ -132,7 +138,7 @@ class _Areas:
         if not self.colors:
             return
         colors = np.array([to_rgb(color) for color in self.colors])[self.leader]
-        # One channel alone makes a top of about 1 / (2 pi sigma^2) in the grid.
+        # One channel alone makes a peak of about 1 / (2 pi sigma^2) in the grid.
         single = 1 / (2 * np.pi * (_GRID / 75) ** 2)
         strength = np.clip(self.density / single, 0, None)
         alpha = 0.22 * np.clip((strength - 0.25) / 0.5, 0, 1) + 0.12 * np.clip(strength / 8, 0, 1)

@@ -1,0 +1,358 @@
+"""Somebody's own overlap list as a whole atlas, without a lake and without Dagster.
+
+Belongs here: reading edges.csv and nodes.csv strictly, and writing all result files at once. Does not
+belong here: the analysis and the drawing, and the command line that calls this.
+
+What the lists may hold
+- edges.csv[.gz]: source, target, and shared_viewers (whole numbers) or weight (numbers); shared_viewers
+  is taken when both are there. Any order of columns, further columns are passed over.
+- nodes.csv[.gz]: channel, and any of viewers, game_name, language. An empty field means unknown.
+  Channels that only edges.csv names are added with everything unknown.
+- Names are texts, whatever they look like; blanks around them do not count. Empty lines do not count.
+- The same pair again, also the other way round, is one pair when the values agree. Different values, a
+  channel paired with itself, more shared viewers than one of the two has, a negative or unreadable
+  number, and a channel listed twice are errors that name file and row. A value of 0 means no overlap.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from vieweratlas_dagster.analysis.atlas import Atlas, build
+from vieweratlas_dagster.analysis.clustering import Algorithm
+from vieweratlas_dagster.analysis.overlap import with_measures
+from vieweratlas_dagster.analysis.stability import Previous
+from vieweratlas_dagster.publish.exports import csv_bytes, gexf_bytes
+from vieweratlas_dagster.publish.page import render_page
+from vieweratlas_dagster.publish.picture import draw_atlas
+from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, NODES, PARTITION, Table
+
+FACTS_FILE = "atlas.json"
+_LARGEST_COUNT = 2**53
+_GZIP = b"\x1f\x8b"
+_FIELD_LIMIT = 1_000_000
+
+
+class OverlapListError(ValueError):
+    """A list, or an earlier result, that cannot be used; the text names the file, and the row if any."""
+
+
+@dataclass(frozen=True)
+class OverlapList:
+    """A list that was read: rows of AUDIENCES and EDGES, and what was tidied up on the way."""
+
+    audiences: pl.DataFrame
+    edges: pl.DataFrame
+    repeated_rows: int
+    zero_rows: int
+    added_channels: int
+
+
+def map_overlap_list(
+    edges_path: Path,
+    nodes_path: Path | None,
+    out_dir: Path,
+    *,
+    resolution: float | None = None,
+    region_resolution: float | None = None,
+    min_community_size: int = 3,
+    algorithm: Algorithm = "leiden",
+    min_shared_published: int = 1,
+    seed: int = 7,
+    previous_dir: Path | None = None,
+) -> dict[str, object]:
+    """Make the whole atlas of a list; nothing is written unless everything could be made.
+
+    The files are nodes, edges, communities and events as Parquet; nodes, edges and communities as CSV;
+    graph.gexf, atlas.html, atlas.png, and atlas.json with the facts that are also returned. They are
+    made beside ``out_dir`` and then moved into it, atlas.json last: a folder with it is complete.
+
+    Args:
+        edges_path: edges.csv[.gz].
+        nodes_path: nodes.csv[.gz], or None when nothing is known but the names.
+        out_dir: made when missing; files of the same names are replaced, others are left alone.
+        resolution: of the communities (1: standard modularity); None for the likeliest.
+        region_resolution: of the regions; None for the likeliest.
+        min_community_size: smaller communities join a neighbour.
+        algorithm: ``leiden`` or ``louvain``.
+        min_shared_published: pairs with fewer shared viewers stay out of everything but edges.parquet.
+        seed: makes the result a function of the input.
+        previous_dir: an earlier result, whose ids, names, colours and places are kept.
+
+    Raises:
+        OverlapListError: a file is missing, unreadable or wrong, or the result cannot be written.
+    """
+    previous = None if previous_dir is None else read_previous(previous_dir)
+    given = read_overlap_list(edges_path, nodes_path)
+    atlas = build(
+        given.audiences,
+        given.edges,
+        algorithm=algorithm,
+        resolution=resolution,
+        region_resolution=region_resolution,
+        min_community_size=min_community_size,
+        seed=seed,
+        previous=previous,
+    )
+    published = atlas.edges.filter(
+        pl.col("shared_viewers").fill_null(_LARGEST_COUNT) >= min_shared_published
+    )
+    facts: dict[str, object] = {
+        "title": edges_path.name.removesuffix(".gz").removesuffix(".csv"),
+        "channels": atlas.nodes.height,
+        "edges": atlas.edges.height,
+        **atlas.quality,
+        "algorithm": algorithm,
+        "resolution": "likeliest" if resolution is None else resolution,
+        "region_resolution": "likeliest" if region_resolution is None else region_resolution,
+        "min_community_size": min_community_size,
+        "seed": seed,
+        "min_shared_published": min_shared_published,
+        "withheld_pairs": atlas.edges.height - published.height,
+        "repeated_rows": given.repeated_rows,
+        "zero_rows": given.zero_rows,
+        "added_channels": given.added_channels,
+    }
+    try:
+        _write_all(out_dir, _result_files(atlas, published, facts))
+    except OSError as error:
+        raise OverlapListError(f"{out_dir}: cannot write the result: {error}") from error
+    return facts
+
+
+def read_overlap_list(edges_path: Path, nodes_path: Path | None) -> OverlapList:
+    """Read both lists strictly; see the head of this module for what they may hold.
+
+    Raises:
+        OverlapListError: with the file and the row.
+    """
+    nodes = {} if nodes_path is None else _read_nodes(nodes_path)
+    listed = len(nodes)
+    pairs, column, repeated, zero = _read_pairs(edges_path, nodes)
+    if not nodes:
+        raise OverlapListError(f"{nodes_path or edges_path}: there is no channel in it")
+    audiences = AUDIENCES.conform(pl.DataFrame(list(nodes.values()), schema=AUDIENCES.schema, orient="row"))
+    counts = column == "shared_viewers"
+    rows = [(*pair, value if counts else None, float(value)) for pair, value in pairs.items()]
+    columns = ("source", "target", "shared_viewers", "weight")
+    edges = pl.DataFrame(rows, schema={name: EDGES.schema[name] for name in columns}, orient="row")
+    # How many people there are in all is not in such a list, so nothing can be said about chance.
+    edges = with_measures(edges, audiences).with_columns(significance=None)
+    return OverlapList(audiences, EDGES.conform(edges), repeated, zero, len(nodes) - listed)
+
+
+def read_previous(folder: Path) -> Previous:
+    """An earlier result of `map_overlap_list`, or of the daily job.
+
+    Raises:
+        OverlapListError: a file is missing or is no such result.
+    """
+    nodes = _read_table(folder / "nodes.parquet", NODES)
+    communities = _read_table(folder / "communities.parquet", COMMUNITIES)
+    return Previous(PARTITION.conform(nodes), communities, nodes)
+
+
+def _read_table(path: Path, table: Table) -> pl.DataFrame:
+    try:
+        return table.conform(pl.read_parquet(path))
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        raise OverlapListError(f"{path}: not an earlier result: {' '.join(str(error).split())}") from error
+
+
+def _read_nodes(path: Path) -> dict[str, dict[str, Any]]:
+    """AUDIENCES rows by channel."""
+    nodes: dict[str, dict[str, Any]] = {}
+    first_row: dict[str, int] = {}
+    for row, fields in _rows(path, ("channel",)):
+        channel = _name(fields, "channel", path, row)
+        if channel in nodes:
+            raise OverlapListError(
+                f"{path}, row {row}: channel {channel!r} is in row {first_row[channel]} already"
+            )
+        first_row[channel] = row
+        viewers = fields.get("viewers", "")
+        nodes[channel] = _unknown_channel(channel) | {
+            "viewers": _whole(viewers, "viewers", path, row) if viewers else None,
+            "game_name": fields.get("game_name") or None,
+            "language": fields.get("language") or None,
+        }
+    return nodes
+
+
+def _read_pairs(
+    path: Path, nodes: dict[str, dict[str, Any]]
+) -> tuple[dict[tuple[str, str], float], str, int, int]:
+    """Values by pair (source < target), the column they come from, repeated rows and rows of zero.
+
+    Channels that are not in ``nodes`` are added to it.
+    """
+    pairs: dict[tuple[str, str], float] = {}
+    first_row: dict[tuple[str, str], int] = {}
+    repeated = zero = 0
+    column = ""
+    read_value: Callable[[str, str, Path, int], float] = _whole
+    for row, fields in _rows(path, ("source", "target"), ("shared_viewers", "weight")):
+        if not column:
+            column = "shared_viewers" if "shared_viewers" in fields else "weight"
+            read_value = _whole if column == "shared_viewers" else _number
+        one, other = (_name(fields, end, path, row) for end in ("source", "target"))
+        value = read_value(fields[column], column, path, row)
+        if one == other:
+            raise OverlapListError(f"{path}, row {row}: {one!r} is paired with itself; remove the row")
+        pair = (min(one, other), max(one, other))
+        if pairs.setdefault(pair, value) != value:
+            raise OverlapListError(
+                f"{path}, row {row}: {one!r} and {other!r} have {column} {value:g} here and"
+                f" {pairs[pair]:g} in row {first_row[pair]}"
+            )
+        repeated += pair in first_row
+        zero += value == 0
+        first_row.setdefault(pair, row)
+        for channel in pair:
+            viewers = nodes.setdefault(channel, _unknown_channel(channel))["viewers"]
+            if column == "shared_viewers" and viewers is not None and value > viewers:
+                raise OverlapListError(
+                    f"{path}, row {row}: {value:g} shared viewers are more than {channel!r} has"
+                    f" ({viewers}); correct either, or leave its viewers empty"
+                )
+    return {pair: value for pair, value in pairs.items() if value}, column, repeated, zero
+
+
+def _unknown_channel(channel: str) -> dict[str, Any]:
+    return dict.fromkeys(AUDIENCES.schema) | {"channel": channel}
+
+
+def _rows(
+    path: Path, needed: tuple[str, ...], one_of: tuple[str, ...] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """The line number in which each row ends, and its fields by column, without blanks around them."""
+    lines = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    csv.field_size_limit(_FIELD_LIMIT)
+    header: list[str] = []
+    try:
+        for fields in lines:
+            if not any(field.strip() for field in fields):
+                continue
+            if not header:
+                header = [field.strip() for field in fields]
+                _check_header(header, needed, one_of, path)
+                continue
+            if len(fields) != len(header):
+                raise OverlapListError(
+                    f"{path}, row {lines.line_num}: {len(fields)} fields instead of {len(header)}"
+                )
+            yield lines.line_num, {name: field.strip() for name, field in zip(header, fields, strict=True)}
+    except csv.Error as error:
+        raise OverlapListError(f"{path}, row {lines.line_num}: {error}") from error
+    if not header:
+        raise OverlapListError(f"{path}: empty; expected a header with {', '.join(needed)}")
+
+
+def _check_header(header: list[str], needed: tuple[str, ...], one_of: tuple[str, ...], path: Path) -> None:
+    missing = [name for name in needed if name not in header]
+    if one_of and not set(one_of) & set(header):
+        missing.append(" or ".join(one_of))
+    if missing:
+        raise OverlapListError(
+            f"{path}, row 1: no column {', '.join(missing)}; there are {', '.join(header)}"
+        )
+    doubled = sorted({name for name in header if name and header.count(name) > 1})
+    if doubled:
+        raise OverlapListError(f"{path}, row 1: column {', '.join(doubled)} is there more than once")
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        if data.startswith(_GZIP):
+            data = gzip.decompress(data)
+        return data.decode("utf-8-sig")
+    except (OSError, EOFError) as error:
+        raise OverlapListError(f"{path}: cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        row = data[: error.start].count(b"\n") + 1
+        raise OverlapListError(f"{path}, row {row}: not UTF-8 text") from error
+
+
+def _name(fields: dict[str, str], column: str, path: Path, row: int) -> str:
+    if not fields[column]:
+        raise OverlapListError(f"{path}, row {row}: {column} is empty")
+    return fields[column]
+
+
+def _whole(text: str, column: str, path: Path, row: int) -> int:
+    if not (text.isascii() and text.isdigit()):
+        hint = "; numbers that are no counts go into a column weight" if column == "shared_viewers" else ""
+        raise OverlapListError(f"{path}, row {row}: {column} {text!r} is not a whole number >= 0{hint}")
+    if len(text) > 16 or int(text) > _LARGEST_COUNT:
+        raise OverlapListError(f"{path}, row {row}: {column} {text[:20]} is beyond 2^53")
+    return int(text)
+
+
+def _number(text: str, column: str, path: Path, row: int) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise OverlapListError(f"{path}, row {row}: {column} {text!r} is not a number >= 0")
+    return value
+
+
+def _result_files(atlas: Atlas, published: pl.DataFrame, facts: dict[str, object]) -> dict[str, bytes]:
+    """Names and contents, in the order in which they are moved into place."""
+    files = {
+        f"{name}.parquet": _parquet(frame)
+        for name, frame in (
+            ("nodes", atlas.nodes),
+            ("edges", atlas.edges),
+            ("communities", atlas.communities),
+            ("events", atlas.events),
+        )
+    }
+    files |= {
+        "nodes.csv": csv_bytes(atlas.nodes),
+        "edges.csv": csv_bytes(published),
+        "communities.csv": csv_bytes(atlas.communities),
+        "graph.gexf": gexf_bytes(atlas.nodes, published),
+        "atlas.png": draw_atlas(atlas.nodes, published, atlas.communities, title=str(facts["title"])),
+        "atlas.html": render_page(atlas.nodes, atlas.edges, atlas.communities, facts=facts),
+    }
+    text = json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False)
+    return files | {FACTS_FILE: f"{text}\n".encode()}
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _write_all(folder: Path, files: dict[str, bytes]) -> None:
+    """All files or none; the last one only stands in a folder where the others are of the same run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    waiting = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
+    try:
+        for name, data in files.items():
+            with (waiting / name).open("wb") as handle:
+                handle.write(data)
+                handle.flush()
+                os.fsync(handle.fileno())
+        (folder / FACTS_FILE).unlink(missing_ok=True)
+        for name in files:
+            (waiting / name).replace(folder / name)
+    finally:
+        shutil.rmtree(waiting, ignore_errors=True)
