@@ -145,8 +145,7 @@ def test_a_cut_object_gives_its_whole_lines_and_then_the_fault():
     lines = []
     reading = decode_lines(data[: len(data) // 2])
     with pytest.raises(BadRecordError) as refused:
-        while True:
-            lines.append(next(reading))
+        lines += iter(lambda: next(reading), None)
     assert refused.value.reason == "bad_gzip"
     assert 0 < len(lines) < 200
     assert parse_record(lines[0]) == records[0]

@@ -1,0 +1,240 @@
+"""Communities and regions: planted truth, connectedness, modularity, real data."""
+
+from functools import cache
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planted_worlds import planted_world
+from sklearn.metrics import adjusted_mutual_info_score
+
+from vieweratlas_dagster.analysis.clustering import cluster, evidence, likeliest, merge_small, modularity
+from vieweratlas_dagster.analysis.communities import find_communities
+from vieweratlas_dagster.analysis.network import Network, network
+from vieweratlas_dagster.analysis.overlap import overlap_graph
+from vieweratlas_dagster.overlap_list import read_overlap_list
+from vieweratlas_dagster.tables import AUDIENCES, EDGES
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "twitch-atlas-2020-08"
+
+
+@cache
+def example():
+    given_list = read_overlap_list(EXAMPLE / "edges.csv", EXAMPLE / "nodes.csv")
+    return given_list.audiences, given_list.edges
+
+
+def communities_of(audiences, edges, **options):
+    options = {
+        "algorithm": "leiden",
+        "resolution": None,
+        "region_resolution": None,
+        "min_community_size": 3,
+        "seed": 7,
+    } | options
+    return find_communities(audiences, edges, **options)
+
+
+def tables_of(edges, channels=()):
+    """AUDIENCES and EDGES from {(one, other): weight}."""
+    names = sorted({name for pair in edges for name in pair} | set(channels))
+    audiences = pl.DataFrame({"channel": names}).with_columns(
+        viewers=1000, channel_id=None, messages=None, game_name=None, language=None
+    )
+    rows = [(min(pair), max(pair), int(weight), float(weight)) for pair, weight in edges.items()]
+    frame = pl.DataFrame(
+        rows,
+        schema={
+            "source": pl.String,
+            "target": pl.String,
+            "shared_viewers": pl.Int64,
+            "weight": pl.Float64,
+        },
+        orient="row",
+    ).with_columns(jaccard=None, overlap=None, cosine=None, significance=None)
+    return AUDIENCES.conform(audiences), EDGES.conform(frame)
+
+
+def agreement(partition, truth):
+    both = partition.join(truth, on="channel", how="inner").drop_nulls()
+    return tuple(
+        adjusted_mutual_info_score(both[f"{level}_truth"], both[level]) for level in ("community", "region")
+    )
+
+
+def disconnected(partition, edges, level):
+    graph = nx.Graph()
+    graph.add_edges_from(edges.select("source", "target").iter_rows())
+    groups = partition.filter(pl.col(level).is_not_null()).group_by(level).agg("channel")
+    return [key for key, members in groups.iter_rows() if not nx.is_connected(graph.subgraph(members))]
+
+
+PLANTED = [
+    {"seed": 1},
+    {"seed": 2, "crossing": 0.15, "inside_region": 0.3},
+    {"seed": 3, "crossing": 0.25, "inside_region": 0.8},
+    {"seed": 4, "regions": 3, "per_region": 3, "viewers": 8000},
+    {"seed": 5, "regions": 6, "per_region": 1, "viewers": 8000},
+]
+
+
+@pytest.mark.parametrize("world", PLANTED, ids=str)
+def test_planted_communities_and_regions_are_found_despite_bots_and_giants(world):
+    planted = planted_world(**world, bots=60, giants=2)
+    scores = {}
+    for bot_filter in (True, False):
+        graph = overlap_graph(
+            planted.pairs,
+            planted.channels,
+            min_channel_viewers=10,
+            overlap_threshold=3,
+            bot_filter=bot_filter,
+        )
+        found = communities_of(graph.audiences, graph.edges)
+        assert disconnected(found.partition, graph.edges, "community") == []
+        assert disconnected(found.partition, graph.edges, "region") == []
+        scores[bot_filter] = agreement(found.partition, planted.truth)
+    community, region = scores[True]
+    assert community >= 0.95
+    assert region >= 0.98
+    assert sum(scores[False]) < sum(scores[True])
+
+
+def test_communities_lie_inside_regions():
+    audiences, edges = example()
+    for options in ({}, {"resolution": 1.0}, {"resolution": 3.0, "region_resolution": 0.2}):
+        partition = communities_of(audiences, edges, **options).partition
+        nested = partition.drop_nulls().group_by("community").agg(pl.col("region").n_unique())
+        assert nested["region"].max() == 1
+        assert partition.filter(pl.col("community").is_null() != pl.col("region").is_null()).is_empty()
+
+
+def test_isolated_channels_have_no_community_and_others_do():
+    audiences, edges = example()
+    partition = communities_of(audiences, edges).partition
+    linked = set(edges["source"]) | set(edges["target"])
+    assert set(partition.drop_nulls()["channel"]) == linked
+    assert partition.height == audiences.height
+
+
+@pytest.mark.parametrize("algorithm", ["leiden", "louvain"])
+def test_no_disconnected_community(algorithm):
+    audiences, edges = example()
+    for resolution in (0.5, 1.0, 4.0):
+        found = communities_of(audiences, edges, algorithm=algorithm, resolution=resolution)
+        assert disconnected(found.partition, edges, "community") == []
+        assert disconnected(found.partition, edges, "region") == []
+
+
+def test_modularity_at_resolution_one_reaches_the_best_known():
+    audiences, edges = example()
+    found = communities_of(audiences, edges, resolution=1.0)
+    graph = nx.Graph()
+    graph.add_weighted_edges_from(edges.select("source", "target", "shared_viewers").iter_rows())
+    groups = found.partition.drop_nulls().group_by("community").agg("channel")["channel"].to_list()
+    judged = nx.community.modularity(graph, [set(group) for group in groups])
+    assert found.quality["modularity"] == pytest.approx(judged)
+    assert judged >= 0.661 * 0.997
+    assert 0.9 < found.quality["agreement"] <= 1
+
+
+def test_the_result_depends_on_nothing_but_input_and_seed():
+    audiences, edges = example()
+    first = communities_of(audiences, edges)
+    again = communities_of(audiences, edges)
+    assert first.partition.equals(again.partition)
+    assert first.quality == again.quality
+
+
+def test_higher_resolution_gives_more_communities():
+    audiences, edges = example()
+    counts = [
+        communities_of(audiences, edges, resolution=value).partition["community"].n_unique()
+        for value in (0.3, 1.0, 4.0)
+    ]
+    assert counts == sorted(set(counts))
+
+
+def test_small_communities_join_a_neighbour_but_small_islands_stay():
+    ring = {(f"a{i}", f"a{j}"): 100 for i in range(6) for j in range(i)}
+    other = {(f"b{i}", f"b{j}"): 100 for i in range(6) for j in range(i)}
+    edges = ring | other | {("a0", "x"): 5, ("x", "y"): 60, ("i1", "i2"): 9}
+    found = communities_of(*tables_of(edges, ["lonely"]), resolution=1.0, min_community_size=4)
+    community = dict(found.partition.select("channel", "community").iter_rows())
+    assert community["x"] == community["y"] == community["a0"] != community["b0"]
+    assert community["i1"] == community["i2"] not in {community["a0"], community["b0"], None}
+    assert community["lonely"] is None
+
+
+@pytest.mark.parametrize(
+    "edges", [{}, {("a", "b"): 5}, {("a", "b"): 5, ("c", "d"): 5}, {("a", "b"): 5, ("b", "c"): 1}], ids=str
+)
+@pytest.mark.parametrize("resolution", [None, 1.0])
+@pytest.mark.parametrize("algorithm", ["leiden", "louvain"])
+def test_tiny_graphs(edges, resolution, algorithm):
+    audiences, frame = tables_of(edges, ["z"])
+    found = communities_of(audiences, frame, resolution=resolution, algorithm=algorithm)
+    linked = {name for pair in edges for name in pair}
+    assert set(found.partition.drop_nulls()["channel"]) == linked
+    assert found.events.is_empty()
+
+
+def test_nothing_at_all():
+    found = communities_of(AUDIENCES.empty(), EDGES.empty())
+    assert found.partition.is_empty()
+    assert found.quality["modularity"] == 0
+
+
+def test_an_edge_to_an_unknown_channel_is_refused():
+    audiences, edges = tables_of({("a", "b"): 5})
+    with pytest.raises(ValueError, match="target 'b' is not in audiences"):
+        network(audiences.filter(pl.col("channel") == "a"), edges)
+
+
+graphs = st.integers(2, 12).flatmap(
+    lambda size: st.dictionaries(
+        st.tuples(st.integers(0, size - 1), st.integers(0, size - 1)).filter(
+            lambda pair: pair[0] < pair[1]
+        ),
+        st.integers(1, 50),
+    ).map(
+        lambda edges: Network(
+            size,
+            np.array([pair[0] for pair in edges], dtype=np.int64),
+            np.array([pair[1] for pair in edges], dtype=np.int64),
+            np.array(list(edges.values()), dtype=np.float64),
+        )
+    )
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(graphs, st.sampled_from(["leiden", "louvain"]), st.sampled_from([0.3, 1.0, 3.0]), st.integers(1, 5))
+def test_every_label_is_connected_on_any_graph(graph, algorithm, resolution, smallest):
+    labels = merge_small(graph, cluster(graph, algorithm, resolution, 0), smallest)
+    assert labels.min() == 0
+    assert set(labels) == set(range(labels.max() + 1))
+    assert (graph.connected_parts(labels) == labels).all()
+    whole = nx.Graph()
+    whole.add_nodes_from(range(graph.size))
+    whole.add_weighted_edges_from(zip(graph.source, graph.target, graph.weight, strict=True))
+    for label in range(labels.max() + 1):
+        assert nx.is_connected(whole.subgraph(np.flatnonzero(labels == label)))
+    if len(graph.weight):
+        groups = [set(np.flatnonzero(labels == label)) for label in range(labels.max() + 1)]
+        expected = nx.community.modularity(whole, groups, resolution=resolution)
+        assert modularity(graph, labels, resolution) == pytest.approx(expected)
+
+
+def test_a_graph_without_groups_is_not_cut():
+    rng = np.random.default_rng(1)
+    source, target = np.triu_indices(30, 1)
+    size = rng.uniform(1, 10, 30)
+    graph = Network(30, source, target, rng.poisson(20 * size[source] * size[target]).astype(float))
+    assert likeliest(graph, "leiden", 0).max() == 0
+    halves = (np.arange(30) % 2).astype(np.int64)
+    assert abs(evidence(graph, halves)) < 0.01
