@@ -41,6 +41,8 @@ from vieweratlas_dagster.publish.picture import draw_atlas
 from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, NODES, PARTITION, Table
 
 FACTS_FILE = "atlas.json"
+# The daily job's folders have this instead.
+_DAILY_FILE = "partition.parquet"
 _LARGEST_COUNT = 2**53
 _GZIP = b"\x1f\x8b"
 _FIELD_LIMIT = 1_000_000
@@ -155,11 +157,15 @@ def read_overlap_list(edges_path: Path, nodes_path: Path | None) -> OverlapList:
 
 
 def read_previous(folder: Path) -> Previous:
-    """An earlier result of `map_overlap_list`, or of the daily job.
+    """An earlier result of `map_overlap_list`, or a folder of the daily job.
 
     Raises:
         OverlapListError: a file is missing or is no such result.
     """
+    if not any((folder / name).is_file() for name in (FACTS_FILE, _DAILY_FILE)):
+        raise OverlapListError(
+            f"{folder}: not an earlier result: no {FACTS_FILE}, so it is none or was interrupted"
+        )
     nodes = _read_table(folder / "nodes.parquet", NODES)
     communities = _read_table(folder / "communities.parquet", COMMUNITIES)
     return Previous(PARTITION.conform(nodes), communities, nodes)

@@ -212,9 +212,11 @@ def _likeliest_regions(
 def _unite(graph: Network, communities: Labels, found: Labels) -> Labels:
     """Each community whole in the region of most of its weight; regions in pieces are separated."""
     known = communities >= 0
-    weight = np.zeros((communities.max(initial=-1) + 1, found.max(initial=-1) + 1))
+    if not known.any():
+        return communities
+    weight = np.zeros((communities.max() + 1, found.max() + 1))
     np.add.at(weight, (communities[known], found[known]), graph.strength[known])
-    region = weight.argmax(axis=1) if weight.size else np.empty(0, dtype=np.int64)
+    region = weight.argmax(axis=1)
     return graph.connected_parts(np.where(known, region[communities], -1))
 
 

@@ -67,6 +67,16 @@ class _Group:
     def leaders(self) -> list[str]:
         return [member["channel"] for member in self.members]
 
+    @property
+    def language(self) -> tuple[str, float] | None:
+        """The language that prevails, with its share of the audience."""
+        shares = self.shares("language")
+        return shares[0] if shares and shares[0][1] >= _LANGUAGE_SHARE else None
+
+    def leads(self, member: dict[str, Any]) -> bool:
+        """Whether the channel is big enough to name the group by."""
+        return bool(member["weight"] >= _STILL_LEADING * self.members[0]["weight"])
+
     def shares(self, column: str) -> list[tuple[str, float]]:
         """Values of a column with the share of the audience they describe, the largest first."""
         total: Counter[str] = Counter()
@@ -118,7 +128,7 @@ def label_communities(
             {
                 group.id: _by_hand(given[group.id])
                 if group.id in given
-                else _steady(_candidates(group, usual), group, before.get((level, group.id)))
+                else _steady(group, usual, before.get((level, group.id)))
                 for group in ours
             },
             given,
@@ -180,24 +190,23 @@ def _usual_language(members: list[dict[str, Any]]) -> str | None:
 
 def _candidates(group: _Group, usual: str | None) -> list[_Name]:
     """Names that fit, the best first; the last one always fits."""
-    games, languages = group.shares("game_name"), group.shares("language")
-    language = languages[0] if languages and languages[0][1] >= _LANGUAGE_SHARE else None
+    games, language = group.shares("game_name"), group.language
     found = []
     if language:
         found.append(_Name(language_name(language[0]), _watches_in(language), language[1]))
     if games and games[0][1] >= _GAME_SHARE:
-        found.append(_with_language(_Name(games[0][0], _watches(games[0]), games[0][1]), language, usual))
+        found.append(_of_game(games[0], group, usual))
     elif len(games) > 1 and games[0][1] + games[1][1] >= _TWO_GAMES_SHARE:
-        both = games[0][1] + games[1][1]
-        name = _Name(
-            f"{games[0][0]}{_AND}{games[1][0]}",
-            f"{_watches(games[0])}, {games[1][1]:.0%} {games[1][0]}",
-            both,
-        )
-        found.append(_with_language(name, language, usual))
+        (one, share), (other, rest) = games[:2]
+        reason = f"{_watches(games[0])}, {rest:.0%} {other}"
+        found.append(_with_language(_Name(f"{one}{_AND}{other}", reason, share + rest), language, usual))
     if group.level == "community" and len(found) > 1:
         found.reverse()
     return [*found, _around(group, 0)]
+
+
+def _of_game(game: tuple[str, float], group: _Group, usual: str | None) -> _Name:
+    return _with_language(_Name(game[0], _watches(game), game[1]), group.language, usual)
 
 
 def _around(group: _Group, at: int) -> _Name:
@@ -239,23 +248,29 @@ def _before(previous: Previous | None) -> dict[tuple[str, int], dict[str, Any]]:
     return {(row["level"], row["id"]): row for row in previous.communities.iter_rows(named=True)}
 
 
-def _steady(candidates: list[_Name], group: _Group, before: dict[str, Any] | None) -> _Name:
-    """The earlier name, if it is among those that fit and describes nearly as much as the best."""
-    best = candidates[0]
+def _steady(group: _Group, usual: str | None, before: dict[str, Any] | None) -> _Name:
+    """The best name, or the earlier one if that describes nearly as much of the audience."""
+    best, *others = _candidates(group, usual)
     if before is None:
         return best
-    fitting = candidates[:-1] or [
-        _around(group, at)
-        for at, member in enumerate(group.members)
-        if member["weight"] >= _STILL_LEADING * group.members[0]["weight"]
-    ]
-    for name in fitting:
-        kept = before["label"] == name.text or str(before["label"]).startswith(
-            (name.text + _APART, name.text + _AND)
-        )
-        if kept and name.confidence >= best.confidence - _STEADINESS:
-            return name
-    return best
+    if best.generic:
+        leading = (at for at, member in enumerate(group.members) if group.leads(member))
+        fitting = [_around(group, at) for at in leading]
+    else:
+        games = group.shares("game_name")[1:]
+        others += [_of_game(game, group, usual) for game in games]
+        fitting = [
+            name
+            for name in (best, *others)
+            if name.confidence >= best.confidence - _STEADINESS and not name.generic
+        ]
+    label = str(before["label"])
+    kept = (
+        name
+        for name in fitting
+        if label == name.text or label.startswith((name.text + _APART, name.text + _AND))
+    )
+    return next(kept, best)
 
 
 def _unique(
@@ -282,11 +297,7 @@ def _unique(
 
 def _leaders(group: _Group, before: Mapping[str, Any] | None) -> list[str]:
     """Its channels, largest first, but the one that told it apart before still first while it leads."""
-    leading = [
-        member["channel"]
-        for member in group.members
-        if member["weight"] >= _STILL_LEADING * group.members[0]["weight"]
-    ]
+    leading = [member["channel"] for member in group.members if group.leads(member)]
     told_by = str(before["label"]).rpartition(_APART)[2] if before else ""
     return sorted(group.leaders, key=lambda channel: channel != told_by or channel not in leading)
 

@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted_worlds import planted_world
 from sklearn.metrics import adjusted_mutual_info_score
 
 from vieweratlas_dagster.analysis.clustering import cluster, evidence, likeliest, merge_small, modularity
@@ -18,6 +17,8 @@ from vieweratlas_dagster.analysis.network import Network, network
 from vieweratlas_dagster.analysis.overlap import overlap_graph
 from vieweratlas_dagster.overlap_list import read_overlap_list
 from vieweratlas_dagster.tables import AUDIENCES, EDGES
+
+from .planted_worlds import planted_world
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "twitch-atlas-2020-08"
 
@@ -78,13 +79,13 @@ PLANTED = [
     {"seed": 2, "crossing": 0.15, "inside_region": 0.3},
     {"seed": 3, "crossing": 0.25, "inside_region": 0.8},
     {"seed": 4, "regions": 3, "per_region": 3, "viewers": 8000},
-    {"seed": 5, "regions": 6, "per_region": 1, "viewers": 8000},
+    {"seed": 5, "regions": 6, "per_region": 1, "viewers": 8000, "bots": 600},
 ]
 
 
 @pytest.mark.parametrize("world", PLANTED, ids=str)
 def test_planted_communities_and_regions_are_found_despite_bots_and_giants(world):
-    planted = planted_world(**world, bots=60, giants=2)
+    planted = planted_world(**{"bots": 60, "giants": 2} | world)
     scores = {}
     for bot_filter in (True, False):
         graph = overlap_graph(

@@ -8,11 +8,12 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted_worlds import channel_frame, membership_frame, planted_world
 
 from vieweratlas_dagster import tables
 from vieweratlas_dagster.analysis import overlap
 from vieweratlas_dagster.analysis.overlap import overlap_graph, plausible_channels
+
+from .planted_worlds import channel_frame, membership_frame, planted_world
 
 worlds = st.dictionaries(
     st.integers(1, 12),
@@ -129,8 +130,8 @@ def test_the_limit_fits_small_and_large_worlds(channels, cap, limit):
 
 def test_left_out_channels_say_why():
     members = {1: {1, 2, 3, 4}, 2: {1, 2, 9}, 3: {9}}
-    graph = graph_of(members, names={1: "big", 2: "small", 3: "bots", 4: "quiet"}, bots={9}, bot_filter=True,
-                     min_channel_viewers=3)  # fmt: skip
+    names = {1: "big", 2: "small", 3: "bots", 4: "quiet"}
+    graph = graph_of(members, names=names, bots={9}, bot_filter=True, min_channel_viewers=3)
     why = dict(graph.left_out.select("channel", "reason").iter_rows())
     assert set(why) == {"small", "bots", "quiet"}
     assert why["quiet"] == "no viewer was seen chatting"

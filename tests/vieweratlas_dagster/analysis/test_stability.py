@@ -3,12 +3,13 @@
 import numpy as np
 import polars as pl
 import pytest
-from planted_worlds import planted_world
 
 from vieweratlas_dagster.analysis.atlas import build
 from vieweratlas_dagster.analysis.overlap import overlap_graph
 from vieweratlas_dagster.analysis.stability import Previous, carry_ids
 from vieweratlas_dagster.tables import COMMUNITIES, NODES, PARTITION
+
+from .planted_worlds import planted_world
 
 
 def earlier(groups, newest=None):
@@ -70,8 +71,8 @@ def test_ids_are_never_used_again():
 
 
 def test_too_little_in_common_is_no_identity():
-    mixed = [*A[:2], *(f"n{i}" for i in range(8)), *B[:2], *C[:2]]
-    ids, _ = carried([mixed], earlier({4: A, 9: B, 5: C}))
+    others = [f"d{i}" for i in range(8)]
+    ids, _ = carried([[*A[:2], *B[:2], *C[:2], *others[:2]]], earlier({4: A, 9: B, 5: C, 6: others}))
     assert ids == [10]
 
 

@@ -1,0 +1,193 @@
+"""Names: what they are made of, that they differ, and that they stay."""
+
+import re
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vieweratlas_dagster.analysis import colors
+from vieweratlas_dagster.analysis.labels import label_communities
+from vieweratlas_dagster.analysis.stability import Previous
+from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, NODES, PARTITION
+
+
+def labelled(rows, previous=None, overrides=None):
+    """rows: (channel, viewers, game, language, community, region)."""
+    audiences = pl.DataFrame(
+        [
+            {"channel": name, "viewers": viewers, "game_name": game, "language": language}
+            for name, viewers, game, language, _, _ in rows
+        ],
+        schema=AUDIENCES.schema,
+    )
+    partition = PARTITION.conform(
+        pl.DataFrame([(row[0], row[4], row[5]) for row in rows], schema=PARTITION.schema, orient="row")
+    )
+    frame = label_communities(audiences, partition, previous=previous, overrides=overrides)
+    assert COMMUNITIES.problems(frame) == []
+    return frame, {(row["level"], row["id"]): row for row in frame.iter_rows(named=True)}, partition
+
+
+def as_previous(frame, partition):
+    return Previous(partition, frame, NODES.empty())
+
+
+ROWS = [
+    ("ibai", 900, "Just Chatting", "es", 1, 1),
+    ("rubius", 400, "Minecraft", "es", 1, 1),
+    ("auron", 300, "Grand Theft Auto V", "es", 1, 1),
+    ("lck", 800, "League of Legends", "ko", 2, 2),
+    ("faker", 700, "League of Legends", "ko", 2, 2),
+    ("variety", 10, "Chess", "ko", 2, 2),
+    ("gotaga", 500, "Grand Theft Auto V", "fr", 3, 3),
+    ("kamet", 100, "Chess", "fr", 3, 3),
+    ("shroud", 5000, "VALORANT", "en", 4, 4),
+    ("tenz", 3000, "VALORANT", "en", 4, 4),
+    ("tommy", 2500, "Minecraft", "en", 5, 4),
+    ("ranboo", 2400, "Fall Guys", "en", 5, 4),
+]
+
+
+def test_names_come_from_game_and_language_with_reason_and_confidence():
+    _, named, _ = labelled(ROWS)
+    labels = {key: row["label"] for key, row in named.items()}
+    assert labels == {
+        ("community", 1): "Just Chatting · Spanish",
+        ("community", 2): "League of Legends · Korean",
+        ("community", 3): "Grand Theft Auto V · French",
+        ("community", 4): "VALORANT",
+        ("community", 5): "Minecraft",
+        ("region", 1): "Spanish",
+        ("region", 2): "Korean",
+        ("region", 3): "French",
+        ("region", 4): "English",
+    }
+    korean = named["community", 2]
+    assert korean["reason"] == (
+        "99% of the audience watches League of Legends; 100% of the audience watches in Korean"
+    )
+    assert korean["confidence"] == pytest.approx(1500 / 1510)
+    assert (korean["size"], korean["viewers"], korean["parent"], korean["generic"]) == (3, 1510, 2, False)
+
+
+def test_a_community_of_many_games_is_named_by_its_language():
+    rows = [(f"c{i}", 10, f"game {i}", "de", 1, 1) for i in range(5)] + [("x", 999, "Chess", "en", 2, 2)]
+    assert labelled(rows)[1]["community", 1]["label"] == "German"
+
+
+def test_equal_names_are_told_apart_by_the_leading_channel():
+    rows = [
+        ("lck", 800, "League of Legends", "ko", 1, 1),
+        ("small", 20, "League of Legends", "ko", 1, 1),
+        ("faker", 700, "League of Legends", "ko", 2, 1),
+        ("gaules", 9999, "Counter-Strike", "pt", 3, 2),
+    ]
+    _, named, _ = labelled(rows)
+    assert named["community", 1]["label"] == "League of Legends · Korean · lck"
+    assert named["community", 2]["label"] == "League of Legends · Korean · faker"
+
+
+def test_without_games_and_languages_names_are_generic_but_human():
+    rows = [(name, 10 - i, None, None, i // 2 + 1, 1) for i, name in enumerate("abcdef")]
+    _, named, _ = labelled(rows)
+    assert {row["label"] for (level, _), row in named.items() if level == "community"} == {
+        "Around a",
+        "Around c",
+        "Around e",
+    }
+    assert all(row["generic"] for row in named.values())
+
+
+def test_unknown_audiences_count_alike():
+    rows = [
+        ("a", None, "Chess", "en", 1, 1),
+        ("b", None, "Chess", "en", 1, 1),
+        ("c", 9, "Art", "en", 1, 1),
+    ]
+    _, named, _ = labelled(rows)
+    assert named["community", 1]["label"] == "Chess"
+    assert named["community", 1]["confidence"] == pytest.approx(2 / 3)
+
+
+def test_a_name_stays_while_it_still_fits_nearly_as_well():
+    frame, _, partition = labelled([("a", 55, "Chess", "en", 7, 1), ("b", 45, "Art", "en", 7, 1)])
+    assert frame.filter(level="community")["label"].item() == "Chess"
+    close = [("a", 50, "Chess", "en", 7, 1), ("b", 52, "Go", "en", 7, 1), ("c", 1, "Chess", "en", 7, 1)]
+    assert labelled(close)[1]["community", 7]["label"] == "Go"
+    assert labelled(close, as_previous(frame, partition))[1]["community", 7]["label"] == "Chess"
+    moved = [("a", 5, "Chess", "en", 7, 1), ("b", 95, "Art", "en", 7, 1)]
+    assert labelled(moved, as_previous(frame, partition))[1]["community", 7]["label"] == "Art"
+
+
+def test_a_generic_name_stays_while_its_channel_leads():
+    frame, _, partition = labelled([("a", 60, None, None, 1, 1), ("b", 50, None, None, 1, 1)])
+    previous = as_previous(frame, partition)
+    overtaken = labelled([("a", 60, None, None, 1, 1), ("b", 90, None, None, 1, 1)], previous)
+    assert overtaken[1]["community", 1]["label"] == "Around a"
+    faded = labelled([("a", 10, None, None, 1, 1), ("b", 90, None, None, 1, 1)], previous)
+    assert faded[1]["community", 1]["label"] == "Around b"
+
+
+def test_names_given_by_hand_win_and_others_make_way():
+    overrides = {"community": {3: "VALORANT", 1: "Team Ibai"}, "region": {4: "The big one"}}
+    _, named, _ = labelled(ROWS, overrides=overrides)
+    assert named["community", 1]["label"] == "Team Ibai"
+    assert named["community", 3]["label"] == "VALORANT"
+    assert named["community", 4]["label"] == "VALORANT · shroud"
+    assert named["region", 4]["label"] == "The big one"
+    assert named["community", 3]["reason"] == "named by hand"
+
+
+def test_colours_stay_with_the_id_and_new_ones_differ():
+    frame, before, partition = labelled(ROWS)
+    more = [*ROWS, ("new", 700, "Chess", "ja", 9, 9)]
+    _, after, _ = labelled(more, as_previous(frame, partition))
+    for key, row in before.items():
+        assert after[key]["color"] == row["color"]
+    assert after["region", 9]["color"] not in {row["color"] for row in before.values()}
+    assert all(re.fullmatch("#[0-9a-f]{6}", row["color"]) for row in after.values())
+
+
+def test_the_highest_id_is_handed_on():
+    frame, named, partition = labelled(ROWS)
+    assert {row["newest_id"] for key, row in named.items() if key[0] == "community"} == {5}
+    later, named, partition = labelled(ROWS[:3], as_previous(frame, partition))
+    assert {row["newest_id"] for row in named.values()} == {5, 4}
+    assert as_previous(later, partition).newest_id("community") == 5
+
+
+def test_region_colours_are_far_apart_for_most_eyes():
+    taken = []
+    for _ in range(8):
+        taken.append(colors.region_color(taken))
+    lab = [colors._oklab(colors._linear(taken) @ sight.T) for sight in colors._SIGHTS]
+    for one in range(8):
+        for other in range(one):
+            normal = ((lab[0][one] - lab[0][other]) ** 2).sum() ** 0.5
+            assert normal > 0.05
+
+
+names = st.text("abcdefgh", min_size=1, max_size=3)
+channel_rows = st.lists(
+    st.tuples(
+        names,
+        st.none() | st.integers(0, 50),
+        st.sampled_from([None, "Chess", "Art", "chess"]),
+        st.sampled_from([None, "en", "ko", "other", "xx"]),
+        st.integers(1, 4),
+    ),
+    max_size=14,
+    unique_by=lambda row: row[0],
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(channel_rows, st.dictionaries(st.integers(1, 4), st.sampled_from(["Chess", "Around a"]), max_size=1))
+def test_labels_are_unique_in_their_level(rows, by_hand):
+    frame, _, _ = labelled([(*row, row[4] % 2 + 1) for row in rows], overrides={"community": by_hand})
+    for level in ("community", "region"):
+        labels = frame.filter(level=level)["label"]
+        assert labels.str.to_lowercase().is_duplicated().sum() == 0
+        assert not labels.str.contains("(?i)^community|^region").any()

@@ -1,0 +1,62 @@
+"""Exchange files, read back by the tools they are for."""
+
+import io
+
+import networkx as nx
+import polars as pl
+import pytest
+
+from vieweratlas_dagster.publish.exports import csv_bytes, gexf_bytes
+from vieweratlas_dagster.tables import EDGES, NODES
+
+ODD = 'naïve "漢字", <&>\x00'
+SHARED = {"community": 3, "region": 1, "label": "Chess", "region_label": "English", "degree": 1}
+NODE_ROWS = [
+    SHARED
+    | {"channel": "001", "channel_id": 7, "viewers": 400, "game_name": "Chess", "language": "en"}
+    | {"x": 0.5, "y": -0.25, "color": "#ff8000"},
+    SHARED | {"channel": ODD, "viewers": 100, "x": 0.0, "y": 0.1, "color": "#0000ff"},
+    {"channel": "null", "x": 1.0, "y": 0.0, "degree": 0, "color": "#9aa0a6"},
+]
+
+
+@pytest.fixture
+def tables():
+    nodes = NODES.conform(pl.DataFrame(NODE_ROWS, schema=NODES.schema))
+    edges = [{"source": "001", "target": ODD, "shared_viewers": 50, "weight": 50.0, "jaccard": 1 / 9}]
+    return nodes, EDGES.conform(pl.DataFrame(edges, schema=EDGES.schema))
+
+
+def test_gexf_reads_back_with_colours_sizes_places_and_facts(tables):
+    graph = nx.read_gexf(io.BytesIO(gexf_bytes(*tables)), version="1.2draft")
+    shown = ODD.replace("\x00", "\ufffd")
+    assert set(graph) == {"001", shown, "null"}
+    first = graph.nodes["001"]
+    assert first["viz"]["color"] == {"r": 255, "g": 128, "b": 0, "a": 1.0}
+    assert first["viz"]["position"] == {"x": 500.0, "y": -250.0, "z": 0.0}
+    assert first["viz"]["size"] == pytest.approx(60)
+    assert graph.nodes[shown]["viz"]["size"] == pytest.approx(4 + 56 / 2)
+    assert (first["viewers"], first["game_name"], first["community_label"]) == (400, "Chess", "Chess")
+    assert first["label"] == "001"
+    assert "viewers" not in graph.nodes["null"]
+    edge = graph.edges["001", shown]
+    assert (edge["weight"], edge["shared_viewers"], edge["jaccard"]) == (50, 50, pytest.approx(1 / 9))
+    assert "significance" not in edge
+
+
+def test_gexf_is_the_same_on_every_day(tables, monkeypatch):
+    first = gexf_bytes(*tables)
+    monkeypatch.setattr("time.strftime", lambda _: "1999-12-31")
+    assert gexf_bytes(*tables) == first
+    assert b"1999" not in first
+
+
+def test_gexf_of_nothing():
+    graph = nx.read_gexf(io.BytesIO(gexf_bytes(NODES.empty(), EDGES.empty())))
+    assert graph.number_of_nodes() == 0
+
+
+def test_csv_reads_back_equal(tables):
+    for frame in tables:
+        data = csv_bytes(frame)
+        assert pl.read_csv(data, schema=frame.schema).equals(frame)

@@ -1,0 +1,277 @@
+"""Somebody's own list: what is read, what is refused, what is written."""
+
+import gzip
+import json
+from pathlib import Path
+
+import networkx as nx
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vieweratlas_dagster import overlap_list, tables
+from vieweratlas_dagster.overlap_list import OverlapListError, map_overlap_list, read_overlap_list
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "twitch-atlas-2020-08"
+FILES = {
+    "nodes.parquet", "edges.parquet", "communities.parquet", "events.parquet", "nodes.csv", "edges.csv",
+    "communities.csv", "graph.gexf", "atlas.png", "atlas.html", "atlas.json",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def page_without_viewer(monkeypatch):
+    """The page's viewer is built by another step; here only that it is called with matching tables."""
+
+    def render(nodes, edges, communities, *, facts):
+        known = set(nodes["channel"])
+        assert set(edges["source"]) | set(edges["target"]) <= known
+        assert set(nodes["community"].drop_nulls()) == set(communities.filter(level="community")["id"])
+        return f"<html>{nodes.height} {edges.height} {facts['title']}</html>".encode()
+
+    monkeypatch.setattr(overlap_list, "render_page", render)
+
+
+@pytest.fixture
+def read(tmp_path):
+    def run(edges, nodes=None):
+        paths = []
+        for name, text in (("edges.csv", edges), ("nodes.csv", nodes)):
+            if text is None:
+                paths.append(None)
+                continue
+            path = tmp_path / name
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+            paths.append(path)
+        return read_overlap_list(*paths)
+
+    return run
+
+
+def pairs(found):
+    return {
+        (row["source"], row["target"]): row["shared_viewers"] for row in found.edges.iter_rows(named=True)
+    }
+
+
+def test_names_are_texts_and_pairs_are_unordered(read):
+    found = read(
+        "\ufefftarget,extra,source,shared_viewers\r\nNA,x,001,5\r\n\r\n 漢字 ,y,nan,7\n",
+        "channel,viewers,language\n001,10,en\nNA,,\nnull,3,\n",
+    )
+    assert pairs(found) == {("001", "NA"): 5, ("nan", "漢字"): 7}
+    known = {
+        row["channel"]: (row["viewers"], row["language"]) for row in found.audiences.iter_rows(named=True)
+    }
+    assert known == {
+        "001": (10, "en"),
+        "NA": (None, None),
+        "null": (3, None),
+        "nan": (None, None),
+        "漢字": (None, None),
+    }
+    assert found.added_channels == 2
+    assert found.edges.filter(source="001")["jaccard"].item() is None
+
+
+def test_measures_are_made_of_both_audiences(read):
+    found = read("source,target,shared_viewers\nb,a,20\n", "channel,viewers\na,100\nb,50\n")
+    edge = found.edges.row(0, named=True)
+    assert (edge["source"], edge["target"], edge["weight"]) == ("a", "b", 20)
+    assert edge["jaccard"] == pytest.approx(20 / 130)
+    assert edge["overlap"] == pytest.approx(20 / 50)
+    assert edge["cosine"] == pytest.approx(20 / 5000**0.5)
+    assert edge["significance"] is None
+
+
+def test_weights_without_counts(read):
+    edges = read("source,target,weight\na,b,0.25\nb,c,1e-3\n").edges
+    assert edges["weight"].to_list() == [0.25, 0.001]
+    assert edges["shared_viewers"].null_count() == 2
+    assert tables.EDGES.problems(edges) == []
+
+
+def test_equal_repetitions_are_one_pair_and_zero_is_none(read):
+    found = read("source,target,shared_viewers\na,b,5\nb,a,5\na,b,5\na,c,0\n")
+    assert pairs(found) == {("a", "b"): 5}
+    assert (found.repeated_rows, found.zero_rows) == (2, 1)
+    assert found.audiences["channel"].to_list() == ["a", "b", "c"]
+
+
+def test_gzip_is_known_by_its_content(read):
+    assert pairs(read(gzip.compress(b"source,target,shared_viewers\na,b,5\n"))) == {("a", "b"): 5}
+
+
+HEAD = "source,target,shared_viewers\n"
+BAD = [
+    (HEAD + "a,b,5\nx,x,3\n", None, r"edges\.csv, row 3: 'x' is paired with itself"),
+    (HEAD + "a,b,5\nb,a,6\n", None, r"row 3: 'b' and 'a' have shared_viewers 6 here and 5 in row 2"),
+    (HEAD + "a,b,-5\n", None, r"edges\.csv, row 2: shared_viewers '-5' is not a whole number"),
+    (HEAD + "a,b,5.5\n", None, r"row 2: shared_viewers '5\.5' .* column weight"),
+    (HEAD + "a,b,\n", None, r"row 2: shared_viewers '' is not"),
+    (HEAD + "a,b,٣\n", None, r"row 2: shared_viewers '٣' is not"),
+    (HEAD + "a,b,99999999999999999999\n", None, r"row 2: .* beyond 2\^53"),
+    ("source,target,weight\na,b,nan\n", None, r"row 2: weight 'nan' is not a number"),
+    ("source,target,weight\na,b,-0.1\n", None, r"row 2: weight '-0\.1' is not a number"),
+    ("source,target,weight\na,b,inf\n", None, r"row 2: weight 'inf'"),
+    (HEAD + "a,,5\n", None, r"row 2: target is empty"),
+    (HEAD + "a,b\n", None, r"row 2: 2 fields instead of 3"),
+    (HEAD + '"a\nb",c,1\nd,d,1\n', None, r"row 4: 'd' is paired"),
+    (HEAD + 'a,"b,5\n', None, r"edges\.csv, row 2: "),
+    ("a,b,5\n", None, r"row 1: no column source, target, shared_viewers or weight; there are a, b, 5"),
+    ("source,target,weight,weight\n", None, r"row 1: column weight is there more than once"),
+    ("", None, r"edges\.csv: empty; expected a header"),
+    (HEAD, None, r"edges\.csv: there is no channel in it"),
+    (b"source,target,shared_viewers\na,b,1\n\xff,b,2\n", None, r"edges\.csv, row 3: not UTF-8"),
+    (b"\x1f\x8bnonsense", None, r"edges\.csv: cannot be read"),
+    (HEAD + "a,b,5\n", "channel,viewers\na,9\nb,1\na,9\n", r"nodes\.csv, row 4: .* is in row 2 already"),
+    (HEAD + "a,b,5\n", "channel,viewers\na,many\n", r"nodes\.csv, row 2: viewers 'many' is not a"),
+    (HEAD + "a,b,5\n", "channel,viewers\na,4\n", r"row 2: 5 shared viewers are more than 'a' has \(4\)"),
+    (HEAD + "a,b,5\n", "name\na\n", r"nodes\.csv, row 1: no column channel; there are name"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("edges", "nodes", "message"), BAD, ids=[message for _, _, message in BAD])
+def test_what_is_wrong_is_said_with_file_and_row(read, edges, nodes, message):
+    with pytest.raises(OverlapListError, match=message):
+        read(edges, nodes)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(OverlapListError, match=r"none\.csv: cannot be read"):
+        read_overlap_list(tmp_path / "none.csv", None)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(alphabet='ab1,"\n\r -.x漢\x00', max_size=80), st.booleans())
+def test_any_text_is_read_or_refused(tmp_path_factory, text, with_header):
+    path = tmp_path_factory.mktemp("any") / "edges.csv"
+    path.write_text((HEAD if with_header else "") + text, encoding="utf-8", newline="")
+    try:
+        found = read_overlap_list(path, None)
+    except OverlapListError as error:
+        refusal = str(error)
+    else:
+        refusal = ""
+    if refusal:
+        assert "edges.csv" in refusal
+        return
+    assert tables.EDGES.problems(found.edges) == []
+    assert (found.edges["source"] < found.edges["target"]).all()
+
+
+@pytest.fixture(scope="module")
+def mapped(tmp_path_factory):
+    out = tmp_path_factory.mktemp("map") / "deep" / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(overlap_list, "render_page", lambda *tables, facts: b"<html></html>")
+        facts = map_overlap_list(EXAMPLE / "edges.csv", EXAMPLE / "nodes.csv", out)
+    return out, facts
+
+
+def test_all_files_are_written_and_agree(mapped):
+    out, facts = mapped
+    assert {path.name for path in out.iterdir()} == FILES
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+    assert json.loads((out / "atlas.json").read_text()) == facts
+    nodes = pl.read_parquet(out / "nodes.parquet")
+    for name in ("nodes", "edges", "communities", "events"):
+        table = getattr(tables, name.upper())
+        assert table.problems(pl.read_parquet(out / f"{name}.parquet")) == []
+    assert (facts["channels"], facts["edges"], facts["isolated"]) == (821, 9573, 84)
+    assert facts["communities"] == nodes["community"].drop_nulls().n_unique()
+    graph = nx.read_gexf(out / "graph.gexf")
+    assert (graph.number_of_nodes(), graph.number_of_edges()) == (821, 9573)
+    assert pl.read_csv(out / "nodes.csv", schema=nodes.schema).equals(nodes)
+    assert (out / "atlas.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_list_gives_the_same_bytes(mapped, tmp_path, monkeypatch):
+    monkeypatch.setattr(overlap_list, "render_page", lambda *tables, facts: b"<html></html>")
+    map_overlap_list(EXAMPLE / "edges.csv", EXAMPLE / "nodes.csv", tmp_path / "again")
+    for name in FILES:
+        assert (tmp_path / "again" / name).read_bytes() == (mapped[0] / name).read_bytes(), name
+
+
+def test_an_earlier_result_keeps_ids_and_places(mapped, tmp_path):
+    out = tmp_path / "next"
+    map_overlap_list(EXAMPLE / "edges.csv", EXAMPLE / "nodes.csv", out, previous_dir=mapped[0], seed=5)
+    both = pl.read_parquet(mapped[0] / "nodes.parquet").join(
+        pl.read_parquet(out / "nodes.parquet"), on="channel", suffix="_next"
+    )
+    both = both.drop_nulls("community")
+    assert (both["community"] == both["community_next"]).mean() > 0.95
+    moved = ((both["x"] - both["x_next"]) ** 2 + (both["y"] - both["y_next"]) ** 2).sqrt()
+    assert moved.median() < 0.1
+
+
+def test_published_files_respect_the_floor(tmp_path):
+    edges = tmp_path / "edges.csv"
+    edges.write_text("source,target,shared_viewers\na,b,50\nb,c,4\na,c,60\n")
+    facts = map_overlap_list(edges, None, tmp_path / "out", min_shared_published=5)
+    assert facts["withheld_pairs"] == 1
+    assert pl.read_csv(tmp_path / "out" / "edges.csv").height == 2
+    assert nx.read_gexf(tmp_path / "out" / "graph.gexf").number_of_edges() == 2
+    assert pl.read_parquet(tmp_path / "out" / "edges.parquet").height == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEAD + "a,b,1\n",
+        "source,target,weight\na,b,0.5\nb,c,0.25\n",
+        HEAD + "".join(f"hub,leaf{i},{i + 1}\n" for i in range(40)),
+    ],
+)
+def test_small_lists_become_whole_atlases(tmp_path, text):
+    (tmp_path / "edges.csv").write_text(text)
+    facts = map_overlap_list(tmp_path / "edges.csv", None, tmp_path / "out", resolution=1.0)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    assert facts["isolated"] == 0
+
+
+def test_nothing_changes_when_something_fails(mapped, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    (tmp_path / "edges.csv").write_text(HEAD + "a,b,1\n")
+    map_overlap_list(tmp_path / "edges.csv", None, out)
+    (out / "own.txt").write_text("mine")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def broken(*tables, facts):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(overlap_list, "render_page", broken)
+    (tmp_path / "edges.csv").write_text(HEAD + "a,b,1\nb,c,2\n")
+    with pytest.raises(OverlapListError, match="disk full"):
+        map_overlap_list(tmp_path / "edges.csv", None, out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "edges.csv"}
+
+
+def test_a_crash_while_moving_leaves_no_folder_that_looks_complete(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    (tmp_path / "edges.csv").write_text(HEAD + "a,b,1\n")
+    map_overlap_list(tmp_path / "edges.csv", None, out)
+    moved = []
+    replace = Path.replace
+
+    def interrupted(self, target):
+        if len(moved) == 3:
+            raise KeyboardInterrupt
+        moved.append(target)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        map_overlap_list(tmp_path / "edges.csv", None, out)
+    monkeypatch.undo()
+    assert not (out / "atlas.json").exists()
+    with pytest.raises(OverlapListError, match=r"atlas\.json"):
+        map_overlap_list(tmp_path / "edges.csv", None, tmp_path / "next", previous_dir=out)
+
+
+def test_an_earlier_result_that_is_none_is_named(tmp_path):
+    with pytest.raises(OverlapListError, match="not an earlier result"):
+        map_overlap_list(EXAMPLE / "edges.csv", None, tmp_path / "out", previous_dir=tmp_path)
+    assert not (tmp_path / "out").exists()
