@@ -95,27 +95,27 @@ def overlap_graph(
 
     seen, viewer_key, known_bot = _group_by_viewer(pairs, names)
     limit = plausible_channels(_distinct(seen.channel), max_channels_per_viewer)
-    too_many = seen.degrees > limit
     bots = known_bot if bot_filter else np.zeros_like(known_bot)
-    giants = too_many & ~bots if bot_filter else np.zeros_like(bots)
+    giants = (seen.degrees > limit) & ~bots if bot_filter else bots
     exclusions = _exclusions(seen.degrees, bots, giants, limit)
-    kept = seen.of_viewers(~(bots | giants))
-
-    viewers = np.bincount(kept.channel, minlength=names.height)
     observed = names.with_columns(
-        viewers=pl.Series(viewers, dtype=pl.Int64),
-        seen=pl.Series(np.bincount(seen.channel, minlength=names.height), dtype=pl.Int64),
-    ).join(_messages(pairs, viewer_key[bots | giants]), on="channel_id", how="left")
+        seen=pl.Series(np.bincount(seen.channel, minlength=names.height), dtype=pl.Int64)
+    ).join(_messages(pairs, viewer_key[bots | giants]), on="channel_id", how="left", maintain_order="left")
+    kept = seen.of_viewers(~(bots | giants))
+    del seen, viewer_key
+    viewers = np.bincount(kept.channel, minlength=names.height)
+    observed = observed.with_columns(viewers=pl.Series(viewers, dtype=pl.Int64))
     inside = pl.col("viewers") >= min_channel_viewers
-    audiences = observed.filter(inside).with_columns(pl.col("messages").fill_null(0))
+    audiences = AUDIENCES.conform(observed.filter(inside).with_columns(pl.col("messages").fill_null(0)))
 
     number = np.full(names.height, -1, dtype=np.int32)
-    number[np.flatnonzero(viewers >= min_channel_viewers)] = np.arange(audiences.height)
-    inside_graph = kept.of_channels(number)
-    edges = _edges(inside_graph, audiences, overlap_threshold)
+    number[np.searchsorted(names["channel_id"].to_numpy(), audiences["channel_id"].to_numpy())] = np.arange(
+        audiences.height
+    )
+    kept = kept.of_channels(number)
     return OverlapGraph(
-        audiences=AUDIENCES.conform(audiences),
-        edges=EDGES.conform(edges),
+        audiences=audiences,
+        edges=_edges(kept, audiences, overlap_threshold),
         exclusions=EXCLUSIONS.conform(exclusions),
         left_out=LEFT_OUT.conform(_left_out(observed.filter(~inside), min_channel_viewers)),
     )
@@ -159,26 +159,36 @@ def with_measures(edges: pl.DataFrame, audiences: pl.DataFrame) -> pl.DataFrame:
     """Edges with jaccard, overlap and cosine from shared_viewers and both audiences.
 
     Args:
-        edges: source, target, shared_viewers.
-        audiences: channel, viewers (null where unknown: the measures are null then).
+        edges: source, target, shared_viewers (null where only weights are known).
+        audiences: channel, viewers (null where unknown).
+
+    Returns:
+        The edges in the same order; a measure is null where any of its parts is.
     """
-    known = audiences.select("channel", "viewers")
-    first, second = pl.col("first_viewers"), pl.col("second_viewers")
-    shared = pl.col("shared_viewers")
-    return (
-        edges.join(known.rename({"channel": "source", "viewers": "first_viewers"}), on="source", how="left")
-        .join(known.rename({"channel": "target", "viewers": "second_viewers"}), on="target", how="left")
-        .with_columns(
-            jaccard=shared / (first + second - shared),
-            overlap=shared / pl.min_horizontal(first, second),
-            # The product of two audiences may pass 64 bits; that of the roots does not.
-            cosine=shared / (first.sqrt() * second.sqrt()),
-        )
-        .with_columns(
-            # min_horizontal passes over nulls, which would turn an unknown audience into the smaller.
-            overlap=pl.when(first.is_not_null() & second.is_not_null()).then("overlap"),
-        )
+    viewers = audiences.select("channel", pl.col("viewers").cast(pl.Float64))
+    first, second = (
+        edges.select(channel=end)
+        .join(viewers, on="channel", how="left", maintain_order="left")["viewers"]
+        .to_numpy()
+        for end in ("source", "target")
     )
+    shared = edges["shared_viewers"].cast(pl.Float64).to_numpy()
+    measures = _measures(shared, first, second)
+    return edges.with_columns(
+        pl.Series(name, values, dtype=pl.Float64).fill_nan(None) for name, values in measures.items()
+    )
+
+
+def _measures(
+    shared: NDArray[np.float64], first: NDArray[np.float64], second: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Measures of shared viewers against both audiences; nan where any of them is."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            "jaccard": shared / (first + second - shared),
+            "overlap": shared / np.minimum(first, second),
+            "cosine": shared / np.sqrt(first * second),
+        }
 
 
 def _one_row_per_channel(channels: pl.DataFrame) -> pl.DataFrame:
@@ -244,29 +254,25 @@ def _left_out(channels: pl.DataFrame, min_channel_viewers: int) -> pl.DataFrame:
 
 
 def _edges(memberships: _Memberships, audiences: pl.DataFrame, threshold: int) -> pl.DataFrame:
-    names = audiences["channel"]
-    empty = pl.DataFrame(schema={"source": pl.String, "target": pl.String, "shared_viewers": pl.Int64})
-    found = [
-        pl.DataFrame({"one": names.gather(row), "other": names.gather(column), "shared_viewers": shared})
-        for row, column, shared in _pairs_sharing(memberships, len(names), threshold)
-    ]
-    ordered = [
-        block.select(
-            pl.min_horizontal("one", "other").alias("source"),
-            pl.max_horizontal("one", "other").alias("target"),
-            pl.col("shared_viewers").cast(pl.Int64),
-        )
-        for block in found
-    ]
-    edges = with_measures(pl.concat([empty, *ordered]), audiences)
-    significance = binomial_z(
-        edges["shared_viewers"].cast(pl.Float64).to_numpy(),
-        edges["first_viewers"].cast(pl.Float64).to_numpy(),
-        edges["second_viewers"].cast(pl.Float64).to_numpy(),
-        len(memberships.starts) - 1,
+    """Rows of EDGES in their order, since channels are numbered by name."""
+    found = list(_pairs_sharing(memberships, audiences.height, threshold))
+    row, column, shared = (
+        np.concatenate([block[part] for block in found] or [np.empty(0, np.int32)]) for part in range(3)
     )
-    return edges.with_columns(
-        weight=pl.col("shared_viewers").cast(pl.Float64), significance=pl.Series(significance)
+    del found
+    viewers = audiences["viewers"].cast(pl.Float64).to_numpy()
+    first, second, counts = viewers[row], viewers[column], shared.astype(np.float64)
+    population = len(memberships.starts) - 1
+    return pl.DataFrame(
+        {
+            "source": audiences["channel"].gather(row),
+            "target": audiences["channel"].gather(column),
+            "shared_viewers": shared.astype(np.int64),
+            "weight": counts,
+            **_measures(counts, first, second),
+            "significance": binomial_z(counts, first, second, population),
+        },
+        schema=EDGES.schema,
     )
 
 
@@ -286,7 +292,9 @@ def _pairs_sharing(
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
         start, end = block
         # Columns before the block belong to pairs that earlier blocks count.
-        shared = (by_channel[start:end] @ by_channel[start:].T.tocsr()).tocoo()
+        product = by_channel[start:end] @ by_channel[start:].T.tocsr()
+        product.sort_indices()
+        shared = product.tocoo()
         keep = (shared.col > shared.row) & (shared.data >= threshold)
         return shared.row[keep] + start, shared.col[keep] + start, shared.data[keep]
 

@@ -125,8 +125,8 @@ def test_isolated_channels_have_no_community_and_others_do():
 @pytest.mark.parametrize("algorithm", ["leiden", "louvain"])
 def test_no_disconnected_community(algorithm):
     audiences, edges = example()
-    for resolution in (0.5, 1.0, 4.0):
-        found = communities_of(audiences, edges, algorithm=algorithm, resolution=resolution)
+    for resolution in (0.5, 4.0):
+        found = communities_of(audiences, edges, runs=3, algorithm=algorithm, resolution=resolution)
         assert disconnected(found.partition, edges, "community") == []
         assert disconnected(found.partition, edges, "region") == []
 
