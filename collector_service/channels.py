@@ -31,18 +31,22 @@ class Listing:
     stream_infos: dict[int, StreamInfo] = field(default_factory=dict)
 
 
+class NoChannelsError(SettingsError):
+    """There is neither a list of channels nor a way to ask Twitch for one."""
+
+
 def needs_helix(twitch: TwitchSettings, collection: CollectionSettings) -> bool:
     """Whether Helix is to be asked: for the list, or for the metadata of a given list.
 
     Raises:
-        SettingsError: there is neither a list nor a way to ask for one.
+        NoChannelsError: there is neither a list nor a way to ask for one.
     """
     token = bool(twitch.oauth_token.get_secret_value())
     pair = bool(twitch.client_id and twitch.client_secret.get_secret_value())
     if token or pair:
         return True
     if not (collection.channels or collection.channels_file):
-        raise SettingsError(
+        raise NoChannelsError(
             "no channels to collect: set TWITCH_CHANNELS (logins, comma-separated), or CHANNELS_FILE "
             "(a login a line), or TWITCH_CLIENT_ID with TWITCH_CLIENT_SECRET to find the biggest streams"
         )

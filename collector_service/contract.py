@@ -140,7 +140,10 @@ def parse_utc(text: object, name: str) -> datetime:
         raise BadRecordError("bad_field", f"{name} is not an ISO 8601 time: {_short(text)}") from None
     if instant.tzinfo is None:
         raise BadRecordError("bad_field", f"{name} has no time zone: {_short(text)}")
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise BadRecordError("bad_field", f"{name} is beyond the calendar: {_short(text)}") from None
 
 
 def parse_record(line: bytes | str, *, now: datetime | None = None) -> SnapshotRecord:
@@ -171,8 +174,8 @@ def parse_record(line: bytes | str, *, now: datetime | None = None) -> SnapshotR
     if not isinstance(channel, str) or not LOGIN.fullmatch(channel):
         raise BadRecordError("bad_field", f"channel is not a login: {_short(channel)}")
     collector_id = _required(data, "collector_id")
-    if not isinstance(collector_id, str) or not 0 < len(collector_id) <= 64:
-        raise BadRecordError("bad_field", f"collector_id is not a short text: {_short(collector_id)}")
+    if not isinstance(collector_id, str) or not COLLECTOR_ID.fullmatch(collector_id):
+        raise BadRecordError("bad_field", f"collector_id is no such id: {_short(collector_id)}")
     window_start, window_seconds = _window(data, now)
     observed = _required(data, "observed_seconds")
     if isinstance(observed, bool) or not isinstance(observed, int | float):
@@ -184,6 +187,9 @@ def parse_record(line: bytes | str, *, now: datetime | None = None) -> SnapshotR
         raise BadRecordError("bad_field", f"partial is not true or false: {_short(partial)}")
 
     keys, viewer_messages = _chatters(_required(data, "chatters"))
+    known_bots = _viewer_keys(data.get("known_bots", []), "known_bots")
+    if not set(known_bots) <= set(keys):
+        raise BadRecordError("bad_field", "known_bots holds a viewer who is not in chatters")
     started_at = data.get("started_at")
     return SnapshotRecord(
         source=source,
@@ -204,7 +210,7 @@ def parse_record(line: bytes | str, *, now: datetime | None = None) -> SnapshotR
         mirrored_messages=_integer(data.get("mirrored_messages", 0), "mirrored_messages", 0, 2**31 - 1),
         viewer_keys=keys,
         viewer_messages=viewer_messages,
-        known_bots=_viewer_keys(data.get("known_bots", []), "known_bots"),
+        known_bots=known_bots,
     )
 
 
@@ -213,7 +219,8 @@ def encode_object(records: Iterable[SnapshotRecord]) -> bytes:
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=6, mtime=0) as stream:
         for record in records:
-            stream.write(record.to_json().encode() + b"\n")
+            # A title from outside may hold half a surrogate pair, which UTF-8 cannot.
+            stream.write(record.to_json().encode(errors="replace") + b"\n")
     return buffer.getvalue()
 
 
@@ -330,7 +337,7 @@ def _optional_text(data: dict[str, Any], name: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise BadRecordError("bad_field", f"{name} is not a text: {_short(value)}")
-    return value[:MAX_TEXT]
+    return value[:MAX_TEXT].encode(errors="replace").decode()
 
 
 def _short(value: object) -> str:

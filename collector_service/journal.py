@@ -80,11 +80,13 @@ class Journal:
         self._backlog.extend(flushes)
         while self._backlog:
             flush = self._backlog[0]
-            with flush.path.open("ab") as file:
-                end = file.tell()
+            # Unbuffered: a buffer would write what was refused once more when the file is closed.
+            with flush.path.open("ab", buffering=0) as file:
+                end = os.fstat(file.fileno()).st_size
+                rest = memoryview(flush.data)
                 try:
-                    file.write(flush.data)
-                    file.flush()
+                    while rest:
+                        rest = rest[file.write(rest) :]
                 except OSError:
                     os.ftruncate(file.fileno(), end)
                     raise

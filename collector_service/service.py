@@ -24,7 +24,7 @@ from collector_service.archive import Archive
 from collector_service.channels import ChannelList, Listing, given_logins, needs_helix
 from collector_service.clock import sleep_until
 from collector_service.health import Snapshot, serve
-from collector_service.identity import load_viewer_key_secret
+from collector_service.identity import load_viewer_key_secret, own_collector_id
 from collector_service.intake import Intake
 from collector_service.journal import Journal
 from collector_service.lake import Lake
@@ -68,8 +68,9 @@ async def _run(settings: Settings) -> int:
     lake = _open_lake(settings.storage)
     with _own(collection.state_dir) as folder:
         stats = Stats()
-        journal = Journal(folder / "journal", collection.collector_id)
-        archive = Archive(journal, Spool(folder / "spool", lake), collection.collector_id, stats)
+        collector_id = collection.collector_id or own_collector_id(folder)
+        journal = Journal(folder / "journal", collector_id)
+        archive = Archive(journal, Spool(folder / "spool", lake), collector_id, stats)
         windows = Windows(settings.clock, collection.window_seconds, archive.recover())
         service = Service(settings, with_helix, windows, viewers, archive, stats)
         loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -74,6 +75,12 @@ def _url(*schemes: str) -> AfterValidator:
         scheme, separator, rest = value.partition("://")
         if not separator or scheme not in schemes or not rest:
             raise ValueError("expected " + " or ".join(f"{scheme}://..." for scheme in schemes))
+        try:
+            port = urlsplit(value).port
+        except ValueError:
+            port = 0
+        if port == 0:
+            raise ValueError("expected a port from 1 to 65535")
         return value.rstrip("/")
 
     return AfterValidator(check)
@@ -108,6 +115,12 @@ class TwitchSettings(Section):
     client_secret: SecretStr = SecretStr("")
     oauth_token: SecretStr = SecretStr("")
 
+    @model_validator(mode="after")
+    def _ca_file_exists(self) -> Self:
+        if self.ca_file is not None and not self.ca_file.is_file():
+            raise ValueError(f"twitch.ca_file (TWITCH_CA_FILE): {self.ca_file} does not exist")
+        return self
+
 
 class JoinRate(Section):
     """At most ``joins`` JOINs in any ``seconds``, for each connection or for the whole process."""
@@ -133,7 +146,7 @@ class CollectionSettings(Section):
     max_runtime_hours: float = Field(24.0, ge=0)
     max_collection_cycles: int = Field(100, ge=0)
     state_dir: Path = Path("data/collector")
-    collector_id: str = "collector"
+    collector_id: str = ""  # empty: drawn once and kept in state_dir
     http_port: int = Field(8080, ge=0, le=65535)
 
     @model_validator(mode="before")
@@ -150,7 +163,7 @@ class CollectionSettings(Section):
             raise ValueError(
                 f"collection.window_seconds {self.window_seconds} does not divide a day (86400 s)"
             )
-        if not COLLECTOR_ID.fullmatch(self.collector_id):
+        if self.collector_id and not COLLECTOR_ID.fullmatch(self.collector_id):
             raise ValueError(
                 f"collection.collector_id {self.collector_id!r}: expected a-z, 0-9, _ and ., "
                 "at most 63 characters"
@@ -183,8 +196,9 @@ class PrivacySettings(Section):
 
     @model_validator(mode="after")
     def _key_length(self) -> Self:
-        if len(self.viewer_key_secret.get_secret_value().encode()) > 64:
-            raise ValueError("VIEWER_KEY_SECRET is longer than 64 bytes (value not shown)")
+        length = len(self.viewer_key_secret.get_secret_value().encode())
+        if length and not 16 <= length <= 64:
+            raise ValueError(f"VIEWER_KEY_SECRET has {length} bytes, not 16 to 64 (value not shown)")
         return self
 
 
@@ -243,7 +257,7 @@ class Settings(Section):
             SettingsError: a file cannot be read, or a key or value is not allowed.
         """
         environment = dict(os.environ) if environment is None else environment
-        merged = _read_yaml(config)
+        merged = read_config(config)
         for section in cls.foreign_sections:
             merged.pop(section, None)
         sources = [_from_environment(environment), overrides or {}]
@@ -259,7 +273,12 @@ class Settings(Section):
             raise SettingsError("\n".join(_explain(error))) from None
 
 
-def _read_yaml(config: Path | None) -> dict[str, Any]:
+def read_config(config: Path | None) -> dict[str, Any]:
+    """The sections of a config file as they stand there, its preset (which wins over the file) applied.
+
+    Raises:
+        SettingsError: the file or its preset cannot be read.
+    """
     path = DEFAULT_CONFIG if config is None else config
     if config is None and not path.exists():
         return {}
@@ -267,14 +286,21 @@ def _read_yaml(config: Path | None) -> dict[str, Any]:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"cannot read the config file {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not UTF-8 text") from None
+    except yaml.MarkedYAMLError as error:
+        # The error's own text quotes the line, which may hold a secret.
+        mark = error.problem_mark
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise SettingsError(f"{path}{place}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError:
+        raise SettingsError(f"{path} is not valid YAML") from None
     if data is None:
         return {}
     if not isinstance(data, dict):
         raise SettingsError(f"{path}: expected sections such as collection: and analysis:")
     preset = data.pop("preset", None)
-    return data if preset is None else _merge(_read_preset(path, preset), data)
+    return data if preset is None else _merge(data, _read_preset(path, preset))
 
 
 def _read_preset(config: Path, preset: object) -> dict[str, Any]:
@@ -282,7 +308,7 @@ def _read_preset(config: Path, preset: object) -> dict[str, Any]:
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     if preset not in known:
         raise SettingsError(f"preset: {preset!r}: expected one of {', '.join(known) or 'none'} in {folder}")
-    return _read_yaml(folder / f"{preset}.yaml")
+    return read_config(folder / f"{preset}.yaml")
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

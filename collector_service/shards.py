@@ -213,6 +213,7 @@ class Pool:
         self._spawn = spawn
         self._channels: dict[str, Channel] = {}
         self._shards: dict[Shard, asyncio.Task[None]] = {}
+        self._last_heard = 0.0
         self._of: dict[str, Shard] = {}
         self.stats = stats
         self.connection_pace = Pace(1, collection.connection_interval_seconds)
@@ -286,9 +287,10 @@ class Pool:
 
     @property
     def last_heard(self) -> float:
-        """When anything last arrived on a connection that is up (the loop's clock; 0 for none)."""
+        """When anything last arrived on any connection, as far as was asked (loop's clock; 0 for none)."""
         heard = [one.last_received for shard in self._shards for one in shard.connections]
-        return max(heard, default=0.0)
+        self._last_heard = max([self._last_heard, *heard])
+        return self._last_heard
 
     def asking(self, channel: Channel) -> None:
         """A JOIN for the channel is about to be sent."""

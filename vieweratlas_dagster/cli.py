@@ -95,8 +95,9 @@ def analyze(
     from vieweratlas_dagster.automation.launch import analyze_days
 
     with _exit_codes(RuntimeError):
-        settings, first = _settings(config), _day(day)
-        last = _day(to) if to else first
+        settings = _settings(config)
+        first = _day(day, settings)
+        last = _day(to, settings) if to else first
         home = Path(os.environ.get("DAGSTER_HOME") or "data/dagster")
         for outcome in analyze_days(settings, first, last, home):
             mark = "[green]done[/green]" if outcome.success else "[red]failed[/red]"
@@ -119,7 +120,11 @@ def ui(
     """Open the Dagster UI (webserver and daemon) on a data folder, until Ctrl-C."""
     from vieweratlas_dagster.automation.launch import exec_ui
 
-    exec_ui(data_dir, port)
+    try:
+        exec_ui(data_dir, port)
+    except FileNotFoundError as error:
+        errors.print(f"vieweratlas: {error}; run `make demo` or `make live` first", soft_wrap=True)
+        raise typer.Exit(1) from None
 
 
 @app.command("map")
@@ -183,7 +188,8 @@ def import_(
     from vieweratlas_dagster.presence_import import ImportFileError, import_presence
 
     with _exit_codes(ImportFileError):
-        settings, when = _settings(config), _day(day)
+        settings = _settings(config)
+        when = _day(day, settings)
         report = import_presence(
             Lake.open(settings.storage),
             load_viewer_key_secret(settings.privacy),
@@ -208,8 +214,11 @@ def doctor(config: ConfigOption = None) -> None:
     with _exit_codes():
         findings = examine(_settings(config))
         for finding in findings:
-            mark = "[green]ok  [/green]" if finding.ok else "[red]FAIL[/red]"
-            console.print(f"{mark} {finding.subject}: {finding.text}", soft_wrap=True, highlight=False)
+            mark, style = ("ok  ", "green") if finding.ok else ("FAIL", "red")
+            console.print(mark, style=style, end=" ")
+            console.print(
+                f"{finding.subject}: {finding.text}", soft_wrap=True, highlight=False, markup=False
+            )
         if not all(finding.ok for finding in findings):
             raise typer.Exit(1)
 
@@ -218,14 +227,18 @@ def _settings(config: Path | None) -> Settings:
     return Settings.load(config)
 
 
-def _day(text: str) -> date:
-    today = datetime.now(UTC).date()
+def _day(text: str, settings: Settings) -> date:
+    today = datetime.fromtimestamp(settings.clock.now(), UTC).date()
     if text in ("today", "yesterday"):
         return today - timedelta(days=text == "yesterday")
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no day; expected YYYY-MM-DD, today or yesterday") from None
+    first = settings.analysis.first_day
+    if not first <= day <= today:
+        raise typer.BadParameter(f"{day} is not between {first} (analysis.first_day) and today")
+    return day
 
 
 @contextmanager

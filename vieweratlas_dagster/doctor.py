@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from collector_service.channels import given_logins, needs_helix
 from collector_service.identity import load_viewer_key_secret
 from collector_service.lake import Lake
 from vieweratlas_dagster.settings import Settings
@@ -72,18 +73,11 @@ def _viewer_key(settings: Settings) -> str:
 
 def _channels(settings: Settings) -> str:
     collection = settings.collection
-    if collection.channels:
-        return f"{len(collection.channels)} from TWITCH_CHANNELS"
-    if collection.channels_file:
-        if not collection.channels_file.exists():
-            raise RuntimeError(f"{collection.channels_file} does not exist")
-        return f"from {collection.channels_file}"
-    if settings.twitch.client_id:
+    with_helix = needs_helix(settings.twitch, collection)
+    given = given_logins(collection)
+    if given is None:
         return f"the top {collection.top_channels_limit} by viewers, from Helix"
-    raise RuntimeError(
-        "the collector would not know what to join: set TWITCH_CHANNELS, CHANNELS_FILE, or "
-        "TWITCH_CLIENT_ID and TWITCH_CLIENT_SECRET"
-    )
+    return f"{len(given)} given" + (", their games and languages from Helix" if with_helix else "")
 
 
 def _twitch_chat(settings: Settings) -> str:

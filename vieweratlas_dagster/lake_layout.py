@@ -14,7 +14,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from collector_service.lake import Lake
-from vieweratlas_dagster.tables import Table
+from vieweratlas_dagster.tables import NODES, Table
 
 ANALYSIS_PREFIX = "curated/analysis/"
 LATEST_PREFIX = "curated/analysis/latest/"
@@ -89,10 +89,19 @@ def read_table_if_there(lake: Lake, key: str, table: Table) -> pl.DataFrame | No
 
 
 def previous_analysis_day(lake: Lake, day: str) -> str | None:
-    """The newest day before ``day`` whose graph was published completely, if any."""
+    """The newest day before ``day`` with a finished map that has channels, if any."""
     names = [name.removeprefix("date=") for name in lake.folders(ANALYSIS_PREFIX) if "date=" in name]
-    earlier = (name for name in sorted(names, reverse=True) if name < day)
-    return next((name for name in earlier if lake.exists(analysis_key(name, "nodes.parquet"))), None)
+    for name in sorted(names, reverse=True):
+        if name < day:
+            nodes = read_table_if_there(lake, analysis_key(name, "nodes.parquet"), NODES)
+            if nodes is not None and nodes.height:
+                return name
+    return None
+
+
+def begin_map(lake: Lake, day: str) -> None:
+    """Mark the day's map as unfinished until its nodes.parquet, the last of its tables, is there again."""
+    lake.delete(analysis_key(day, "nodes.parquet"))
 
 
 def publish_latest(lake: Lake, day: str) -> bool:
@@ -103,6 +112,8 @@ def publish_latest(lake: Lake, day: str) -> bool:
     """
     if _latest_day(lake) > day:
         return False
+    # Without its manifest, latest/ is being written; readers that need one day look for that first.
+    lake.delete(LATEST_MANIFEST)
     files = {}
     for info in lake.objects(analysis_key(day, "")):
         name = info.key.rsplit("/", 1)[-1]

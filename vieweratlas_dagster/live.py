@@ -6,18 +6,26 @@ Belongs here: running the two after each other with one data folder. Does not be
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
-from collector_service.settings import DEFAULT_CONFIG, SettingsError
+from collector_service.channels import NoChannelsError, needs_helix
+from collector_service.clock import utc
+from collector_service.lake import Lake
+from collector_service.settings import Settings as CollectorSettings
+from collector_service.settings import SettingsError
+from vieweratlas_dagster.lake_layout import LATEST_PREFIX, analysis_key
 
 DEFAULT_CHANNELS_FILE = Path("config/channels.txt")
 
 
+# A session at the terminal ends when its user says so, and needs no port.
+_SESSION = {"max_runtime_hours": 0, "max_collection_cycles": 0, "http_port": 0}
+
+
 def run_live(data_dir: Path, channels_file: Path | None, config: Path | None, console: Console) -> int:
-    """Collect until SIGINT or SIGTERM, then run the daily job for the days that were collected.
+    """Collect until SIGINT or SIGTERM, then run the daily job for the days that have live data.
 
     Without Twitch credentials the channels come from ``channels_file`` (default config/channels.txt).
 
@@ -36,29 +44,38 @@ def run_live(data_dir: Path, channels_file: Path | None, config: Path | None, co
     os.environ.setdefault("LAKE_DIR", str(root / "lake"))
     os.environ.setdefault("COLLECTOR_STATE_DIR", str(root / "collector"))
     os.environ.setdefault("VIEWER_KEY_FILE", str(root / "viewer_key.secret"))
-    os.environ.setdefault("DAGSTER_HOME", str(root / "dagster"))
-    settings = Settings.load(config)
-    has_credentials = bool(settings.twitch.client_id)
-    chosen = settings.collection.channels or settings.collection.channels_file
-    if channels_file or not (has_credentials or chosen):
-        path = channels_file or DEFAULT_CHANNELS_FILE
-        if not path.exists():
-            raise SettingsError(f"no channels file {path}; make one with a login a line")
-        settings = Settings.load(config, {"collection": {"channels_file": path}})
-    console.print(
-        f"Collecting into {root}/lake until Ctrl-C ({config or DEFAULT_CONFIG}) ...", soft_wrap=True
-    )
-    first = datetime.now(UTC).date()
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(root / "dagster")))
+    settings = Settings.load(config, {"collection": _SESSION | _channels(config, channels_file)})
+    lake = Lake.open(settings.storage)
+    console.print(f"Collecting into {lake.uri} until Ctrl-C ...", soft_wrap=True, highlight=False)
+    began = utc(settings.clock.now()).date()
     if code := run(settings):
         return code
-    outcomes = list(
-        analyze_days(settings, first, datetime.now(UTC).date(), Path(os.environ["DAGSTER_HOME"]))
-    )
-    for outcome in outcomes:
-        for problem in outcome.failures:
+    mapped = False
+    for outcome in analyze_days(settings, began, utc(settings.clock.now()).date(), home):
+        for problem in (*outcome.failures, *outcome.failed_checks):
             console.print(problem, style="red", soft_wrap=True, markup=False)
-    if not all(outcome.success for outcome in outcomes):
-        return 1
-    console.print(f"The atlas: {root}/lake/curated/analysis/latest/atlas.html", soft_wrap=True)
+        if not outcome.success:
+            return 1
+        mapped = lake.exists(analysis_key(outcome.partition, "atlas.html"))
+    if not mapped or not lake.exists(f"{LATEST_PREFIX}atlas.html"):
+        console.print("Nothing could be mapped yet: no channel has enough viewers. Collect for longer.")
+        return 0
+    console.print(f"The atlas: {lake.uri}/{LATEST_PREFIX}atlas.html", soft_wrap=True, highlight=False)
     console.print(f"Next: make ui DATA={data_dir}")
     return 0
+
+
+def _channels(config: Path | None, channels_file: Path | None) -> dict[str, object]:
+    """What the command line and the fallback say about the channels, as overrides of collection."""
+    if channels_file is None:
+        try:
+            settings = CollectorSettings.load(config)
+            needs_helix(settings.twitch, settings.collection)
+        except NoChannelsError:
+            channels_file = DEFAULT_CHANNELS_FILE
+        else:
+            return {}
+    if not channels_file.exists():
+        raise SettingsError(f"no channels file {channels_file}; make one with a login a line")
+    return {"channels": (), "channels_file": channels_file}

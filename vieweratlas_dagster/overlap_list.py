@@ -38,6 +38,7 @@ from vieweratlas_dagster.analysis.stability import Previous
 from vieweratlas_dagster.publish.exports import csv_bytes, gexf_bytes
 from vieweratlas_dagster.publish.page import render_page
 from vieweratlas_dagster.publish.picture import draw_atlas
+from vieweratlas_dagster.publish.privacy import published_pairs
 from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, NODES, PARTITION, Table
 
 FACTS_FILE = "atlas.json"
@@ -109,11 +110,9 @@ def map_overlap_list(
         seed=seed,
         previous=previous,
     )
-    published = atlas.edges.filter(
-        pl.col("shared_viewers").fill_null(_LARGEST_COUNT) >= min_shared_published
-    )
+    published = published_pairs(atlas.edges, min_shared_published)
     facts: dict[str, object] = {
-        "title": edges_path.name.removesuffix(".gz").removesuffix(".csv"),
+        "title": _title(edges_path),
         "channels": atlas.nodes.height,
         "edges": atlas.edges.height,
         **atlas.quality,
@@ -133,6 +132,12 @@ def map_overlap_list(
     except OSError as error:
         raise OverlapListError(f"{out_dir}: cannot write the result: {error}") from error
     return facts
+
+
+def _title(edges_path: Path) -> str:
+    """The list's name; that of its folder when it is called edges.csv like most."""
+    name = edges_path.name.removesuffix(".gz").removesuffix(".csv")
+    return edges_path.absolute().parent.name if name == "edges" else name
 
 
 def read_overlap_list(edges_path: Path, nodes_path: Path | None) -> OverlapList:

@@ -30,8 +30,10 @@ from collector_service.contract import (
 )
 from collector_service.lake import Lake
 
+# How collector_id begins for what was imported.
+IMPORT_ORIGIN = "import."
+DERIVED_ID_BASE = 2**62
 _DAY_SECONDS = 86_400
-_DERIVED_ID_BASE = 2**62
 _MAX_FIELD = 1_000
 
 
@@ -94,7 +96,7 @@ def import_presence(
     if len(ids) < len(records):
         raise ImportFileError(f"{channels}: two channels have the same channel_id")
     content = "".join(record.to_json() + "\n" for record in records).encode()
-    origin = f"import.{hashlib.sha256(content).hexdigest()[:12]}"
+    origin = f"{IMPORT_ORIGIN}{hashlib.sha256(content).hexdigest()[:12]}"
     for record in records:
         record.collector_id = origin
     key = live_key(start, origin)
@@ -112,7 +114,7 @@ def import_presence(
 def derived_channel_id(login: str) -> int:
     """A stable id for a channel whose Twitch id is unknown, in [2**62, 2**63)."""
     digest = hashlib.blake2b(b"channel:" + login.encode(), digest_size=8).digest()
-    return _DERIVED_ID_BASE + int.from_bytes(digest, "big") % _DERIVED_ID_BASE
+    return DERIVED_ID_BASE + int.from_bytes(digest, "big") % DERIVED_ID_BASE
 
 
 def _key(secret: str, viewer: str) -> int:

@@ -18,7 +18,7 @@ from collector_service.settings import Settings as CollectorSettings
 class AnalysisSettings(Section):
     """From presence to communities; docs/METHOD.md explains each of them."""
 
-    first_day: date = date(2022, 1, 1)
+    first_day: date = date(2020, 1, 1)
     window_days: int = Field(7, ge=1, le=90)
     min_channel_viewers: int = Field(10, ge=1)
     overlap_threshold: int = Field(5, ge=1)

@@ -86,7 +86,7 @@ PRESENCE = Table(
         Column("messages", pl.UInt32, "messages in the window; 0 when presence was proven otherwise"),
         Column("known_bot", pl.Boolean, "on the bot list, or wears the chat-bot badge"),
     ),
-    ("channel_id", "viewer_key", "window_start"),
+    ("channel_id", "viewer_key", "window_start", "window_seconds"),
 )
 
 CHANNELS = Table(

@@ -18,8 +18,9 @@ CHROMIUM_ARGUMENTS = [
 
 
 def chromium_path() -> str:
-    """Chromium of this machine: CHROMIUM, else chromium or google-chrome on the path."""
-    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    """Chromium of this machine: $CHROMIUM, else the first of the usual names on the path."""
+    names = [os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"]
+    found = next(filter(None, map(shutil.which, filter(None, names))), None)
     if not found:
-        raise RuntimeError("no Chromium on this machine: run `make setup`, or set CHROMIUM")
+        raise RuntimeError("no Chromium on this machine: run `make unit`, or set CHROMIUM")
     return found

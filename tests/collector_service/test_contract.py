@@ -86,6 +86,12 @@ def test_viewer_keys_are_keyed_blake2b_and_written_as_decimal_text():
     assert json.loads(record().to_json())["chatters"]["viewer_key"] == ["1", "18446744073709551615"]
 
 
+def test_half_a_surrogate_pair_is_replaced_on_both_ways():
+    [line] = decode_lines(encode_object([record(title="cut \ud83d")]))
+    assert parse_record(line).title == "cut ?"
+    assert parse_record(as_json(title="cut \ud83d")).title == "cut ?"
+
+
 def test_unknown_fields_are_accepted():
     assert parse_record(as_json(colour="blue")) == record()
 
@@ -112,6 +118,10 @@ def test_unknown_fields_are_accepted():
         (as_json(window_start="2026-03-01T12:05:00"), "bad_field"),
         (as_json(window_start="2026-03-01T12:05:01Z"), "unaligned_window"),
         (as_json(window_start="2126-03-01T12:05:00Z"), "future_window"),
+        (as_json(window_start="0001-01-01T00:00:00+23:00"), "bad_field"),
+        (as_json(started_at="9999-12-31T23:59:59-10:00"), "bad_field"),
+        (as_json(collector_id="a b"), "bad_field"),
+        (as_json(known_bots=["5"]), "bad_field"),
         (as_json(observed_seconds=301), "bad_field"),
         (as_json(observed_seconds=-1), "bad_field"),
         (as_json(messages=-1), "bad_field"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from collector_service.clock import ScaledClock, parse_clock
-from collector_service.identity import load_viewer_key_secret
+from collector_service.identity import load_viewer_key_secret, own_collector_id
 from collector_service.settings import PrivacySettings, SettingsError
 from collector_service.settings import Settings as CollectorSettings
 from vieweratlas_dagster.settings import Settings
@@ -38,7 +38,7 @@ def test_the_shipped_config_holds_the_defaults_and_the_presets_load(tmp_path):
     )
     for preset, expected in (("rigorous", 300), ("explorer", 1), ("debug", 5)):
         target = tmp_path / "config.yaml"
-        target.write_text(f"preset: {preset}\nanalysis: {{window_days: 3}}\n")
+        target.write_text(f"preset: {preset}\nanalysis: {{window_days: 3, overlap_threshold: 5}}\n")
         (tmp_path / "presets").mkdir(exist_ok=True)
         (tmp_path / "presets" / f"{preset}.yaml").write_text(
             Path(f"config/presets/{preset}.yaml").read_text()
@@ -77,7 +77,9 @@ def test_channels_come_as_a_comma_list(tmp_path):
         ("vod: {bucket_len_s: 60}", "vod.bucket_len_s 60 differs from collection.window_seconds 300"),
         ("simulation: {clock: soon}", 'expected "system"'),
         ("- a", "expected sections"),
-        ("a: [", "is not valid YAML"),
+        ("a: [", "not valid YAML"),
+        ("twitch: {irc_url: 'ircs://x:99999'}", "expected a port from 1 to 65535"),
+        ("twitch: {ca_file: /nowhere}", "/nowhere does not exist"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path, text, expected):
@@ -102,6 +104,10 @@ def test_secrets_are_neither_shown_nor_repeated_in_errors(tmp_path):
     environment = {"TWITCH_CLIENT_SECRET": "hush-hush", "VIEWER_KEY_SECRET": "x" * 65}
     with pytest.raises(SettingsError) as refused:
         Settings.load(write(tmp_path / "c.yaml", ""), environment=environment)
+    with pytest.raises(SettingsError) as unreadable:
+        Settings.load(write(tmp_path / "d.yaml", 'twitch:\n  client_secret: "hush-hush\n'), environment={})
+    assert "line" in str(unreadable.value)
+    assert "hush" not in str(unreadable.value)
     assert "hush" not in str(refused.value)
     assert "xxx" not in str(refused.value)
     settings = Settings.load(
@@ -119,6 +125,15 @@ def test_the_viewer_key_is_created_once_and_private(tmp_path):
     assert len(secrets) == 1
     assert stat.S_IMODE(privacy.viewer_key_file.stat().st_mode) == 0o600
     assert [path.name for path in privacy.viewer_key_file.parent.iterdir()] == ["key"]
+
+
+def test_a_collector_keeps_the_id_it_drew(tmp_path):
+    first = own_collector_id(tmp_path / "one")
+    assert own_collector_id(tmp_path / "one") == first
+    assert own_collector_id(tmp_path / "two") != first
+    (tmp_path / "one" / "collector_id").write_text("../x")
+    with pytest.raises(SettingsError, match="holds no collector id"):
+        own_collector_id(tmp_path / "one")
 
 
 def test_an_open_or_damaged_viewer_key_is_refused(tmp_path):

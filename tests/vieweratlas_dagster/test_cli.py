@@ -128,17 +128,29 @@ def test_a_day_must_be_a_day(home):
     result = run("analyze", "--day", "someday")
     assert result.exit_code == 2
     assert "YYYY-MM-DD" in one_line(result)
+    for day in ("2019-12-31", "2199-01-01"):
+        result = run("analyze", "--day", day)
+        assert result.exit_code == 2
+        assert "analysis.first_day" in one_line(result)
+
+
+def test_the_ui_needs_something_to_show(home):
+    result = run("ui")
+    assert result.exit_code == 1
+    assert "run `make demo`" in one_line(result)
+    assert not Path("data/demo").exists()
 
 
 def test_doctor_finds_what_is_wrong(home, monkeypatch):
     monkeypatch.setenv("TWITCH_IRC_URL", "irc://127.0.0.1:1")
+    monkeypatch.delenv("DAGSTER_HOME")
     result = run("doctor")
     text = one_line(result)
     assert result.exit_code == 1
     assert "ok settings" in text
     assert "ok lake: file://" in text
     assert "FAIL Twitch chat: 127.0.0.1:1 cannot be reached" in text
-    assert "set TWITCH_CHANNELS, CHANNELS_FILE, or TWITCH_CLIENT_ID" in text
+    assert "FAIL channels: no channels to collect: set TWITCH_CHANNELS" in text
     assert "ok atlas page" in text
     assert "ok Dagster: 10 assets load" in text
 

@@ -4,7 +4,6 @@ Belongs here: layout, page, picture and exports as assets. How they are drawn is
 """
 
 import dagster as dg
-import polars as pl
 
 from collector_service.lake import Lake
 from vieweratlas_dagster.analysis.atlas import assemble
@@ -30,6 +29,7 @@ from vieweratlas_dagster.lake_layout import (
 from vieweratlas_dagster.publish.exports import csv_bytes, gexf_bytes
 from vieweratlas_dagster.publish.page import render_page
 from vieweratlas_dagster.publish.picture import draw_atlas, draw_preview
+from vieweratlas_dagster.publish.privacy import published_pairs
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, LEFT_OUT, NODES, PARTITION
@@ -90,15 +90,16 @@ def atlas(
     facts = _facts(store, day, settings)
     page = render_page(nodes, edges, communities, facts=facts)
     store.put(analysis_key(day, "atlas.html"), page)
+    shown = published_pairs(edges, settings.privacy.min_shared_published)
     store.put(
-        analysis_key(day, "atlas.png"), draw_atlas(nodes, edges, communities, title=f"ViewerAtlas {day}")
+        analysis_key(day, "atlas.png"), draw_atlas(nodes, shown, communities, title=f"ViewerAtlas {day}")
     )
     # Last: a day counts as mapped once its nodes are there.
     write_table(store, analysis_key(day, "nodes.parquet"), nodes, NODES)
     return dg.MaterializeResult(
         metadata={
             **rows(nodes.height),
-            "preview": picture(draw_preview(nodes, edges, communities), f"atlas of {day}"),
+            "preview": picture(draw_preview(nodes, shown, communities), f"atlas of {day}"),
             "communities": preview_table(
                 communities.filter(level="community")
                 .sort("viewers", descending=True)
@@ -133,11 +134,11 @@ def graph_exports(
     nodes = read_table(store, analysis_key(day, "nodes.parquet"), NODES)
     edges = read_table(store, analysis_key(day, "edges.parquet"), EDGES)
     communities = read_table(store, analysis_key(day, "communities.parquet"), COMMUNITIES)
-    published = edges.filter(pl.col("shared_viewers") >= settings.privacy.min_shared_published)
+    shown = published_pairs(edges, settings.privacy.min_shared_published)
     files = {
-        "graph.gexf": gexf_bytes(nodes, published),
+        "graph.gexf": gexf_bytes(nodes, shown),
         "nodes.csv": csv_bytes(nodes),
-        "edges.csv": csv_bytes(published),
+        "edges.csv": csv_bytes(shown),
         "communities.csv": csv_bytes(communities),
     }
     for name, data in files.items():
@@ -145,8 +146,8 @@ def graph_exports(
     latest = nodes.height > 0 and publish_latest(store, day)
     return dg.MaterializeResult(
         metadata={
-            **rows(published.height),
-            "withheld_pairs": edges.height - published.height,
+            **rows(shown.height),
+            "withheld_pairs": edges.height - shown.height,
             "published_as_latest": latest,
             "bytes": sum(len(data) for data in files.values()),
             "dagster/uri": f"{store.uri}/{analysis_key(day, '')}",

@@ -20,6 +20,7 @@ from vieweratlas_dagster.curation.merge import channel_attributes, memberships
 from vieweratlas_dagster.lake_layout import (
     SOURCES,
     analysis_key,
+    begin_map,
     channels_key,
     days_up_to,
     presence_key,
@@ -69,6 +70,7 @@ def build_overlap_graph(window_days: int) -> dg.AssetsDefinition:
         Known bots and viewers in implausibly many channels are left out and accounted for.
         """
         day, store, analysis = context.partition_key, lake.lake, settings.analysis
+        begin_map(store, day)
         days = days_up_to(day, analysis.window_days)
         graph = compute_overlap_graph(
             _memberships(store, days),

@@ -69,8 +69,14 @@ def _prepare_home(home: Path) -> None:
 
 
 def exec_ui(data_dir: Path, port: int) -> NoReturn:
-    """Become `dagster dev` over the lake and the instance below ``data_dir``."""
+    """Become `dagster dev` over the lake and the instance below ``data_dir``.
+
+    Raises:
+        FileNotFoundError: there is no lake below ``data_dir``.
+    """
     root = data_dir.resolve()
+    if not (root / "lake").is_dir():
+        raise FileNotFoundError(f"{data_dir} holds no lake to look at")
     _prepare_home(root / "dagster")
     places = {
         "DAGSTER_HOME": str(root / "dagster"),

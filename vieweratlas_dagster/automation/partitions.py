@@ -25,8 +25,8 @@ def quarters_from(first: date) -> dg.TimeWindowPartitionsDefinition:
 
 
 # What assets are declared with; `build_definitions` puts the first day of the settings in.
-daily = days_from(date(2022, 1, 1))
-quarters = quarters_from(date(2022, 1, 1))
+daily = days_from(date(2020, 1, 1))
+quarters = quarters_from(date(2020, 1, 1))
 
 
 def last_days(count: int) -> dg.TimeWindowPartitionMapping:

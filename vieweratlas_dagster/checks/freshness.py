@@ -12,6 +12,7 @@ from collector_service.contract import live_day_prefix
 from collector_service.lake import Lake
 from vieweratlas_dagster.checks.rules import age_minutes
 from vieweratlas_dagster.lake_layout import analysis_key
+from vieweratlas_dagster.presence_import import IMPORT_ORIGIN
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
 
@@ -27,7 +28,9 @@ def newest_live_snapshot(lake: Lake, now: datetime) -> datetime | None:
 
 
 def _window_start(key: str) -> datetime | None:
-    stamp = key.rsplit("/", 1)[-1].partition("-")[0]
+    stamp, _, origin = key.rsplit("/", 1)[-1].partition("-")
+    if origin.startswith(IMPORT_ORIGIN):
+        return None
     try:
         return datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:

@@ -40,6 +40,7 @@ from vieweratlas_dagster.demo.stage import (
     DemoOptions,
     World,
     check_alive,
+    own_environment,
     running_collector,
     simulated_twitch,
     write_demo_config,
@@ -83,8 +84,7 @@ def run_demo(options: DemoOptions, base_config: Path, console: Console) -> bool:
         f"{days[0]} to {days[-1]}, seed {options.seed}; everything goes to {options.data_dir}/"
     )
     with simulated_twitch(options) as world, _progress(console) as progress:
-        os.environ.update(world.environment())
-        settings = Settings.load(options.config, VOD_OVERRIDES)
+        settings = Settings.load(options.config, VOD_OVERRIDES, own_environment() | world.environment())
         lake = Lake.open(settings.storage)
         _collect(options, world, lake, progress)
         outcomes = list(_run_jobs(settings, days, options.data_dir / "dagster", progress))
@@ -247,7 +247,9 @@ def _print_report(
 ) -> None:
     for outcome in outcomes:
         for problem in (*outcome.failures, *outcome.failed_checks):
-            console.print(f"[red]{outcome.job} {outcome.partition}: {problem}[/red]", soft_wrap=True)
+            console.print(
+                f"{outcome.job} {outcome.partition}: {problem}", style="red", markup=False, soft_wrap=True
+            )
     collection = report["collection"]
     table = RichTable(show_header=False, box=None, padding=(0, 2))
     if report["failed_runs"] == 0:

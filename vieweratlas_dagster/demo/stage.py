@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from collector_service.clock import ScaledClock, parse_clock
+from collector_service.settings import read_config
 
 _START_SECONDS = 60.0
 # The collector promises to be gone within 25 s of SIGTERM.
@@ -92,19 +93,20 @@ VOD_OVERRIDES = {"vod": {"enabled": True, "max_vods_per_run": 500}}
 
 def write_demo_config(options: DemoOptions, base: Path) -> None:
     """Settings for the demo: the project's own, with the demo's places and a faster refresh."""
-    settings: dict[str, Any] = yaml.safe_load(base.read_text(encoding="utf-8"))
+    settings: dict[str, Any] = read_config(base)
     root = options.data_dir.resolve()
     settings["storage"] = {"type": "file", "dir": str(root / "lake")}
     settings["privacy"] = settings.get("privacy", {}) | {"viewer_key_file": str(root / "viewer_key.secret")}
     # A small world has small overlaps.
-    settings["analysis"] |= {"first_day": options.first_day, "overlap_threshold": 2}
-    settings["collection"] |= {
+    small = {"first_day": options.first_day, "overlap_threshold": 2}
+    settings["analysis"] = settings.get("analysis", {}) | small
+    settings["collection"] = settings.get("collection", {}) | {
         "state_dir": str(root / "collector"),
         "bots_file": str((base.parent / "bots.txt").resolve()),
         "top_channels_limit": options.channels,
         # Half an hour of the world is about 0.6 s here.
         "refresh_seconds": 1800,
-        # The demo's Twitch treats the collector as a verified account, which may join 2000 in 10 s.
+        # A fast world needs fast joins: the demo's Twitch allows a hundred times the usual rate.
         "join_rate": {"joins": 2000, "seconds": 10, "scope": "connection"},
         "connection_interval_seconds": 0.05,
         "max_runtime_hours": 0,
@@ -174,7 +176,7 @@ def _process(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=_inherited() | environment,
+            env=own_environment() | environment,
             # Ctrl-C reaches the demo alone, which then stops its processes in order.
             start_new_session=True,
         )
@@ -187,7 +189,7 @@ def _process(
         _stop(name, process, log)
 
 
-def _inherited() -> dict[str, str]:
+def own_environment() -> dict[str, str]:
     """Our environment without settings that would reach past the demo's own."""
     ours = ("TWITCH_", "S3_", "AWS_", "STORAGE_TYPE", "LAKE_DIR", "CHANNELS_FILE", "COLLECTOR_", "VIEWER")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}

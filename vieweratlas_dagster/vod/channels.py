@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from collector_service.contract import live_day_prefix
 from collector_service.lake import Lake
 from vieweratlas_dagster.curation.validation import Rejection, usable_records
+from vieweratlas_dagster.presence_import import DERIVED_ID_BASE
 
 # A broadcast shorter than this many windows may be overlooked; reading all of them would cost more.
 _EVERY = 6
@@ -32,7 +33,7 @@ def collected_channels(lake: Lake, start: datetime, end: datetime) -> list[tuple
         inside = [key for key, stamp in stamps.items() if f"{start:{_STAMP}}" <= stamp < f"{end:{_STAMP}}"]
         for key in sorted({*inside[::_EVERY], *inside[-1:]}):
             for item in usable_records(key, lake.get(key), day=day, now=end):
-                if not isinstance(item, Rejection):
+                if not isinstance(item, Rejection) and item.channel_id < DERIVED_ID_BASE:
                     found[item.channel_id] = item.channel
     return sorted(found.items())
 

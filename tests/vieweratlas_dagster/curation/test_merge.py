@@ -144,6 +144,11 @@ def test_the_observed_share_counts_what_was_never_observed():
     assert observed_share(made.channels.clear()) == 0.0
 
 
+def test_windows_of_two_lengths_live_side_by_side():
+    made = curate([record(viewers={5: 2}), record(viewers={5: 7}, window_seconds=86_400)])
+    assert made.presence["live"].select("window_seconds", "messages").rows() == [(300, 2), (86_400, 7)]
+
+
 def test_an_empty_day_gives_empty_tables():
     made = curate([])
     assert made.channels.height == made.presence["live"].height == made.presence["vod"].height == 0
@@ -169,7 +174,7 @@ def test_channel_attributes_take_the_latest_name_and_the_most_observed_game():
 def test_tables_refuse_what_breaks_their_contract():
     good = curate([record(1, 0, {7: 2})]).presence["live"]
     assert PRESENCE.problems(good.vstack(good)) == [
-        "1 rows repeat another's channel_id, viewer_key, window_start"
+        "1 rows repeat another's channel_id, viewer_key, window_start, window_seconds"
     ]
     assert PRESENCE.problems(good.with_columns(pl.lit(None, pl.UInt32).alias("messages"))) == [
         "messages is null in 1 rows"
