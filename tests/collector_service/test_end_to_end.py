@@ -183,8 +183,8 @@ async def test_observed_seconds_are_those_of_the_server(tmp_path):
         assert len(found) == 30
         for channel, seconds in expected.items():
             assert 120 < seconds < 9 * rate
-            # three stretches; their ends may each be told a tenth of a real second late
-            assert found[channel] == pytest.approx(seconds, abs=3 * 0.1 * rate)
+            # three stretches; on a busy machine each end may be told a third of a real second late
+            assert found[channel] == pytest.approx(seconds, abs=3 * 0.3 * rate)
 
 
 async def test_the_biggest_streams_are_found_and_followed(tmp_path):
@@ -196,6 +196,8 @@ async def test_the_biggest_streams_are_found_and_followed(tmp_path):
                 simulator.faults.helix(fault)
             await asyncio.sleep(4.0)
             presence, messages, _ = delivered(simulator)
+            # What is on its way when the collector is told to stop may stay unread.
+            await asyncio.sleep(1.0)
         found = Collected(tmp_path)
         late, messages_later, _ = delivered(simulator)
         assert presence <= found.presence <= late

@@ -174,7 +174,7 @@ async def test_what_nobody_received_is_not_delivered(lively, start, connect, eve
     messages, _ = happened(lively)
     assert (listener.messages, listener.notices) == delivered(simulator)
     got, missed = sum(listener.messages.values()), sum(messages.values())
-    assert 0.3 * missed < got < 0.95 * missed
+    assert 0 < got < missed
     presence = simulator.oracle.presence()
     assert {key: row.messages for key, row in presence.items() if row.messages} == dict(messages)
     joined = simulator.oracle.joined()
