@@ -1,7 +1,9 @@
 """Journal and spool: what a crash at any byte leaves, and that the lake gets everything once."""
 
 import errno
+import resource
 import shutil
+import signal
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from collector_service.clock import utc
 from collector_service.contract import decode_lines, encode_object, live_key, parse_record
-from collector_service.journal import Journal
+from collector_service.journal import Flush, Journal
 from collector_service.lake import Lake
 from collector_service.spool import PartName, Spool
 from collector_service.twitch.irc import MESSAGE, MIRRORED, PRESENCE
@@ -207,3 +209,22 @@ def test_a_half_written_object_is_gone_after_a_restart(tmp_path):
     (tmp_path / "20231114T221500Z-c-000000.ndjson.gz.tmp").write_bytes(b"half")
     assert Spool(tmp_path, Lake.in_memory()).names() == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_the_disk_refuses_half_way_leaves_whole_frames(tmp_path):
+    """The limit on a file's size is the kernel's own, so nothing of the file is doubled here."""
+    journal, path = Journal(tmp_path, "c1"), tmp_path / "frames"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    journal.write([Flush(path, b"a" * 600)])
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        for _ in range(2):
+            with pytest.raises(OSError, match="too large"):
+                journal.write([Flush(path, b"b" * 600)])
+            assert path.read_bytes() == b"a" * 600
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    journal.write([])
+    assert path.read_bytes() == b"a" * 600 + b"b" * 1200

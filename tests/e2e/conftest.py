@@ -19,6 +19,11 @@ class FinishedDemo:
     report: dict[str, Any]
     output: str
 
+    @property
+    def oracle_folder(self) -> Path:
+        """What the simulator knows."""
+        return self.folder / "oracle"
+
 
 @pytest.fixture(scope="session")
 def finished_demo(tmp_path_factory: pytest.TempPathFactory) -> FinishedDemo:
