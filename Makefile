@@ -20,6 +20,7 @@ PORT ?= 3000
 .PHONY: help setup viewer demo live ui test lint types unit viewer-test lock clean
 
 help: ## list the targets
+	@echo 'make TARGET, and where it makes sense ARGS="..." (options), DATA=folder, PORT=number'
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: .venv/installed $(PAGE) ## install everything into .venv/ and build the atlas page

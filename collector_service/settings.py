@@ -304,11 +304,11 @@ def read_config(config: Path | None) -> dict[str, Any]:
 
 
 def _read_preset(config: Path, preset: object) -> dict[str, Any]:
-    folder = config.parent / "presets"
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
-    if preset not in known:
-        raise SettingsError(f"preset: {preset!r}: expected one of {', '.join(known) or 'none'} in {folder}")
-    return read_config(folder / f"{preset}.yaml")
+    folders = (config.parent / "presets", DEFAULT_CONFIG.parent / "presets")
+    known = {path.stem: path for folder in reversed(folders) for path in sorted(folder.glob("*.yaml"))}
+    if not isinstance(preset, str) or preset not in known:
+        raise SettingsError(f"preset: {preset!r}: expected one of {', '.join(sorted(known))}")
+    return read_config(known[preset])
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

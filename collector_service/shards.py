@@ -110,7 +110,8 @@ class Shard:
                 self._pool.stats.reconnects[cause] += 1
                 if cause != "reconnect":
                     delay = backoff(failures) if failures else random.random()
-                    _log.info("connection lost or not made: %s; next try in %.1f s", cause, delay)
+                    url = self._pool.url
+                    _log.warning("no connection to %s: %s; next try in %.1f s", url, cause, delay)
                     await asyncio.sleep(delay)
         finally:
             for connection in self.connections:
@@ -284,6 +285,11 @@ class Pool:
         """Connections that are up, and shards that have none now."""
         up = [len(shard.connections) for shard in self._shards]
         return {"open": sum(up), "missing": up.count(0)}
+
+    @property
+    def url(self) -> str:
+        """Where the connections go."""
+        return self._twitch.irc_url
 
     @property
     def last_heard(self) -> float:

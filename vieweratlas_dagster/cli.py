@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,6 @@ from collector_service.settings import DEFAULT_CONFIG, SettingsError
 from vieweratlas_dagster.settings import Settings
 
 app = typer.Typer(
-    help="Maps the communities of live-stream channels from the audiences they share.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,6 +35,21 @@ ConfigOption = Annotated[
     typer.Option("--config", help=f"Settings file.  [default: {DEFAULT_CONFIG}]", show_default=False),
 ]
 DayOption = Annotated[str, typer.Option(help="A UTC day: YYYY-MM-DD, today or yesterday.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(version("vieweratlas"), highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Maps the communities of live-stream channels from the audiences they share."""
 
 
 @app.command()
@@ -74,7 +89,11 @@ def collect(config: ConfigOption = None) -> None:
 def live(
     data_dir: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("data/live"),
     channels_file: Annotated[
-        Path | None, typer.Option(help="Logins, one a line; without it Twitch credentials are needed.")
+        Path | None,
+        typer.Option(
+            help="Logins, one a line.  [default: config/channels.txt, unless there are Twitch credentials]",
+            show_default=False,
+        ),
     ] = None,
     config: ConfigOption = None,
 ) -> None:
@@ -88,28 +107,52 @@ def live(
 @app.command()
 def analyze(
     day: DayOption = "yesterday",
-    to: Annotated[str, typer.Option(help="Last day of a range; default: only --day.")] = "",
+    to: Annotated[str, typer.Option(help="Last day of a range that begins with --day.")] = "",
     config: ConfigOption = None,
 ) -> None:
     """Run the daily job for a day (or a range of days) in this process."""
     from vieweratlas_dagster.automation.launch import analyze_days
 
-    with _exit_codes(RuntimeError):
+    with _exit_codes():
         settings = _settings(config)
         first = _day(day, settings)
         last = _day(to, settings) if to else first
+        if last < first:
+            raise typer.BadParameter(f"--to {last} is before --day {first}")
         home = Path(os.environ.get("DAGSTER_HOME") or "data/dagster")
         for outcome in analyze_days(settings, first, last, home):
-            mark = "[green]done[/green]" if outcome.success else "[red]failed[/red]"
-            console.print(f"{outcome.partition}: {mark} (run {outcome.run_id})")
-            for problem in outcome.failures:
+            mark, style = ("done", "green") if outcome.success else ("failed", "red")
+            console.print(f"{outcome.partition}:", end=" ", highlight=False)
+            console.print(mark, style=style, end=" ")
+            console.print(f"(run {outcome.run_id})", highlight=False)
+            for problem in (*outcome.failures, *(f"check: {text}" for text in outcome.failed_checks)):
                 errors.print(problem, soft_wrap=True, markup=False)
-            for problem in outcome.failed_checks:
-                errors.print(f"check: {problem}", soft_wrap=True, markup=False)
             if not outcome.success:
                 raise typer.Exit(1)
-        where = settings.storage.dir if settings.storage.type == "file" else settings.storage.s3_bucket
-        console.print(f"Results: {where}/curated/analysis/date={last}/", soft_wrap=True)
+        _print_map(settings, last)
+
+
+def _print_map(settings: Settings, day: date) -> None:
+    """Where the day's atlas is and what is on it; exit code 1 when nothing is."""
+    from collector_service.lake import Lake
+    from vieweratlas_dagster.lake_layout import analysis_key, read_table
+    from vieweratlas_dagster.tables import NODES
+
+    lake = Lake.open(settings.storage)
+    nodes = read_table(lake, analysis_key(f"{day}", "nodes.parquet"), NODES)
+    if nodes.is_empty():
+        errors.print(
+            f"vieweratlas: no channel on the map of {day}: nothing was collected or imported in the "
+            f"{settings.analysis.window_days} days up to it, or no channel has "
+            f"{settings.analysis.min_channel_viewers} viewers (analysis.min_channel_viewers)",
+            soft_wrap=True,
+            highlight=False,
+        )
+        raise typer.Exit(1)
+    communities = nodes["community"].drop_nulls().n_unique()
+    console.print(f"{nodes.height} channels in {communities} communities", highlight=False)
+    where = f"{lake.uri}/{analysis_key(f'{day}', 'atlas.html')}"
+    console.print(f"The atlas: {where}", soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -121,9 +164,12 @@ def ui(
     from vieweratlas_dagster.automation.launch import exec_ui
 
     try:
-        exec_ui(data_dir, port)
+        exec_ui(data_dir, port, console)
     except FileNotFoundError as error:
         errors.print(f"vieweratlas: {error}; run `make demo` or `make live` first", soft_wrap=True)
+        raise typer.Exit(1) from None
+    except OSError as error:
+        errors.print(f"vieweratlas: port {port}: {error.strerror}; try another --port", soft_wrap=True)
         raise typer.Exit(1) from None
 
 
@@ -152,19 +198,21 @@ def map_(
     from vieweratlas_dagster.overlap_list import OverlapListError, map_overlap_list
 
     with _exit_codes(OverlapListError):
-        settings = _settings(config)
+        given = {"resolution": resolution, "seed": seed}
+        wanted = {name: value for name, value in given.items() if value is not None}
+        settings = Settings.load(config, {"analysis": wanted})
         analysis = settings.analysis
         with console.status("reading, clustering, drawing"):
             facts = map_overlap_list(
                 edges,
                 nodes,
                 out,
-                resolution=analysis.resolution if resolution is None else resolution,
+                resolution=analysis.resolution,
                 region_resolution=analysis.region_resolution,
                 min_community_size=analysis.min_community_size,
                 algorithm=analysis.algorithm,
                 min_shared_published=settings.privacy.min_shared_published,
-                seed=analysis.seed if seed is None else seed,
+                seed=analysis.seed,
                 previous_dir=previous,
             )
         for name, value in facts.items():
@@ -203,7 +251,9 @@ def import_(
             + (" were there already" if report.already_there else f" written to {report.key}"),
             soft_wrap=True,
         )
-        console.print(f"Next: vieweratlas analyze --day {when}")
+        for other in report.other_imports:
+            console.print(f"An earlier import of {when} stays and counts too: {other}", soft_wrap=True)
+        console.print(f"Next: vieweratlas analyze --day {when}", highlight=False)
 
 
 @app.command()
@@ -214,12 +264,14 @@ def doctor(config: ConfigOption = None) -> None:
     with _exit_codes():
         findings = examine(_settings(config))
         for finding in findings:
-            mark, style = ("ok  ", "green") if finding.ok else ("FAIL", "red")
+            mark, style = ("ok  ", "green")
+            if not finding.ok:
+                mark, style = ("FAIL", "red") if finding.required else ("note", "yellow")
             console.print(mark, style=style, end=" ")
             console.print(
                 f"{finding.subject}: {finding.text}", soft_wrap=True, highlight=False, markup=False
             )
-        if not all(finding.ok for finding in findings):
+        if not all(finding.ok or not finding.required for finding in findings):
             raise typer.Exit(1)
 
 

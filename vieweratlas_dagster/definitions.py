@@ -52,6 +52,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             quality.presence_follows_contract,
             quality.channels_were_observed,
             quality.overlap_is_possible,
+            quality.communities_hold_together,
             quality.communities_have_names,
             quality.atlas_is_complete,
             freshness.live_chat_is_fresh,

@@ -19,15 +19,17 @@ from collector_service.lake import Lake
 from vieweratlas_dagster.settings import Settings
 
 _CONNECT_SECONDS = 5.0
+_ONLY_TO_COLLECT = ("channels", "Twitch chat")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was examined, whether it is well, and what was seen or what to do."""
+    """What was examined, whether it is well, what was seen or what to do, and whether all need it."""
 
     subject: str
     ok: bool
     text: str
+    required: bool = True
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -35,25 +37,27 @@ def examine(settings: Settings) -> list[Finding]:
     parts: dict[str, Callable[[Settings], str]] = {
         "lake": _lake,
         "viewer key": _viewer_key,
-        "channels": _channels,
-        "Twitch chat": _twitch_chat,
         "atlas page": _atlas_page,
         "Dagster": _dagster,
+        "channels": _channels,
+        "Twitch chat": _twitch_chat,
     }
-    return [
-        Finding("settings", True, "all allowed"),
-        *(_try(name, part, settings) for name, part in parts.items()),
-    ]
+    findings = [_try(name, part, settings, name not in _ONLY_TO_COLLECT) for name, part in parts.items()]
+    return [Finding("settings", True, "all allowed"), *findings]
 
 
-def _try(subject: str, part: Callable[[Settings], str], settings: Settings) -> Finding:
+def _try(subject: str, part: Callable[[Settings], str], settings: Settings, required: bool) -> Finding:
     try:
-        return Finding(subject, True, part(settings))
+        return Finding(subject, True, part(settings), required)
     except Exception as error:  # noqa: BLE001 - whatever is wrong is what the user wants to read
-        return Finding(subject, False, f"{error}")
+        suffix = "" if required else " (only `vieweratlas collect` and `make live` need it)"
+        return Finding(subject, False, f"{error}{suffix}", required)
 
 
 def _lake(settings: Settings) -> str:
+    storage = settings.storage
+    if storage.type == "file" and not storage.dir.exists():
+        return f"{storage.dir} will be made on first use"
     lake = Lake.open(settings.storage)
     key = f"state/doctor/{uuid.uuid4().hex}"
     lake.put(key, b"probe")
@@ -66,9 +70,14 @@ def _lake(settings: Settings) -> str:
 
 
 def _viewer_key(settings: Settings) -> str:
-    load_viewer_key_secret(settings.privacy)
+    path = settings.privacy.viewer_key_file
     given = settings.privacy.viewer_key_secret.get_secret_value()
-    return "from VIEWER_KEY_SECRET" if given else f"from {settings.privacy.viewer_key_file}, mode 0600"
+    if given:
+        return "from VIEWER_KEY_SECRET"
+    if not path.exists():
+        return f"will be made in {path} on first use"
+    load_viewer_key_secret(settings.privacy)
+    return f"from {path}, mode 0600"
 
 
 def _channels(settings: Settings) -> str:

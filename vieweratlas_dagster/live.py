@@ -5,13 +5,15 @@ Belongs here: running the two after each other with one data folder. Does not be
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 from rich.console import Console
 
-from collector_service.channels import NoChannelsError, needs_helix
+from collector_service.channels import NoChannelsError, given_logins, needs_helix
 from collector_service.clock import utc
+from collector_service.contract import live_day_prefix
 from collector_service.lake import Lake
 from collector_service.settings import Settings as CollectorSettings
 from collector_service.settings import SettingsError
@@ -36,7 +38,7 @@ def run_live(data_dir: Path, channels_file: Path | None, config: Path | None, co
         SettingsError: a setting is wrong.
     """
     from collector_service.service import run
-    from vieweratlas_dagster.automation.launch import analyze_days
+    from vieweratlas_dagster.automation.launch import analyze_days, days_between
     from vieweratlas_dagster.settings import Settings
 
     root = data_dir.resolve()
@@ -46,13 +48,26 @@ def run_live(data_dir: Path, channels_file: Path | None, config: Path | None, co
     os.environ.setdefault("VIEWER_KEY_FILE", str(root / "viewer_key.secret"))
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(root / "dagster")))
     settings = Settings.load(config, {"collection": _SESSION | _channels(config, channels_file)})
+    given_logins(settings.collection)
     lake = Lake.open(settings.storage)
     console.print(f"Collecting into {lake.uri} until Ctrl-C ...", soft_wrap=True, highlight=False)
     began = utc(settings.clock.now()).date()
     if code := run(settings):
         return code
+    today = utc(settings.clock.now()).date()
+    if not any(lake.objects(live_day_prefix(day.isoformat())) for day in days_between(began, today)):
+        console.print(
+            f"Nothing was collected from {settings.twitch.irc_url}; see the lines above and run "
+            "`vieweratlas doctor`.",
+            style="red",
+            soft_wrap=True,
+            highlight=False,
+        )
+        return 1
+    # The collector's log set-up lets every library speak.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     mapped = False
-    for outcome in analyze_days(settings, began, utc(settings.clock.now()).date(), home):
+    for outcome in analyze_days(settings, began, today, home):
         for problem in (*outcome.failures, *outcome.failed_checks):
             console.print(problem, style="red", soft_wrap=True, markup=False)
         if not outcome.success:

@@ -98,6 +98,7 @@ def map_overlap_list(
     Raises:
         OverlapListError: a file is missing, unreadable or wrong, or the result cannot be written.
     """
+    _check_out(out_dir, [path for path in (edges_path, nodes_path) if path])
     previous = None if previous_dir is None else read_previous(previous_dir)
     given = read_overlap_list(edges_path, nodes_path)
     atlas = build(
@@ -132,6 +133,14 @@ def map_overlap_list(
     except OSError as error:
         raise OverlapListError(f"{out_dir}: cannot write the result: {error}") from error
     return facts
+
+
+def _check_out(folder: Path, inputs: list[Path]) -> None:
+    """Refuse a folder that holds an input, or anything that is no earlier result."""
+    if any(path.resolve().parent == folder.resolve() for path in inputs):
+        raise OverlapListError(f"{folder}: the input lies there; name another folder for the result")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / FACTS_FILE).exists():
+        raise OverlapListError(f"{folder}: not empty, and no earlier result; name another folder")
 
 
 def _title(edges_path: Path) -> str:

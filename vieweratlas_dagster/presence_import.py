@@ -25,6 +25,7 @@ from collector_service.contract import (
     MAX_TEXT,
     SnapshotRecord,
     encode_object,
+    live_day_prefix,
     live_key,
     viewer_key,
 )
@@ -60,6 +61,7 @@ class ImportReport:
     memberships: int
     repeated_rows: int
     already_there: bool
+    other_imports: tuple[str, ...]
 
 
 def import_presence(
@@ -108,7 +110,14 @@ def import_presence(
         memberships=sum(len(audience) for audience in members.values()),
         repeated_rows=repeated,
         already_there=not created,
+        other_imports=_imports_of(lake, day, but=key),
     )
+
+
+def _imports_of(lake: Lake, day: date, but: str) -> tuple[str, ...]:
+    """Where the day's other imports lie: a corrected file adds to them until somebody removes them."""
+    keys = [info.key for info in lake.objects(live_day_prefix(day.isoformat()))]
+    return tuple(f"{lake.uri}/{key}" for key in keys if f"-{IMPORT_ORIGIN}" in key and key != but)
 
 
 def derived_channel_id(login: str) -> int:
@@ -183,14 +192,20 @@ def _rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[str, dict[str
     try:
         with _open_text(path) as lines:
             reader = csv.DictReader(lines, restkey="", restval="")
-            missing = [name for name in required if name not in (reader.fieldnames or ())]
+            header = reader.fieldnames or ()
+            missing = [name for name in required if name not in header]
             if missing:
-                raise ImportFileError(f"{path}: the header line lacks {', '.join(missing)}")
+                seen = f"it has {','.join(header)[:100]}" if header else "the file is empty"
+                raise ImportFileError(
+                    f"{path}: the header line lacks {', '.join(missing)} (comma-separated); {seen}"
+                )
             for row in reader:
                 if "" in row:
                     raise ImportFileError(f"{path}, line {reader.line_num}: more fields than the header")
                 yield f"{path}, line {reader.line_num}", row
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError:
+        raise ImportFileError(f"{path} cannot be read: it is not UTF-8 text; save it as UTF-8") from None
+    except (OSError, EOFError, csv.Error) as error:
         raise ImportFileError(f"{path} cannot be read: {error}") from None
 
 

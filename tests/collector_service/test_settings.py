@@ -1,10 +1,12 @@
 """Settings: precedence, and one readable line for everything that is wrong."""
 
+import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 
 from collector_service.clock import ScaledClock, parse_clock
 from collector_service.identity import load_viewer_key_secret, own_collector_id
@@ -46,6 +48,17 @@ def test_the_shipped_config_holds_the_defaults_and_the_presets_load(tmp_path):
         settings = Settings.load(target, environment={})
         assert settings.analysis.overlap_threshold == expected
         assert settings.analysis.window_days == 3
+
+
+def test_the_shipped_config_names_every_setting_with_its_default():
+    text = Path("config/config.yaml").read_text()
+    everything = yaml.safe_load(
+        re.sub(r"^# ?(?=( {2})*\w+:)|(?<=^  )# (?=\w+:)", "", text, flags=re.MULTILINE)
+    )
+    everything.pop("preset")
+    for section, model in Settings.model_fields.items():
+        assert set(everything[section]) == set(type(model.default).model_fields), section
+    assert Settings.model_validate(everything) == Settings()
 
 
 def test_the_collector_leaves_the_analysis_sections_unread(tmp_path):

@@ -89,10 +89,15 @@ def test_import_and_analyze_make_an_atlas_of_membership_rows(home):
     assert result.exit_code == 0, result.output
     assert f"10 channels, 240 viewers, {len(rows)} memberships" in one_line(result)
     assert "vieweratlas analyze --day 2022-01-12" in one_line(result)
+    assert "earlier import" not in one_line(result)
     result = run("analyze", "--day", "2022-01-12")
     assert result.exit_code == 0, result.output
+    assert "10 channels in 2 communities" in one_line(result)
     nodes = pl.read_parquet("data/lake/curated/analysis/latest/nodes.parquet")
     assert nodes.height == 10
+    Path("more.csv").write_text("channel,viewer\nchess_0,somebody\n")
+    again = run("import", "--presence", "more.csv", "--date", "2022-01-12")
+    assert "An earlier import of 2022-01-12 stays and counts too: file://" in one_line(again)
     groups = nodes.with_columns(group=pl.col("channel").str.split("_").list.first())
     assert groups.select("group", "community").n_unique() == 2
     assert sorted(nodes["label"].unique()) == sorted(
@@ -146,13 +151,49 @@ def test_doctor_finds_what_is_wrong(home, monkeypatch):
     monkeypatch.delenv("DAGSTER_HOME")
     result = run("doctor")
     text = one_line(result)
-    assert result.exit_code == 1
+    assert result.exit_code == 0
     assert "ok settings" in text
-    assert "ok lake: file://" in text
-    assert "FAIL Twitch chat: 127.0.0.1:1 cannot be reached" in text
-    assert "FAIL channels: no channels to collect: set TWITCH_CHANNELS" in text
+    assert "ok lake: data/lake will be made on first use" in text
+    assert "ok viewer key: will be made in data/viewer_key.secret" in text
+    assert not Path("data").exists()
+    assert "note Twitch chat: 127.0.0.1:1 cannot be reached" in text
+    assert "note channels: no channels to collect: set TWITCH_CHANNELS" in text
     assert "ok atlas page" in text
     assert "ok Dagster: 10 assets load" in text
+
+
+def test_doctor_fails_on_what_everything_needs(home):
+    Path("data").mkdir()
+    Path("data/lake").write_text("a file where the lake should be")
+    Path("data/viewer_key.secret").write_text("short")
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "FAIL lake" in one_line(result)
+    assert "FAIL viewer key" in one_line(result)
+
+
+def test_map_never_writes_over_its_input_or_strangers(home):
+    edges = Path("mine/edges.csv")
+    edges.parent.mkdir()
+    edges.write_text("source,target,shared_viewers\na,b,5\n")
+    for out, expected in (("mine", "the input lies there"), (".", "no earlier result")):
+        result = run("map", "--edges", edges, "--out", out)
+        assert result.exit_code == 1
+        assert expected in one_line(result)
+    assert edges.read_text() == "source,target,shared_viewers\na,b,5\n"
+    for option in (("--resolution", "-1"), ("--resolution", "nan"), ("--seed", "99999999999")):
+        result = run("map", "--edges", edges, "--out", "out", *option)
+        assert result.exit_code == 2, option
+        assert f"analysis.{option[0][2:]}" in one_line(result)
+
+
+def test_analyze_of_nothing_says_so(home):
+    result = run("analyze", "--day", "2025-06-01")
+    assert result.exit_code == 1
+    assert "no channel on the map of 2025-06-01: nothing was collected or imported" in one_line(result)
+    result = run("analyze", "--day", "2022-01-12", "--to", "2022-01-10")
+    assert result.exit_code == 2
+    assert "--to 2022-01-10 is before --day 2022-01-12" in one_line(result)
 
 
 def test_live_without_channels_says_what_is_missing(home):

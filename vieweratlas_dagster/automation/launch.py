@@ -7,6 +7,8 @@ here: the jobs, and the schedules that run them in production.
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +17,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import dagster as dg
+from rich.console import Console
 
+from vieweratlas_dagster.lake_layout import LATEST_PREFIX
 from vieweratlas_dagster.settings import Settings
 
 _LOCATION = "vieweratlas"
@@ -68,11 +72,12 @@ def _prepare_home(home: Path) -> None:
         config.write_text(_LOCAL_INSTANCE)
 
 
-def exec_ui(data_dir: Path, port: int) -> NoReturn:
+def exec_ui(data_dir: Path, port: int, console: Console) -> NoReturn:
     """Become `dagster dev` over the lake and the instance below ``data_dir``.
 
     Raises:
         FileNotFoundError: there is no lake below ``data_dir``.
+        OSError: the port is in use.
     """
     root = data_dir.resolve()
     if not (root / "lake").is_dir():
@@ -85,6 +90,17 @@ def exec_ui(data_dir: Path, port: int) -> NoReturn:
     }
     if (root / "config.yaml").exists():
         places["VIEWERATLAS_CONFIG"] = str(root / "config.yaml")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+    url = f"http://127.0.0.1:{port}"
+    console.print(f"In a few seconds: {url}/asset-groups (lineage), {url}/runs, {url}/assets/atlas")
+    console.print(
+        f"The atlas itself: {root}/lake/{LATEST_PREFIX}atlas.html. Stop with Ctrl-C.", soft_wrap=True
+    )
+    # A shell's background job ignores SIGINT, and Dagster would then ignore SIGTERM as well.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    places["PYTHONWARNINGS"] = "ignore"
     command = ["-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
     os.execve(sys.executable, [sys.executable, *command], os.environ | places)  # noqa: S606 - no shell wanted
 

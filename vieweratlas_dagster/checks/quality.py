@@ -13,6 +13,7 @@ from vieweratlas_dagster.assets.metadata import preview_table
 from vieweratlas_dagster.checks.rules import (
     generic_share,
     overlap_violations,
+    partition_modularity,
     unknown_channels,
     unplaced_nodes,
 )
@@ -28,7 +29,7 @@ from vieweratlas_dagster.lake_layout import (
 )
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.tables import AUDIENCES, CHANNELS, COMMUNITIES, EDGES, NODES, PRESENCE
+from vieweratlas_dagster.tables import AUDIENCES, CHANNELS, COMMUNITIES, EDGES, NODES, PARTITION, PRESENCE
 
 
 def _result(problems: list[str], severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
@@ -108,6 +109,24 @@ def overlap_is_possible(context: dg.AssetCheckExecutionContext, lake: LakeResour
         read_table(store, analysis_key(day, "edges.parquet"), EDGES),
     )
     return _result(problems, dg.AssetCheckSeverity.ERROR)
+
+
+@dg.asset_check(asset="community_partitions")
+def communities_hold_together(
+    context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
+) -> dg.AssetCheckResult:
+    """Channels share clearly more viewers inside their communities than between them."""
+    day, store = context.partition_key, lake.lake
+    edges = read_table(store, analysis_key(day, "edges.parquet"), EDGES)
+    partition = read_table(store, analysis_key(day, "partition.parquet"), PARTITION)
+    value = partition_modularity(edges, partition)
+    limit = settings.checks.min_modularity
+    return dg.AssetCheckResult(
+        passed=value is None or value >= limit,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="no edges" if value is None else f"modularity {value:.3f} (at least {limit:g})",
+        metadata={} if value is None else {"modularity": value},
+    )
 
 
 @dg.asset_check(asset="community_labels")

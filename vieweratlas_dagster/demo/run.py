@@ -60,6 +60,7 @@ from vieweratlas_dagster.lake_layout import (
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, NODES, PRESENCE
 
+DEFAULT_DATA_DIR = Path("data/demo")
 _MARKER = ".vieweratlas-demo"
 _LEAST_AGREEMENT = 0.9
 # Real seconds for the last messages of the world to arrive.
@@ -133,11 +134,11 @@ def _collect(options: DemoOptions, world: World, lake: Lake, progress: Progress)
             progress.update(
                 task,
                 completed=now - world.clock.world_origin,
-                note=f"{utc(now):%Y-%m-%d %H:%M} UTC, {objects} windows of the day in the lake",
+                note=f"{utc(now):%d %b %H:%M} UTC, {objects:>3} windows",
             )
             time.sleep(0.5)
         time.sleep(_SETTLE_SECONDS)
-    progress.update(task, completed=length, note=f"{options.days} days")
+    progress.update(task, completed=length, note=f"{options.days} days simulated")
 
 
 def _run_jobs(settings: Settings, days: list[date], home: Path, progress: Progress) -> Iterator[RunOutcome]:
@@ -255,7 +256,9 @@ def _print_report(
     if report["failed_runs"] == 0:
         table.add_row("channels", f"{report['channels']:,} on the map")
         table.add_row("viewers", f"{report['viewers']:,} (pseudonyms)")
-        table.add_row("presence rows", f"{report['presence_rows']:,}")
+        table.add_row(
+            "presence rows", f"{report['presence_rows']:,} (viewer, channel, window), live and VOD"
+        )
         table.add_row("edges", f"{report['edges']:,} pairs of channels that share viewers")
         table.add_row("communities", f"{report['communities']} in {report['regions']} regions")
         table.add_row(
@@ -283,7 +286,8 @@ def _print_report(
     console.print()
     if report["success"]:
         console.print(f"[bold]The atlas:[/bold] {report['atlas']}", soft_wrap=True)
-        console.print("Next: open that file in a browser; `make ui` shows the same in the Dagster UI;")
+        ui = "make ui" if options.data_dir == DEFAULT_DATA_DIR else f"make ui DATA={options.data_dir}"
+        console.print(f"Next: open that file in a browser; `{ui}` shows the same in the Dagster UI;")
         console.print("      `make live` collects from the real Twitch.")
     else:
         console.print(

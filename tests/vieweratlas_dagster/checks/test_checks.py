@@ -23,13 +23,14 @@ from vieweratlas_dagster.lake_layout import (
 )
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.tables import AUDIENCES, CHANNELS, COMMUNITIES, EDGES, NODES, PRESENCE
+from vieweratlas_dagster.tables import AUDIENCES, CHANNELS, COMMUNITIES, EDGES, NODES, PARTITION, PRESENCE
 
 DAY = "2026-03-01"
 START = datetime(2026, 3, 1, 20, tzinfo=UTC)
 
 
 def records(**changes):
+    """Six channels in two groups of three that share no viewer."""
     values = {"game_name": "Chess", "language": "en", "observed_seconds": 300.0} | changes
     return [
         SnapshotRecord(
@@ -40,7 +41,7 @@ def records(**changes):
             window_start=START,
             window_seconds=300,
             partial=False,
-            viewer_keys=list(range(number, number + 20)),
+            viewer_keys=[number + key + 1000 * (number > 3) for key in range(20)],
             viewer_messages=[1] * 20,
             **values,
         )
@@ -82,6 +83,7 @@ def made(resource):
         ("audiences", graph.audiences, AUDIENCES),
         ("edges", graph.edges, EDGES),
         ("communities", atlas.communities, COMMUNITIES),
+        ("partition", atlas.partition, PARTITION),
         ("nodes", atlas.nodes, NODES),
     ):
         write_table(lake, analysis_key(DAY, f"{name}.parquet"), frame, table)
@@ -111,6 +113,7 @@ QUALITY = (
     quality.presence_follows_contract,
     quality.channels_were_observed,
     quality.overlap_is_possible,
+    quality.communities_hold_together,
     quality.communities_have_names,
     quality.atlas_is_complete,
 )
@@ -168,6 +171,13 @@ def test_an_impossible_overlap_blocks(resource, made):
     evaluation = result(quality.overlap_is_possible, resource)
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert evaluation.blocking
+
+
+def test_communities_that_do_not_hold_together_are_a_warning(resource, made):
+    apart = made[2].partition.with_columns(community=pl.int_range(pl.len(), dtype=pl.Int64))
+    write_table(resource.lake, analysis_key(DAY, "partition.parquet"), apart, PARTITION)
+    evaluation = result(quality.communities_hold_together, resource)
+    assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
 
 
 def test_generic_names_are_a_warning(resource, made):

@@ -1,7 +1,9 @@
 """The rules behind the checks, on input that passes and on input that must not."""
 
+import random
 from datetime import UTC, datetime, timedelta
 
+import networkx as nx
 import polars as pl
 import pytest
 
@@ -9,6 +11,7 @@ from vieweratlas_dagster.checks.rules import (
     age_minutes,
     generic_share,
     overlap_violations,
+    partition_modularity,
     unknown_channels,
     unplaced_nodes,
 )
@@ -55,6 +58,29 @@ def test_the_generic_share_counts_fine_communities_alone():
     frame = pl.DataFrame({"level": ["region", "community", "community"], "generic": [True, True, False]})
     assert generic_share(frame) == 0.5
     assert generic_share(frame.clear()) == 0.0
+
+
+def test_modularity_equals_that_of_networkx():
+    rng = random.Random(3)
+    pairs = [
+        (f"c{a:02d}", f"c{b:02d}", rng.randint(1, 9))
+        for a in range(12)
+        for b in range(a)
+        if rng.random() < 0.5
+    ]
+    edges = pl.DataFrame(
+        [(one, other, float(weight)) for one, other, weight in pairs],
+        schema=["source", "target", "weight"],
+        orient="row",
+    )
+    partition = pl.DataFrame(
+        {"channel": [f"c{n:02d}" for n in range(12)], "community": [n % 3 for n in range(12)]}
+    )
+    graph = nx.Graph()
+    graph.add_weighted_edges_from(pairs)
+    groups = [set(names[group::3]) & set(graph) for group in range(3)]
+    assert partition_modularity(edges, partition) == pytest.approx(nx.community.modularity(graph, groups))
+    assert partition_modularity(edges.clear(), partition) is None
 
 
 def test_nodes_without_a_place_are_counted():
