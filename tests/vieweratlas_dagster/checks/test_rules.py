@@ -1,5 +1,6 @@
 """The rules behind the checks, on input that passes and on input that must not."""
 
+import itertools
 import random
 from datetime import UTC, datetime, timedelta
 
@@ -62,20 +63,11 @@ def test_the_generic_share_counts_fine_communities_alone():
 
 def test_modularity_equals_that_of_networkx():
     rng = random.Random(3)
-    pairs = [
-        (f"c{a:02d}", f"c{b:02d}", rng.randint(1, 9))
-        for a in range(12)
-        for b in range(a)
-        if rng.random() < 0.5
-    ]
-    edges = pl.DataFrame(
-        [(one, other, float(weight)) for one, other, weight in pairs],
-        schema=["source", "target", "weight"],
-        orient="row",
-    )
-    partition = pl.DataFrame(
-        {"channel": [f"c{n:02d}" for n in range(12)], "community": [n % 3 for n in range(12)]}
-    )
+    names = [f"c{number:02d}" for number in range(12)]
+    linked = [pair for pair in itertools.combinations(names, 2) if rng.random() < 0.5]
+    pairs = [(*pair, float(rng.randint(1, 9))) for pair in linked]
+    edges = pl.DataFrame(pairs, schema=["source", "target", "weight"], orient="row")
+    partition = pl.DataFrame({"channel": names, "community": [number % 3 for number in range(12)]})
     graph = nx.Graph()
     graph.add_weighted_edges_from(pairs)
     groups = [set(names[group::3]) & set(graph) for group in range(3)]
