@@ -128,8 +128,13 @@ def _collect(options: DemoOptions, world: World, lake: Lake, progress: Progress)
     task = progress.add_task("collecting", total=length, note="connecting")
     log = options.logs / "collector.log"
     with running_collector(options, world) as collector:
+        told = ""
         while (now := world.clock.now()) < world.ends_at:
             check_alive(collector, log)
+            day = f"{utc(now):%d %b}"
+            if day != told and not progress.console.is_terminal:
+                progress.console.print(f"collecting {day}", highlight=False)
+            told = day
             objects = len(lake.objects(live_day_prefix(f"{utc(now):%Y-%m-%d}")))
             progress.update(
                 task,
