@@ -99,11 +99,12 @@ def community_labels(context: dg.AssetExecutionContext, lake: LakeResource) -> d
     )
     labels = write_table(store, analysis_key(day, "communities.parquet"), labels, COMMUNITIES)
     fine = labels.filter(level="community")
+    sizes = fine["size"].to_list()
     return dg.MaterializeResult(
         metadata={
             **rows(labels.height),
             "generic_labels": fine.filter(pl.col("generic")).height,
-            "largest_community_share": float(fine["size"].max() or 0) / max(1, int(fine["size"].sum())),  # type: ignore[arg-type]
+            "largest_community_share": max(sizes, default=0) / max(1, sum(sizes)),
             "communities": preview_table(
                 fine.sort("viewers", descending=True).select("label", "size", "viewers", "reason"), 20
             ),

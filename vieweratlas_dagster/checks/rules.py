@@ -42,7 +42,7 @@ def unknown_channels(presence: pl.DataFrame, channels: pl.DataFrame) -> int:
 def generic_share(communities: pl.DataFrame) -> float:
     """Share of communities (COMMUNITIES frame, fine level) that no game or language names."""
     fine = communities.filter(level="community")
-    return float(fine["generic"].cast(pl.Float64).mean() or 0.0) if fine.height else 0.0  # type: ignore[arg-type]
+    return fine.filter("generic").height / fine.height if fine.height else 0.0
 
 
 def partition_modularity(edges: pl.DataFrame, partition: pl.DataFrame) -> float | None:
