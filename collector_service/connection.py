@@ -20,7 +20,7 @@ from collector_service.stats import Stats
 from collector_service.twitch.irc import Chat, Control, Ignored, Malformed, parse
 
 CONNECT_SECONDS = 20.0
-IDLE_SECONDS = 60.0
+IDLE_SECONDS = 30.0
 PONG_SECONDS = 10.0
 # Twitch's lines stay below 8 KiB of tags and 512 bytes of message.
 MAX_LINE_BYTES = 64 * 1024
@@ -33,6 +33,7 @@ REFUSALS = {
     b"msg_banned": "banned",
     b"msg_room_not_found": "not found",
 }
+_DRAIN = "vieweratlas-drain"
 _LOGIN_REFUSED = (b"Login", b"Improperly")
 
 
@@ -81,7 +82,8 @@ class Connection(asyncio.Protocol):
         self._nick = f"justinfan{random.randrange(10_000, 10_000_000)}"
         self._login: asyncio.Future[str] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
-        self._cause = ""
+        self._asked_for_life = False
+        self._draining = False
         self.last_received = self._loop.time()
         self.joined: set[str] = set()
         self._reconnect = asyncio.Event()
@@ -107,6 +109,10 @@ class Connection(asyncio.Protocol):
                     ssl=context,
                 )
                 cause = await connection.logged_in()
+        except asyncio.CancelledError:
+            if connection is not None:
+                connection.close("stopped")
+            raise
         except TimeoutError:
             cause = "time-out"
         except ssl.SSLError:
@@ -151,14 +157,25 @@ class Connection(asyncio.Protocol):
 
     def ping(self) -> None:
         """Ask for a sign of life now; without one within 10 s the connection is over."""
-        if self._timer is not None and not self.ended.done():
+        if self._timer is not None and not self._asked_for_life and not self.ended.done():
+            self._asked_for_life = True
             self._timer.cancel()
             self._send("PING :vieweratlas")
             self._timer = self._loop.call_later(PONG_SECONDS, self._check_pong, self._loop.time())
 
-    def close(self, cause: str) -> None:
-        """End the connection at once; what it has not delivered yet is not waited for."""
-        self._end(cause, 0.0)
+    def drain(self) -> None:
+        """End the connection as soon as everything that the server has sent by now is read."""
+        self._draining = True
+        self._send(f"PING :{_DRAIN}")
+
+    def close(self, cause: str, *, silent: bool = False) -> None:
+        """End the connection at once; what it has not delivered yet is not waited for.
+
+        Args:
+            cause: what `ended` will say.
+            silent: whether to count its channels as watched only until it was last heard.
+        """
+        self._end(cause, self._loop.time() - self.last_received if silent else 0.0)
         if self._transport is not None:
             self._transport.abort()
 
@@ -174,6 +191,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take the lines apart; chat goes on in one batch, everything else is answered here."""
         self.last_received = self._loop.time()
+        self._asked_for_life = False
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
         if self._oversize and lines:
@@ -200,7 +218,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
-        self._end("closed" if exc is None else "reset", 0.0)
+        # Whoever resets is there, so the line was alive until now. Any other error means that nobody knows.
+        known = exc is None or isinstance(exc, ConnectionResetError | BrokenPipeError)
+        silent = 0.0 if known else self._loop.time() - self.last_received
+        self._end("closed" if exc is None else "reset", silent)
 
     def _control(self, line: Control) -> None:
         command = line.command
@@ -215,6 +236,9 @@ class Connection(asyncio.Protocol):
             self._left(line.channel, 0.0)
         elif command == b"NOTICE":
             self._notice(line)
+        elif command == b"PONG":
+            if self._draining and line.params[-1:] == (_DRAIN.encode(),):
+                self.close("stopped")
         elif command == b"RECONNECT":
             self._reconnect.set()
         elif command == b"001" and not self._login.done():

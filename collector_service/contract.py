@@ -21,8 +21,22 @@ from typing import Any, Literal
 SCHEMA_VERSION = 1
 LIVE_PREFIX = "raw/snapshots"
 VOD_PREFIX = "raw/vod_chat"
+STATE_PREFIX = "state"
 
 Source = Literal["live", "vod"]
+
+# What a channel's status may be, and what it means to somebody who asks why a channel has no data.
+STATUSES = {
+    "joined": "the channel is being read",
+    "joining": "its JOIN is waiting for its turn, or for Twitch's answer",
+    "no answer": "Twitch does not answer the JOIN: suspended, renamed, or no such channel",
+    "suspended": "Twitch says that the channel is suspended",
+    "banned": "Twitch says that readers are banned from the channel",
+    "not found": "Twitch knows no channel of this name",
+    "renamed": "the channel has another name now, under which it is read",
+    "opted out": "the channel has asked to be left out",
+    "dropped": "it was read, but the disk and the lake had no room for what was seen",
+}
 
 # A login is 1 to 25 of [a-z0-9_]; a few old or internal accounts are longer.
 LOGIN = re.compile(r"[a-z0-9_]{1,50}")
@@ -32,6 +46,7 @@ MAX_OBJECT_BYTES = 2 * 1024 * 1024 * 1024
 MAX_TEXT = 500
 MAX_WINDOW_SECONDS = 86_400
 _UINT64 = 2**64
+_ROUNDING_SECONDS = 0.001
 
 
 def viewer_key(secret: str, user_id: str) -> int:
@@ -66,7 +81,10 @@ class SnapshotRecord:
     ``viewer_keys`` and ``viewer_messages`` are parallel: viewer_key (0 <= k < 2**64) and the number
     of messages (>= 0; 0 for a viewer proven present without a message). ``known_bots`` is the subset
     of ``viewer_keys`` that is on the bot list or wears the chat-bot badge.
-    ``observed_seconds`` says how long the channel was really joined during the window.
+    ``observed_seconds`` says how long the channel was really joined during the window, and
+    ``observed_intervals`` when: disjoint stretches in order, in seconds from the window's start, which
+    sum up to it (None: the writer did not say). ``status`` is the channel's state at the window's end, one
+    of `STATUSES`; ``part`` numbers the parts that one collector makes.
     """
 
     source: Source
@@ -88,6 +106,9 @@ class SnapshotRecord:
     viewer_keys: list[int] = field(default_factory=list)
     viewer_messages: list[int] = field(default_factory=list)
     known_bots: list[int] = field(default_factory=list)
+    observed_intervals: list[tuple[float, float]] | None = None
+    status: str | None = None
+    part: int | None = None
 
     def to_json(self) -> str:
         """The record as one line of JSON with a fixed field order and no newline."""
@@ -115,6 +136,9 @@ class SnapshotRecord:
                     "messages": self.viewer_messages,
                 },
                 "known_bots": [str(key) for key in self.known_bots],
+                "observed_intervals": self.observed_intervals,
+                "status": self.status,
+                "part": self.part,
             },
             ensure_ascii=False,
             separators=(",", ":"),
@@ -178,7 +202,7 @@ def parse_record(line: bytes | str, *, now: datetime | None = None) -> SnapshotR
         raise BadRecordError("bad_field", f"collector_id is no such id: {_short(collector_id)}")
     window_start, window_seconds = _window(data, now)
     observed = _required(data, "observed_seconds")
-    if isinstance(observed, bool) or not isinstance(observed, int | float):
+    if not _is_number(observed):
         raise BadRecordError("bad_field", f"observed_seconds is not a number: {_short(observed)}")
     if not 0 <= observed <= window_seconds:
         raise BadRecordError("bad_field", f"observed_seconds {observed} outside 0..{window_seconds}")
@@ -211,6 +235,9 @@ def parse_record(line: bytes | str, *, now: datetime | None = None) -> SnapshotR
         viewer_keys=keys,
         viewer_messages=viewer_messages,
         known_bots=known_bots,
+        observed_intervals=_intervals(data.get("observed_intervals"), float(observed), window_seconds),
+        status=_optional_text(data, "status"),
+        part=None if data.get("part") is None else _integer(data["part"], "part", 0, 2**31 - 1),
     )
 
 
@@ -269,6 +296,11 @@ def vod_day_prefix(day: str) -> str:
     return f"{VOD_PREFIX}/date={day}/"
 
 
+def status_table_key(shard: int, shards: int) -> str:
+    """Key of the newest status table of a collector: the one with this number (from 0) of so many."""
+    return f"{STATE_PREFIX}/collectors/{shard + 1}-of-{shards}/channels.ndjson.gz"
+
+
 def _required(data: dict[str, Any], name: str) -> Any:
     value = data.get(name)
     if value is None:
@@ -296,6 +328,35 @@ def _chatters(chatters: object) -> tuple[list[int], list[int]]:
     if len(set(keys)) != len(keys):
         raise BadRecordError("bad_field", "chatters.viewer_key holds a viewer twice")
     return keys, [_integer(count, "chatters.messages", 0, 2**31 - 1) for count in counts]
+
+
+def _intervals(
+    value: object, observed_seconds: float, window_seconds: int
+) -> list[tuple[float, float]] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise BadRecordError("bad_field", "observed_intervals is not a list")
+    intervals: list[tuple[float, float]] = []
+    end = 0.0
+    for pair in value:
+        if not (isinstance(pair, list) and len(pair) == 2 and all(_is_number(bound) for bound in pair)):
+            raise BadRecordError(
+                "bad_field", f"observed_intervals holds {_short(pair)}, no pair of seconds"
+            )
+        if not end <= pair[0] <= pair[1] <= window_seconds:
+            raise BadRecordError("bad_field", f"observed_intervals: {_short(pair)} is out of order")
+        intervals.append((float(pair[0]), end := float(pair[1])))
+    total = sum(until - since for since, until in intervals)
+    if abs(total - observed_seconds) > _ROUNDING_SECONDS * (1 + len(intervals)):
+        raise BadRecordError(
+            "bad_field", f"observed_intervals hold {total:g} s, observed_seconds {observed_seconds:g}"
+        )
+    return intervals
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _integer(value: object, name: str, low: int, high: int) -> int:

@@ -1,13 +1,13 @@
-"""Health and metrics, over HTTP on the local machine.
+"""Health, metrics and the status table, over HTTP on the local machine.
 
-Belongs here: what counts as healthy, the page /healthz, and /metrics in Prometheus' format. Does not
-belong here: counting (``stats``). No label names a channel or a viewer.
+Belongs here: what counts as healthy, the page /healthz, /metrics in Prometheus' format, and /channels.
+Does not belong here: counting (``stats``). No label of a metric names a channel, nothing names a viewer.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from collector_service.settings import SettingsError
 from collector_service.stats import Stats
+from collector_service.status_table import Row
 
 # A reader that hears nothing at all for so long is broken: every connection pings once a minute.
 SILENT_SECONDS = 150.0
@@ -119,7 +120,6 @@ class StatsCollector(Collector):
             ("spool_files", "Objects waiting for the lake", stats.spool_files),
             ("spool_bytes", "Their bytes", stats.spool_bytes),
             ("spool_oldest_age_seconds", "Age of the oldest", spool_age),
-            ("event_loop_lag_seconds", "Lateness of the event loop", stats.event_loop_lag),
             ("token_expires_in_seconds", "Life left in the Helix token", token_left),
             ("viewers", "Channel and viewer pairs in open windows", now.viewers),
         ):
@@ -153,13 +153,16 @@ def _labelled(
 
 
 @asynccontextmanager
-async def serve(port: int, stats: Stats, look: Callable[[], Snapshot]) -> AsyncIterator[int]:
-    """Serve /healthz and /metrics while the context lasts.
+async def serve(
+    port: int, stats: Stats, look: Callable[[], Snapshot], table: Callable[[], Sequence[Row]]
+) -> AsyncIterator[int]:
+    """Serve /healthz, /metrics and /channels while the context lasts.
 
     Args:
         port: on 127.0.0.1; 0 serves nothing.
         stats: counters; their registry is completed here.
         look: the reader's state.
+        table: the status table.
 
     Yields:
         The port.
@@ -182,8 +185,13 @@ async def serve(port: int, stats: Stats, look: Callable[[], Snapshot]) -> AsyncI
             body=generate_latest(stats.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )
 
+    async def channels(_: web.Request) -> web.Response:
+        return web.json_response([row.to_json() for row in table()])
+
     app = web.Application()
-    app.add_routes([web.get("/healthz", healthz), web.get("/metrics", metrics)])
+    app.add_routes(
+        [web.get("/healthz", healthz), web.get("/metrics", metrics), web.get("/channels", channels)]
+    )
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

@@ -33,6 +33,7 @@ from collector_service.settings import Settings, SettingsError, StorageSettings
 from collector_service.shards import Pool
 from collector_service.spool import Spool
 from collector_service.stats import Stats
+from collector_service.status_table import Row
 from collector_service.twitch.helix import CredentialsRefusedError, Helix, HelixError
 from collector_service.viewers import Viewers
 from collector_service.windows import Windows
@@ -44,7 +45,8 @@ EXIT_CREDENTIALS = 78
 
 FINISH_SECONDS = 15.0
 STATUS_SECONDS = 30.0
-_LAG_SECONDS = 0.5
+# Often enough that a standstill of a quarter of a second cannot pass unseen.
+_LAG_SECONDS = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -116,9 +118,8 @@ class Service:
         collecting = asyncio.ensure_future(self._collect())
         stopping = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait([collecting, stopping], return_when=asyncio.FIRST_COMPLETED)
-        instant = self._windows.now()
         if self._pool is not None:
-            self._pool.stop()
+            await self._pool.stop()
         collecting.cancel()
         stopping.cancel()
         code = EXIT_OK
@@ -133,7 +134,9 @@ class Service:
             _log.error("%s", group.exceptions[0])
             code = EXIT_FAILURE
         finally:
-            complete = await self._archive.finish(self._windows.close_all(instant), FINISH_SECONDS)
+            complete = await self._archive.finish(
+                self._windows.close_all(self._windows.now()), FINISH_SECONDS
+            )
             _log.info("stopped; all that was collected is %s", "in the lake" if complete else "on disk")
         return code
 
@@ -141,7 +144,9 @@ class Service:
         """Collect for ever."""
         collection = self._settings.collection
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(serve(collection.http_port, self._stats, self._look))
+            await stack.enter_async_context(
+                serve(collection.http_port, self._stats, self._look, self._table)
+            )
             helix = None
             if self._with_helix:
                 helix = await stack.enter_async_context(Helix.open(self._settings.twitch, self._stats))
@@ -200,7 +205,7 @@ class Service:
         while True:
             due = loop.time() + _LAG_SECONDS
             await asyncio.sleep(_LAG_SECONDS)
-            self._stats.event_loop_lag = loop.time() - due
+            self._stats.event_loop_lag.observe(max(0.0, loop.time() - due))
             if pauses != self._windows.pauses:
                 pauses = self._windows.pauses
                 _log.warning("the machine was paused; nothing counts as watched meanwhile")
@@ -243,13 +248,16 @@ class Service:
             await asyncio.sleep(hours * 3600)
             self.stop(f"{hours:g} hours have passed (collection.max_runtime_hours)")
 
+    def _table(self) -> list[Row]:
+        return self._pool.table() if self._pool else []
+
     def _look(self) -> Snapshot:
         now = time.monotonic()
         pool = self._pool
         return Snapshot(
             seconds_up=now - self._started,
             seconds_silent=now - max(self._started, pool.last_heard if pool else 0.0),
-            statuses=dict(pool.statuses()) if pool else {},
+            statuses=dict(pool.counts()) if pool else {},
             connections=pool.connection_counts() if pool else {"open": 0, "missing": 0},
             viewers=self._windows.viewers,
         )

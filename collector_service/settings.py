@@ -51,6 +51,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "CHANNELS_FILE": ("collection", "channels_file"),
     "COLLECTOR_STATE_DIR": ("collection", "state_dir"),
     "COLLECTOR_ID": ("collection", "collector_id"),
+    "COLLECTOR_SHARD": ("collection", "shard"),
     "COLLECTOR_HTTP_PORT": ("collection", "http_port"),
     "VIEWER_KEY_SECRET": ("privacy", "viewer_key_secret"),
     "VIEWER_KEY_FILE": ("privacy", "viewer_key_file"),
@@ -84,6 +85,13 @@ def _url(*schemes: str) -> AfterValidator:
         return value.rstrip("/")
 
     return AfterValidator(check)
+
+
+def _shard(value: str) -> str:
+    number, separator, count = value.partition("/")
+    if not (separator and number.isdecimal() and count.isdecimal() and int(number) <= int(count) > 0):
+        raise ValueError("expected i/n: which of how many collectors this is, for example 1/3")
+    return value
 
 
 class StorageSettings(Section):
@@ -140,14 +148,22 @@ class CollectionSettings(Section):
     window_seconds: int = Field(300, ge=10, le=3600)
     refresh_seconds: float = Field(300.0, ge=1)
     missed_refreshes: int = Field(3, ge=1)
+    shard: Annotated[str, AfterValidator(_shard)] = "1/1"
     join_rate: JoinRate = JoinRate()
     channels_per_connection: int = Field(90, ge=1, le=100)
     connection_interval_seconds: float = Field(2.0, ge=0)
     max_runtime_hours: float = Field(24.0, ge=0)
     max_collection_cycles: int = Field(100, ge=0)
     state_dir: Path = Path("data/collector")
+    spool_max_bytes: int = Field(2 * 1024**3, ge=1024**2)
     collector_id: str = ""  # empty: drawn once and kept in state_dir
     http_port: int = Field(8080, ge=0, le=65535)
+
+    @property
+    def shard_number(self) -> tuple[int, int]:
+        """Which of how many collectors this is, from 0 on: 1/3 is (0, 3); 0/3 passes for 3/3."""
+        number, _, count = self.shard.partition("/")
+        return (int(number) - 1) % int(count), int(count)
 
     @model_validator(mode="before")
     @classmethod

@@ -22,6 +22,7 @@ from collector_service.intake import Intake
 from collector_service.pacing import Pace, backoff
 from collector_service.settings import CollectionSettings, TwitchSettings
 from collector_service.stats import Stats
+from collector_service.status_table import Row
 from collector_service.twitch.irc import Chat
 from collector_service.windows import Windows
 
@@ -35,6 +36,8 @@ STABLE_SECONDS = 60.0
 # old one stays after the new one has them all, for lines that are still on their way.
 HANDOVER_SECONDS = 120.0
 LINGER_SECONDS = 2.0
+# The longest time to wait, when stopping, for what is on its way.
+DRAIN_SECONDS = 3.0
 _REMEMBER_SECONDS = HANDOVER_SECONDS + 60.0
 
 _log = logging.getLogger(__name__)
@@ -53,20 +56,25 @@ class Channel:
         login: its login.
         room_id: its id, once known.
         status: joining, joined, no answer, or the reason why Twitch refuses it.
-        holders: the connections on which it is joined.
-        since: world time at which the first of them joined it.
+        changed_at: world time of the last change of ``status``.
+        holders: the connections on which it is joined, and the world time since when it is.
     """
 
-    __slots__ = ("asked_at", "holders", "login", "retry_at", "room_id", "since", "status")
+    __slots__ = ("asked_at", "changed_at", "holders", "login", "retry_at", "room_id", "status")
 
-    def __init__(self, login: str) -> None:
+    def __init__(self, login: str, now: float) -> None:
         self.login = login
         self.room_id: int | None = None
         self.status = JOINING
-        self.holders: set[Connection] = set()
-        self.since = 0.0
+        self.changed_at = now
+        self.holders: dict[Connection, float] = {}
         self.asked_at = 0.0
         self.retry_at = 0.0
+
+    def become(self, status: str, now: float) -> None:
+        """Have this status from the world time ``now`` on."""
+        if status != self.status:
+            self.status, self.changed_at = status, now
 
 
 class Shard:
@@ -95,27 +103,23 @@ class Shard:
         """Keep a connection up and its channels joined, until cancelled."""
         failures = 0
         loop = asyncio.get_running_loop()
-        try:
-            while True:
-                await self._pool.connection_pace.take()
-                try:
-                    connection = await self._pool.connect()
-                except ConnectError as error:
-                    cause = error.cause
-                    failures += 1
-                else:
-                    opened = loop.time()
-                    cause = await self._serve(connection)
-                    failures = 0 if loop.time() - opened >= STABLE_SECONDS else failures + 1
-                self._pool.stats.reconnects[cause] += 1
-                if cause != "reconnect":
-                    delay = backoff(failures) if failures else random.random()
-                    url = self._pool.url
-                    _log.warning("no connection to %s: %s; next try in %.1f s", url, cause, delay)
-                    await asyncio.sleep(delay)
-        finally:
-            for connection in self.connections:
-                connection.close("stopped")
+        while True:
+            await self._pool.connection_pace.take()
+            try:
+                connection = await self._pool.connect()
+            except ConnectError as error:
+                cause = error.cause
+                failures += 1
+            else:
+                opened = loop.time()
+                cause = await self._serve(connection)
+                failures = 0 if loop.time() - opened >= STABLE_SECONDS else failures + 1
+            self._pool.stats.reconnects[cause] += 1
+            if cause != "reconnect":
+                delay = backoff(failures) if failures else random.random()
+                url = self._pool.url
+                _log.warning("no connection to %s: %s; next try in %.1f s", url, cause, delay)
+                await asyncio.sleep(delay)
 
     async def _serve(self, connection: Connection) -> str:
         """Use a connection until it ends or the server wants a new one; returns the cause."""
@@ -165,8 +169,7 @@ class Shard:
                 due.append(login)
             else:
                 tries[login] = 0
-                channel.status = NO_ANSWER
-                channel.retry_at = now + NO_ANSWER_RETRY_SECONDS
+                self._pool.unanswered(channel, now + NO_ANSWER_RETRY_SECONDS)
         return due
 
     async def _retire_older(self, connection: Connection) -> None:
@@ -187,7 +190,7 @@ class Shard:
 
 
 class Pool:
-    """All shards. It is the listener of their connections.
+    """All shards. It is the listener of their connections, and the windows' reader.
 
     Args:
         twitch: where to connect.
@@ -220,6 +223,7 @@ class Pool:
         self.connection_pace = Pace(1, collection.connection_interval_seconds)
         self.join_pace = self.new_join_pace() if collection.join_rate.scope == "global" else None
         self.chats: Callable[[Sequence[Chat]], None] = intake.chats
+        windows.reader = self
 
     def new_join_pace(self) -> Pace:
         """A JOIN limit of its own."""
@@ -249,7 +253,9 @@ class Pool:
                 del self._channels[login]
             changed.add(shard)
         for login in logins:
-            channel = self._channels.get(login) or self._channels.setdefault(login, Channel(login))
+            if login not in self._channels:
+                self._channels[login] = Channel(login, self._windows.now())
+            channel = self._channels[login]
             if login not in self._of:
                 shard = self._with_room()
                 self._of[login] = shard
@@ -262,22 +268,44 @@ class Pool:
                 shard.change()
             else:
                 self._shards.pop(shard).cancel()
+                for connection in shard.connections:
+                    connection.close("stopped")
 
-    def stop(self) -> None:
-        """Close every connection at once."""
-        for shard, task in self._shards.items():
+    async def stop(self) -> None:
+        """Read what is on its way, then end every connection; watching ends with what was read."""
+        connections = self._connections()
+        for task in self._shards.values():
             task.cancel()
-            for connection in shard.connections:
-                connection.close("stopped")
         self._shards.clear()
+        for connection in connections:
+            connection.drain()
+        if connections:
+            await asyncio.wait([one.ended for one in connections], timeout=DRAIN_SECONDS)
+        for connection in connections:
+            connection.close("stopped", silent=True)
 
     def probe(self) -> None:
-        """Ask every connection for a sign of life: the machine may have slept."""
-        for shard in self._shards:
-            for connection in shard.connections:
-                connection.ping()
+        """Ask every connection for a sign of life: it, or the machine, may have slept."""
+        for connection in self._connections():
+            connection.ping()
 
-    def statuses(self) -> Counter[str]:
+    def heard_until(self) -> float:
+        """The world time up to which every connection is known to have delivered what was sent."""
+        heard = [one.last_received for one in self._connections() if one.joined]
+        silence = asyncio.get_running_loop().time() - min(heard) if heard else 0.0
+        return self._windows.now() - silence * self._windows.rate
+
+    def statuses(self) -> dict[int, tuple[str, str]]:
+        """Login and status of every wanted channel whose id is known, by id."""
+        wanted = (self._channels[login] for login in self._of)
+        return {one.room_id: (one.login, one.status) for one in wanted if one.room_id is not None}
+
+    def table(self) -> list[Row]:
+        """Every wanted channel, ordered by login."""
+        wanted = (self._channels[login] for login in sorted(self._of))
+        return [Row(one.login, one.room_id, one.status, one.changed_at) for one in wanted]
+
+    def counts(self) -> Counter[str]:
         """How many wanted channels are in which status."""
         return Counter(self._channels[login].status for login in self._of)
 
@@ -294,7 +322,7 @@ class Pool:
     @property
     def last_heard(self) -> float:
         """When anything last arrived on any connection, as far as was asked (loop's clock; 0 for none)."""
-        heard = [one.last_received for shard in self._shards for one in shard.connections]
+        heard = [one.last_received for one in self._connections()]
         self._last_heard = max([self._last_heard, *heard])
         return self._last_heard
 
@@ -303,9 +331,17 @@ class Pool:
         now = asyncio.get_running_loop().time()
         channel.asked_at = now
         if not channel.holders:
-            channel.status = JOINING
+            channel.become(JOINING, self._windows.now())
         elif channel.room_id is not None:
             self._intake.duplicates.watch(channel.room_id, now, now + _REMEMBER_SECONDS)
+
+    def unanswered(self, channel: Channel, retry_at: float) -> None:
+        """Several JOINs for the channel got no answer; the next one is at ``retry_at``."""
+        channel.become(NO_ANSWER, self._windows.now())
+        channel.retry_at = retry_at
+
+    def _connections(self) -> list[Connection]:
+        return [one for shard in self._shards for one in shard.connections]
 
     # Listener
 
@@ -315,25 +351,31 @@ class Pool:
         if channel is None:
             return
         self.stats.join_latency.observe(asyncio.get_running_loop().time() - channel.asked_at)
+        now = self._windows.now()
         if not channel.holders:
-            channel.status = JOINED
-            channel.since = self._windows.now()
+            channel.become(JOINED, now)
             if channel.room_id is not None:
-                self._windows.joined(channel.room_id, login, channel.since)
-        channel.holders.add(connection)
+                self._windows.joined(channel.room_id, login, now)
+        channel.holders[connection] = now
 
     def left(self, connection: Connection, login: str, ago: float) -> None:
         """The channel is not joined on this connection, for ``ago`` seconds."""
         channel = self._channels.get(login)
         if channel is None or connection not in channel.holders:
             return
-        channel.holders.discard(connection)
+        first = min(channel.holders.values())
+        channel.holders.pop(connection)
+        rest = min(channel.holders.values(), default=math.inf)
+        gone = self._windows.now() - ago * self._windows.rate
+        # Nobody watched from when this one fell silent until the next one had joined.
+        if channel.room_id is not None and first < rest and gone < rest:
+            self._windows.left(channel.room_id, ago)
+            if channel.holders:
+                self._windows.joined(channel.room_id, login, rest)
         if channel.holders:
             return
-        if channel.room_id is not None:
-            self._windows.left(channel.room_id, ago)
         if channel.status == JOINED:
-            channel.status = JOINING
+            channel.become(JOINING, self._windows.now())
         if login in self._of:
             self._of[login].change()
         else:
@@ -345,17 +387,19 @@ class Pool:
         if channel is None or channel.room_id == room_id:
             return
         if channel.holders and channel.room_id is not None:
+            # The login belongs to another channel now.
             self._windows.left(channel.room_id, 0.0)
-            channel.since = self._windows.now()
+            channel.holders = dict.fromkeys(channel.holders, self._windows.now())
         channel.room_id = room_id
         if channel.holders:
-            self._windows.joined(room_id, login, channel.since)
+            self._windows.joined(room_id, login, min(channel.holders.values()))
 
     def refused(self, login: str, why: str) -> None:
         """The channel cannot be joined."""
         if channel := self._channels.get(login):
-            channel.status = why
+            channel.become(why, self._windows.now())
             channel.retry_at = asyncio.get_running_loop().time() + REFUSED_RETRY_SECONDS
+            _log.info("%s cannot be joined: %s", login, why)
 
     def _with_room(self) -> Shard:
         for shard in self._shards:

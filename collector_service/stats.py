@@ -35,11 +35,17 @@ class Stats:
     spool_files: int = 0
     spool_bytes: int = 0
     spool_oldest: float = 0.0
-    event_loop_lag: float = 0.0
+    event_loop_lag: Histogram = field(init=False)
     join_latency: Histogram = field(init=False)
     window_flush: Histogram = field(init=False)
 
     def __post_init__(self) -> None:
+        self.event_loop_lag = Histogram(
+            "vieweratlas_event_loop_lag_seconds",
+            "How late the event loop is with what is due",
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+            registry=self.registry,
+        )
         self.join_latency = Histogram(
             "vieweratlas_join_latency_seconds",
             "From a JOIN to Twitch's confirmation",

@@ -82,8 +82,8 @@ class VodWindows:
             covered: the part of the VOD whose chat was read, from and to, in seconds after its start.
 
         Returns:
-            Records whose ``observed_seconds`` is the part of the window within ``covered`` and the
-            VOD. ``partial`` marks windows of which the VOD has more than was read.
+            Records whose ``observed_intervals`` is the part of the window within ``covered`` and the
+            VOD, in whole milliseconds. ``partial`` marks windows of which the VOD has more than was read.
         """
         begin, end = self._begin, self._begin + self._vod.duration_seconds
         first, last = max(begin, begin + covered[0]), min(end, begin + covered[1])
@@ -92,17 +92,22 @@ class VodWindows:
             stop = math.ceil(last / self._window_seconds) * self._window_seconds
             starts.update(range(self._window_of(first), stop, self._window_seconds))
         return [
-            self._record(start, self._overlap(start, first, last), self._overlap(start, begin, end))
+            self._record(start, self._within(start, first, last), self._within(start, begin, end))
             for start in sorted(starts)
         ]
 
     def _window_of(self, instant: float) -> int:
         return math.floor(instant / self._window_seconds) * self._window_seconds
 
-    def _overlap(self, start: int, begin: float, end: float) -> float:
-        return max(0.0, min(start + self._window_seconds, end) - max(start, begin))
+    def _within(self, start: int, begin: float, end: float) -> list[tuple[float, float]]:
+        """The part of a span that lies in a window, in seconds from the window's start."""
+        since = round(max(0.0, begin - start), 3)
+        until = round(min(float(self._window_seconds), end - start), 3)
+        return [(since, until)] if since < until else []
 
-    def _record(self, start: int, observed: float, broadcast: float) -> SnapshotRecord:
+    def _record(
+        self, start: int, observed: list[tuple[float, float]], broadcast: list[tuple[float, float]]
+    ) -> SnapshotRecord:
         counts: Mapping[int, int] = self._windows.get(start, {})
         keys = sorted(counts)
         return SnapshotRecord(
@@ -112,15 +117,20 @@ class VodWindows:
             collector_id=COLLECTOR_ID,
             window_start=utc(start),
             window_seconds=self._window_seconds,
-            observed_seconds=observed,
-            partial=observed < broadcast,
+            observed_seconds=_length(observed),
+            partial=_length(observed) < _length(broadcast),
             title=self._vod.title,
             started_at=self._vod.created_at,
             messages=sum(counts.values()),
             viewer_keys=keys,
             viewer_messages=[counts[key] for key in keys],
             known_bots=[key for key in keys if key in self._bots],
+            observed_intervals=observed,
         )
+
+
+def _length(intervals: list[tuple[float, float]]) -> float:
+    return round(sum(until - since for since, until in intervals), 3)
 
 
 def vod_objects(vod_id: str, records: Iterable[SnapshotRecord]) -> dict[str, bytes]:

@@ -9,21 +9,30 @@ All instants are seconds since 1970 of the world clock.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from collector_service.clock import Clock, utc
 from collector_service.contract import SnapshotRecord
 from collector_service.twitch.irc import MESSAGE, MIRRORED
 
-# Real seconds that a window stays open after its end, for messages that are still on their way.
+# Real seconds that a window stays open after its end, for messages that are still on their way, and how
+# much longer for a connection that has to prove that it was alive until then.
 GRACE_SECONDS = 2.0
+SETTLE_SECONDS = 15.0
+# Real seconds by which a line may still be on its way to us: a crash loses those, too.
+LATENCY_SECONDS = 1.0
 # Real seconds by which an event's own time may be older than its arrival.
 MAX_LATENESS_SECONDS = 120.0
 # Real seconds without a tick that mean the machine slept; nothing was observed meanwhile.
 MAX_PAUSE_SECONDS = 15.0
+# (channel, viewer) pairs in all open parts; a pair takes about 200 bytes. Ten times what 5,000 channels
+# show in a busy window.
+MAX_PAIRS = 2_000_000
 
 _BOT_BIT = 4
 
@@ -43,14 +52,40 @@ class StreamInfo:
 _UNKNOWN = StreamInfo()
 
 
+class Reader(Protocol):
+    """What the windows ask of the connections."""
+
+    def heard_until(self) -> float:
+        """The world time up to which every connection is known to have delivered what was sent."""
+
+    def probe(self) -> None:
+        """Ask the connections for a sign of life."""
+
+    def statuses(self) -> Mapping[int, tuple[str, str]]:
+        """Login and status of every wanted channel whose id is known, by id."""
+
+
+class _NoReader:
+    """Nobody to ask."""
+
+    def heard_until(self) -> float:
+        return math.inf
+
+    def probe(self) -> None:
+        pass
+
+    def statuses(self) -> Mapping[int, tuple[str, str]]:
+        return {}
+
+
 class Tally:
     """One channel in one part of a window.
 
-    ``viewers`` maps viewer keys to their messages; ``since`` is when the channel was joined, or None
-    while it is not.
+    ``viewers`` maps viewer keys to their messages; ``stretches`` holds from when until when the channel
+    was joined, in order, and ``since`` when it was joined last, or None while it is not.
     """
 
-    __slots__ = ("bots", "login", "messages", "mirrored", "observed", "since", "viewers")
+    __slots__ = ("bots", "login", "messages", "mirrored", "since", "stretches", "viewers")
 
     def __init__(self, login: str) -> None:
         self.login = login
@@ -58,8 +93,16 @@ class Tally:
         self.mirrored = 0
         self.viewers: dict[int, int] = {}
         self.bots: set[int] = set()
-        self.observed = 0.0
+        self.stretches: list[tuple[float, float]] = []
         self.since: float | None = None
+
+    def watched(self, begin: float, end: float) -> list[tuple[float, float]]:
+        """The stretches between two instants, in seconds from ``begin``, to the millisecond."""
+        stretches = self.stretches if self.since is None else [*self.stretches, (self.since, end)]
+        clipped = ((max(since, begin), min(until, end)) for since, until in stretches)
+        return [
+            (round(since - begin, 3), round(until - begin, 3)) for since, until in clipped if since < until
+        ]
 
 
 class Part:
@@ -73,17 +116,19 @@ class Part:
         close_at: when the part closes.
         until: watching counts up to here.
         partial: whether it cannot hold the whole window.
+        full: whether it counts nothing more, for want of memory.
         supplementary: whether it only takes events that came after its window had closed.
         tallies: by channel id.
         stream_infos: by channel id, as known at the window's end.
+        statuses: login and status of the wanted channels by channel id, at the part's end.
         events: what `count` did since the journal last took it: pairs of a code and a viewer key.
         coverage: what `joined` and `left` did since then: channel id, instant, whether joined.
         new_rooms: channel ids whose tally is new since then.
     """
 
     __slots__ = (
-        "close_at", "coverage", "events", "new_rooms", "partial", "seconds", "sequence", "start",
-        "stream_infos", "supplementary", "tallies", "until",
+        "close_at", "coverage", "events", "full", "new_rooms", "partial", "seconds", "sequence", "start",
+        "statuses", "stream_infos", "supplementary", "tallies", "until",
     )  # fmt: skip
 
     def __init__(
@@ -105,6 +150,8 @@ class Part:
         self.supplementary = supplementary
         self.tallies: dict[int, Tally] = {}
         self.stream_infos: Mapping[int, StreamInfo] = {}
+        self.statuses: Mapping[int, tuple[str, str]] = {}
+        self.full = False
         self.events = array("Q")
         self.coverage: list[tuple[int, float, bool]] = []
         self.new_rooms: list[int] = []
@@ -124,6 +171,8 @@ class Part:
 
     def count(self, room_id: int, kind: int, key: int, bot: bool) -> None:
         """Count one chat line of a channel that has a tally."""
+        if self.full:
+            return
         tally = self.tallies[room_id]
         if kind == MIRRORED:
             tally.mirrored += 1
@@ -150,7 +199,7 @@ class Part:
     def joined(self, room_id: int, login: str, instant: float) -> None:
         """The channel is watched from ``instant`` on."""
         tally = self.tally(room_id, login)
-        if tally.since is None:
+        if tally.since is None and not self.full:
             tally.since = instant
             self.coverage.append((room_id, instant, True))
 
@@ -159,22 +208,29 @@ class Part:
         tally = self.tallies.get(room_id)
         if tally is None or tally.since is None:
             return
-        tally.observed += self._overlap(tally.since, instant)
+        if tally.since < instant:
+            tally.stretches.append((tally.since, instant))
         tally.since = None
         self.coverage.append((room_id, instant, False))
+
+    def fill_up(self, instant: float) -> None:
+        """Count and watch nothing more from ``instant`` on."""
+        for room_id in self.tallies:
+            self.left(room_id, instant)
+        self.full = True
+        self.partial = True
 
     def records(self, collector_id: str) -> Iterator[SnapshotRecord]:
         """The part's records, ordered by channel id, viewers by key.
 
         Yields:
-            A record for each channel that was watched for a moment or had a chat line.
+            A record for each channel that was wanted, was watched for a moment, or had a chat line.
         """
-        for room_id in sorted(self.tallies):
-            tally = self.tallies[room_id]
-            observed = tally.observed
-            if tally.since is not None:
-                observed += self._overlap(tally.since, self.until)
-            if not (observed or tally.viewers or tally.mirrored):
+        for room_id in sorted(self.tallies.keys() | self.statuses.keys()):
+            login, status = self.statuses.get(room_id, ("", None))
+            tally = self.tallies.get(room_id) or Tally(login)
+            intervals = tally.watched(self.start, min(self.until, self.end))
+            if not (intervals or tally.viewers or tally.mirrored or status):
                 continue
             keys = sorted(tally.viewers)
             info = self.stream_infos.get(room_id, _UNKNOWN)
@@ -185,7 +241,7 @@ class Part:
                 collector_id=collector_id,
                 window_start=utc(self.start),
                 window_seconds=self.seconds,
-                observed_seconds=min(observed, float(self.seconds)),
+                observed_seconds=round(sum(until - since for since, until in intervals), 3),
                 partial=self.partial,
                 viewer_count=info.viewer_count,
                 game_id=info.game_id,
@@ -198,10 +254,10 @@ class Part:
                 viewer_keys=keys,
                 viewer_messages=[tally.viewers[key] for key in keys],
                 known_bots=sorted(tally.bots),
+                observed_intervals=intervals,
+                status=status,
+                part=self.sequence,
             )
-
-    def _overlap(self, since: float, until: float) -> float:
-        return max(0.0, min(until, self.end) - max(since, self.start))
 
 
 class Windows:
@@ -229,6 +285,8 @@ class Windows:
         self.closed = 0
         self.supplementary_parts = 0
         self.pauses = 0
+        self.overflows = 0
+        self.reader: Reader = _NoReader()
         self.tick()
 
     @property
@@ -240,6 +298,11 @@ class Windows:
     def viewers(self) -> int:
         """(channel, viewer) pairs in the open parts."""
         return sum(len(tally.viewers) for part in self._open.values() for tally in part.tallies.values())
+
+    @property
+    def rate(self) -> float:
+        """World seconds per real second."""
+        return self._clock.rate
 
     def now(self) -> float:
         """The world's time; it never goes back, even if the machine's clock is set back."""
@@ -262,7 +325,7 @@ class Windows:
 
     def left(self, room_id: int, ago: float = 0.0) -> None:
         """The channel is not watched any more, for ``ago`` real seconds already."""
-        self._stop_watching(room_id, self.now() - ago * self._clock.rate)
+        self._stop_watching(room_id, self.now() - ago * self.rate)
 
     def part_at(self, sent: float, now: float) -> Part:
         """The part that an event belongs to.
@@ -281,16 +344,20 @@ class Windows:
     def tick(self) -> list[Part]:
         """Open the windows that have begun; take out and return the parts that are over, oldest first.
 
-        Must be called often: after a longer pause (the machine slept) nothing counts as watched.
+        A part is over when every connection was heard after its window's end: only then it is certain
+        that none of them was dead in it. Must be called often: after a longer pause (the machine slept)
+        nothing counts as watched.
         """
         now = self.now()
-        if now - self._last_tick > MAX_PAUSE_SECONDS * self._clock.rate:
+        if now - self._last_tick > MAX_PAUSE_SECONDS * self.rate:
             self._skip_pause(now)
         self._last_tick = now
         self._open_up_to(now)
-        over = [part for part in self.open_parts if part.close_at <= now]
+        if self.viewers > MAX_PAIRS:
+            self._fill_up(now)
+        over = [part for part in self.open_parts if part.close_at <= now and self._is_settled(part, now)]
         for part in over:
-            del self._open[part.start]
+            self._take_out(part)
             self.closed += not part.supplementary
         return over
 
@@ -300,8 +367,29 @@ class Windows:
         for part in parts:
             part.partial |= part.end > instant
             part.until = min(part.until, instant)
-            del self._open[part.start]
+            self._take_out(part)
         return parts
+
+    def _is_settled(self, part: Part, now: float) -> bool:
+        if (
+            part.supplementary
+            or self.reader.heard_until() >= part.close_at
+            or now >= part.close_at + SETTLE_SECONDS * self.rate
+        ):
+            return True
+        self.reader.probe()
+        return False
+
+    def _take_out(self, part: Part) -> None:
+        del self._open[part.start]
+        if not part.supplementary:
+            part.statuses = self.reader.statuses()
+
+    def _fill_up(self, now: float) -> None:
+        for part in self._open.values():
+            if not part.full:
+                part.fill_up(now)
+                self.overflows += 1
 
     def _align(self, instant: float) -> int:
         return int(instant // self._seconds) * self._seconds

@@ -148,6 +148,7 @@ def _record(name: str, audience: set[int], row: ChannelRow, start: datetime) -> 
         language=row.language,
         viewer_keys=keys,
         viewer_messages=[0] * len(keys),
+        observed_intervals=[(0.0, float(_DAY_SECONDS))],
     )
 
 

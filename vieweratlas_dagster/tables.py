@@ -101,9 +101,9 @@ CHANNELS = Table(
         Column("title", pl.String, "the latest stream title", True),
         Column("first_window", _UTC_SECONDS, "start of the first window"),
         Column("last_window", _UTC_SECONDS, "start of the last window"),
-        Column("windows", pl.UInt32, "windows with a record"),
+        Column("windows", pl.UInt32, "windows with a record: those in which somebody was to read it"),
         Column("live_windows", pl.UInt32, "windows in which the stream was known to be live"),
-        Column("observed_seconds", pl.Float64, "seconds of the day for which the channel was observed"),
+        Column("observed_seconds", pl.Float64, "seconds for which anybody observed it, live or by VOD"),
         Column("recorded_seconds", pl.UInt64, "length of the windows with a record, in seconds"),
         Column("coverage", pl.Float64, "observed_seconds / recorded_seconds"),
         Column("peak_viewer_count", pl.UInt32, "highest viewer count that Twitch reported", True),
@@ -111,7 +111,10 @@ CHANNELS = Table(
         Column("mirrored_messages", pl.UInt64, "shared-chat messages that belong to another channel"),
         Column("viewers", pl.UInt32, "distinct viewers seen, known bots left out"),
         Column("status", pl.String, "observed, silent (joined, nobody chatted) or unobserved"),
-        Column("reason", pl.String, "why there is no audience, when there is none", True),
+        Column(
+            "collector_status", pl.String, "the collector's latest word on it: joined, suspended, ..", True
+        ),
+        Column("reason", pl.String, "why there is no audience, or why there are gaps, when known", True),
     ),
     ("channel_id",),
 )

@@ -1,7 +1,7 @@
 """Switchable faults: what goes wrong on real networks and at the real Twitch.
 
-Belongs here: the switches, and which connections a fault hits. Does not belong here: what a fault does on
-the wire (``irc_server``, ``http_api`` ask this module).
+Belongs here: the switches, which connections a fault hits, and the orders of the control API. Does not
+belong here: what a fault does on the wire (``irc_server``, ``garbage``), and HTTP (``http_faults``).
 """
 
 from __future__ import annotations
@@ -10,31 +10,24 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from random import Random
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
+from collector_service.simulator.garbage import GARBAGE, Garbage, cut_message, noise
+from collector_service.simulator.http_faults import GqlFault, HelixFault, HttpFaults
 from collector_service.simulator.irc_server import Connection, IrcServer
 
-HelixFault = Literal["unauthorized", "rate_limited", "server_error", "invalid_cursor", "empty"]
-GqlFault = Literal["integrity", "persisted_query", "server_error", "null_comments"]
-
-# None of them proves presence: a correct client counts and skips them.
-GARBAGE = {
-    "bad_utf8": b"@room-id=\xff\xfe;user-id=\xc3 :\xff!\xff@\xff PRIVMSG #\xfe :\xff\xf0\x28\r\n",
-    "nul": b":tmi\x00.twitch.tv \x00PRIVMSG\x00 #\x00 :\x00\r\n",
-    "overlong": b"@badges=" + b"x" * 300_000 + b" :tmi.twitch.tv PRIVMSG #x :y\r\n",
-    "empty": b"\r\n\r\n:\r\n@\r\n@a=b\r\n: \r\n",
-}
-Garbage = Literal["bad_utf8", "nul", "overlong", "empty"]
+REFUSALS = ("Login unsuccessful", "Login authentication failed", "Improperly formatted auth")
 
 
-class Faults:
+class Faults(HttpFaults):
     """Turns faults on. ``which`` is ``"all"``, a connection's number, or ``"#login"`` (who joined it)."""
 
     def __init__(self, seed: int) -> None:
+        super().__init__()
         self.join_drop_share = 0.0
         self._rng = Random(f"{seed}:faults")
-        self._helix: deque[HelixFault] = deque()
-        self._gql: dict[GqlFault, float] = {}
+        self._refusals: deque[str] = deque()
+        self._stalls = 0
         self._irc: IrcServer | None = None
 
     def attach(self, irc: IrcServer) -> None:
@@ -65,6 +58,23 @@ class Faults:
         """Write malformed lines to the connections; returns how many got them."""
         return self._each(which, lambda connection: connection.write_raw(GARBAGE[kind]))
 
+    def noise(self, which: int | str = "all") -> int:
+        """Write sound lines without chat to the connections, for each of their rooms; returns how many."""
+        return self._each(which, lambda connection: self._write_rooms(connection, noise))
+
+    def truncate(self, which: int | str = "all") -> int:
+        """Close the connections in the middle of a line; returns how many."""
+
+        def cut(connection: Connection) -> None:
+            self._write_rooms(connection, cut_message, most=1)
+            connection.close()
+
+        return self._each(which, cut)
+
+    def trickle(self, seconds: float, which: int | str = "all") -> int:
+        """Write a few bytes at a time for so many real seconds; returns to how many connections."""
+        return self._each(which, lambda connection: connection.trickle(seconds))
+
     def reconnect(self, which: int | str = "all") -> int:
         """Send RECONNECT now and close some seconds later; returns how many."""
         return self._each(which, self._reconnect)
@@ -83,31 +93,48 @@ class Faults:
         """Whether to swallow the JOIN at hand."""
         return self._rng.random() < self.join_drop_share
 
-    # HTTP -----------------------------------------------------------------------------------------
+    def refuse_logins(self, count: int) -> None:
+        """Refuse the next logins with a NOTICE and close, with each of Twitch's reasons in turn."""
+        self._refusals.extend(REFUSALS[number % len(REFUSALS)] for number in range(count))
 
-    def helix(self, kind: HelixFault, calls: int = 1) -> None:
-        """Answer the next calls of Helix with a fault, after those already ordered."""
-        self._helix.extend([kind] * calls)
+    def login_refusal(self) -> str:
+        """What the NOTICE to the login at hand says, or nothing."""
+        return self._refusals.popleft() if self._refusals else ""
 
-    def next_helix(self) -> HelixFault | None:
-        """The fault for the Helix call at hand."""
-        return self._helix.popleft() if self._helix else None
+    def stall_logins(self, count: int) -> None:
+        """Accept the next connections, but never answer them."""
+        self._stalls += count
 
-    def gql(self, kind: GqlFault, calls: int | None = None) -> None:
-        """Answer calls of GraphQL with a fault: the next ``calls`` it applies to, or all (None)."""
-        self._gql[kind] = float("inf") if calls is None else calls
+    def stalls_login(self) -> bool:
+        """Whether the login at hand gets no answer."""
+        self._stalls, stalled = max(0, self._stalls - 1), self._stalls > 0
+        return stalled
 
-    def hits_gql(self, kind: GqlFault) -> bool:
-        """Whether the GraphQL call at hand meets this fault."""
-        left = self._gql.get(kind, 0)
-        self._gql[kind] = max(0, left - 1)
-        return left > 0
+    async def refuse_connections(self, seconds: float) -> None:
+        """Refuse TCP connections for so many real seconds; returns when they are over."""
+        if self._irc is not None:
+            await self._irc.stop_listening(seconds)
+
+    # Channels -------------------------------------------------------------------------------------
+
+    def suspend(self, login: str) -> int:
+        """Suspend a channel: those who joined it are told and hear no more; returns how many."""
+        if self._irc is None:
+            return 0
+        self._irc.suspended.add(login)
+        return self._each(f"#{login}", lambda connection: connection.suspend(login))
+
+    def lift(self, login: str) -> None:
+        """Lift a channel's suspension; nobody is told."""
+        if self._irc is not None:
+            self._irc.suspended.discard(login)
 
     def clear(self) -> None:
         """No more faults, except what connections already suffered."""
         self.join_drop_share = 0.0
-        self._helix.clear()
-        self._gql.clear()
+        self._refusals.clear()
+        self._stalls = 0
+        self.clear_http()
 
     async def apply(self, order: dict[str, Any]) -> int:
         """One order of the control API, for example ``{"fault": "reset", "which": "all"}``.
@@ -119,15 +146,23 @@ class Faults:
             ValueError: an unknown fault, or its kind is missing.
             TypeError: an argument of the wrong type.
         """
-        name, which = order.get("fault"), order.get("which", "all")
-        kind, calls = order.get("kind", ""), order.get("calls")
-        if not (isinstance(which, int | str) and (calls is None or isinstance(calls, int))):
-            raise TypeError(f"which {which!r}, calls {calls!r}: expected a text or a number, and a number")
+        name, kind = order.get("fault"), order.get("kind", "")
+        which, calls, seconds = order.get("which", "all"), order.get("calls"), order.get("seconds", 0)
+        if not (
+            isinstance(which, int | str)
+            and isinstance(calls, int | None)
+            and isinstance(seconds, int | float)
+        ):
+            raise TypeError(f"which, calls, seconds of {order}: expected a text or a number, and numbers")
         on_connections: dict[Any, Callable[[int | str], int]] = {
             "silence": self.silence,
             "stop_reading": self.stop_reading,
             "close": self.close,
             "reconnect": self.reconnect,
+            "noise": self.noise,
+            "truncate": self.truncate,
+            "trickle": lambda which: self.trickle(seconds, which),
+            "suspend": lambda which: self.suspend(str(which).removeprefix("#")),
         }
         if name in on_connections:
             return on_connections[name](which)
@@ -135,17 +170,32 @@ class Faults:
             return await self.reset(which)
         if name == "garbage" and kind in get_args(Garbage):
             return self.garbage(kind, which)
+        if name == "refuse_connections":
+            await self.refuse_connections(seconds)
+        elif not self._switch(order, 1 if calls is None else calls):
+            raise ValueError(f"unknown fault or missing argument: {order}")
+        return 0
+
+    def _switch(self, order: dict[str, Any], calls: int) -> bool:
+        """Orders about what is still to come; False for an unknown one."""
+        name, kind = order.get("fault"), order.get("kind", "")
         if name == "drop_joins" and isinstance(order.get("share"), int | float):
             self.drop_joins(order["share"])
         elif name == "helix" and kind in get_args(HelixFault):
-            self.helix(kind, 1 if calls is None else calls)
+            self.helix(kind, calls)
         elif name == "gql" and kind in get_args(GqlFault):
-            self.gql(kind, calls)
+            self.gql(kind, order.get("calls"))
+        elif name == "refuse_logins":
+            self.refuse_logins(calls)
+        elif name == "stall_logins":
+            self.stall_logins(calls)
+        elif name == "lift":
+            self.lift(str(order.get("which", "")).removeprefix("#"))
         elif name == "clear":
             self.clear()
         else:
-            raise ValueError(f"unknown fault or missing argument: {order}")
-        return 0
+            return False
+        return True
 
     def _select(self, which: int | str) -> list[Connection]:
         if self._irc is None:
@@ -167,3 +217,10 @@ class Faults:
         connection.tell(":tmi.twitch.tv RECONNECT")
         seconds = connection.server.options.reconnect_seconds
         asyncio.get_running_loop().call_later(seconds, connection.close)
+
+    def _write_rooms(
+        self, connection: Connection, write: Callable[[int, str, int], bytes], most: int | None = None
+    ) -> None:
+        ms = int(connection.server.now() * 1_000)
+        for login, room in list(connection.rooms.items())[:most]:
+            connection.write_raw(write(room.channel.channel_id, login, ms))

@@ -7,6 +7,7 @@ The rate limit is in real seconds; streams, videos and viewer counts follow the 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -22,15 +23,17 @@ from aiohttp import web
 
 from collector_service.clock import Clock, utc
 from collector_service.simulator.faults import Faults
+from collector_service.simulator.http_faults import HelixFault
 from collector_service.simulator.lines import badges_of, color_of
 from collector_service.simulator.oracle import Comment, comments
-from collector_service.simulator.vocabulary import phrases
 from collector_service.simulator.world import Channel, Stream, World
 
 GQL_CLIENT_ID = "kd1unb4b3q4t58fwlpcbzcbnm76a8fp"
 GQL_OPERATION = "VideoCommentsByOffsetOrCursor"
 GQL_HASH = "b70a3591ff0f4e0313d126c6a1502d79a1c02baebb288227c582044aa76adf6a"
 _TOKEN_SECONDS = 5_184_000
+# Longer than clients wait.
+_HANG_SECONDS = 60.0
 _MOST_NAMES = 100
 _MOST_RESULTS = 100
 _DEFAULT_RESULTS = 20
@@ -166,8 +169,11 @@ class HttpApi:
             try:
                 bucket = self._authorize(request)
                 self._spend(bucket, headers)
-                empty = self._helix_fault(request, headers)
-                body = {"data": [], "pagination": {}} if empty else answer(request)
+                fault = self._faults.next_helix()
+                if fault == "hang":
+                    await asyncio.sleep(_HANG_SECONDS)
+                self._meet(fault, request, headers)
+                body = {"data": [], "pagination": {}} if fault == "empty" else answer(request)
             except _HelixError as error:
                 return web.json_response(error.body, status=error.status, headers=headers)
             return web.json_response(body, headers=headers)
@@ -190,9 +196,8 @@ class HttpApi:
         if not admitted:
             raise _HelixError(429, "Too Many Requests", "Request limit exceeded")
 
-    def _helix_fault(self, request: web.Request, headers: dict[str, str]) -> bool:
-        """Meet the fault that is due; True asks for an empty answer."""
-        fault = self._faults.next_helix()
+    def _meet(self, fault: HelixFault | None, request: web.Request, headers: dict[str, str]) -> None:
+        """Answer with an error if that is the fault."""
         if fault == "unauthorized":
             self._tokens.pop(request.headers["Authorization"].partition(" ")[2], None)
             raise _HelixError(401, "Unauthorized", "Invalid OAuth token")
@@ -204,7 +209,6 @@ class HttpApi:
             raise _HelixError(503, "Service Unavailable", "")
         if fault == "invalid_cursor":
             raise _HelixError(400, "Bad Request", 'The parameter "after" was malformed: invalid cursor')
-        return fault == "empty"
 
     def _streams(self, request: web.Request) -> dict[str, Any]:
         query, now = request.query, self._clock.now()
@@ -395,7 +399,7 @@ class HttpApi:
     def _comment(self, stream: Stream, comment: Comment) -> dict[str, Any]:
         channel = self._world.channels[stream.channel]
         person = self._world.accounts[comment.account]
-        texts = phrases(channel.language)
+        texts = self._world.texts(channel)
         worn = [
             badge for badge in badges_of(self._world, comment.account, channel).badges.split(",") if badge
         ]

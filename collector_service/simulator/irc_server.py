@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fcntl import ioctl
 from random import Random
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from collector_service.simulator.broadcast import Broadcaster, Room
 
@@ -31,6 +31,7 @@ _LONGEST_CLIENT_LINE = 8_192
 _NAMES_LIMIT = 1_000
 _HELD_BACK_EVERY = 16
 _DRAIN_SECONDS = 2.0
+_TRICKLE_BYTES = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,22 @@ class IrcOptions:
     accounts: dict[str, str] = field(default_factory=dict)
 
 
+class Gate(Protocol):
+    """Asked about every JOIN and login; a quiet server says no and nothing."""
+
+    def drops_join(self) -> bool:
+        """Whether to swallow the JOIN at hand."""
+        ...
+
+    def stalls_login(self) -> bool:
+        """Whether to leave the login at hand, and everything after it, without an answer."""
+        ...
+
+    def login_refusal(self) -> str:
+        """The text of the NOTICE that refuses the login at hand, or nothing."""
+        ...
+
+
 class Connection(asyncio.Protocol):
     """One client. ``silenced`` keeps the TCP connection alive but writes nothing more to it."""
 
@@ -110,6 +127,7 @@ class Connection(asyncio.Protocol):
         self._held_back = b""
         self._rng = Random(0)
         self._joins = SlidingWindow(server.options.join_limit)
+        self._trickle_until = 0.0
         self._transport: asyncio.Transport | None = None
 
     # Transport ----------------------------------------------------------------------------------
@@ -148,7 +166,10 @@ class Connection(asyncio.Protocol):
         data = self._held_back + b"".join(self._queued)
         self._queued.clear()
         self._held_back = b""
-        if not self._rng.randrange(_HELD_BACK_EVERY):
+        if time.monotonic() < self._trickle_until:
+            cut = self._rng.randrange(1, _TRICKLE_BYTES)
+            data, self._held_back = data[:cut], data[cut:]
+        elif not self._rng.randrange(_HELD_BACK_EVERY):
             cut = len(data) - self._rng.randrange(1, min(len(data), 200) + 1)
             data, self._held_back = data[:cut], data[cut:]
         self._transport.write(data)
@@ -192,6 +213,16 @@ class Connection(asyncio.Protocol):
     def write_raw(self, data: bytes) -> None:
         """Queue bytes that need not be lines."""
         self.send(data)
+
+    def trickle(self, seconds: float) -> None:
+        """For so many real seconds write a few bytes at a time; the rest waits, nothing is lost."""
+        self._trickle_until = time.monotonic() + seconds
+
+    def suspend(self, login: str) -> None:
+        """Say that a joined channel is suspended, and send nothing of it any more."""
+        if room := self.rooms.pop(login, None):
+            room.unsubscribe(self, self.server.now())
+            self._say_suspended(login)
 
     def stop_reading(self) -> None:
         """Read nothing more from the client."""
@@ -285,8 +316,14 @@ class Connection(asyncio.Protocol):
             return
         nick = params[0].lower() if params else ""
         anonymous = _ANONYMOUS_NICK.fullmatch(nick) is not None
-        problem = ""
-        if not self.server.admit_login(nick if not anonymous else "", self._transport):
+        if self.server.gate.stalls_login():
+            self._queued.clear()
+            self.silenced = True
+            return
+        problem = self.server.gate.login_refusal()
+        if problem:
+            self.server.refused_logins += 1
+        elif not self.server.admit_login(nick if not anonymous else "", self._transport):
             problem = "Login unsuccessful"
         elif not anonymous:
             token = self._password.removeprefix("oauth:")
@@ -318,14 +355,11 @@ class Connection(asyncio.Protocol):
             server.refused_joins += 1
             self.close()
             return
-        if server.drops_join():
+        if server.gate.drops_join():
             server.dropped_joins += 1
             return
-        if server.is_suspended(login):
-            if self.commands:
-                text = "This channel does not exist or has been suspended."
-                tags = "@msg-id=msg_channel_suspended " if self.tags else ""
-                self.tell(f"{tags}:tmi.twitch.tv NOTICE #{login} :{text}")
+        if login in server.suspended:
+            self._say_suspended(login)
             return
         room = server.broadcaster.room(login)
         if room is None or login in self.rooms or not name.startswith("#"):
@@ -356,6 +390,12 @@ class Connection(asyncio.Protocol):
                 room.unsubscribe(self, self.server.now())
             self.tell(f":{self._prefix()} PART #{login}")
 
+    def _say_suspended(self, login: str) -> None:
+        if self.commands:
+            text = "This channel does not exist or has been suspended."
+            tags = "@msg-id=msg_channel_suspended " if self.tags else ""
+            self.tell(f"{tags}:tmi.twitch.tv NOTICE #{login} :{text}")
+
     def _prefix(self) -> str:
         return f"{self.nick}!{self.nick}@{self.nick}.tmi.twitch.tv"
 
@@ -367,7 +407,7 @@ class IrcServer:
         broadcaster: the rooms.
         options: the rules.
         suspended: logins that answer JOIN with ``msg_channel_suspended``.
-        drops_join: asked for each JOIN; True swallows it.
+        gate: asked about each JOIN and login.
         present: logins that membership's NAMES list for a room.
     """
 
@@ -375,8 +415,8 @@ class IrcServer:
         self,
         broadcaster: Broadcaster,
         options: IrcOptions,
-        suspended: frozenset[str],
-        drops_join: Callable[[], bool],
+        suspended: set[str],
+        gate: Gate,
         present: Callable[[Room], list[str]],
     ) -> None:
         self.broadcaster = broadcaster
@@ -390,12 +430,13 @@ class IrcServer:
         self.refused_logins = 0
         self.slow_clients = 0
         self.unanswered_pings = 0
-        self.drops_join = drops_join
+        self.gate = gate
+        self.suspended = suspended
         self._present = present
-        self._suspended = suspended
         self._logins: dict[str, SlidingWindow] = {}
         self._named_joins: dict[str, SlidingWindow] = {}
         self._servers: list[asyncio.Server] = []
+        self._ports: list[tuple[int, ssl.SSLContext | None]] = []
 
     async def listen(self, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Accept connections on 127.0.0.1; returns the port.
@@ -407,12 +448,24 @@ class IrcServer:
         server = await loop.create_server(lambda: Connection(self), "127.0.0.1", port, ssl=tls, backlog=512)
         self._servers.append(server)
         bound: int = server.sockets[0].getsockname()[1]
+        self._ports.append((bound, tls))
         return bound
+
+    async def stop_listening(self, seconds: float) -> None:
+        """Refuse TCP connections for so many real seconds; those that are open go on.
+
+        Raises:
+            OSError: somebody else took the port meanwhile.
+        """
+        ports, self._ports = self._ports, []
+        self._stop_listening()
+        await asyncio.sleep(seconds)
+        for port, tls in ports:
+            await self.listen(port, tls)
 
     async def close(self) -> None:
         """Close all connections and stop listening."""
-        for server in self._servers:
-            server.close()
+        self._stop_listening()
         for connection in list(self.connections.values()):
             connection.close()
         await asyncio.sleep(0)
@@ -453,6 +506,11 @@ class IrcServer:
             "unanswered_pings": self.unanswered_pings,
         }
 
+    def _stop_listening(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
     # What connections ask -------------------------------------------------------------------------
 
     def now(self) -> float:
@@ -486,10 +544,6 @@ class IrcServer:
     def channels_of(self, nick: str) -> int:
         """How many channels an account has joined, over all its connections."""
         return sum(len(one.rooms) for one in self.connections.values() if one.nick == nick)
-
-    def is_suspended(self, login: str) -> bool:
-        """Whether the login belongs to a suspended channel."""
-        return login in self._suspended
 
     def present(self, room: Room) -> list[str]:
         """Logins for NAMES; none for a large room, of which Twitch lists the moderators at most."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from random import Random
 
 from collector_service.simulator.chat import ANONYMOUS, Event, Kind
-from collector_service.simulator.vocabulary import ANONYMOUS_GIFTER, phrases
+from collector_service.simulator.vocabulary import ANONYMOUS_GIFTER
 from collector_service.simulator.world import Account, Channel, Stream, World
 
 _COLORS = ("#FF0000", "#0000FF", "#008000", "#B22222", "#FF7F50", "#9ACD32", "#1E90FF", "#8A2BE2", "")
@@ -105,7 +105,7 @@ class RoomLines:
         self._ids = MessageIds(world, stream, mirror)
         self._source_ids = MessageIds(world, stream)
         self._mirrored = mirror is not None
-        self._texts = phrases(self._source.language)
+        self._texts = world.texts(self._source)
         # account -> what stands before the id, between id and time, and between time and text
         self._parts: dict[int, tuple[str, str, str]] = {}
 

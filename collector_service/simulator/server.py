@@ -51,10 +51,8 @@ class Simulator:
         self.faults = Faults(world.options.seed)
         self.oracle = Oracle(world, options.window_seconds)
         self.broadcaster = Broadcaster(world, clock, self.oracle.finish, lambda: self.irc.flush())
-        suspended = frozenset([world.oddities.suspended]) if world.oddities else frozenset[str]()
-        self.irc = IrcServer(
-            self.broadcaster, options.irc, suspended, self.faults.drops_join, self._present
-        )
+        suspended = {world.oddities.suspended} if world.oddities else set[str]()
+        self.irc = IrcServer(self.broadcaster, options.irc, suspended, self.faults, self._present)
         self.faults.attach(self.irc)
         self.oracle.watch(self.broadcaster, self.irc.totals)
         self.http = HttpApi(
@@ -101,7 +99,7 @@ class Simulator:
         shared = ScaledClock(*map(float, clock.spec().split("/")))
         simulator = cls(world, shared, options or SimulatorOptions())
         with tempfile.TemporaryDirectory(prefix="simulated-twitch-") as folder:
-            runner = web.AppRunner(simulator.http.application(), access_log=None)
+            runner = web.AppRunner(simulator.http.application(), access_log=None, shutdown_timeout=0.1)
             tasks: list[asyncio.Task[None]] = []
             try:
                 await simulator._listen(runner, Path(folder))

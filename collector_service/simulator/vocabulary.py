@@ -141,10 +141,37 @@ _AWKWARD = (
     "é漢🎉" * 160,
 )
 _AWKWARD_EVERY = 499
+# Commands at every place of a text where a careless parser might see one.
+_HOSTILE = (
+    *_AWKWARD,
+    "RECONNECT",
+    "RECONNECT now",
+    "now RECONNECT",
+    ":RECONNECT",
+    "PING",
+    "PING :tmi.twitch.tv",
+    "a PING :b",
+    "reconnect? PING! RECONNECT.",
+    ":tmi.twitch.tv PING :tmi.twitch.tv",
+    ":tmi.twitch.tv NOTICE * :Login authentication failed",
+    "@msg-id=msg_channel_suspended :tmi.twitch.tv NOTICE #a :gone",
+    "JOIN #other",
+    "PART #other",
+    ";room-id=1;user-id=2;source-room-id=3",
+)
 
 
-def phrases(language: str) -> tuple[str, ...]:
-    """The messages of a language's chats; a message picks one by number."""
+def phrases(language: str, hostile: bool = False) -> tuple[str, ...]:
+    """The messages of a language's chats; a message picks one by number.
+
+    In a ``hostile`` chat most of them look like protocol.
+    """
+    if hostile:
+        return tuple(
+            text
+            for number, usual in enumerate(_PHRASES[language])
+            for text in (usual, *_HOSTILE[number :: len(_PHRASES[language])])
+        )
     usual = _PHRASES[language] + _EMOTES
     rounds = _AWKWARD_EVERY * len(_AWKWARD) // len(usual)
     texts = [*(usual * rounds)]

@@ -23,6 +23,7 @@ from collector_service.simulator.vocabulary import (
     LISTED_BOTS,
     UNLISTED_BOTS,
     Game,
+    phrases,
     titles,
     unique_names,
 )
@@ -45,6 +46,8 @@ _RAIDS = 0.3
 class WorldOptions:
     """What world to plant. ``start`` is in seconds since the epoch, a UTC midnight.
 
+    ``hostile``: most messages look like lines of the protocol.
+
     Raises:
         ValueError: a number is out of its range.
     """
@@ -55,6 +58,7 @@ class WorldOptions:
     days: int = 3
     start: float = datetime(2026, 11, 18, tzinfo=UTC).timestamp()
     oddities: bool = False
+    hostile: bool = False
 
     def __post_init__(self) -> None:
         if self.channels < 2 or self.viewers < 1 or self.days < 1:
@@ -159,6 +163,10 @@ class World:
     def end(self) -> float:
         """World second after which nothing happens any more."""
         return self.options.start + self.options.days * DAY
+
+    def texts(self, channel: Channel) -> tuple[str, ...]:
+        """The messages of a channel's chat; an event picks one by number."""
+        return phrases(channel.language, self.options.hostile)
 
     def login(self, stream: Stream) -> str:
         """The channel's login during a stream."""

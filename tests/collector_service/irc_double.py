@@ -30,12 +30,13 @@ class Client:
 
 
 class Double:
-    """Accepts connections; ``welcome`` and ``confirms`` say what it answers by itself."""
+    """Accepts connections; the flags and ``confirms`` say what it answers by itself."""
 
     def __init__(self, rooms):
         self.rooms = rooms
         self.clients = []
         self.welcome = True
+        self.answers_pings = True
         self.confirms = lambda client, login: login in self.rooms
         self.port = 0
 
@@ -56,6 +57,8 @@ class Double:
         command, _, rest = line.partition(" ")
         if command == "NICK" and self.welcome:
             client.send(f":tmi.twitch.tv 001 {rest} :Welcome, GLHF!")
+        elif command == "PING" and self.answers_pings:
+            client.send(f":tmi.twitch.tv PONG tmi.twitch.tv {rest}")
         elif command == "JOIN":
             for name in rest.split(","):
                 login = name.removeprefix("#")

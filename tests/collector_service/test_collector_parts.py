@@ -116,6 +116,7 @@ async def test_the_pages(unused_port):
     stats.messages["PRIVMSG"] = 12
     stats.parse_errors["no_tags"] = 2
     stats.mirrored = 3
+    stats.event_loop_lag.observe(0.2)
     silent = 1.0
     async with (
         serve(unused_port, stats, lambda: look(seconds_silent=silent)),
@@ -138,6 +139,8 @@ async def test_the_pages(unused_port):
             'vieweratlas_channels{state="wanted"} 10.0',
             'vieweratlas_channels{state="failed"} 1.0',
             'vieweratlas_connections{state="open"} 1.0',
+            'vieweratlas_event_loop_lag_seconds_bucket{le="0.1"} 0.0',
+            'vieweratlas_event_loop_lag_seconds_bucket{le="0.25"} 1.0',
         ):
             assert line in lines
         assert any(line.startswith("process_resident_memory_bytes ") for line in lines)

@@ -1,8 +1,12 @@
 """Merging snapshot records of one day into presence rows and channel rows.
 
-Belongs here: what happens when records meet: parts of one collector's window add up (a restart splits
-a window), different collectors that saw the same window overlap (the larger count is taken, nobody is
-counted twice). Does not belong here: judging records (``validation``), pairs of channels (``analysis``).
+Belongs here: what happens when records meet. A part that arrived twice counts once. Parts of one
+collector's window add up (a restart splits a window), and so do collectors that took turns (a deploy hands
+over); of collectors that watched at the same time the largest count is taken, so that nobody is counted
+twice. Time that anybody observed is the union of all stretches. Does not belong here: judging records
+(``validation``), pairs of channels (``analysis``).
+
+Time is in whole milliseconds here, so that sums are exact in any order.
 """
 
 from __future__ import annotations
@@ -14,19 +18,23 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from collector_service.contract import SnapshotRecord
+from collector_service.contract import MAX_WINDOW_SECONDS, STATUSES, SnapshotRecord
 from vieweratlas_dagster.tables import CHANNELS, PRESENCE
 
 _WINDOW = ("channel_id", "window_start", "window_seconds")
+_PART = ("source", "collector_id", "part", *_WINDOW)
 _TIME = pl.Datetime("ms", "UTC")
 _WINDOW_SCHEMA: dict[str, Any] = {
     "source": pl.String,
     "collector_id": pl.String,
+    "part": pl.UInt32,
     "channel_id": pl.Int64,
     "channel": pl.String,
     "window_start": _TIME,
     "window_seconds": pl.UInt32,
-    "observed_seconds": pl.Float64,
+    "observed_ms": pl.Int64,
+    "placed": pl.Boolean,
+    "status": pl.String,
     "viewer_count": pl.UInt32,
     "game_id": pl.String,
     "game_name": pl.String,
@@ -35,14 +43,18 @@ _WINDOW_SCHEMA: dict[str, Any] = {
     "live": pl.Boolean,
     "messages": pl.UInt64,
     "mirrored_messages": pl.UInt64,
+    "viewers": pl.UInt32,
 }
+_STRETCH_SCHEMA: dict[str, Any] = {"record": pl.UInt32, "since": pl.Int64, "until": pl.Int64}
 _PRESENCE_SCHEMA: dict[str, Any] = {
     "record": pl.UInt32,
     "viewer_key": pl.UInt64,
     "messages": pl.UInt64,
     "known_bot": pl.Boolean,
 }
-
+_WINDOW_MS = pl.col("window_seconds").cast(pl.Int64) * 1000
+# More milliseconds than the longest window has.
+_BEYOND_WINDOW = (MAX_WINDOW_SECONDS + 1) * 1000
 
 _MEMBERSHIP_SCHEMA = pl.Schema(
     {
@@ -68,11 +80,15 @@ def curate(records: Iterable[SnapshotRecord]) -> CuratedDay:
     Returns:
         ``presence["live"]`` and ``presence["vod"]`` conform to PRESENCE, ``channels`` to CHANNELS.
     """
-    windows, presence = _columns(records)
+    windows, stretches, presence = _columns(records)
+    windows = _each_part_once(windows)
+    stretches = stretches.join(windows.select("record", "source", "collector_id", *_WINDOW), on="record")
+    windows = _with_observers(windows, stretches)
+    presence = presence.join(windows.select("record", "source", "observer", *_WINDOW), on="record")
     by_source = {
         source: _presence_rows(presence.filter(pl.col("source") == source)) for source in ("live", "vod")
     }
-    return CuratedDay(by_source, _channel_rows(windows, by_source))
+    return CuratedDay(by_source, _channel_rows(windows, _observed(windows, stretches), by_source))
 
 
 def memberships(days: Iterable[pl.DataFrame]) -> pl.DataFrame:
@@ -106,7 +122,7 @@ def channel_attributes(days: Sequence[pl.DataFrame]) -> pl.DataFrame:
         One row per channel_id, ordered by it: channel (the latest name), game_name and language (those
         with the most observed seconds).
     """
-    every = pl.concat(days) if days else CHANNELS.empty()
+    every = _with_milliseconds(pl.concat(days) if days else CHANNELS.empty())
     return (
         every.group_by("channel_id", maintain_order=True)
         .agg(pl.col("channel").last())
@@ -122,17 +138,40 @@ def observed_share(channels: pl.DataFrame) -> float:
     return float(channels["observed_seconds"].sum()) / recorded if recorded else 0.0
 
 
-def _columns(records: Iterable[SnapshotRecord]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _with_milliseconds(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(
+        (pl.col("observed_seconds") * 1000).round().cast(pl.Int64).alias("observed_ms")
+    )
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _columns(records: Iterable[SnapshotRecord]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The records as columns: windows, the stretches they observed, and the viewers they saw.
+
+    ``record`` numbers the rows of the first and refers to them in the others.
+    """
     rows: list[tuple[Any, ...]] = []
+    stretches: list[tuple[int, int, int]] = []
     keys: list[np.ndarray] = []
     counts: list[np.ndarray] = []
     bots: list[np.ndarray] = []
-    for record in records:
+    for number, record in enumerate(records):
         rows.append(_window_row(record))
+        if record.observed_seconds < record.window_seconds:
+            stretches.extend(
+                (number, _milliseconds(since), _milliseconds(until))
+                for since, until in record.observed_intervals or ()
+            )
         keys.append(np.array(record.viewer_keys, dtype=np.uint64))
         counts.append(np.array(record.viewer_messages, dtype=np.uint64))
         bots.append(np.isin(keys[-1], np.array(record.known_bots, dtype=np.uint64)))
-    windows = pl.DataFrame(rows, schema=_WINDOW_SCHEMA, orient="row")
+    windows = pl.DataFrame(rows, schema=_WINDOW_SCHEMA, orient="row").with_row_index("record")
+    whole = windows.filter(pl.col("observed_ms") == _WINDOW_MS).select(
+        "record", pl.lit(0, pl.Int64).alias("since"), pl.col("observed_ms").alias("until")
+    )
     lengths = np.array([len(part) for part in keys], dtype=np.int64)
     presence = pl.DataFrame(
         {
@@ -143,19 +182,22 @@ def _columns(records: Iterable[SnapshotRecord]) -> tuple[pl.DataFrame, pl.DataFr
         },
         schema=_PRESENCE_SCHEMA,
     )
-    places = windows.select("source", "collector_id", *_WINDOW).with_row_index("record")
-    return windows, presence.join(places, on="record", how="left").drop("record")
+    partial = pl.DataFrame(stretches, schema=_STRETCH_SCHEMA, orient="row")
+    return windows, pl.concat([whole, partial]), presence
 
 
 def _window_row(record: SnapshotRecord) -> tuple[Any, ...]:
     return (
         record.source,
         record.collector_id,
+        record.part,
         record.channel_id,
         record.channel,
         record.window_start,
         record.window_seconds,
-        record.observed_seconds,
+        _milliseconds(record.observed_seconds),
+        _is_placed(record),
+        record.status,
         record.viewer_count,
         record.game_id,
         record.game_name,
@@ -164,13 +206,95 @@ def _window_row(record: SnapshotRecord) -> tuple[Any, ...]:
         record.viewer_count is not None or record.started_at is not None or record.source == "vod",
         record.messages,
         record.mirrored_messages,
+        len(record.viewer_keys),
+    )
+
+
+def _is_placed(record: SnapshotRecord) -> bool:
+    """Whether it is known when the record's messages were seen, within its window."""
+    if record.observed_seconds == 0:
+        return not (record.messages or record.mirrored_messages or record.viewer_keys)
+    return record.observed_intervals is not None or record.observed_seconds == record.window_seconds
+
+
+def _each_part_once(windows: pl.DataFrame) -> pl.DataFrame:
+    """Of a numbered part that was uploaded again after a crash, only the record that saw the most."""
+    repeated = pl.col("part").is_not_null() & pl.struct(_PART).is_duplicated()
+    best = (
+        windows.filter(repeated)
+        .sort("observed_ms", "messages", "viewers", "mirrored_messages", "record")
+        .unique(_PART, keep="last")
+    )
+    return pl.concat([windows.filter(~repeated), best])
+
+
+def _covered(stretches: pl.DataFrame, place: Sequence[str]) -> pl.DataFrame:
+    """Milliseconds in the union of the stretches of each place, as column ``covered``."""
+    ordered = stretches.sort(*place, "since")
+    # Places laid end to end on one line, so that one running maximum serves them all.
+    first = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in place)
+    laid = ordered.with_columns(
+        (first.cum_sum().cast(pl.Int64) * _BEYOND_WINDOW).alias("base")
+    ).with_columns(pl.col("since", "until") + pl.col("base"))
+    reached = pl.col("until").cum_max().shift(fill_value=0)
+    fresh = (pl.col("until") - pl.max_horizontal("since", reached)).clip(lower_bound=0)
+    return laid.with_columns(fresh.alias("covered")).group_by(place).agg(pl.col("covered").sum())
+
+
+def _with_observers(windows: pl.DataFrame, stretches: pl.DataFrame) -> pl.DataFrame:
+    """Windows with ``observer``: the collector, or "" for those that took turns and count as one.
+
+    Collectors of one source took turns in a window when it is known when each observed it, and no two of
+    them did at the same time.
+    """
+    place = ("source", *_WINDOW)
+    several = (
+        windows.group_by(place)
+        .agg(
+            pl.col("placed").all(),
+            (pl.col("collector_id").min() != pl.col("collector_id").max()).alias("several"),
+        )
+        .filter("placed", "several")
+        .select(place)
+    )
+    shared = stretches.join(several, on=place, how="semi")
+    turns = (
+        _covered(shared, (*place, "collector_id"))
+        .group_by(place)
+        .agg(pl.col("covered").sum().alias("added_up"))
+        .join(_covered(shared, place), on=place)
+        .filter(pl.col("added_up") == pl.col("covered"))
+        .select(*place, pl.lit("").alias("observer"))
+    )
+    return windows.join(turns, on=place, how="left").with_columns(
+        pl.col("observer").fill_null(pl.col("collector_id"))
+    )
+
+
+def _observed(windows: pl.DataFrame, stretches: pl.DataFrame) -> pl.DataFrame:
+    """Milliseconds for which anybody observed each channel and window, as ``observed_ms``.
+
+    That is the union of all stretches. Of records that do not say when they observed, parts of one
+    collector add up, and the largest collector counts if it is more than the union.
+    """
+    unplaced = (
+        windows.filter(~pl.col("placed"))
+        .group_by(*_WINDOW, "source", "collector_id")
+        .agg(pl.col("observed_ms").sum())
+        .group_by(_WINDOW)
+        .agg(pl.min_horizontal(pl.col("observed_ms").max(), _WINDOW_MS.first()).alias("covered"))
+    )
+    return (
+        pl.concat([_covered(stretches, _WINDOW), unplaced])
+        .group_by(_WINDOW)
+        .agg(pl.col("covered").max().alias("observed_ms"))
     )
 
 
 def _presence_rows(presence: pl.DataFrame) -> pl.DataFrame:
     place = (*_WINDOW, "viewer_key")
     merged = (
-        presence.group_by(*place, "collector_id")
+        presence.group_by(*place, "observer")
         .agg(pl.col("messages").sum(), pl.col("known_bot").any())
         .group_by(place)
         .agg(pl.col("messages").max(), pl.col("known_bot").any())
@@ -178,33 +302,33 @@ def _presence_rows(presence: pl.DataFrame) -> pl.DataFrame:
     return PRESENCE.conform(merged)
 
 
-def _channel_rows(windows: pl.DataFrame, by_source: dict[str, pl.DataFrame]) -> pl.DataFrame:
-    per_collector = windows.group_by(*_WINDOW, "source", "collector_id").agg(
-        pl.col("observed_seconds").sum(),
+def _channel_rows(
+    windows: pl.DataFrame, observed: pl.DataFrame, by_source: dict[str, pl.DataFrame]
+) -> pl.DataFrame:
+    per_observer = windows.group_by(*_WINDOW, "source", "observer").agg(
         pl.col("messages", "mirrored_messages").sum(),
         pl.col("viewer_count").max(),
         pl.col("live").any(),
     )
-    per_window = per_collector.group_by(_WINDOW).agg(
-        pl.min_horizontal(pl.col("observed_seconds").max(), pl.col("window_seconds").first()).alias(
-            "observed_seconds"
-        ),
-        pl.col("messages", "mirrored_messages", "viewer_count").max(),
-        pl.col("live").any(),
+    per_window = (
+        per_observer.group_by(_WINDOW)
+        .agg(pl.col("messages", "mirrored_messages", "viewer_count").max(), pl.col("live").any())
+        .join(observed, on=_WINDOW, how="left")
     )
+    seconds = pl.col("observed_ms").sum() / 1000
     totals = per_window.group_by("channel_id").agg(
         pl.col("window_start").min().alias("first_window"),
         pl.col("window_start").max().alias("last_window"),
         pl.len().alias("windows"),
         pl.col("live").sum().alias("live_windows"),
-        pl.col("observed_seconds").sum(),
+        seconds.alias("observed_seconds"),
         pl.col("window_seconds").sum().alias("recorded_seconds"),
-        (pl.col("observed_seconds").sum() / pl.col("window_seconds").sum()).alias("coverage"),
+        (seconds / pl.col("window_seconds").sum()).alias("coverage"),
         pl.col("viewer_count").max().alias("peak_viewer_count"),
         pl.col("messages", "mirrored_messages").sum(),
     )
     # A live record knows the channel's present name, a VOD only the one it was recorded under.
-    newest_last = windows.sort("window_start", pl.col("source") == "live", "channel")
+    newest_last = windows.sort("window_start", pl.col("source") == "live", "channel", "title")
     names = newest_last.group_by("channel_id", maintain_order=True).agg(
         pl.col("channel").last(), pl.col("title").drop_nulls().last()
     )
@@ -216,38 +340,66 @@ def _channel_rows(windows: pl.DataFrame, by_source: dict[str, pl.DataFrame]) -> 
     )
     channels = (
         totals.join(names, on="channel_id")
+        .join(_statuses(windows), on="channel_id", how="left")
         .join(_most_observed(windows, "game_name", "game_id"), on="channel_id", how="left")
         .join(_most_observed(windows, "language"), on="channel_id", how="left")
         .join(audience, on="channel_id", how="left")
         .with_columns(pl.col("viewers").fill_null(0))
     )
-    unobserved, silent = pl.col("observed_seconds") <= 0, pl.col("viewers") == 0
-    return CHANNELS.conform(
-        channels.with_columns(
-            pl.when(~silent)
-            .then(pl.lit("observed"))
-            .when(unobserved)
-            .then(pl.lit("unobserved"))
-            .otherwise(pl.lit("silent"))
-            .alias("status"),
-            pl.when(~silent)
-            .then(None)
-            .when(unobserved)
-            .then(pl.lit("the collector was never joined to this channel"))
-            .otherwise(pl.lit("joined, but nobody wrote"))
-            .alias("reason"),
+    return CHANNELS.conform(_judged(channels))
+
+
+def _statuses(windows: pl.DataFrame) -> pl.DataFrame:
+    """The latest status per channel, and the latest other than joined (``missed``).
+
+    Within a window a collector that is joined speaks for the others: the channel is being read.
+    """
+    joined = pl.col("status") == "joined"
+    return (
+        windows.filter(pl.col("status").is_not_null())
+        .sort("window_start", joined, "status")
+        .group_by("channel_id", maintain_order=True)
+        .agg(
+            pl.col("status").last().alias("collector_status"),
+            pl.col("status").filter(~joined).last().alias("missed"),
         )
     )
 
 
+def _judged(channels: pl.DataFrame) -> pl.DataFrame:
+    """Channels with ``status`` and ``reason``."""
+    silent, unobserved = pl.col("viewers") == 0, pl.col("observed_seconds") <= 0
+    missed = pl.col("missed").replace(STATUSES)
+    partly = pl.when(pl.col("coverage") < 1).then(missed)
+    status = (
+        pl.when(~silent)
+        .then(pl.lit("observed"))
+        .when(unobserved)
+        .then(pl.lit("unobserved"))
+        .otherwise(pl.lit("silent"))
+    )
+    reason = (
+        pl.when(unobserved & silent)
+        .then(missed.fill_null("the collector was never joined to this channel"))
+        .when(silent)
+        .then(
+            pl.concat_str(
+                pl.lit("joined, but nobody wrote"), pl.lit("; at times: ") + partly, ignore_nulls=True
+            )
+        )
+        .otherwise(pl.lit("at times: ") + partly)
+    )
+    return channels.with_columns(status.alias("status"), reason.alias("reason"))
+
+
 def _most_observed(rows: pl.DataFrame, name: str, *companions: str) -> pl.DataFrame:
-    """The value of ``name`` with the most observed seconds per channel; ties go to the smaller text."""
+    """The value of ``name`` with the most observed time per channel; ties go to the smaller text."""
     return (
         rows.filter(pl.col(name).is_not_null())
         .group_by("channel_id", name)
-        .agg(pl.col("observed_seconds").sum(), *(pl.col(other).drop_nulls().min() for other in companions))
-        .sort("channel_id", pl.col("observed_seconds"), name, descending=[False, True, False])
+        .agg(pl.col("observed_ms").sum(), *(pl.col(other).drop_nulls().min() for other in companions))
+        .sort("channel_id", pl.col("observed_ms"), name, descending=[False, True, False])
         .group_by("channel_id", maintain_order=True)
         .first()
-        .drop("observed_seconds")
+        .drop("observed_ms")
     )

@@ -5,7 +5,7 @@ import aiohttp
 import pytest
 
 from collector_service.clock import ScaledClock
-from collector_service.simulator.faults import GARBAGE
+from collector_service.simulator.garbage import GARBAGE
 
 
 @pytest.fixture
