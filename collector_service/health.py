@@ -38,6 +38,7 @@ class Snapshot:
         statuses: wanted channels by status.
         connections: connections by state.
         viewers: (channel, viewer) pairs in the open windows.
+        overflows: windows that were cut short for want of memory.
     """
 
     seconds_up: float
@@ -45,6 +46,7 @@ class Snapshot:
     statuses: dict[str, int]
     connections: dict[str, int]
     viewers: int
+    overflows: int = 0
 
     @property
     def wanted(self) -> int:
@@ -77,6 +79,8 @@ def judge(now: Snapshot, stats: Stats) -> dict[str, Any]:
         problems.append(f"only {now.joined} of {now.wanted} channels joined")
     if spool_age > OLD_SPOOL_SECONDS:
         problems.append(f"an object has waited {spool_age:.0f} s for the lake")
+    if now.overflows:
+        problems.append(f"{now.overflows} windows were cut short for want of memory")
     if stats.journal_failures or stats.spool_failures:
         problems.append("the local disk refused writes")
     return {
@@ -127,12 +131,14 @@ class StatsCollector(Collector):
         for name, text, count in (
             ("mirrored", "Shared-chat copies", stats.mirrored),
             ("duplicates", "Second copies of a line left out", stats.duplicates),
+            ("opted_out", "Lines of viewers and channels that opted out", stats.opted_out),
             ("windows_spooled", "Objects written to the spool", stats.windows_spooled),
             ("upload_ok", "Objects brought into the lake", stats.uploads),
             ("upload_fail", "Failed attempts at that", stats.upload_failures),
             ("journal_failures", "Failed writes of the journal", stats.journal_failures),
             ("spool_failures", "Failed writes of the spool", stats.spool_failures),
             ("refresh_failures", "Failed refreshes of the channel list", stats.refresh_failures),
+            ("windows_cut", "Windows cut short for want of memory", now.overflows),
             ("recovered_parts", "Windows recovered from the journal", stats.recovered_parts),
             ("recovered_lost_bytes", "Torn bytes cut from the journal", stats.recovered_lost_bytes),
         ):

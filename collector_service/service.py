@@ -260,6 +260,7 @@ class Service:
             statuses=dict(pool.counts()) if pool else {},
             connections=pool.connection_counts() if pool else {"open": 0, "missing": 0},
             viewers=self._windows.viewers,
+            overflows=self._windows.overflows,
         )
 
 

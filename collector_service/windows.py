@@ -30,8 +30,8 @@ LATENCY_SECONDS = 1.0
 MAX_LATENESS_SECONDS = 120.0
 # Real seconds without a tick that mean the machine slept; nothing was observed meanwhile.
 MAX_PAUSE_SECONDS = 15.0
-# (channel, viewer) pairs in all open parts; a pair takes about 200 bytes. Ten times what 5,000 channels
-# show in a busy window.
+# (channel, viewer) pairs in one part; a pair takes about 200 bytes. Ten times what 5,000 channels show in
+# a busy window.
 MAX_PAIRS = 2_000_000
 
 _BOT_BIT = 4
@@ -160,6 +160,11 @@ class Part:
     def end(self) -> int:
         """The window's end."""
         return self.start + self.seconds
+
+    @property
+    def pairs(self) -> int:
+        """(channel, viewer) pairs."""
+        return sum(len(tally.viewers) for tally in self.tallies.values())
 
     def tally(self, room_id: int, login: str) -> Tally:
         """The channel's tally, new when there was none."""
@@ -297,7 +302,7 @@ class Windows:
     @property
     def viewers(self) -> int:
         """(channel, viewer) pairs in the open parts."""
-        return sum(len(tally.viewers) for part in self._open.values() for tally in part.tallies.values())
+        return sum(part.pairs for part in self._open.values())
 
     @property
     def rate(self) -> float:
@@ -353,8 +358,10 @@ class Windows:
             self._skip_pause(now)
         self._last_tick = now
         self._open_up_to(now)
-        if self.viewers > MAX_PAIRS:
-            self._fill_up(now)
+        for part in self._open.values():
+            if not part.full and part.pairs > MAX_PAIRS:
+                part.fill_up(now)
+                self.overflows += 1
         over = [part for part in self.open_parts if part.close_at <= now and self._is_settled(part, now)]
         for part in over:
             self._take_out(part)
@@ -384,12 +391,6 @@ class Windows:
         del self._open[part.start]
         if not part.supplementary:
             part.statuses = self.reader.statuses()
-
-    def _fill_up(self, now: float) -> None:
-        for part in self._open.values():
-            if not part.full:
-                part.fill_up(now)
-                self.overflows += 1
 
     def _align(self, instant: float) -> int:
         return int(instant // self._seconds) * self._seconds

@@ -1,6 +1,7 @@
 """The small parts: viewer keys, pacing, logs, health."""
 
 import asyncio
+import gzip
 import json
 import logging
 import time
@@ -9,11 +10,12 @@ import aiohttp
 import pytest
 
 from collector_service import logs
-from collector_service.contract import viewer_key
+from collector_service.contract import STATUSES, viewer_key
 from collector_service.health import Snapshot, judge, serve
 from collector_service.pacing import Pace, backoff
 from collector_service.settings import LoggingSettings, SettingsError
 from collector_service.stats import Stats
+from collector_service.status_table import Row, describe, encode
 from collector_service.twitch.irc import parse
 from collector_service.viewers import Viewers
 
@@ -111,6 +113,21 @@ def test_what_counts_as_healthy(changes, stats, status):
     assert bool(verdict["problems"]) == (status != "ok")
 
 
+def test_the_status_table_says_what_is_wrong_and_with_which_channels():
+    rows = [Row(f"c{number}", number, "joined", 0.0) for number in range(3)]
+    rows += [Row("lost", None, "not found", 60.0), Row("away", 9, "suspended", 60.0)]
+    lines = gzip.decompress(encode(rows)).decode().splitlines()
+    assert [json.loads(line) for line in lines] == [row.to_json() for row in rows]
+    shown = describe([row.to_json() for row in rows]).splitlines()
+    assert shown[0].split(":")[0].split() == ["3", "joined"]
+    assert [line.split() for line in shown[-2:]] == [
+        ["lost", "-", "not", "found", "1970-01-01T00:01:00Z"],
+        ["away", "9", "suspended", "1970-01-01T00:01:00Z"],
+    ]
+    assert describe([]) == "no channel is wanted"
+    assert "... and 300 more" in describe([Row(str(n), n, "joining", 0.0).to_json() for n in range(500)])
+
+
 async def test_the_pages(unused_port):
     stats = Stats()
     stats.messages["PRIVMSG"] = 12
@@ -118,8 +135,9 @@ async def test_the_pages(unused_port):
     stats.mirrored = 3
     stats.event_loop_lag.observe(0.2)
     silent = 1.0
+    rows = [Row("alpha", 5, "joined", 60.0), Row("beta", None, "not found", 120.0)]
     async with (
-        serve(unused_port, stats, lambda: look(seconds_silent=silent)),
+        serve(unused_port, stats, lambda: look(seconds_silent=silent), lambda: rows),
         aiohttp.ClientSession() as web,
     ):
         async with web.get(f"http://127.0.0.1:{unused_port}/healthz") as response:
@@ -144,11 +162,17 @@ async def test_the_pages(unused_port):
         ):
             assert line in lines
         assert any(line.startswith("process_resident_memory_bytes ") for line in lines)
+        async with web.get(f"http://127.0.0.1:{unused_port}/channels") as response:
+            table = await response.json()
+        assert [tuple(row.values()) for row in table] == [
+            ("alpha", "5", "joined", STATUSES["joined"], "1970-01-01T00:01:00Z"),
+            ("beta", None, "not found", STATUSES["not found"], "1970-01-01T00:02:00Z"),
+        ]
         silent = 1000.0
         async with web.get(f"http://127.0.0.1:{unused_port}/healthz") as response:
             assert response.status == 503
         with pytest.raises(SettingsError, match="COLLECTOR_HTTP_PORT"):
-            async with serve(unused_port, Stats(), look):
+            async with serve(unused_port, Stats(), look, list):
                 pass
 
 

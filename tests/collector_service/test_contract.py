@@ -68,6 +68,9 @@ def test_a_record_survives_the_way_through_an_object(keys, window, observed, gam
         title=title,
         language=language,
         started_at=START,
+        observed_intervals=[(0.0, observed / 3000), (observed / 3000, observed / 1000)],
+        status="joined",
+        part=window,
     )
     [line] = decode_lines(encode_object([original]))
     assert parse_record(line) == original
@@ -124,6 +127,14 @@ def test_unknown_fields_are_accepted():
         (as_json(known_bots=["5"]), "bad_field"),
         (as_json(observed_seconds=301), "bad_field"),
         (as_json(observed_seconds=-1), "bad_field"),
+        (as_json(observed_intervals=[[0, 10]]), "bad_field"),
+        (as_json(observed_intervals=[[0, 299.5], 4]), "bad_field"),
+        (as_json(observed_intervals=[[0, 200], [100, 199.5]]), "bad_field"),
+        (as_json(observed_intervals=[[10, 309.5]]), "bad_field"),
+        (as_json(observed_intervals=[[-1, 298.5]]), "bad_field"),
+        (as_json(observed_intervals=[[0, float("nan")]]), "bad_field"),
+        (as_json(observed_intervals="all of it"), "bad_field"),
+        (as_json(part=-1), "bad_field"),
         (as_json(messages=-1), "bad_field"),
         (as_json(messages=1.5), "bad_field"),
         (as_json(viewer_count=-3), "bad_field"),

@@ -239,6 +239,53 @@ async def test_a_silent_connection_is_noticed_and_its_silence_not_watched(monkey
         assert tally.since is None or it.windows.now() - tally.since < 5
 
 
+async def test_what_is_on_its_way_is_read_before_the_end():
+    async with rig() as it:
+        it.pool.want(["chan0"], {})
+        await eventually(lambda: it.pool.counts() == {"joined": 1})
+        [client] = it.clients
+        client.send(*(message(100, 5, f"m{number}", now_ms(), "chan0") for number in range(5000)))
+        await it.pool.stop()
+        assert it.messages() == {100: 5000}
+        assert it.windows.open_parts[0].tallies[100].since is None
+
+
+async def test_a_dead_connection_does_not_keep_the_others_from_ending(monkeypatch):
+    monkeypatch.setattr(shards, "DRAIN_SECONDS", 0.5)
+    async with rig() as it:
+        it.pool.want(["chan0"], {})
+        await eventually(lambda: it.pool.counts() == {"joined": 1})
+        it.double.answers_pings = False
+        await asyncio.sleep(0.6)
+        await it.pool.stop()
+        tally = it.windows.open_parts[0].tallies[100]
+        # It was last heard when it was joined.
+        assert sum(until - since for since, until in tally.stretches) < 0.4
+        assert tally.since is None
+
+
+async def test_a_zombie_of_two_connections_leaves_a_gap_until_the_other_joined(monkeypatch):
+    monkeypatch.setattr(shards, "RECONCILE_SECONDS", 0.5)
+    async with rig() as it:
+        it.pool.want(["chan0"], {})
+        await eventually(lambda: it.pool.counts() == {"joined": 1})
+        [old] = it.clients
+        it.double.confirms = lambda client, login: False
+        old.send(":tmi.twitch.tv RECONNECT")
+        await eventually(lambda: len(it.clients) == 2 and it.clients[1].joins)
+        heard = it.windows.now()
+        await asyncio.sleep(1.0)
+        it.clients[1].confirm("chan0", ROOMS["chan0"])
+        await eventually(lambda: len(it.pool._channels["chan0"].holders) == 2)
+        first, _ = it.pool._channels["chan0"].holders
+        first.close("silent", silent=True)
+        tally = it.windows.open_parts[0].tallies[100]
+        [(_, until)] = tally.stretches
+        assert until <= heard + 0.2
+        assert tally.since >= heard + 0.9
+        assert it.pool.counts() == {"joined": 1}
+
+
 async def test_a_connection_that_answers_pings_stays(monkeypatch):
     monkeypatch.setattr(connection, "IDLE_SECONDS", 0.1)
     monkeypatch.setattr(connection, "PONG_SECONDS", 0.2)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from collector_service.contract import encode_object, parse_record
 from collector_service.twitch.irc import MESSAGE, MIRRORED, PRESENCE
-from collector_service.windows import GRACE_SECONDS, StreamInfo, Windows
+from collector_service.windows import GRACE_SECONDS, SETTLE_SECONDS, StreamInfo, Windows
 
 START = 1_700_000_000 // 300 * 300
 
@@ -149,6 +149,103 @@ def test_silence_is_subtracted_from_where_it_began():
     windows.left(7, ago=70)
     [record] = records(windows.close_all(windows.now()))
     assert record.observed_seconds == 30.0
+
+
+class Readers:
+    """Connections as the windows see them."""
+
+    def __init__(self, statuses=None):
+        self.heard = float(START)
+        self.probes = 0
+        self.known = statuses or {}
+
+    def heard_until(self):
+        return self.heard
+
+    def probe(self):
+        self.probes += 1
+
+    def statuses(self):
+        return dict(self.known)
+
+
+def test_a_window_waits_until_every_connection_was_heard_after_it():
+    clock = ManualClock()
+    windows = Windows(clock, 300)
+    windows.reader = readers = Readers()
+    windows.joined(7, "channel7", START)
+    readers.heard = START + 250.0
+    assert advance(windows, clock, START + 305) == []
+    assert readers.probes > 0
+    # The connection turns out to have been dead since it was last heard.
+    windows.left(7, ago=clock.time - readers.heard)
+    readers.heard = clock.time
+    [record] = records(windows.tick())
+    assert (record.observed_seconds, record.observed_intervals) == (250.0, [(0.0, 250.0)])
+
+
+def test_a_window_does_not_wait_for_ever():
+    clock = ManualClock()
+    windows = Windows(clock, 300)
+    windows.reader = Readers()
+    end = START + 300 + GRACE_SECONDS + SETTLE_SECONDS
+    assert advance(windows, clock, end - 0.1) == []
+    assert [part.start for part in advance(windows, clock, end)] == [START]
+
+
+def test_a_wanted_channel_has_a_record_that_says_why_nothing_was_seen():
+    clock = ManualClock()
+    windows = Windows(clock, 300)
+    windows.reader = readers = Readers({7: ("alpha", "joined"), 8: ("beta", "suspended")})
+    windows.joined(7, "alpha", START + 10)
+    readers.heard = START + 1000.0
+    found = records(advance(windows, clock, START + 310))
+    assert [(r.channel, r.channel_id, r.status, r.observed_seconds) for r in found] == [
+        ("alpha", 7, "joined", 290.0),
+        ("beta", 8, "suspended", 0.0),
+    ]
+    assert found[1].observed_intervals == []
+    assert all(parse_record(record.to_json()) == record for record in found)
+    count(windows, 7, START + 299)
+    clock.time += 10.0
+    [late] = [part for part in windows.close_all(clock.time) if part.supplementary]
+    assert [(r.channel_id, r.status) for r in late.records("c1")] == [(7, None)]
+
+
+def test_a_gap_in_the_middle_shows_where_it_was():
+    clock = ManualClock()
+    windows = Windows(clock, 300)
+    windows.joined(7, "a", START)
+    advance(windows, clock, START + 100)
+    windows.left(7, ago=20)
+    clock.time = START + 110.5
+    windows.joined(7, "a", clock.time)
+    windows.tick()
+    [record, *_] = records(advance(windows, clock, START + 310))
+    assert record.observed_intervals == [(0.0, 80.0), (110.5, 300.0)]
+    assert record.observed_seconds == 269.5
+
+
+def test_memory_is_bounded_and_the_rest_of_the_window_declared_unwatched(monkeypatch):
+    monkeypatch.setattr("collector_service.windows.MAX_PAIRS", 50)
+    clock = ManualClock()
+    windows = Windows(clock, 300)
+    windows.joined(7, "channel7", START)
+    for key in range(51):
+        count(windows, 7, START + 1, key=key)
+    advance(windows, clock, START + 100)
+    for key in range(1000):
+        count(windows, 7, START + 101, key=key)
+    windows.joined(8, "b", clock.time)
+    assert windows.overflows == 1
+    closed = advance(windows, clock, START + 310)
+    found = [record for record in records(closed) if record.window_start.timestamp() == START]
+    assert [(r.channel_id, len(r.viewer_keys), r.partial) for r in found] == [(7, 51, True)]
+    assert found[0].observed_seconds <= 5.0
+    # The next window has room again.
+    count(windows, 7, START + 310, key=1)
+    [record, _] = records(windows.close_all(clock.time))
+    assert (record.viewer_keys, record.observed_seconds) == ([1], 10.0)
 
 
 _STEP = st.one_of(
