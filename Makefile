@@ -17,7 +17,7 @@ ARGS ?=
 DATA ?= data/demo
 PORT ?= 3000
 
-.PHONY: help setup viewer demo live ui test lint types unit viewer-test lock clean
+.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench chaos lock clean
 
 help: ## list the targets
 	@echo 'make TARGET, and where it makes sense ARGS="..." (options), DATA=folder, PORT=number'
@@ -61,6 +61,12 @@ viewer-test: $(PAGE) ## the page's own tests
 unit: setup ## all Python tests, from units to the browser
 	bash infrastructure/setup/chromium.sh
 	$(BIN)/pytest $(ARGS)
+
+bench: .venv/installed ## how fast it is, against what it should be: minutes, on a quiet machine
+	$(BIN)/python -m tests.bench.collector $(ARGS)
+
+chaos: .venv/installed ## a simulated day of random faults, 7 minutes: ARGS="--hours 24 --seed 1"
+	$(BIN)/python -m tests.faults.chaos $(ARGS)
 
 lock: .venv/installed ## resolve requirements.lock anew from pyproject.toml
 	$(BIN)/pip install --quiet uv

@@ -3,8 +3,13 @@
 Belongs here: when to tick the windows, flush the journal, spool and upload. Does not belong here: the
 formats (``journal``, ``spool``) and the windows' content.
 
-A part's journal is removed only after its object is in the spool, and an object is uploaded only after
-its journal is removed. So a crash at any point leaves exactly one of the two to start from.
+A part goes from memory into the spool, then its journal is removed, then its object is uploaded and removed
+from the spool. When the disk refuses the object, it waits in memory: it goes into the spool when the disk
+takes it again, or straight into the lake, and then its journal is removed. So a part's journal is removed
+only after its object is in the spool or in the lake, and nothing is lost by a crash at any point. Nothing
+doubles either: a part may be left in two places, but it has the same number in all of them, and an upload
+that finds this number in the lake ends there, even if the journal's part is shorter (see `Shelf.upload`).
+The spool's copy is preferred to the journal's at the start, since it is never shorter.
 """
 
 from __future__ import annotations
@@ -13,25 +18,29 @@ import asyncio
 import contextlib
 import logging
 import math
+import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import TypeVar, cast
 
 from obstore.exceptions import BaseError as LakeError
 
 from collector_service.clock import utc
 from collector_service.contract import encode_object, format_utc
-from collector_service.journal import Flush, Journal
+from collector_service.journal import Flush, Journal, Recovered, Whole
 from collector_service.pacing import backoff
-from collector_service.spool import PartName, Spool
+from collector_service.spool import Overflow, PartName, Shelf, Spool
 from collector_service.stats import Stats
-from collector_service.windows import Part, Windows
+from collector_service.windows import LATENCY_SECONDS, Part, Windows
 
 FLUSH_SECONDS = 1.0
 SYNC_SECONDS = 3.0
 _LONGEST_TICK_SECONDS = 0.5
+# Half of the numbers that a record may hold, so that the other half is left to count on.
+_FIRST_PARTS = 2**30
 
 UPLOAD_ERRORS = (LakeError, OSError, RuntimeError)
 
@@ -45,6 +54,7 @@ class Archive:
     def __init__(self, journal: Journal, spool: Spool, collector_id: str, stats: Stats) -> None:
         self._journal = journal
         self._spool = spool
+        self._overflow = Overflow(spool.lake)
         self._collector_id = collector_id
         self._stats = stats
         self._journal_turn = asyncio.Lock()
@@ -52,37 +62,28 @@ class Archive:
         self._upload_turn = asyncio.Lock()
         self._closed: deque[Part] = deque()
         self._has_closed = asyncio.Event()
-        self._ready: list[PartName] = []
         self._has_spooled = asyncio.Event()
         self._last_sync = 0.0
 
     def recover(self) -> int:
-        """Spool what an earlier process left in its journal. Blocks; call before anything else.
+        """Spool what earlier processes left in the journal. Blocks; call before anything else.
+
+        What the disk refuses waits in memory, and its journal stays.
 
         Returns:
-            The number for the next part: larger than any in use.
+            The number for this process's first part. It is drawn at random: no other process may give
+            the same number to a part of the same window, not even one whose state directory is gone.
 
         Raises:
-            OSError: the state directory cannot be used.
+            OSError: the state directory cannot be read.
         """
         spooled = set(self._spool.names())
-        sequences = [name.sequence for name in spooled]
         for found in self._journal.recover():
-            sequences.append(found.name.sequence)
-            if found.name not in spooled:
-                records = found.part.records(found.name.collector_id)
-                self._spool.add(found.name, encode_object(records))
-                self._stats.recovered_parts += 1
-                self._stats.recovered_lost_bytes += found.lost_bytes
-                _log.info(
-                    "recovered the window of %s from the journal (%d torn bytes cut)",
-                    format_utc(utc(found.part.start)),
-                    found.lost_bytes,
-                )
+            if found.name not in spooled and not self._spool_recovered(found):
+                continue
             self._journal.discard(found.name)
-        self._ready = self._spool.names()
         self._measure()
-        return max(sequences, default=-1) + 1
+        return secrets.randbelow(_FIRST_PARTS)
 
     async def tick(self, windows: Windows, longest: float, on_closed: Callable[[], None]) -> None:
         """Open and close windows as time goes by, until cancelled.
@@ -104,8 +105,10 @@ class Archive:
         failing = False
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
+            # Lines that are on their way are not in the journal, so nobody may count on them.
+            arrived = windows.now() - LATENCY_SECONDS * windows.rate
             try:
-                await asyncio.shield(self._write_journal(lambda: windows.open_parts, windows.now()))
+                await asyncio.shield(self._write_journal(lambda: windows.open_parts, arrived))
             except OSError as error:
                 self._stats.journal_failures += 1
                 if not failing:
@@ -115,24 +118,27 @@ class Archive:
                 failing = False
 
     async def keep_spooling(self) -> None:
-        """Spool the parts that close, in order, until cancelled."""
+        """Spool the parts that close, in order, until cancelled.
+
+        What the disk refuses waits in memory, for the disk or the lake, whichever comes first.
+        """
         failures = 0
         while True:
             self._has_closed.clear()
             try:
-                while self._closed:
-                    await asyncio.shield(self._spool_next())
+                while await asyncio.shield(self._spool_next()):
                     failures = 0
             except OSError as error:
                 failures += 1
-                self._stats.spool_failures += 1
-                _log.error("cannot write the spool: %s; the window stays in memory", error.strerror)
-                await asyncio.sleep(backoff(failures))
+                _log.error("cannot write the spool: %s; windows wait in memory", error.strerror)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(backoff(failures)):
+                        await self._has_closed.wait()
             else:
                 await self._has_closed.wait()
 
     async def keep_uploading(self) -> None:
-        """Upload what is in the spool, oldest window first, until cancelled."""
+        """Upload what waits, oldest window first, until cancelled."""
         failures = 0
         while True:
             self._has_spooled.clear()
@@ -159,33 +165,53 @@ class Archive:
         self._closed.extend(parts)
         try:
             async with asyncio.timeout(seconds):
-                await self._flush_closed()
+                await self._flush_closed(self._closed)
                 done = False
                 while not done:
                     done = await self._finish_step()
         except TimeoutError:
-            names = self._spool.names()
             _log.warning(
                 "%d objects stay in the spool and %d windows in the journal for the next start",
-                len(names),
-                len(self._closed),
+                len(self._spool.names()),
+                len(self._closed) + len(self._overflow.names()),
             )
             return False
         return True
 
-    async def _flush_closed(self) -> None:
+    def _spool_recovered(self, found: Recovered) -> bool:
+        """Bring a recovered part into the spool; False when it has to wait in memory."""
+        data = encode_object(found.part.records(found.name.collector_id))
+        self._stats.recovered_parts += 1
+        self._stats.recovered_lost_bytes += found.lost_bytes
+        window = format_utc(utc(found.part.start))
+        _log.info(
+            "recovered the window of %s from the journal (%d torn bytes cut)", window, found.lost_bytes
+        )
+        try:
+            self._spool.add(found.name, data)
+        except OSError as error:
+            self._stats.spool_failures += 1
+            _log.error("cannot write the spool: %s; windows wait in memory", error.strerror)
+            self._overflow.add(found.name, data)
+            return False
+        return True
+
+    async def _flush_closed(self, parts: Iterable[Part]) -> None:
         """Whatever happens to the spool, the journal has the closed parts as they are."""
         try:
-            await self._write_journal(lambda: self._closed, math.inf)
+            await self._write_journal(lambda: parts, math.inf)
         except OSError as error:
+            self._stats.journal_failures += 1
             _log.error("cannot write the journal: %s", error.strerror)
 
     async def _finish_step(self) -> bool:
         """Spool or upload one object; True when there is none left."""
         try:
-            if self._closed:
-                await asyncio.shield(self._spool_next())
+            if await asyncio.shield(self._spool_next()):
                 return False
+        except OSError as error:
+            _log.warning("cannot write the spool: %s; trying the lake", error.strerror)
+        try:
             return not await asyncio.shield(self._upload_next())
         except UPLOAD_ERRORS as error:
             _log.warning("%s; trying again", brief(error))
@@ -199,49 +225,94 @@ class Archive:
             sync = time.monotonic() - self._last_sync >= SYNC_SECONDS
             await asyncio.to_thread(self._write_and_sync, flushes, sync)
 
-    def _write_and_sync(self, flushes: list[Flush], sync: bool) -> None:
+    def _write_and_sync(self, flushes: list[Flush | Whole], sync: bool) -> None:
         self._journal.write(flushes)
         if sync:
             self._journal.sync()
             self._last_sync = time.monotonic()
 
-    async def _spool_next(self) -> None:
-        """Move the oldest closed part from memory and journal into the spool."""
+    async def _discard_journal(self, name: PartName) -> None:
+        async with self._journal_turn:
+            await asyncio.to_thread(self._journal.discard, name)
+
+    async def _spool_next(self) -> bool:
+        """Spool the oldest closed part, or an object that waits in memory; False when there is neither.
+
+        Raises:
+            OSError: the disk refuses; the part waits in memory.
+        """
         async with self._spool_turn:
-            if not self._closed:
-                return
-            part = self._closed[0]
-            name = PartName.of(part, self._collector_id)
-            started = time.monotonic()
-            data = await asyncio.to_thread(lambda: encode_object(part.records(self._collector_id)))
+            try:
+                if self._closed:
+                    await self._spool_closed(self._closed[0])
+                elif waiting := self._overflow.names():
+                    await self._spool_waiting(waiting[0])
+                else:
+                    return False
+            except OSError:
+                self._stats.spool_failures += 1
+                raise
+            finally:
+                self._measure()
+                self._has_spooled.set()
+            return True
+
+    async def _spool_closed(self, part: Part) -> None:
+        """Move the oldest closed part from memory and journal into the spool."""
+        name = PartName.of(part, self._collector_id)
+        started = time.monotonic()
+        data = await asyncio.to_thread(lambda: encode_object(part.records(self._collector_id)))
+        try:
             await asyncio.to_thread(self._spool.add, name, data)
-            async with self._journal_turn:
-                await asyncio.to_thread(self._journal.discard, name)
+        except OSError:
+            await self._flush_closed([part])
+            await asyncio.to_thread(self._overflow.add, name, data)
             self._closed.popleft()
-            self._stats.windows_spooled += 1
-            self._stats.window_flush.observe(time.monotonic() - started)
-            self._measure()
-            self._ready.append(name)
-            self._has_spooled.set()
+            raise
+        await self._discard_journal(name)
+        self._closed.popleft()
+        self._stats.windows_spooled += 1
+        self._stats.window_flush.observe(time.monotonic() - started)
+
+    async def _spool_waiting(self, name: PartName) -> None:
+        """Move an object from memory into the spool, unless it has just reached the lake."""
+        try:
+            data = self._overflow.read(name)
+        except FileNotFoundError:
+            return
+        await asyncio.to_thread(self._spool.add, name, data)
+        self._overflow.remove(name)
+        await self._discard_journal(name)
+        self._stats.windows_spooled += 1
 
     async def _upload_next(self) -> bool:
-        """Upload the oldest object that is ready; False when there is none."""
+        """Upload the oldest object that waits; False when there is none."""
         async with self._upload_turn:
-            if not self._ready:
+            waiting = [(name, shelf) for shelf in (self._spool, self._overflow) for name in shelf.names()]
+            if not waiting:
                 return False
-            name = min(self._ready)
+            name, shelf = min(waiting, key=itemgetter(0))
             try:
-                await in_daemon_thread(lambda: self._spool.upload(name))
+                await in_daemon_thread(lambda: shelf.upload(name))
             except UPLOAD_ERRORS:
                 self._stats.upload_failures += 1
                 raise
-            self._ready.remove(name)
+            if shelf is self._overflow:
+                await self._discard_journal(name)
             self._stats.uploads += 1
             self._measure()
             return True
 
     def _measure(self) -> None:
-        self._stats.spool_files, self._stats.spool_bytes, self._stats.spool_oldest = self._spool.size()
+        """Show what waits for the lake, on disk and in memory."""
+        stats = self._stats
+        shelves: tuple[Shelf, ...] = (self._spool, self._overflow)
+        sizes = [shelf.size() for shelf in shelves]
+        stats.spool_files = sum(files for files, _, _ in sizes)
+        stats.spool_bytes = sum(size for _, size, _ in sizes)
+        stats.spool_oldest = min((oldest for files, _, oldest in sizes if files), default=0.0)
+        stats.spool_thinned = sum(shelf.thinned for shelf in shelves)
+        stats.spool_removed = sum(shelf.removed for shelf in shelves)
 
 
 def brief(error: Exception) -> str:

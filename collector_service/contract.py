@@ -298,7 +298,7 @@ def vod_day_prefix(day: str) -> str:
 
 def status_table_key(shard: int, shards: int) -> str:
     """Key of the newest status table of a collector: the one with this number (from 0) of so many."""
-    return f"{STATE_PREFIX}/collectors/{shard + 1}-of-{shards}/channels.ndjson.gz"
+    return f"{STATE_PREFIX}/collectors/{shard + 1}-of-{shards}/channels.json"
 
 
 def _required(data: dict[str, Any], name: str) -> Any:

@@ -83,6 +83,10 @@ def judge(now: Snapshot, stats: Stats) -> dict[str, Any]:
         problems.append(f"{now.overflows} windows were cut short for want of memory")
     if stats.journal_failures or stats.spool_failures:
         problems.append("the local disk refused writes")
+    if stats.spool_thinned:
+        problems.append(f"no room to wait for the lake: {stats.spool_thinned} windows lost their viewers")
+    if stats.spool_removed:
+        problems.append(f"no room to wait for the lake: {stats.spool_removed} windows are gone altogether")
     return {
         "status": "failing" if failing else "degraded" if problems else "ok",
         "problems": problems,
@@ -137,6 +141,8 @@ class StatsCollector(Collector):
             ("upload_fail", "Failed attempts at that", stats.upload_failures),
             ("journal_failures", "Failed writes of the journal", stats.journal_failures),
             ("spool_failures", "Failed writes of the spool", stats.spool_failures),
+            ("spool_thinned", "Waiting windows that lost their viewers to a bound", stats.spool_thinned),
+            ("spool_removed", "Waiting windows removed altogether", stats.spool_removed),
             ("refresh_failures", "Failed refreshes of the channel list", stats.refresh_failures),
             ("windows_cut", "Windows cut short for want of memory", now.overflows),
             ("recovered_parts", "Windows recovered from the journal", stats.recovered_parts),

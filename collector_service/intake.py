@@ -1,7 +1,7 @@
 """The intake: from chat lines to counts.
 
-Belongs here: the hot path between a connection and the windows, and leaving out second copies. Does not
-belong here: parsing (``twitch.irc``) and what a window does with a count (``windows``).
+Belongs here: the hot path between a connection and the windows, leaving out second copies and those who
+opted out. Does not belong here: parsing (``twitch.irc``) and what a window does with a count (``windows``).
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from collector_service.contract import LOGIN
+from collector_service.opt_outs import OptOuts
 from collector_service.stats import Stats
 from collector_service.twitch.irc import MESSAGE, MIRRORED, Chat
-from collector_service.viewers import Viewers
+from collector_service.viewers import OPTED_OUT, Viewers
 from collector_service.windows import Windows
 
 _REMEMBERED_IDS = 50_000
@@ -57,7 +58,25 @@ class Intake:
         self._windows = windows
         self._viewers = viewers
         self._stats = stats
+        self._left_out_ids: frozenset[int] = frozenset()
+        self._left_out_logins: frozenset[str] = frozenset()
         self.duplicates = Duplicates()
+
+    def leave_out(self, opt_outs: OptOuts) -> None:
+        """From now on nothing of these viewers and channels is counted.
+
+        What the open windows have counted before stays in them; the purge rewrites it with the rest. A
+        shared-chat copy carries nobody's id, so it adds to ``mirrored_messages`` whoever wrote it.
+        """
+        self._viewers.leave_out(opt_outs.viewer_keys)
+        self._left_out_logins = opt_outs.channels
+        # A channel that has a tally is known by its id alone from here on.
+        self._left_out_ids = opt_outs.channel_ids | {
+            room_id
+            for part in self._windows.open_parts
+            for room_id, tally in part.tallies.items()
+            if tally.login in opt_outs.channels
+        }
 
     def chats(self, chats: Sequence[Chat]) -> None:
         """Count lines that have just arrived."""
@@ -66,11 +85,20 @@ class Intake:
         key_of = self._viewers.key
         bots = self._viewers.bots
         duplicates = self.duplicates
-        messages = presences = mirrored = 0
+        left_out = self._left_out_ids
+        messages = presences = mirrored = opted_out = 0
         for chat in chats:
             room_id = int(chat.room_id)
+            if left_out and room_id in left_out:
+                opted_out += 1
+                continue
             if duplicates and duplicates.is_second(room_id, chat.message_id):
                 self._stats.duplicates += 1
+                continue
+            kind = chat.kind
+            key = key_of(chat) if kind != MIRRORED else 0
+            if key == OPTED_OUT:
+                opted_out += 1
                 continue
             part = part_at(chat.sent_ms / 1000 if chat.sent_ms else now, now)
             if room_id not in part.tallies:
@@ -78,17 +106,20 @@ class Intake:
                 if not LOGIN.fullmatch(login):
                     self._stats.parse_errors["bad_channel"] += 1
                     continue
+                if login in self._left_out_logins:
+                    opted_out += 1
+                    continue
                 part.tally(room_id, login)
-            if chat.kind == MIRRORED:
+            if kind == MIRRORED:
                 mirrored += 1
                 part.count(room_id, MIRRORED, 0, False)
                 continue
-            if chat.kind == MESSAGE:
+            if kind == MESSAGE:
                 messages += 1
             else:
                 presences += 1
-            key = key_of(chat)
-            part.count(room_id, chat.kind, key, chat.bot_badge or key in bots)
+            part.count(room_id, kind, key, chat.bot_badge or key in bots)
         self._stats.messages["PRIVMSG"] += messages + mirrored
         self._stats.messages["USERNOTICE"] += presences
         self._stats.mirrored += mirrored
+        self._stats.opted_out += opted_out

@@ -3,14 +3,20 @@
 Belongs here: writing the journal's files, and reading them back at the next start. Does not belong
 here: finished objects (``spool``) and when to write (``archive``).
 
-One append-only file per part, one frame per flush: ``length, CRC-32`` of the payload and the payload. The
-payload is the length of its JSON, the JSON (time, channels, coverage), and pairs of uint64: an event's
-code and its viewer key. Numbers are little-endian. A file is read up to its first damaged frame, for
-nothing behind a torn write can be trusted. Viewers appear as keys only.
+One file per part, one frame per flush: ``length, CRC-32`` of the payload and the payload. The payload is
+the length of its JSON, the JSON, and numbers. A frame usually says what the part has gained: the JSON holds
+time, new channels and coverage, the numbers are pairs of an event's code and its viewer key. The first
+frames may also state whole channels: then the numbers are each channel's viewer keys, their messages, and
+its bots. Numbers are little-endian uint64. A file is read up to its first damaged frame, for nothing behind
+a torn write can be trusted. Viewers appear as keys only.
+
+What a disk refuses is kept for later, within a number of bytes. Beyond that it is dropped, and the files
+concerned are replaced by whole parts as soon as the disk takes them; until then, they end where they end.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -18,14 +24,21 @@ import struct
 import sys
 import zlib
 from array import array
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from collector_service.contract import BadRecordError, parse_utc
-from collector_service.spool import PartName, sync_folder
+from collector_service.spool import PartName, replace_file, sync_folder, write_all
 from collector_service.windows import Part, StreamInfo
+
+# Ten minutes at 3,000 messages/s.
+BACKLOG_BYTES = 32 * 1024**2
+
+# Channels in one frame of a whole part: few enough that a disk which refuses has refused soon.
+_CHANNELS_PER_FRAME = 100
 
 _FRAME = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
@@ -41,6 +54,19 @@ class Flush:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """All that a part holds, for a new file. A copy, not bytes yet, for those take long to make.
+
+    ``channels`` holds what `_restore` takes up again, and each channel's viewers, messages and bots.
+    """
+
+    path: Path
+    now: float
+    seconds: int
+    channels: list[tuple[list[Any], list[int], list[int], list[int]]]
+
+
+@dataclass(frozen=True)
 class Recovered:
     """A part read back from a file, and the bytes behind its last good frame."""
 
@@ -50,51 +76,69 @@ class Recovered:
 
 
 class Journal:
-    """The journal's folder. Calls must not overlap; all but `take` may block on the disk."""
+    """The journal's folder. Calls must not overlap; all but `take` may block on the disk.
 
-    def __init__(self, folder: Path, collector_id: str) -> None:
+    Args:
+        folder: of this process alone; made when it is missing.
+        collector_id: whose parts are written.
+        backlog_bytes: how much of what the disk refuses is kept.
+    """
+
+    def __init__(self, folder: Path, collector_id: str, backlog_bytes: int = BACKLOG_BYTES) -> None:
         self._folder = folder
         self._collector_id = collector_id
-        self._backlog: list[Flush] = []
+        self._backlog_bytes = backlog_bytes
+        self._backlog: deque[Flush] = deque()
         self._unsynced: set[Path] = set()
+        self._outdated: set[Path] = set()
+        self._discarded: set[Path] = set()
         folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob("*.tmp"):
+            leftover.unlink()
 
-    def take(self, parts: Iterable[Part], now: float) -> list[Flush]:
+    def take(self, parts: Iterable[Part], now: float) -> list[Flush | Whole]:
         """Take what the parts gained, ready to be written.
 
         Args:
             parts: open parts, or parts that have just closed.
-            now: the world's time; a recovered part counts watching up to here.
+            now: the world's time up to which everything has arrived; a recovered part counts watching
+                up to here.
         """
-        return [
-            Flush(self._path(PartName.of(part, self._collector_id)), _frame(part, min(now, part.until)))
-            for part in parts
-        ]
+        return [self._take(part, min(now, part.until)) for part in parts]
 
-    def write(self, flushes: Iterable[Flush]) -> None:
-        """Append to the files. What a full disk refuses is kept and written first the next time.
+    def write(self, flushes: Iterable[Flush | Whole]) -> None:
+        """Bring the files up to date.
+
+        What the disk refuses is written first the next time, or, if it is too much, within the whole of
+        its part the next time it is taken.
 
         Raises:
             OSError: the disk refuses.
         """
-        self._backlog.extend(flushes)
-        while self._backlog:
-            flush = self._backlog[0]
-            # Unbuffered: a buffer would write what was refused once more when the file is closed.
-            with flush.path.open("ab", buffering=0) as file:
-                end = os.fstat(file.fileno()).st_size
-                rest = memoryview(flush.data)
-                try:
-                    while rest:
-                        rest = rest[file.write(rest) :]
-                except OSError:
-                    os.ftruncate(file.fileno(), end)
-                    raise
-            self._unsynced.add(flush.path)
-            del self._backlog[0]
+        wholes: list[Whole] = []
+        for flush in flushes:
+            if isinstance(flush, Whole):
+                wholes.append(flush)
+            else:
+                self._backlog.append(flush)
+        try:
+            while self._backlog:
+                self._append(self._backlog[0])
+                self._backlog.popleft()
+        except OSError:
+            self._bound_backlog()
+            raise
+        for whole in wholes:
+            replace_file(whole.path, _frames(whole))
+            self._outdated.discard(whole.path)
+        self._remove_discarded()
 
     def sync(self) -> None:
-        """Make everything written so far survive a power failure."""
+        """Make everything written so far survive a power failure.
+
+        Raises:
+            OSError: the disk refuses.
+        """
         while self._unsynced:
             path = next(iter(self._unsynced))
             with path.open("rb") as file:
@@ -103,12 +147,14 @@ class Journal:
         sync_folder(self._folder)
 
     def discard(self, name: PartName) -> None:
-        """Remove a part's file, since the part is safe elsewhere."""
+        """Remove a part's file, since the part is safe elsewhere: now, or with the next write."""
         path = self._path(name)
-        self._backlog = [flush for flush in self._backlog if flush.path != path]
+        self._backlog = deque(flush for flush in self._backlog if flush.path != path)
         self._unsynced.discard(path)
-        path.unlink(missing_ok=True)
-        sync_folder(self._folder)
+        self._outdated.discard(path)
+        self._discarded.add(path)
+        with contextlib.suppress(OSError):
+            self._remove_discarded()
 
     def recover(self) -> Iterator[Recovered]:
         """Read what an earlier process left behind, oldest window first.
@@ -125,24 +171,83 @@ class Journal:
     def _path(self, name: PartName) -> Path:
         return self._folder / f"{name}{_SUFFIX}"
 
+    def _take(self, part: Part, now: float) -> Flush | Whole:
+        path = self._path(PartName.of(part, self._collector_id))
+        if path not in self._outdated:
+            return Flush(path, _gain(part, now))
+        # The whole of the part holds what was gained, too.
+        part.new_rooms, part.coverage, part.events = [], [], array("Q")
+        return _whole(path, part, now)
 
-def _frame(part: Part, now: float) -> bytes:
+    def _bound_backlog(self) -> None:
+        if sum(len(flush.data) for flush in self._backlog) > self._backlog_bytes:
+            self._outdated.update(flush.path for flush in self._backlog)
+            self._backlog.clear()
+
+    def _append(self, flush: Flush) -> None:
+        # Unbuffered: a buffer would write what was refused once more when the file is closed.
+        with flush.path.open("ab", buffering=0) as file:
+            end = os.fstat(file.fileno()).st_size
+            try:
+                write_all(file, flush.data)
+            except OSError:
+                os.ftruncate(file.fileno(), end)
+                raise
+        self._unsynced.add(flush.path)
+
+    def _remove_discarded(self) -> None:
+        if self._discarded:
+            for path in self._discarded:
+                path.unlink(missing_ok=True)
+            sync_folder(self._folder)
+            self._discarded.clear()
+
+
+def _gain(part: Part, now: float) -> bytes:
     rooms, part.new_rooms = part.new_rooms, []
     coverage, part.coverage = part.coverage, []
     events, part.events = part.events, array("Q")
     infos = ((room, part.tallies[room].login, part.stream_infos.get(room)) for room in rooms)
-    state = json.dumps(
-        {
-            "now": now,
-            "window_seconds": part.seconds,
-            "rooms": [[room, login, _info_to_json(info)] for room, login, info in infos],
-            "coverage": coverage,
-        },
-        separators=(",", ":"),
-    ).encode()
+    state = {
+        "now": now,
+        "window_seconds": part.seconds,
+        "rooms": [[room, login, _info_to_json(info)] for room, login, info in infos],
+        "coverage": coverage,
+    }
+    return _frame(state, events)
+
+
+def _whole(path: Path, part: Part, now: float) -> Whole:
+    infos = part.stream_infos
+    channels = [
+        (
+            [room, tally.login, infos.get(room), tally.mirrored, list(tally.stretches), tally.since],
+            list(tally.viewers),
+            list(tally.viewers.values()),
+            list(tally.bots),
+        )
+        for room, tally in part.tallies.items()
+    ]
+    return Whole(path, now, part.seconds, channels)
+
+
+def _frames(whole: Whole) -> Iterator[bytes]:
+    for begin in range(0, len(whole.channels) or 1, _CHANNELS_PER_FRAME):
+        rows = []
+        numbers = array("Q")
+        for (room, login, info, *state), *columns in whole.channels[begin : begin + _CHANNELS_PER_FRAME]:
+            viewers, _, bots = columns
+            rows.append([room, login, _info_to_json(info), *state, len(viewers), len(bots)])
+            for column in columns:
+                numbers.extend(column)
+        yield _frame({"now": whole.now, "window_seconds": whole.seconds, "channels": rows}, numbers)
+
+
+def _frame(state: dict[str, Any], numbers: array[int]) -> bytes:
+    text = json.dumps(state, separators=(",", ":")).encode()
     if sys.byteorder == "big":
-        events.byteswap()
-    payload = _LENGTH.pack(len(state)) + state + events.tobytes()
+        numbers.byteswap()
+    payload = _LENGTH.pack(len(text)) + text + numbers.tobytes()
     return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
 
 
@@ -154,14 +259,17 @@ def _read(path: Path, name: PartName) -> Recovered | None:
     for payload in _payloads(data):
         (length,) = _LENGTH.unpack_from(payload)
         state = json.loads(payload[_LENGTH.size : _LENGTH.size + length])
+        numbers = array("Q", payload[_LENGTH.size + length :])
+        if sys.byteorder == "big":
+            numbers.byteswap()
         if part is None:
             part = Part(name.window_start, state["window_seconds"], name.sequence, partial=True)
             part.stream_infos = infos
-        _replay(part, infos, state)
-        events = array("Q", payload[_LENGTH.size + length :])
-        if sys.byteorder == "big":
-            events.byteswap()
-        part.count_again(events)
+        try:
+            _apply(part, infos, state, numbers)
+        except KeyError:  # a channel that no frame has named: the file's beginning was taken away
+            break
+        part.until = min(float(part.end), state["now"])
         position += _FRAME.size + len(payload)
     return None if part is None else Recovered(part, name, len(data) - position)
 
@@ -178,7 +286,10 @@ def _payloads(data: bytes) -> Iterator[bytes]:
         position += length
 
 
-def _replay(part: Part, infos: dict[int, StreamInfo], state: dict[str, Any]) -> None:
+def _apply(part: Part, infos: dict[int, StreamInfo], state: dict[str, Any], numbers: array[int]) -> None:
+    if "channels" in state:
+        _restore(part, infos, state["channels"], numbers)
+        return
     for room, login, info in state["rooms"]:
         part.tally(room, login)
         if info is not None:
@@ -188,7 +299,26 @@ def _replay(part: Part, infos: dict[int, StreamInfo], state: dict[str, Any]) -> 
             part.joined(room, part.tallies[room].login, instant)
         else:
             part.left(room, instant)
-    part.until = min(float(part.end), state["now"])
+    part.count_again(numbers)
+
+
+def _restore(
+    part: Part, infos: dict[int, StreamInfo], channels: Iterable[list[Any]], numbers: array[int]
+) -> None:
+    position = 0
+    for room, login, info, mirrored, stretches, since, viewers, bots in channels:
+        tally = part.tally(room, login)
+        if info is not None:
+            infos[room] = _info_from_json(info)
+        ends = [position + viewers, position + 2 * viewers, position + 2 * viewers + bots]
+        counts = numbers[ends[0] : ends[1]]
+        tally.viewers = dict(zip(numbers[position : ends[0]], counts, strict=True))
+        tally.bots = set(numbers[ends[1] : ends[2]])
+        tally.messages = sum(counts)
+        tally.mirrored = mirrored
+        tally.stretches = [(begin, end) for begin, end in stretches]
+        tally.since = since
+        position = ends[2]
 
 
 def _info_to_json(info: StreamInfo | None) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 _UPDATE_ATTEMPTS = 50
 _UPDATE_PAUSE_SECONDS = 0.2
+# One request may take so long, and no new attempt begins after so long: a request that hangs has failed
+# after a minute at most.
+_REQUEST_SECONDS = timedelta(seconds=30)
+_RETRY_SECONDS = timedelta(seconds=25)
 
 
 @dataclass(frozen=True)
@@ -60,14 +64,19 @@ class Lake:
             root = storage.dir.resolve()
             root.mkdir(parents=True, exist_ok=True)
             return cls(LocalStore(root), root.as_uri(), root)
-        options: dict[str, Any] = {}
-        if storage.endpoint_url:
-            options = {
-                "endpoint": storage.endpoint_url,
-                "client_options": {"allow_http": storage.endpoint_url.startswith("http://")},
-            }
+        options: dict[str, Any] = {"endpoint": storage.endpoint_url} if storage.endpoint_url else {}
         prefix = storage.s3_prefix.strip("/")
-        store = S3Store(storage.s3_bucket, region=storage.region, prefix=prefix or None, **options)
+        store = S3Store(
+            storage.s3_bucket,
+            region=storage.region,
+            prefix=prefix or None,
+            client_options={
+                "allow_http": storage.endpoint_url.startswith("http://"),
+                "timeout": _REQUEST_SECONDS,
+            },
+            retry_config={"retry_timeout": _RETRY_SECONDS},
+            **options,
+        )
         return cls(store, f"s3://{storage.s3_bucket}/{prefix}".rstrip("/"))
 
     @classmethod

@@ -17,24 +17,34 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 from collector_service import logs
-from collector_service.archive import Archive
+from collector_service.archive import UPLOAD_ERRORS, Archive, brief, in_daemon_thread
 from collector_service.channels import ChannelList, Listing, given_logins, needs_helix
 from collector_service.clock import sleep_until
+from collector_service.contract import status_table_key
 from collector_service.health import Snapshot, serve
 from collector_service.identity import load_viewer_key_secret, own_collector_id
 from collector_service.intake import Intake
 from collector_service.journal import Journal
 from collector_service.lake import Lake
 from collector_service.logins import read_logins
+from collector_service.opt_outs import OptOuts, OptOutsKeeper
 from collector_service.settings import Settings, SettingsError, StorageSettings
 from collector_service.shards import Pool
 from collector_service.spool import Spool
 from collector_service.stats import Stats
-from collector_service.status_table import Row
-from collector_service.twitch.helix import CredentialsRefusedError, Helix, HelixError
+from collector_service.status_table import Row, encode
+from collector_service.twitch.helix import (
+    VALIDATE_SECONDS,
+    CredentialsRefusedError,
+    Helix,
+    HelixError,
+)
 from collector_service.viewers import Viewers
 from collector_service.windows import Windows
 
@@ -72,9 +82,12 @@ async def _run(settings: Settings) -> int:
         stats = Stats()
         collector_id = collection.collector_id or own_collector_id(folder)
         journal = Journal(folder / "journal", collector_id)
-        archive = Archive(journal, Spool(folder / "spool", lake), collector_id, stats)
+        spool = Spool(folder / "spool", lake, collection.spool_max_bytes)
+        archive = Archive(journal, spool, collector_id, stats)
         windows = Windows(settings.clock, collection.window_seconds, archive.recover())
-        service = Service(settings, with_helix, windows, viewers, archive, stats)
+        service = Service(
+            settings, with_helix, windows, viewers, archive, OptOutsKeeper(lake, folder, stats), lake, stats
+        )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, service.stop, signal.Signals(number).name)
@@ -91,14 +104,19 @@ class Service:
         windows: Windows,
         viewers: Viewers,
         archive: Archive,
+        opt_outs: OptOutsKeeper,
+        lake: Lake,
         stats: Stats,
     ) -> None:
         self._settings = settings
         self._with_helix = with_helix
         self._windows = windows
-        self._viewers = viewers
+        self._intake = Intake(windows, viewers, stats)
         self._archive = archive
+        self._opt_outs = opt_outs
+        self._lake = lake
         self._stats = stats
+        self._left_out: dict[str, Row] = {}
         self._pool: Pool | None = None
         self._started = time.monotonic()
         self._stopping = asyncio.Event()
@@ -150,17 +168,22 @@ class Service:
             helix = None
             if self._with_helix:
                 helix = await stack.enter_async_context(Helix.open(self._settings.twitch, self._stats))
-            channel_list = ChannelList(collection, helix, self._stats)
+            channel_list = ChannelList(collection, helix, self._stats, self._settings.clock)
+            # Nothing may be counted, let alone written, before it is known who has opted out.
+            self._leave_out(await self._opt_outs.load(), channel_list)
+            if helix is not None:
+                await self._validate(helix)
             listing = await channel_list.refresh()
             async with asyncio.TaskGroup() as tasks:
                 self._pool = Pool(
                     self._settings.twitch,
                     collection,
                     self._windows,
-                    Intake(self._windows, self._viewers, self._stats),
+                    self._intake,
                     self._stats,
                     tasks.create_task,
                 )
+                self._pool.leave_out(self._opt_outs.current.channel_ids)
                 self._apply(listing, self._pool)
                 _log.info("collecting %d channels", len(listing.logins))
                 for work in (
@@ -169,16 +192,31 @@ class Service:
                     self._archive.keep_spooling(),
                     self._archive.keep_uploading(),
                     self._keep_refreshing(channel_list, self._pool),
+                    self._keep_reporting(),
                     self._keep_measuring_lag(self._pool),
                     self._keep_telling(),
                     self._end_in_time(),
                 ):
                     tasks.create_task(work)
+                if helix is not None:
+                    tasks.create_task(self._keep_validating(helix))
 
     def _tick_seconds(self) -> float:
         return max(0.02, self._settings.collection.window_seconds / self._settings.clock.rate / 4)
 
+    def _leave_out(self, opt_outs: OptOuts, channel_list: ChannelList) -> None:
+        self._intake.leave_out(opt_outs)
+        channel_list.leave_out(opt_outs)
+        if self._pool is not None:
+            self._pool.leave_out(opt_outs.channel_ids)
+
     def _apply(self, listing: Listing, pool: Pool) -> None:
+        now = self._windows.now()
+        rows = [
+            Row(login, None, status, now, listing.renames.get(login))
+            for login, status in listing.statuses.items()
+        ]
+        self._left_out = {row.channel: _or_older(row, self._left_out.get(row.channel)) for row in rows}
         self._windows.describe(listing.stream_infos)
         pool.want(listing.logins, listing.room_ids)
 
@@ -191,13 +229,48 @@ class Service:
         clock = self._settings.clock
         while True:
             await sleep_until(clock, clock.now() + self._settings.collection.refresh_seconds)
+            if await self._opt_outs.refresh():
+                self._leave_out(self._opt_outs.current, channel_list)
             try:
-                self._apply(await channel_list.refresh(), pool)
+                await channel_list.refresh()
+                listing = await channel_list.recheck(pool.unanswered())
             except CredentialsRefusedError:
                 raise
             except (HelixError, SettingsError) as error:
                 self._stats.refresh_failures += 1
                 _log.warning("channel list not refreshed, the last one stays: %s", error)
+                listing = channel_list.listing()
+            self._apply(listing, pool)
+
+    async def _keep_validating(self, helix: Helix) -> None:
+        while True:
+            await asyncio.sleep(VALIDATE_SECONDS)
+            await self._validate(helix)
+
+    async def _validate(self, helix: Helix) -> None:
+        try:
+            await helix.validate()
+        except CredentialsRefusedError:
+            raise
+        except HelixError as error:
+            _log.warning("the credentials could not be checked: %s", error)
+
+    async def _keep_reporting(self) -> None:
+        """Keep the status table of now in the lake; a fault is told once and costs nothing else."""
+        clock = self._settings.clock
+        key = status_table_key(*self._settings.collection.shard_number)
+        written, failing = b"", False
+        while True:
+            data = encode(self._table())
+            try:
+                if data != written:
+                    await in_daemon_thread(partial(self._lake.put, key, data))
+                written, failing = data, False
+            except UPLOAD_ERRORS as error:
+                if not failing:
+                    _log.warning("the status table cannot be written (%s)", brief(error))
+                failing = True
+            await sleep_until(clock, clock.now() + self._settings.collection.refresh_seconds)
 
     async def _keep_measuring_lag(self, pool: Pool) -> None:
         loop = asyncio.get_running_loop()
@@ -249,7 +322,9 @@ class Service:
             self.stop(f"{hours:g} hours have passed (collection.max_runtime_hours)")
 
     def _table(self) -> list[Row]:
-        return self._pool.table() if self._pool else []
+        if self._pool is None:
+            return []
+        return sorted([*self._pool.table(), *self._left_out.values()], key=attrgetter("channel"))
 
     def _look(self) -> Snapshot:
         now = time.monotonic()
@@ -262,6 +337,11 @@ class Service:
             viewers=self._windows.viewers,
             overflows=self._windows.overflows,
         )
+
+
+def _or_older(row: Row, older: Row | None) -> Row:
+    """The older row if it says the same: what it says is true since then."""
+    return older if older is not None and replace(older, since=row.since) == row else row
 
 
 def _open_lake(storage: StorageSettings) -> Lake:

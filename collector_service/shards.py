@@ -45,6 +45,7 @@ _log = logging.getLogger(__name__)
 JOINING = "joining"
 JOINED = "joined"
 NO_ANSWER = "no answer"
+OPTED_OUT = "opted out"
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
@@ -169,7 +170,7 @@ class Shard:
                 due.append(login)
             else:
                 tries[login] = 0
-                self._pool.unanswered(channel, now + NO_ANSWER_RETRY_SECONDS)
+                self._pool.give_up(channel, now + NO_ANSWER_RETRY_SECONDS)
         return due
 
     async def _retire_older(self, connection: Connection) -> None:
@@ -219,6 +220,7 @@ class Pool:
         self._shards: dict[Shard, asyncio.Task[None]] = {}
         self._last_heard = 0.0
         self._of: dict[str, Shard] = {}
+        self._left_out: frozenset[int] = frozenset()
         self.stats = stats
         self.connection_pace = Pace(1, collection.connection_interval_seconds)
         self.join_pace = self.new_join_pace() if collection.join_rate.scope == "global" else None
@@ -271,6 +273,13 @@ class Pool:
                 for connection in shard.connections:
                     connection.close("stopped")
 
+    def leave_out(self, channel_ids: frozenset[int]) -> None:
+        """From now on leave channels with these ids as soon as their id is known."""
+        self._left_out = channel_ids
+        for channel in self._channels.values():
+            if channel.room_id in channel_ids:
+                self._leave(channel)
+
     async def stop(self) -> None:
         """Read what is on its way, then end every connection; watching ends with what was read."""
         connections = self._connections()
@@ -298,7 +307,15 @@ class Pool:
     def statuses(self) -> dict[int, tuple[str, str]]:
         """Login and status of every wanted channel whose id is known, by id."""
         wanted = (self._channels[login] for login in self._of)
-        return {one.room_id: (one.login, one.status) for one in wanted if one.room_id is not None}
+        return {
+            one.room_id: (one.login, one.status)
+            for one in wanted
+            if one.room_id is not None and one.room_id not in self._left_out
+        }
+
+    def unanswered(self) -> list[str]:
+        """The wanted channels whose JOINs Twitch does not answer."""
+        return [login for login in self._of if self._channels[login].status == NO_ANSWER]
 
     def table(self) -> list[Row]:
         """Every wanted channel, ordered by login."""
@@ -335,10 +352,17 @@ class Pool:
         elif channel.room_id is not None:
             self._intake.duplicates.watch(channel.room_id, now, now + _REMEMBER_SECONDS)
 
-    def unanswered(self, channel: Channel, retry_at: float) -> None:
+    def give_up(self, channel: Channel, retry_at: float) -> None:
         """Several JOINs for the channel got no answer; the next one is at ``retry_at``."""
         channel.become(NO_ANSWER, self._windows.now())
         channel.retry_at = retry_at
+
+    def _leave(self, channel: Channel) -> None:
+        """Leave a channel that has opted out; its name did not tell, its id does."""
+        channel.become(OPTED_OUT, self._windows.now())
+        channel.retry_at = math.inf
+        for connection in list(channel.holders):
+            connection.part([channel.login])
 
     def _connections(self) -> list[Connection]:
         return [one for shard in self._shards for one in shard.connections]
@@ -352,6 +376,9 @@ class Pool:
             return
         self.stats.join_latency.observe(asyncio.get_running_loop().time() - channel.asked_at)
         now = self._windows.now()
+        if channel.room_id in self._left_out:
+            connection.part([login])
+            return
         if not channel.holders:
             channel.become(JOINED, now)
             if channel.room_id is not None:
@@ -391,7 +418,9 @@ class Pool:
             self._windows.left(channel.room_id, 0.0)
             channel.holders = dict.fromkeys(channel.holders, self._windows.now())
         channel.room_id = room_id
-        if channel.holders:
+        if room_id in self._left_out:
+            self._leave(channel)
+        elif channel.holders:
             self._windows.joined(room_id, login, min(channel.holders.values()))
 
     def refused(self, login: str, why: str) -> None:

@@ -1,28 +1,56 @@
-"""The spool: finished snapshot objects on disk, until the lake has them.
+"""The spool: finished snapshot objects, until the lake has them.
 
-Belongs here: putting an object into the spool whole or not at all, and bringing it into the lake exactly
-once. Does not belong here: what is in an object (``windows``), and when to try again (``archive``).
+Belongs here: keeping objects on disk (or in memory, when the disk refuses them) within a number of bytes,
+whole or not at all, and bringing them into the lake exactly once. Does not belong here: what is in an
+object (``windows``), and when to try again (``archive``).
+
+An object is known by its window, its collector and its part number, which every record holds. So an object
+that is in the lake already is found there, even if what is left here of the same part is less by now:
+thinned, or read back from a journal that had not everything.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import logging
 import os
 import re
-from collections.abc import Iterator
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import Self
 
 from collector_service.clock import utc
-from collector_service.contract import live_key
+from collector_service.contract import (
+    BadRecordError,
+    SnapshotRecord,
+    decode_lines,
+    encode_object,
+    format_utc,
+    live_key,
+    parse_record,
+)
 from collector_service.lake import Lake
 from collector_service.windows import Part
+
+SPOOL_BYTES = 2 * 1024**3
+# What may wait in memory: six million (channel, viewer) pairs, several busy windows, in a fifth of the
+# memory that the collector may have.
+OVERFLOW_BYTES = 64 * 1024**2
 
 _SUFFIX = ".ndjson.gz"
 _TIME = "%Y%m%dT%H%M%SZ"
 _NAME = re.compile(r"(\d{8}T\d{6}Z)-([a-z0-9][a-z0-9_.]*)-(\d{6,})")
 _MAX_PARTS = 10_000
+_DROPPED = "dropped"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, order=True)
@@ -50,66 +78,294 @@ class PartName:
                 yield cls(int(start.timestamp()), match[2], int(match[3]))
 
 
-class Spool:
-    """The spool's folder. Every call may block."""
+@dataclass(frozen=True)
+class _Entry:
+    """An object's bytes, and when it was added (Unix time of the machine)."""
 
-    def __init__(self, folder: Path, lake: Lake) -> None:
-        self._folder = folder
-        self._lake = lake
-        folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob("*.tmp"):
-            leftover.unlink()
+    size: int
+    added: float
+
+
+class Shelf(ABC):
+    """Objects that wait for the lake, within a number of bytes. Any thread may call.
+
+    When there is no room for a new object, the oldest are thinned (see `thin`), and only when all of them
+    are, the oldest are removed. The newest object stays whole, even if it is larger than the room.
+
+    Attributes:
+        lake: where the objects go.
+        thinned: objects that were thinned.
+        removed: thinned objects that were removed.
+    """
+
+    def __init__(self, lake: Lake, max_bytes: int, place: str) -> None:
+        self.lake = lake
+        self.thinned = 0
+        self.removed = 0
+        self._max_bytes = max_bytes
+        self._place = place
+        self._entries: dict[PartName, _Entry] = {}
+        self._bytes = 0
+        self._thin: set[PartName] = set()
+        # Held while an object changes, never while the lake is asked.
+        self._lock = threading.Lock()
 
     def add(self, name: PartName, data: bytes) -> None:
-        """Put an object into the spool: after a crash at any point it is there as a whole or not at all.
+        """Add an object, whole or not at all.
 
         Raises:
             OSError: the disk refuses; nothing was added.
         """
-        target = self._path(name)
-        temporary = target.with_name(target.name + ".tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        temporary.rename(target)
-        sync_folder(self._folder)
+        with self._lock:
+            self._make_room(self._max_bytes - len(data))
+            self._keep(name, data, time.time())
+            self._thin.discard(name)
 
     def names(self) -> list[PartName]:
-        """What is in the spool, oldest window first."""
-        return sorted(PartName.find(self._folder, _SUFFIX))
+        """What is here, oldest window first."""
+        return sorted(list(self._entries))  # noqa: C414  (a copy: other threads add and remove)
 
     def size(self) -> tuple[int, int, float]:
-        """Files, their bytes, and when the oldest was added (Unix time of the machine; 0 when empty)."""
-        stats = [path.stat() for path in self._folder.glob(f"*{_SUFFIX}")]
-        oldest = min((stat.st_mtime for stat in stats), default=0.0)
-        return len(stats), sum(stat.st_size for stat in stats), oldest
+        """Objects, their bytes, and when the oldest was added (Unix time of the machine; 0 when empty)."""
+        entries = list(self._entries.values())
+        return len(entries), self._bytes, min((entry.added for entry in entries), default=0.0)
+
+    def read(self, name: PartName) -> bytes:
+        """An object's bytes.
+
+        Raises:
+            FileNotFoundError: it is not here.
+            OSError: the disk refuses.
+        """
+        with self._lock:
+            return self._read(name)
+
+    def remove(self, name: PartName) -> None:
+        """Remove an object, if it is here.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        with self._lock:
+            self._forget(name)
 
     def upload(self, name: PartName) -> str:
-        """Bring an object into the lake and remove it from the spool.
+        """Bring an object into the lake and remove it from here.
 
-        The object takes the first part number whose key is free; a key that holds the same bytes is
-        this very object, written by an attempt whose answer got lost.
+        The object takes the first part number whose key is free. A key that holds the same part, and no
+        less of it, holds this very object, written by an attempt whose answer got lost or by a process
+        that was killed before it could tell.
 
         Returns:
             The object's key.
         """
-        path = self._path(name)
-        data = path.read_bytes()
-        for part in range(_MAX_PARTS):
-            key = live_key(utc(name.window_start), name.collector_id, part)
-            if self._lake.create(key, data) or self._lake.get(key) == data:
-                path.unlink()
-                sync_folder(self._folder)
+        data = self.read(name)
+        for number in range(_MAX_PARTS):
+            key = live_key(utc(name.window_start), name.collector_id, number)
+            if self.lake.create(key, data) or _holds(self.lake.get(key), name, data):
+                self.remove(name)
                 return key
         raise RuntimeError(f"all {_MAX_PARTS} part numbers of the window of {name} are taken")
 
+    def _make_room(self, room: int) -> None:
+        for step in (self._thin_out, self._drop):
+            for name in self.names():
+                if self._bytes <= room:
+                    return
+                step(name)
+
+    def _thin_out(self, name: PartName) -> None:
+        if name in self._thin:
+            return
+        data = self._read(name)
+        try:
+            less = thin(data)
+        except BadRecordError:
+            less = data  # nobody can read it, so there is nothing to take out
+        if less != data:
+            self._keep(name, less, self._entries[name].added)
+            self.thinned += 1
+            _log.error("%s: dropped what was seen in the window of %s", self._full(), _window(name))
+        self._thin.add(name)
+
+    def _drop(self, name: PartName) -> None:
+        self._forget(name)
+        self.removed += 1
+        _log.error("%s: removed what was left of the window of %s", self._full(), _window(name))
+
+    def _full(self) -> str:
+        return f"no room for the next window in {self._place} ({self._max_bytes} bytes)"
+
+    def _keep(self, name: PartName, data: bytes, added: float) -> None:
+        self._store(name, data, added)
+        self._note(name, _Entry(len(data), added))
+
+    def _note(self, name: PartName, entry: _Entry | None) -> None:
+        """Keep the books: what is there now under a name."""
+        old = self._entries.pop(name, None)
+        self._bytes -= old.size if old else 0
+        if entry:
+            self._entries[name] = entry
+            self._bytes += entry.size
+        else:
+            self._thin.discard(name)
+
+    def _read(self, name: PartName) -> bytes:
+        try:
+            return self._load(name)
+        except FileNotFoundError:
+            self._note(name, None)
+            raise
+
+    def _forget(self, name: PartName) -> None:
+        self._delete(name)
+        self._note(name, None)
+
+    @abstractmethod
+    def _store(self, name: PartName, data: bytes, added: float) -> None:
+        """Write or replace an object, whole or not at all."""
+
+    @abstractmethod
+    def _load(self, name: PartName) -> bytes:
+        """An object's bytes; FileNotFoundError without one."""
+
+    @abstractmethod
+    def _delete(self, name: PartName) -> None:
+        """Remove an object, if there is one."""
+
+
+class Spool(Shelf):
+    """The objects on disk, in a folder of this process alone. `names` and `size` never block."""
+
+    def __init__(self, folder: Path, lake: Lake, max_bytes: int = SPOOL_BYTES) -> None:
+        super().__init__(lake, max_bytes, f"the spool {folder}")
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob("*.tmp"):
+            leftover.unlink()
+        for name in sorted(PartName.find(folder, _SUFFIX)):
+            stat = self._path(name).stat()
+            self._note(name, _Entry(stat.st_size, stat.st_mtime))
+
+    def _store(self, name: PartName, data: bytes, added: float) -> None:
+        replace_file(self._path(name), [data], added)
+
+    def _load(self, name: PartName) -> bytes:
+        return self._path(name).read_bytes()
+
+    def _delete(self, name: PartName) -> None:
+        self._path(name).unlink(missing_ok=True)
+        sync_folder(self._folder)
+
     def _path(self, name: PartName) -> Path:
         return self._folder / f"{name}{_SUFFIX}"
+
+
+class Overflow(Shelf):
+    """The objects that the disk has refused, in memory."""
+
+    def __init__(self, lake: Lake, max_bytes: int = OVERFLOW_BYTES) -> None:
+        super().__init__(lake, max_bytes, "memory")
+        self._objects: dict[PartName, bytes] = {}
+
+    def _store(self, name: PartName, data: bytes, added: float) -> None:  # noqa: ARG002  (kept by Shelf)
+        self._objects[name] = data
+
+    def _load(self, name: PartName) -> bytes:
+        if name not in self._objects:
+            raise FileNotFoundError(f"{name} is not in memory")
+        return self._objects[name]
+
+    def _delete(self, name: PartName) -> None:
+        self._objects.pop(name, None)
+
+
+def thin(data: bytes) -> bytes:
+    """An object without viewers, messages and coverage: what is left says that there is a gap.
+
+    Records keep their channel and window and become ``dropped`` and partial. Those that had nothing to
+    lose (channels that were never read) stay as they are, with the reason that they give.
+
+    Raises:
+        BadRecordError: the object cannot be read.
+    """
+    return encode_object(_thin_record(parse_record(line)) for line in decode_lines(data))
+
+
+def _thin_record(record: SnapshotRecord) -> SnapshotRecord:
+    if not (record.observed_seconds or record.viewer_keys or record.messages or record.mirrored_messages):
+        return record
+    return dataclasses.replace(
+        record,
+        observed_seconds=0.0,
+        observed_intervals=[],
+        partial=True,
+        status=_DROPPED,
+        messages=0,
+        mirrored_messages=0,
+        viewer_keys=[],
+        viewer_messages=[],
+        known_bots=[],
+    )
+
+
+def _holds(there: bytes, name: PartName, data: bytes) -> bool:
+    """Whether an object in the lake is the part ``name`` with no less in it than ``data``."""
+    if there == data:
+        return True
+    part, dropped = _describe(there)
+    return part == name.sequence and (not dropped or _describe(data)[1])
+
+
+def _describe(data: bytes) -> tuple[int | None, bool]:
+    """An object's part number, and whether it was thinned."""
+    part, dropped = None, False
+    try:
+        for line in decode_lines(data):
+            record = parse_record(line)
+            part, dropped = record.part, dropped or record.status == _DROPPED
+    except BadRecordError:
+        return None, False
+    return part, dropped
+
+
+def _window(name: PartName) -> str:
+    return format_utc(utc(name.window_start))
+
+
+def replace_file(target: Path, pieces: Iterable[bytes], modified: float | None = None) -> None:
+    """Write a file, or replace it as a whole: after a crash at any point the old or the new one is there.
+
+    Args:
+        target: the file.
+        pieces: its bytes, one after the other.
+        modified: its time of modification (Unix time); None means now.
+
+    Raises:
+        OSError: the disk refuses; nothing has changed.
+    """
+    temporary = target.with_name(target.name + ".tmp")
+    try:
+        # Unbuffered: a buffer would write what was refused once more when the file is closed.
+        with temporary.open("wb", buffering=0) as file:
+            for piece in pieces:
+                write_all(file, piece)
+            os.fsync(file.fileno())
+        if modified is not None:
+            os.utime(temporary, (modified, modified))
+        temporary.rename(target)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(target.parent)
+
+
+def write_all(file: FileIO, data: bytes) -> None:
+    """Write all bytes to an unbuffered file, which may take them piece by piece."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def sync_folder(folder: Path) -> None:

@@ -20,6 +20,7 @@ class Stats:
     messages: Counter[str] = field(default_factory=Counter)
     mirrored: int = 0
     duplicates: int = 0
+    opted_out: int = 0
     parse_errors: Counter[str] = field(default_factory=Counter)
     reconnects: Counter[str] = field(default_factory=Counter)
     helix_requests: Counter[str] = field(default_factory=Counter)
@@ -35,6 +36,8 @@ class Stats:
     spool_files: int = 0
     spool_bytes: int = 0
     spool_oldest: float = 0.0
+    spool_thinned: int = 0
+    spool_removed: int = 0
     event_loop_lag: Histogram = field(init=False)
     join_latency: Histogram = field(init=False)
     window_flush: Histogram = field(init=False)

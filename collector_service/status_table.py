@@ -6,7 +6,6 @@ deciding about channels (``channels``, ``shards``).
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,18 +17,19 @@ from collector_service.contract import STATUSES, format_utc
 _SHOWN = 200
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Row:
     """One wanted channel.
 
     ``status`` is one of `contract.STATUSES`, since the world time ``since``; ``channel_id`` is None while
-    nobody knows it.
+    nobody knows it; ``renamed_to`` is what a renamed channel is called now.
     """
 
     channel: str
     channel_id: int | None
     status: str
     since: float
+    renamed_to: str | None = None
 
     def to_json(self) -> dict[str, str | None]:
         """The row as JSON values, with what its status means."""
@@ -39,13 +39,13 @@ class Row:
             "status": self.status,
             "reason": STATUSES.get(self.status, ""),
             "since": format_utc(utc(self.since)),
+            "renamed_to": self.renamed_to,
         }
 
 
 def encode(rows: Iterable[Row]) -> bytes:
-    """Gzipped NDJSON, a line a row."""
-    lines = [json.dumps(row.to_json(), separators=(",", ":")) for row in rows]
-    return gzip.compress("".join(f"{line}\n" for line in lines).encode(), mtime=0)
+    """A JSON array, a line a row."""
+    return ("[\n" + ",\n".join(json.dumps(row.to_json()) for row in rows) + "\n]\n").encode()
 
 
 def describe(rows: Sequence[Mapping[str, str | None]]) -> str:
@@ -61,6 +61,7 @@ def describe(rows: Sequence[Mapping[str, str | None]]) -> str:
         lines += ["", f"{'channel':<26}{'channel id':<14}{'status':<12}since"]
         lines += [
             f"{row['channel']:<26}{row['channel_id'] or '-':<14}{row['status']:<12}{row['since']}"
+            + (f"  now {row['renamed_to']}" if row["renamed_to"] else "")
             for row in others[:_SHOWN]
         ]
     if len(others) > _SHOWN:

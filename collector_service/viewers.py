@@ -1,7 +1,8 @@
 """Viewers: from Twitch's user ids to the keys that may be stored, and which of them are known bots.
 
-Belongs here: the bounded cache in front of ``contract.viewer_key``. A login or an id never leaves this
-module. Does not belong here: counting (``windows``), and finding bots by what they do (the analysis).
+Belongs here: the bounded cache in front of ``contract.viewer_key``, and who has no key because of an
+opt-out. A login or an id never leaves this module. Does not belong here: counting (``windows``), and
+finding bots by what they do (the analysis).
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from collections.abc import Iterable
 
 from collector_service.contract import viewer_key
 from collector_service.twitch.irc import Chat
+
+# In place of a key, for a viewer who has opted out. Keys are never negative.
+OPTED_OUT = -1
 
 _GENERATION = 250_000
 
@@ -32,10 +36,21 @@ class Viewers:
         self._generation = generation
         self._young: dict[bytes, int] = {}
         self._old: dict[bytes, int] = {}
+        self._left_out: frozenset[int] = frozenset()
         self.bots: set[int] = set()
 
+    def leave_out(self, keys: frozenset[int]) -> None:
+        """From now on these viewers, and only these, have no key."""
+        if keys != self._left_out:
+            self._left_out = keys
+            self._young, self._old = {}, {}
+            self.bots -= keys
+
     def key(self, chat: Chat) -> int:
-        """The key of the viewer who sent ``chat``; `bots` holds it from now on if the login is listed."""
+        """The key of the viewer who sent ``chat``, or `OPTED_OUT`.
+
+        From now on `bots` holds the key if the login is listed.
+        """
         key = self._young.get(chat.user_id)
         if key is None:
             key = self._young[chat.user_id] = self._find(chat)
@@ -47,6 +62,8 @@ class Viewers:
         key = self._old.get(chat.user_id)
         if key is None:
             key = viewer_key(self._secret, chat.user_id.decode("ascii"))
+            if key in self._left_out:
+                return OPTED_OUT
             if chat.login in self._bot_logins:
                 self.bots.add(key)
         return key

@@ -2,8 +2,8 @@
 
 Belongs here: the one wrapper around TwitchIO through which everything else reads Helix. TwitchIO brings
 the requests, the models, paging and the app token. What it leaves to its caller is here: waiting on 429,
-retries, restarts on an invalid cursor, removing what comes twice, an end to refused tokens, and texts
-without secrets. Does not belong here: which channels are wanted (``channels``).
+retries, restarts on an invalid cursor, removing what comes twice, checking the token, an end to refused
+ones, and texts without secrets. Does not belong here: which channels are wanted (``channels``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import aiohttp
 import twitchio
@@ -33,7 +33,10 @@ ATTEMPTS = 6
 REQUEST_SECONDS = 20.0
 LONGEST_LIMIT_SECONDS = 120.0
 RESTARTS = 5
+# Twitch asks its clients to validate their tokens at the start and so often.
+VALIDATE_SECONDS = 3600.0
 
+_REMEDY = "check TWITCH_CLIENT_ID and TWITCH_CLIENT_SECRET, or TWITCH_OAUTH_TOKEN"
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -89,7 +92,8 @@ class Helix:
         self._twitch = twitch
         self._session = session
         self._patience = patience
-        self._logged_in: twitchio.Client | None = None
+        self._client: twitchio.Client | None = None
+        self._login_turn = asyncio.Lock()
 
     @classmethod
     @asynccontextmanager
@@ -108,8 +112,29 @@ class Helix:
             try:
                 yield helix
             finally:
-                if helix._logged_in is not None:
-                    await helix._logged_in.close()
+                if helix._client is not None:
+                    await helix._client.close()
+
+    async def validate(self) -> None:
+        """Ask Twitch whether it still accepts the token in use, and for how long.
+
+        A refused app token is replaced once. To be called at the start and every `VALIDATE_SECONDS`.
+
+        Raises:
+            CredentialsRefusedError: the token is refused and cannot be replaced, or the new one is refused.
+            HelixError: there is no answer; the token may well be good.
+        """
+        async with self._login_turn:
+            if self._client is None:
+                await self._log_in()
+                return
+            try:
+                await self._check_token(self._twitch.client_id)
+            except CredentialsRefusedError:
+                if not self._patience.renewable:
+                    raise
+                _log.info("Twitch refuses the app token; asking for a new one")
+                await self._log_in()
 
     async def top_streams(self, limit: int) -> list[Stream]:
         """The live streams with the most viewers, each channel once, the biggest first.
@@ -155,16 +180,19 @@ class Helix:
     async def users(self, logins: Iterable[str] = (), ids: Iterable[int] = ()) -> list[User]:
         """The accounts with these logins or ids, each once; the suspended and deleted are left out.
 
+        Up to 100 go into one request, logins and ids together.
+
         Raises:
             HelixError: no complete answer after all retries.
         """
         found: dict[int, User] = {}
-        asks: list[dict[str, Any]] = [{"logins": chunk} for chunk in _chunks(list(logins))]
-        asks += [{"ids": [str(one) for one in chunk]} for chunk in _chunks(list(ids))]
-        for ask in asks:
+        asked: list[str | int] = [*logins, *ids]
+        for chunk in _chunks(asked):
 
-            async def collect(client: twitchio.Client, ask: dict[str, Any] = ask) -> None:
-                for item in await client.fetch_users(**ask):
+            async def collect(client: twitchio.Client, chunk: list[str | int] = chunk) -> None:
+                names = [one for one in chunk if isinstance(one, str)]
+                numbers: list[str | int] = [str(one) for one in chunk if isinstance(one, int)]
+                for item in await client.fetch_users(logins=names or None, ids=numbers or None):
                     found[int(item.id)] = User(int(item.id), (item.name or "").lower())
 
             await self._with_restarts(collect)
@@ -196,15 +224,49 @@ class Helix:
             CredentialsRefusedError: Twitch does not accept the credentials.
             HelixError: no usable answer.
         """
-        if self._logged_in is None:
-            login = _log_in(self._twitch, self._session, self._patience.stats)
-            self._logged_in = await _plainly(login, self._patience.scrub)
+        async with self._login_turn:
+            client = self._client or await self._log_in()
         for _ in range(RESTARTS):
             try:
-                return await _plainly(collect(self._logged_in), self._patience.scrub)
+                return await _plainly(collect(client), self._patience.scrub)
             except _InvalidCursorError:
                 continue
         raise HelixError(f"Helix refused its own cursor {RESTARTS} times in a row")
+
+    async def _log_in(self) -> twitchio.Client:
+        """A client with a token that Twitch has just accepted; it takes the place of an older one."""
+        secret = self._twitch.client_secret.get_secret_value()
+        client_id = self._twitch.client_id
+        if client_id and secret:
+            oauth = OAuth(client_id=client_id, client_secret=secret, session=self._session)
+            app = await _plainly(oauth.client_credentials_token(), self._patience.scrub)
+            self._patience.token = app.access_token
+        else:
+            secret = ""
+            self._patience.token = self._twitch.oauth_token.get_secret_value().removeprefix("oauth:")
+            if not self._patience.token:
+                raise CredentialsRefusedError(
+                    "Helix needs TWITCH_CLIENT_ID with TWITCH_CLIENT_SECRET, or TWITCH_OAUTH_TOKEN"
+                )
+        client_id = await self._check_token(client_id)
+        client = twitchio.Client(
+            client_id=client_id,
+            client_secret=secret or None,
+            session=self._session,
+            fetch_client_user=False,
+        )
+        await client.login(token=self._patience.token, load_tokens=False, save_tokens=False)
+        older, self._client = self._client, client
+        if older is not None:
+            await older.close()
+        return client
+
+    async def _check_token(self, client_id: str) -> str:
+        """Let Twitch validate the token in use; returns the client id that it belongs to."""
+        oauth = OAuth(client_id=client_id, session=self._session)
+        validated = await _plainly(oauth.validate_token(self._patience.token), self._patience.scrub)
+        self._patience.stats.token_expires_at = time.time() + validated.expires_in
+        return validated.client_id
 
 
 class _InvalidCursorError(HelixError):
@@ -215,18 +277,24 @@ class _Patience:
     """aiohttp middleware: waits, tries again, and ends what cannot succeed.
 
     TwitchIO gets a new app token on a 401 and asks again, for ever; the second refusal in a row ends that.
+
+    Attributes:
+        renewable: whether there are a client id and a secret to get a new token with.
+        token: the token in use; TwitchIO may have got it without telling.
+        stats: counters.
     """
 
     def __init__(self, twitch: TwitchSettings, stats: Stats) -> None:
         secrets = (twitch.client_secret.get_secret_value(), twitch.oauth_token.get_secret_value())
         self._secrets = [secret.removeprefix("oauth:") for secret in secrets if secret]
-        self._renewable = bool(twitch.client_secret.get_secret_value())
         self._refused = False
+        self.renewable = bool(twitch.client_id and twitch.client_secret.get_secret_value())
+        self.token = ""
         self.stats = stats
 
     def scrub(self, text: str) -> str:
         """The text on one short line, without the credentials."""
-        for secret in self._secrets:
+        for secret in filter(None, (*self._secrets, self.token)):
             text = text.replace(secret, "***")
         return " ".join(text.split())[:200]
 
@@ -247,7 +315,7 @@ class _Patience:
                 status = response.status
                 self.stats.helix_requests[str(status)] += 1
                 if status < 500 and status != 429:
-                    self._watch_refusals(status, where)
+                    self._watch_refusals(status, request)
                     return response
                 problem = f"status {status}"
                 delay = _until_reset(response) if status == 429 else None
@@ -259,39 +327,16 @@ class _Patience:
             _log.info("%s: %s; trying again in %.1f s", where, problem, delay)
             await asyncio.sleep(delay)
 
-    def _watch_refusals(self, status: int, where: str) -> None:
-        if "/oauth2/" in where:
+    def _watch_refusals(self, status: int, request: aiohttp.ClientRequest) -> None:
+        if "/oauth2/" in request.url.path:
             return
         if status == 401:
-            if self._refused or not self._renewable:
-                raise CredentialsRefusedError("Twitch refuses the token (401 Unauthorized)")
+            if self._refused or not self.renewable:
+                raise CredentialsRefusedError(f"Twitch refuses the token (401 Unauthorized); {_REMEDY}")
             self._refused = True
         else:
             self._refused = False
-
-
-async def _log_in(twitch: TwitchSettings, session: aiohttp.ClientSession, stats: Stats) -> twitchio.Client:
-    secret = twitch.client_secret.get_secret_value()
-    token = twitch.oauth_token.get_secret_value().removeprefix("oauth:")
-    client_id = twitch.client_id
-    expires_in: int | None = None
-    if not (client_id and secret):
-        if not token:
-            raise CredentialsRefusedError(
-                "Helix needs TWITCH_CLIENT_ID with TWITCH_CLIENT_SECRET, or TWITCH_OAUTH_TOKEN"
-            )
-        validated = await OAuth(client_id=client_id, session=session).validate_token(token)
-        client_id, expires_in, secret = validated.client_id, validated.expires_in, ""
-    else:
-        oauth = OAuth(client_id=client_id, client_secret=secret, session=session)
-        app = await oauth.client_credentials_token()
-        token, expires_in = app.access_token, app.expires_in
-    stats.token_expires_at = time.time() + expires_in
-    client = twitchio.Client(
-        client_id=client_id, client_secret=secret or None, session=session, fetch_client_user=False
-    )
-    await client.login(token=token, load_tokens=False, save_tokens=False)
-    return client
+            self.token = request.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
 async def _plainly(work: Awaitable[T], scrub: Callable[[str], str]) -> T:
@@ -317,7 +362,7 @@ def _explain(status: int, message: str) -> HelixError:
     if status == 400 and "cursor" in message.lower():
         return _InvalidCursorError("Helix does not know its cursor any more")
     if status in (401, 403) or (status == 400 and "client" in message.lower()):
-        return CredentialsRefusedError(f"Twitch refuses the credentials ({status}: {message})")
+        return CredentialsRefusedError(f"Twitch refuses the credentials ({status}: {message}); {_REMEDY}")
     return HelixError(f"Helix answers {status}: {message}")
 
 

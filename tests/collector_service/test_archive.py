@@ -1,21 +1,37 @@
 """From closed windows to the lake with a lake and a disk that fail."""
 
 import asyncio
+import math
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
+from obstore.exceptions import BaseError as LakeError
 
 from collector_service import archive as archive_module
+from collector_service import lake as lake_module
 from collector_service.archive import Archive
-from collector_service.contract import encode_object
+from collector_service.clock import utc
+from collector_service.contract import decode_lines, encode_object, live_key, parse_record
+from collector_service.health import Snapshot, StatsCollector, judge
 from collector_service.journal import Journal
 from collector_service.lake import Lake
+from collector_service.settings import StorageSettings
 from collector_service.spool import PartName, Spool
 from collector_service.stats import Stats
 from collector_service.twitch.irc import MESSAGE
 from collector_service.windows import Part, Windows
 
+from . import killed_child
+from .full_disk import full_disk
 from .irc_double import eventually
+from .killed_child import viewer_key
 
 START = 1_700_000_100 // 300 * 300
 
@@ -95,27 +111,163 @@ async def test_a_lake_that_was_down_gets_the_same_bytes(rig, broken):
     assert rig.stats.uploads == 4
 
 
-async def test_a_disk_that_was_full_loses_nothing(rig, monkeypatch):
-    add, full = rig.spool.add, True
+async def test_what_the_disk_refuses_goes_to_the_lake_from_memory(rig, tmp_path):
+    parts = [a_part(n, START + 300 * n) for n in range(3)]
+    rig.journal.write(rig.journal.take([a_part(n, START + 300 * n) for n in range(3)], START + 50.0))
+    with full_disk():
+        tasks = [
+            asyncio.ensure_future(work)
+            for work in (rig.archive.keep_spooling(), rig.archive.keep_uploading())
+        ]
+        rig.archive._closed.extend(parts)
+        rig.archive._has_closed.set()
+        await eventually(lambda: rig.stats.uploads == 3)
+        for task in tasks:
+            task.cancel()
+    assert rig.stats.spool_failures >= 3
+    assert rig.stats.windows_spooled == 0
+    assert sorted(rig.lake.content().values()) == expected(parts)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
-    def refuse(name, data):
-        if full:
-            raise OSError(28, "No space left on device")
-        add(name, data)
 
-    monkeypatch.setattr(rig.spool, "add", refuse)
+async def test_what_disk_and_lake_refuse_waits_in_memory_for_the_disk(rig, tmp_path):
+    rig.lake.broken = "before"
     parts = [a_part(n, START + 300 * n) for n in range(3)]
     tasks = [
         asyncio.ensure_future(work) for work in (rig.archive.keep_spooling(), rig.archive.keep_uploading())
     ]
-    rig.archive._closed.extend(parts)
-    rig.archive._has_closed.set()
-    await eventually(lambda: rig.stats.spool_failures >= 3)
-    full = False
+    with full_disk():
+        rig.archive._closed.extend(parts)
+        rig.archive._has_closed.set()
+        await eventually(lambda: rig.stats.upload_failures > 3 and rig.stats.spool_failures > 3)
+        assert rig.stats.spool_files == 3
+        assert list(rig.archive._closed) == rig.spool.names() == []
+    await eventually(lambda: len(rig.spool.names()) == 3)
+    assert list((tmp_path / "journal").iterdir()) == []
+    rig.lake.broken = None
     await eventually(lambda: rig.stats.uploads == 3)
     for task in tasks:
         task.cancel()
     assert sorted(rig.lake.content().values()) == expected(parts)
+    assert rig.stats.spool_files == 0
+
+
+async def test_an_upload_from_memory_that_a_kill_cuts_off_from_its_journal_is_not_repeated(tmp_path):
+    """The journal's part is shorter than the one in the lake, and ends a second before its last flush."""
+    rig = made(tmp_path)
+    rig.journal.write(rig.journal.take([a_part(4)], START + 50.0))
+    whole = a_part(4)
+    whole.count(7, MESSAGE, 99, False)
+    rig.archive._closed.append(whole)
+    with full_disk():
+        with pytest.raises(OSError, match="too large"):
+            await rig.archive._spool_next()
+        rig.archive._overflow.upload(PartName.of(whole, "c"))
+    again = made(tmp_path)
+    again.lake.inner = rig.lake.inner
+    again.archive.recover()
+    assert again.stats.recovered_parts == 1
+    assert await again.archive.finish([], 5.0)
+    assert list(again.lake.content().values()) == expected([whole])
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+async def test_a_start_on_a_full_disk_brings_the_journal_into_the_lake(tmp_path):
+    part = a_part(4)
+    journal = Journal(tmp_path / "journal", "other")
+    journal.write(journal.take([a_part(4)], float("inf")))
+    with full_disk():
+        rig = made(tmp_path)
+        rig.archive.recover()
+        assert rig.stats.spool_files == 1
+        assert len(list((tmp_path / "journal").iterdir())) == 1
+        assert await rig.archive.finish([], 5.0)
+    part.partial = True
+    [(key, data)] = rig.lake.content().items()
+    assert key == live_key(utc(START), "other")
+    assert data == encode_object(part.records("other"))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+async def test_what_was_on_its_way_at_the_last_flush_does_not_count_as_watched(rig, tmp_path):
+    clock = type("Clock", (), {"rate": 60.0, "now": lambda self: START + 200.0})()
+    windows = Windows(clock, 300)
+    windows.joined(7, "seven", START + 20.0)
+    task = asyncio.ensure_future(rig.archive.keep_journal(windows))
+    await eventually(lambda: any(path.stat().st_size for path in (tmp_path / "journal").iterdir()))
+    task.cancel()
+    later = made(tmp_path)
+    later.archive.recover()
+    [name] = later.spool.names()
+    [record] = [parse_record(line) for line in decode_lines(later.spool.read(name))]
+    assert record.observed_intervals == [(20.0, 140.0)]
+
+
+def test_the_health_page_tells_of_windows_that_lost_their_viewers():
+    now = Snapshot(10.0, 0.0, {"joined": 1}, {"open": 1}, 0)
+    assert judge(now, Stats())["status"] == "ok"
+    verdict = judge(now, Stats(spool_thinned=2, spool_removed=1))
+    assert verdict["status"] == "degraded"
+    assert [text.split(": ")[1] for text in verdict["problems"]] == [
+        "2 windows lost their viewers",
+        "1 windows are gone altogether",
+    ]
+    shown = {metric.name: metric.samples[0].value for metric in StatsCollector(
+        Stats(spool_thinned=2, spool_removed=1), lambda: now
+    ).collect() if metric.samples}  # fmt: skip
+    assert (shown["vieweratlas_spool_thinned"], shown["vieweratlas_spool_removed"]) == (2, 1)
+
+
+def test_a_lake_that_hangs_fails_within_a_minute(monkeypatch):
+    assert (lake_module._REQUEST_SECONDS + lake_module._RETRY_SECONDS).total_seconds() <= 60
+    monkeypatch.setattr(lake_module, "_REQUEST_SECONDS", timedelta(seconds=0.5))
+    monkeypatch.setattr(lake_module, "_RETRY_SECONDS", timedelta(seconds=0.5))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        lake = Lake.open(StorageSettings(type="s3", s3_bucket="bucket", endpoint_url=url))
+        for call in (lambda: lake.create("key", b"data"), lambda: lake.get("key")):
+            began = time.monotonic()
+            with pytest.raises(LakeError):
+                call()
+            assert time.monotonic() - began < 20
+
+
+def test_kill_9_loses_what_was_not_journalled_and_doubles_nothing(tmp_path):
+    """Kills children at random points; what they said was journalled is there once, or declared dropped."""
+    journalled = {}
+    rng = random.Random(7)
+    for run in range(6):
+        child = subprocess.Popen(
+            [sys.executable, killed_child.__file__, tmp_path, str(run * 100_000)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        lines = [child.stdout.readline() for _ in range(rng.randint(30, 900))]
+        time.sleep(rng.random() * 0.02)
+        child.kill()
+        lines += child.stdout.read().split("\n")[:-1]
+        journalled.update(map(int, line.split()) for line in lines)
+        child.wait()
+        child.stdout.close()
+    spool = Spool(tmp_path / "spool", killed_child.open_lake(tmp_path), killed_child.SPOOL_BYTES)
+    archive = Archive(Journal(tmp_path / "journal", "c"), spool, "c", Stats())
+    archive.recover()
+    for name in spool.names():
+        spool.upload(name)
+    lake = killed_child.open_lake(tmp_path)
+    records = [
+        parse_record(line) for info in lake.objects("raw/") for line in decode_lines(lake.get(info.key))
+    ]
+    seen = Counter(key for record in records for key in record.viewer_keys)
+    dropped = {record.part for record in records if record.status == "dropped"}
+    assert len(journalled) > 300
+    assert set(seen.values()) == {1}
+    assert dropped
+    assert [n for n, part in journalled.items() if part not in dropped and not seen[viewer_key(n)]] == []
+    assert len([n for n in journalled if seen[viewer_key(n)]]) > 300
+    assert list((tmp_path / "journal").iterdir()) == []
 
 
 async def test_what_cannot_be_uploaded_in_time_is_there_at_the_next_start(rig, tmp_path):
@@ -124,7 +276,7 @@ async def test_what_cannot_be_uploaded_in_time_is_there_at_the_next_start(rig, t
     assert not await rig.archive.finish(parts, 0.8)
     assert rig.lake.content() == {}
     later = made(tmp_path)
-    assert later.archive.recover() == 3
+    assert 0 <= later.archive.recover() < 2**30
     assert await later.archive.finish([], 5.0)
     assert sorted(later.lake.content().values()) == expected(parts)
 
@@ -142,19 +294,24 @@ async def test_a_hanging_upload_does_not_hold_up_the_end(rig):
     blocked.set()
 
 
-async def test_what_cannot_be_spooled_in_time_is_in_the_journal(rig, tmp_path, monkeypatch):
-    def refuse(name, data):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(rig.spool, "add", refuse)
+async def test_what_cannot_be_spooled_in_time_is_in_the_journal(rig, tmp_path):
+    """The disk has room for the journal's frame, but not for the object."""
+    rig.lake.broken = "before"
     part = a_part(0)
+    for room in range(20):
+        part.joined(100 + room, f"room{room}", START + 20.0 + room / 7)
     part.until = START + 100.0
-    assert not await rig.archive.finish([part], 0.8)
     part.partial = True
+    whole = expected([part])
+    frame = rig.journal.take([part], math.inf)
+    rig.journal.write(frame)
+    with full_disk(200):
+        assert not await rig.archive.finish([part], 0.8)
     later = made(tmp_path)
-    assert later.archive.recover() == 1
+    later.archive.recover()
+    assert later.stats.recovered_parts == 1
     assert await later.archive.finish([], 5.0)
-    assert list(later.lake.content().values()) == expected([part])
+    assert list(later.lake.content().values()) == whole
 
 
 async def test_recovery_at_every_point_of_the_way_gives_each_part_once(tmp_path):
@@ -179,7 +336,8 @@ async def test_recovery_at_every_point_of_the_way_gives_each_part_once(tmp_path)
             rig.spool.upload(name)
         again = made(tmp_path / str(stage))
         again.lake.inner = rig.lake.inner
-        assert again.archive.recover() == (5 if stage < 4 else 0)
+        again.archive.recover()
+        assert again.stats.recovered_parts == (stage == 0)
         assert await again.archive.finish([], 5.0)
         assert list(again.lake.content().values()) == [data]
         assert [path for path in (tmp_path / str(stage)).rglob("*") if path.is_file()] == []

@@ -10,7 +10,10 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp import web
 
+from collector_service.clock import ScaledClock
 from collector_service.settings import TwitchSettings
+from collector_service.simulator.server import Simulator
+from collector_service.simulator.world import WorldOptions, plant
 from collector_service.stats import Stats
 from collector_service.twitch import helix as helix_module
 from collector_service.twitch.helix import CredentialsRefusedError, Helix, HelixError, Stream, User, Video
@@ -55,6 +58,8 @@ class Api:
         self.live = [stream(number) for number in range(250)]
         self.faults = []
         self.calls = Counter()
+        self.validated = Counter()
+        self.validate_faults = []
         self.tokens = ["app-token-1"]
         self.refuse_tokens = False
         self.overlap = 10
@@ -69,11 +74,16 @@ class Api:
         )
 
     def validate(self, request):
+        given = request.headers.get("Authorization", "").removeprefix("OAuth ")
         self.calls["validate"] += 1
-        if request.headers.get("Authorization") != f"OAuth {TOKEN}":
+        self.validated[given] += 1
+        if self.validate_faults:
+            return self.validate_faults.pop(0)
+        if self.refuse_tokens or given not in (self.tokens[-1], TOKEN):
             return web.json_response({"status": 401, "message": "invalid access token"}, status=401)
+        left = 4000 if given == TOKEN else 4_900_000
         return web.json_response(
-            {"client_id": "the-client", "login": None, "scopes": [], "user_id": None, "expires_in": 4000}
+            {"client_id": "the-client", "login": None, "scopes": [], "user_id": None, "expires_in": left}
         )
 
     def problem(self, request):
@@ -201,8 +211,10 @@ async def test_streams_of_channels_are_asked_for_by_the_hundred(helix, api):
 
 async def test_users_and_archives(helix, api):
     found = await helix.users(logins=[f"login{n}" for n in range(150)], ids=[199, 200])
-    assert found == [User(n, f"login{n}") for n in range(150)] + [User(199, "login199")]
-    assert api.calls["/helix/users"] == 3
+    expected = [User(n, f"login{n}") for n in range(150)] + [User(199, "login199")]
+    assert sorted(found, key=lambda one: one.id) == expected
+    assert api.calls["/helix/users"] == 2
+    assert await helix.users() == []
     created = datetime(2026, 11, 18, 12, tzinfo=UTC)
     assert await helix.archives(5, 10) == [
         Video("2", 5, "login5", "video 2", created, 11_313, 3),
@@ -227,7 +239,7 @@ async def test_server_errors_and_lost_connections_are_tried_again(helix, api, mo
 
     api.faults = [web.Response(status=500), web.Response(status=503), hang, web.Response(status=502)]
     assert len(await helix.top_streams(1000)) == 250
-    assert helix.stats.helix_requests == {"500": 1, "503": 1, "502": 1, "error": 1, "200": 4}
+    assert helix.stats.helix_requests == {"500": 1, "503": 1, "502": 1, "error": 1, "200": 5}
 
 
 async def test_a_lasting_outage_is_an_error_and_never_a_shorter_list(helix, api):
@@ -247,9 +259,11 @@ async def test_an_expired_token_is_renewed_once(helix, api):
 async def test_a_refused_new_token_ends_it(helix, api):
     await helix.streams([1])
     api.refuse_tokens = True
-    with pytest.raises(CredentialsRefusedError):
+    with pytest.raises(CredentialsRefusedError, match="check TWITCH_CLIENT_ID") as failure:
         await helix.top_streams(1000)
     assert api.calls["token"] == 2
+    assert api.calls["/helix/streams"] == 1 + 2
+    assert not any(token in str(failure.value) for token in api.tokens)
 
 
 async def test_a_forgotten_cursor_starts_again_from_the_first_page(helix, api):
@@ -308,7 +322,10 @@ async def test_an_unreachable_twitch_is_an_error_without_the_secret(quick):
 async def test_a_given_token_brings_its_own_client_id(api, quick):
     async with serving(api) as url:
         settings = TwitchSettings(helix_url=url + "/helix", id_url=url, oauth_token=f"oauth:{TOKEN}")
-        async with Helix.open(settings) as client:
+        stats = Stats()
+        async with Helix.open(settings, stats) as client:
+            await client.validate()
+            assert 3900 < stats.token_expires_at - time.time() <= 4000
             assert len(await client.top_streams(5)) == 5
             assert api.calls["token"] == 0
             api.refuse_tokens = True
@@ -322,3 +339,126 @@ async def test_a_given_token_that_is_not_valid(api, quick):
         async with Helix.open(settings) as client:
             with pytest.raises(CredentialsRefusedError, match="invalid access token"):
                 await client.top_streams(5)
+
+
+# Validation ------------------------------------------------------------------------------------------
+
+
+async def test_the_first_validation_logs_in_and_later_ones_only_ask(helix, api):
+    await helix.validate()
+    assert (api.calls["token"], api.calls["validate"]) == (1, 1)
+    assert helix.stats.token_expires_at == pytest.approx(time.time() + 4_900_000, abs=60)
+    helix.stats.token_expires_at = None
+    await helix.validate()
+    assert (api.calls["token"], api.calls["validate"]) == (1, 2)
+    assert helix.stats.token_expires_at == pytest.approx(time.time() + 4_900_000, abs=60)
+    assert len(await helix.top_streams(5)) == 5
+    assert api.calls["token"] == 1
+
+
+async def test_questions_at_once_log_in_once(helix, api):
+    await asyncio.gather(helix.top_streams(5), helix.streams([1]), helix.validate())
+    assert api.calls["token"] == 1
+
+
+async def test_validation_replaces_a_refused_app_token_once(helix, api):
+    await helix.top_streams(5)
+    api.tokens.append("somebody revoked ours")
+    await helix.validate()
+    assert (api.calls["token"], api.calls["validate"]) == (2, 3)
+    assert max(api.validated.values()) <= 2
+    asked = api.calls["/helix/streams"]
+    assert len(await helix.top_streams(5)) == 5
+    assert (api.calls["token"], api.calls["/helix/streams"]) == (2, asked + 1)
+
+
+async def test_validation_knows_the_token_that_was_renewed_in_between(helix, api):
+    await helix.streams([1])
+    api.tokens.append("somebody revoked ours")
+    await helix.streams([1])
+    assert api.calls["token"] == 2
+    await helix.validate()
+    assert api.calls["token"] == 2
+    assert api.validated[api.tokens[-1]] == 1
+
+
+async def test_a_renewed_token_that_is_refused_as_well_ends_it(helix, api):
+    await helix.validate()
+    api.refuse_tokens = True
+    with pytest.raises(
+        CredentialsRefusedError, match=r"401: invalid access token.*check TWITCH"
+    ) as failure:
+        await helix.validate()
+    assert api.calls["token"] == 2
+    # One good answer and one refusal for the first token, one refusal for the second.
+    assert sorted(api.validated.values()) == [1, 2]
+    shown = str(failure.value) + repr(failure.value.__context__)
+    assert not any(secret in shown for secret in (SECRET, *api.tokens))
+
+
+async def test_a_new_token_that_is_refused_at_once_ends_it(helix, api):
+    api.refuse_tokens = True
+    with pytest.raises(CredentialsRefusedError):
+        await helix.validate()
+    assert (api.calls["token"], api.calls["validate"]) == (1, 1)
+
+
+async def test_a_given_token_that_is_refused_cannot_be_replaced(api, quick):
+    async with serving(api) as url:
+        settings = TwitchSettings(helix_url=url + "/helix", id_url=url, oauth_token=TOKEN)
+        async with Helix.open(settings) as client:
+            await client.validate()
+            api.refuse_tokens = True
+            with pytest.raises(CredentialsRefusedError, match="invalid access token") as failure:
+                await client.validate()
+    assert api.calls == {"validate": 2}
+    assert TOKEN not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda: web.Response(status=503),
+        lambda: web.json_response({"status": 500, "message": "oh"}, status=500),
+        lambda: web.Response(status=429),
+        lambda: web.json_response({"nothing": 1}),
+        lambda: web.Response(text="<html>"),
+    ],
+)
+async def test_a_fault_at_validation_is_no_refusal(helix, api, fault):
+    await helix.validate()
+    expires_at = helix.stats.token_expires_at
+    api.validate_faults = [fault() for _ in range(helix_module.ATTEMPTS)]
+    with pytest.raises(HelixError) as failure:
+        await helix.validate()
+    assert not isinstance(failure.value, CredentialsRefusedError)
+    assert (api.calls["token"], helix.stats.token_expires_at) == (1, expires_at)
+    api.validate_faults = []
+    await helix.validate()
+    assert len(await helix.top_streams(5)) == 5
+
+
+async def test_validation_against_the_simulated_twitch(quick):
+    world = plant(WorldOptions(seed=3, channels=5, viewers=50, days=1))
+    clock = ScaledClock(time.time() + 1e6, world.start, 1.0)
+    async with Simulator.start(world, clock) as simulator:
+        settings = TwitchSettings(
+            helix_url=simulator.helix_url,
+            id_url=simulator.id_url,
+            client_id=simulator.client_id,
+            client_secret=simulator.client_secret,
+        )
+        stats = Stats()
+        async with Helix.open(settings, stats) as client:
+            for _ in range(3):
+                await client.validate()
+                assert stats.token_expires_at > time.time() + 1_000_000
+                ids = [channel.channel_id for channel in world.channels]
+                assert sorted(user.id for user in await client.users(ids=ids)) == sorted(ids)
+                simulator.http.expire_tokens()
+            # Each round: two answers and, but for the first, a 401 before the new token.
+            assert stats.helix_requests["401"] == 2
+        wrong = settings.model_copy(update={"client_id": "another"})
+        async with Helix.open(wrong) as client:
+            with pytest.raises(CredentialsRefusedError, match="invalid client"):
+                await client.validate()

@@ -1,21 +1,28 @@
 """Journal and spool: what a crash at any byte leaves, and that the lake gets everything once."""
 
-import errno
-import resource
+import dataclasses
+import os
 import shutil
-import signal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector_service.clock import utc
-from collector_service.contract import decode_lines, encode_object, live_key, parse_record
+from collector_service.contract import (
+    BadRecordError,
+    decode_lines,
+    encode_object,
+    live_key,
+    parse_record,
+)
 from collector_service.journal import Flush, Journal
 from collector_service.lake import Lake
-from collector_service.spool import PartName, Spool
+from collector_service.spool import Overflow, PartName, Spool, thin
 from collector_service.twitch.irc import MESSAGE, MIRRORED, PRESENCE
 from collector_service.windows import Part, StreamInfo
+
+from .full_disk import full_disk
 
 START = 1_700_000_100 // 300 * 300
 
@@ -89,54 +96,110 @@ def test_a_damaged_journal_gives_a_true_beginning(tmp_path_factory, position, fl
     shutil.rmtree(folder)
 
 
-def test_a_full_disk_delays_the_journal_but_does_not_tear_it(tmp_path, monkeypatch):
+OPERATIONS = st.one_of(
+    st.tuples(st.just("message"), st.integers(1, 3), st.integers(0, 5), st.booleans()),
+    st.tuples(st.just("presence"), st.integers(1, 3), st.integers(0, 5), st.booleans()),
+    st.tuples(st.just("mirrored"), st.integers(1, 3)),
+    st.tuples(st.just("joined"), st.integers(1, 3)),
+    st.tuples(st.just("left"), st.integers(1, 3)),
+    st.tuples(st.just("flush"), st.one_of(st.none(), st.integers(0, 600))),
+)
+
+
+def apply(part, operation, instant):
+    kind, *given_values = operation
+    room = given_values[0]
+    if kind == "joined":
+        part.joined(room, f"room{room}", instant)
+    elif kind == "left":
+        part.left(room, instant)
+    else:
+        part.tally(room, f"room{room}")
+        code = {"message": MESSAGE, "presence": PRESENCE, "mirrored": MIRRORED}[kind]
+        _, key, bot = given_values if kind != "mirrored" else (room, 0, False)
+        part.count(room, code, key, bot)
+
+
+@settings(max_examples=300)
+@given(st.lists(OPERATIONS, max_size=40), st.sampled_from([0, 300, 1000, 10**6]), st.booleans())
+def test_a_disk_that_refuses_now_and_then_ends_with_a_true_part(
+    tmp_path_factory, operations, backlog_bytes, healed
+):
+    """The journal holds the part as it was at a flush: the last one, once the disk takes writes again."""
+    folder = tmp_path_factory.mktemp("journal")
+    journal = Journal(folder, "c", backlog_bytes)
+    part = Part(START, 300, 4, partial=True)
+    part.stream_infos = {1: StreamInfo(5, "33", "Chess", "en", "a title", utc(START - 60)), 2: StreamInfo()}
+    states, held = [[]], 0
+    for number, operation in enumerate([*operations, ("flush", None)] if healed else operations):
+        if operation[0] != "flush":
+            apply(part, operation, START + number + 0.25)
+            continue
+        flushes = journal.take([part], START + number + 0.5)
+        part.until = START + number + 0.5
+        states.append(content(part))
+        part.until = float(part.end)
+        assert [len(part.events), len(part.coverage), len(part.new_rooms)] == [0, 0, 0]
+        try:
+            if operation[1] is None:
+                journal.write(flushes)
+            else:
+                with full_disk(operation[1]):
+                    journal.write(flushes)
+            held = len(states) - 1
+        except OSError:
+            assert operation[1] is not None
+        assert sum(len(flush.data) for flush in journal._backlog) <= backlog_bytes
+    recovered = [(content(found.part), found.lost_bytes) for found in Journal(folder, "c").recover()]
+    [(state, lost_bytes)] = recovered or [([], 0)]
+    assert state in states[held:]
+    assert lost_bytes == 0
+    shutil.rmtree(folder)
+
+
+def test_a_part_of_many_channels_starts_its_file_anew(tmp_path):
+    journal = Journal(tmp_path, "c", backlog_bytes=0)
+    part = a_part()
+    for room in range(350):
+        part.joined(room, f"room{room}", START + room * 0.5)
+        for key in range(room % 7):
+            part.count(room, MESSAGE, 2**63 + key, key == 0)
+    with full_disk(), pytest.raises(OSError, match="too large"):
+        journal.write(journal.take([part], START + 199))
+    journal.write(journal.take([part], START + 200))
+    part.count(5, MESSAGE, 3, False)
+    journal.write(journal.take([part], START + 201.0))
+    journal.sync()
+    [found] = Journal(tmp_path, "c").recover()
+    part.until = START + 201.0
+    assert content(found.part) == content(part)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".journal"]
+
+
+def test_a_journal_whose_beginning_was_taken_away_does_not_stop_the_start(tmp_path):
     journal = Journal(tmp_path, "c")
     part = a_part()
     fill(part, 0)
     journal.write(journal.take([part], START + 1))
+    [path] = tmp_path.iterdir()
+    path.unlink()
     fill(part, 1)
-    flushes = journal.take([part], START + 2)
-    with monkeypatch.context() as patch:
-        opened = type(tmp_path).open
-
-        def refuse(path, mode="r", *rest, **options):
-            file = opened(path, mode, *rest, **options)
-            if mode == "ab":
-                write = file.write
-
-                class Full:
-                    def __enter__(self):
-                        return self
-
-                    def __exit__(self, *_):
-                        file.close()
-
-                    def tell(self):
-                        return file.tell()
-
-                    def fileno(self):
-                        return file.fileno()
-
-                    def flush(self):
-                        file.flush()
-
-                    def write(self, data):
-                        write(data[: len(data) // 2])
-                        file.flush()
-                        raise OSError(errno.ENOSPC, "No space left on device")
-
-                return Full()
-            return file
-
-        patch.setattr(type(tmp_path), "open", refuse)
-        with pytest.raises(OSError, match="No space"):
-            journal.write(flushes)
-    fill(part, 2)
-    journal.write(journal.take([part], START + 3))
+    journal.write(journal.take([part], START + 2))
     [found] = Journal(tmp_path, "c").recover()
-    part.until = START + 3.0
+    assert content(found.part) == []
+    assert found.lost_bytes == path.stat().st_size
+
+
+def test_the_journal_of_another_collector_is_read_and_a_half_made_file_is_not(tmp_path):
+    part = a_part(3)
+    fill(part, 0)
+    other = Journal(tmp_path, "other")
+    other.write(other.take([part], float("inf")))
+    (tmp_path / f"{PartName.of(part, 'c')}.journal.tmp").write_bytes(b"half")
+    [found] = Journal(tmp_path, "c").recover()
+    assert found.name == PartName(START, "other", 3)
     assert content(found.part) == content(part)
-    assert found.lost_bytes == 0
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_discarded_part_does_not_come_back(tmp_path):
@@ -159,10 +222,6 @@ def test_names_sort_by_window_and_survive_as_files(tmp_path):
         (tmp_path / f"{name}.journal").touch()
     (tmp_path / "something-else.journal").touch()
     assert sorted(PartName.find(tmp_path, ".journal")) == sorted(names)
-
-
-def spooled(folder, lake):
-    return Spool(folder, lake)
 
 
 def test_objects_reach_the_lake_with_their_exact_bytes(tmp_path):
@@ -212,19 +271,180 @@ def test_a_half_written_object_is_gone_after_a_restart(tmp_path):
 
 
 def test_a_write_that_the_disk_refuses_half_way_leaves_whole_frames(tmp_path):
-    """The limit on a file's size is the kernel's own, so nothing of the file is doubled here."""
     journal, path = Journal(tmp_path, "c1"), tmp_path / "frames"
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     journal.write([Flush(path, b"a" * 600)])
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    with full_disk(1000):
         for _ in range(2):
             with pytest.raises(OSError, match="too large"):
                 journal.write([Flush(path, b"b" * 600)])
             assert path.read_bytes() == b"a" * 600
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
     journal.write([])
     assert path.read_bytes() == b"a" * 600 + b"b" * 1200
+
+
+def an_object(sequence, viewers, start=START):
+    """An object with ``viewers`` viewers in channel 7, and a channel 8 that was never read."""
+    part = Part(start, 300, sequence)
+    part.joined(7, "seven", start + 10.0)
+    for key in range(viewers):
+        part.count(7, MESSAGE, key * 0x9E3779B97F4A7C15 % 2**64, key % 2 == 0)
+    part.statuses = {7: ("seven", "joined"), 8: ("eight", "suspended")}
+    return PartName.of(part, "c"), encode_object(part.records("c"))
+
+
+def records(data):
+    return [parse_record(line) for line in decode_lines(data)]
+
+
+def is_thin(data):
+    return [record.status for record in records(data)] == ["dropped", "suspended"]
+
+
+def test_a_thinned_object_keeps_its_windows_and_declares_the_gap():
+    _, data = an_object(5, 20)
+    before, after = records(data), records(thin(data))
+    assert len(before[0].viewer_keys) == before[0].messages == 20
+    lost = {
+        "observed_seconds": 0.0, "observed_intervals": [], "partial": True, "status": "dropped",
+        "messages": 0, "viewer_keys": [], "viewer_messages": [], "known_bots": [],
+    }  # fmt: skip
+    assert after == [dataclasses.replace(before[0], **lost), before[1]]
+    assert thin(thin(data)) == thin(data)
+    with pytest.raises(BadRecordError):
+        thin(b"nothing of ours")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=25), st.integers(0, 24), st.booleans())
+def test_a_bounded_spool_thins_the_oldest_then_removes_the_oldest(
+    tmp_path_factory, sizes, restart, on_disk
+):
+    folder, limit = tmp_path_factory.mktemp("spool"), 4000
+    lake = Lake.in_memory()
+    shelf = Spool(folder, lake, limit) if on_disk else Overflow(lake, limit)
+    whole, removed, gone = {}, 0, 0
+    for number, size in enumerate(sizes):
+        name, data = an_object(number, size, START + 300 * number)
+        if on_disk and number == restart:
+            removed += shelf.removed
+            shelf = Spool(folder, lake, limit)
+        shelf.add(name, data)
+        whole[name] = data
+        names = shelf.names()
+        here = {name: shelf.read(name) for name in names}
+        thinned = [is_thin(here[name]) for name in names]
+        assert here[name] == data
+        assert all(
+            here[name] == (thin(whole[name]) if is_thin(here[name]) else whole[name]) for name in names
+        )
+        assert sum(map(len, here.values())) <= max(limit, len(data))
+        assert shelf.size()[:2] == (len(names), sum(map(len, here.values())))
+        assert thinned == sorted(thinned, reverse=True)
+        assert names == sorted(whole)[len(whole) - len(names) :]
+        assert removed + shelf.removed == len(whole) - len(names)
+        assert removed + shelf.removed == gone or all(thinned[:-1])
+        gone = removed + shelf.removed
+    shutil.rmtree(folder)
+
+
+def test_nothing_is_thinned_for_its_own_sake_and_the_age_stays(tmp_path):
+    spool = Spool(tmp_path, Lake.in_memory(), 4000)
+    old, data = an_object(0, 200)
+    assert 2000 < len(data) < 4000
+    spool.add(old, data)
+    [path] = tmp_path.iterdir()
+    os.utime(path, (1000.0, 1000.0))
+    spool = Spool(tmp_path, Lake.in_memory(), 4000)
+    assert spool.thinned == 0
+    spool.add(*an_object(1, 200))
+    assert (spool.thinned, spool.removed) == (1, 0)
+    assert spool.size()[2] == 1000.0
+    assert path.stat().st_mtime == 1000.0
+    assert is_thin(path.read_bytes())
+
+
+def test_thinning_that_the_disk_refuses_changes_nothing(tmp_path):
+    spool = Spool(tmp_path, Lake.in_memory(), 4000)
+    old, data = an_object(0, 200)
+    spool.add(old, data)
+    with full_disk(100), pytest.raises(OSError, match="too large"):
+        spool.add(*an_object(1, 200))
+    assert spool.names() == [old]
+    assert spool.read(old) == data
+    assert (spool.thinned, spool.removed) == (0, 0)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("answer_lost", [False, True])
+def test_an_object_that_is_thinned_while_it_is_uploaded_arrives_whole_and_once(tmp_path, answer_lost):
+    """The lake takes the object, and before the spool hears of it, the object is thinned."""
+
+    class SlowLake:
+        def __init__(self):
+            self.inner = Lake.in_memory()
+            self.get = self.inner.get
+
+        def create(self, key, data):
+            created = self.inner.create(key, data)
+            if created:
+                spool.add(*an_object(1, 200, START + 300))
+                if answer_lost:
+                    raise OSError("the answer got lost")
+            return created
+
+    lake = SlowLake()
+    spool = Spool(tmp_path, lake, 4000)
+    name, data = an_object(0, 200)
+    spool.add(name, data)
+    if answer_lost:
+        with pytest.raises(OSError, match="lost"):
+            spool.upload(name)
+        assert is_thin(spool.read(name))
+    spool.upload(name)
+    assert spool.thinned == 1
+    assert [key.sequence for key in spool.names()] == [1]
+    assert {info.key: lake.get(info.key) for info in lake.inner.objects("raw/")} == {
+        live_key(utc(START), "c"): data
+    }
+
+
+def test_two_late_parts_with_the_same_content_are_two_objects(tmp_path):
+    lake = Lake.in_memory()
+    spool = Spool(tmp_path, lake)
+    for sequence in (1, 2):
+        part = Part(START, 300, sequence, supplementary=True)
+        part.tally(7, "seven")
+        part.count(7, MESSAGE, 5, False)
+        spool.add(PartName.of(part, "c"), encode_object(part.records("c")))
+    keys = [spool.upload(name) for name in spool.names()]
+    assert keys == [live_key(utc(START), "c"), live_key(utc(START), "c", 1)]
+    assert sum(record.messages for key in keys for record in records(lake.get(key))) == 2
+
+
+@pytest.mark.parametrize(
+    ("there", "ours", "arrive"),
+    [
+        ("whole", "short", 1),
+        ("whole", "thin", 1),
+        ("thin", "thin", 1),
+        ("thin", "short", 2),
+        ("other", "short", 2),
+    ],
+)
+def test_a_part_that_is_in_the_lake_already_is_known_by_its_number(tmp_path, there, ours, arrive):
+    """``short`` is what a journal gives back of a part; after it was thinned in memory, that is more."""
+    name, whole = an_object(9, 30)
+    versions = {
+        "whole": whole,
+        "short": an_object(9, 20)[1],
+        "thin": thin(whole),
+        "other": an_object(8, 30)[1],
+    }
+    lake = Lake.in_memory()
+    assert lake.create(live_key(utc(START), "c"), versions[there])
+    spool = Spool(tmp_path, lake)
+    spool.add(name, versions[ours])
+    spool.upload(name)
+    assert spool.names() == []
+    found = {lake.get(info.key) for info in lake.objects("raw/")}
+    assert found == {versions[name] for name in (there, ours)[:arrive]}

@@ -2,6 +2,7 @@
 
 import gzip
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -40,6 +41,9 @@ def test_windows_are_on_the_absolute_clock_and_split_by_day():
         "01 23:50", "01 23:55", "02 00:00", "02 00:05", "02 00:10",
     ]  # fmt: skip
     assert [record.observed_seconds for record in records] == [170, 300, 300, 300, 130]
+    assert [record.observed_intervals for record in records] == [
+        [(130, 300)], [(0, 300)], [(0, 300)], [(0, 300)], [(0, 130)],
+    ]  # fmt: skip
     assert [record.messages for record in records] == [2, 1, 2, 0, 0]
     assert not any(record.partial for record in records)
     first = records[0]
@@ -65,6 +69,17 @@ def test_a_chat_that_broke_off_says_how_far_it_was_observed():
     assert [(record.observed_seconds, record.partial) for record in records] == [
         (170, False), (230, True),
     ]  # fmt: skip
+
+
+def test_a_vod_between_milliseconds_survives_its_own_format():
+    started = START + timedelta(microseconds=123_456)
+    records = counted([comment(0, 10)], of=vod(started, 200.0004)).records((0, 200.0004))
+    assert [record.observed_intervals for record in records] == [[(130.123, 300)], [(0, 30.124)]]
+    assert [record.observed_seconds for record in records] == [169.877, 30.124]
+    (data,) = vod_objects("77", records).values()
+    assert [parse_record(line) for line in decode_lines(data)] == [
+        replace(record, started_at=START) for record in records
+    ]
 
 
 def test_bots_by_list_and_badge_stay_marked():
@@ -128,11 +143,19 @@ def test_against_brute_force(start, duration, read, chat, window_seconds, seed):
         for key, count in zip(record.viewer_keys, record.viewer_messages, strict=True)
     }
     assert got == dict(expected)
-    seconds, broadcast = Counter(), Counter()
+    seconds, broadcast, observed = Counter(), Counter(), set()
     for second in range(begin, begin + duration):
         window = second - second % window_seconds
         broadcast[window] += 1
-        seconds[window] += begin + covered[0] <= second < begin + covered[1]
+        if begin + covered[0] <= second < begin + covered[1]:
+            seconds[window] += 1
+            observed.add(second)
+    assert observed == {
+        int(record.window_start.timestamp()) + second
+        for record in records
+        for since, until in record.observed_intervals
+        for second in range(int(since), int(until))
+    }
     for record in records:
         window = int(record.window_start.timestamp())
         assert record.observed_seconds == pytest.approx(seconds[window])

@@ -1,0 +1,70 @@
+"""A collector without a network: counts, journals, spools and uploads until it is killed.
+
+``python killed_child.py FOLDER FIRST`` counts one message each of the viewers number FIRST, FIRST + 1, and
+so on, and prints a line for each viewer that the journal has: the number, and that of the part.
+"""
+
+import asyncio
+import itertools
+import sys
+from pathlib import Path
+
+from collector_service.archive import Archive
+from collector_service.journal import Journal
+from collector_service.lake import Lake
+from collector_service.settings import StorageSettings
+from collector_service.spool import Spool
+from collector_service.stats import Stats
+from collector_service.twitch.irc import MESSAGE
+from collector_service.windows import Windows
+
+# Room for four whole windows, or for a dozen thinned ones; six begin while the lake is away.
+SPOOL_BYTES = 4000
+
+
+class StepClock:
+    """Goes on when it is told to."""
+
+    rate = 1.0
+    time = 1_700_000_100.0
+
+    def now(self):
+        return self.time
+
+
+def viewer_key(number):
+    """A key that does not compress."""
+    return number * 0x9E3779B97F4A7C15 % 2**64
+
+
+def open_lake(folder):
+    return Lake.open(StorageSettings(dir=folder / "lake"))
+
+
+async def main(folder, first):
+    journal = Journal(folder / "journal", "c", backlog_bytes=500)
+    archive = Archive(journal, Spool(folder / "spool", open_lake(folder), SPOOL_BYTES), "c", Stats())
+    clock = StepClock()
+    clock.time += first
+    windows = Windows(clock, 10, archive.recover())
+    windows.joined(7, "seven", clock.time)
+    counted = []
+    for number in itertools.count(first):
+        clock.time += 0.2
+        part = windows.part_at(clock.time, clock.time)
+        part.count(7, MESSAGE, viewer_key(number), False)
+        counted.append((number, part.sequence))
+        archive._closed.extend(windows.tick())
+        if number % 3 == 0:
+            await archive._write_journal(lambda: windows.open_parts, windows.now())
+            for line in counted:
+                print(*line, flush=True)
+            counted = []
+        while archive._closed:
+            await archive._spool_next()
+        if (number - first) // 100 % 4 == 0:  # else the lake is away
+            await archive._upload_next()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
