@@ -69,14 +69,17 @@ def write_table(lake: Lake, key: str, frame: pl.DataFrame, table: Table) -> pl.D
 def read_table(lake: Lake, key: str, table: Table) -> pl.DataFrame:
     """Read a Parquet object with the columns of its contract.
 
+    Columns that may be null are null in objects that were written before the contract had them.
+
     Raises:
         FileNotFoundError: there is no such object.
         ValueError: it lacks columns of the contract.
     """
     frame = pl.read_parquet(io.BytesIO(lake.get(key)))
-    missing = [name for name in table.schema if name not in frame.columns]
-    if missing:
+    absent = [column for column in table.columns if column.name not in frame.columns]
+    if missing := [column.name for column in absent if not column.nullable]:
         raise ValueError(f"{lake.uri}/{key} lacks {', '.join(missing)}; materialize {table.name} again")
+    frame = frame.with_columns(pl.lit(None, column.dtype).alias(column.name) for column in absent)
     return frame.select(pl.col(name).cast(dtype) for name, dtype in table.schema.items())
 
 

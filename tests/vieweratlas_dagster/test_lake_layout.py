@@ -89,5 +89,12 @@ def test_a_table_that_lacks_a_column_is_named(lake):
         read_table(lake, path, NODES)
 
 
+def test_a_column_that_older_objects_lack_is_null_in_them(lake):
+    data = io.BytesIO()
+    nodes("a").drop("game_name").write_parquet(data)
+    lake.put("x/nodes.parquet", data.getvalue())
+    assert read_table(lake, "x/nodes.parquet", NODES)["game_name"].to_list() == [None]
+
+
 def test_days_are_counted_backwards_over_months():
     assert days_up_to("2026-03-01", 3) == ["2026-02-27", "2026-02-28", "2026-03-01"]

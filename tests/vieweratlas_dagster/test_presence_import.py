@@ -44,6 +44,7 @@ def test_rows_become_one_record_a_channel(lake, folder):
     assert records["alpha"].viewer_keys == records["na"].viewer_keys
     assert records["empty"].viewer_keys == []
     assert {record.window_start for record in records.values()} == {datetime(2022, 1, 12, tzinfo=UTC)}
+    assert all(record.observed_intervals == [(0, 86_400)] for record in records.values())
     assert "päul".encode() not in gzip.decompress(lake.get(report.key))
 
 

@@ -17,7 +17,7 @@ from vieweratlas_dagster.checks.rules import (
     unknown_channels,
     unplaced_nodes,
 )
-from vieweratlas_dagster.curation.merge import observed_share
+from vieweratlas_dagster.curation.merge import observed_share, status_counts
 from vieweratlas_dagster.curation.validation import manifest_objects
 from vieweratlas_dagster.lake_layout import (
     SOURCES,
@@ -30,6 +30,9 @@ from vieweratlas_dagster.lake_layout import (
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import AUDIENCES, CHANNELS, COMMUNITIES, EDGES, NODES, PARTITION, PRESENCE
+
+# The words of a channel's state that no collector can do anything about.
+_CANNOT_BE_READ = ("suspended", "banned", "not found", "renamed", "opted out")
 
 
 def _result(problems: list[str], severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
@@ -89,14 +92,28 @@ def presence_follows_contract(
 def channels_were_observed(
     context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> dg.AssetCheckResult:
-    """The collector was joined for most of the time that it should have been."""
+    """Somebody read the day's channels for most of the time that they were to be read.
+
+    Channels that cannot be read, because Twitch or the channel itself says so, are left out.
+    """
     frame = read_table(lake.lake, channels_key(context.partition_key), CHANNELS)
-    share = observed_share(frame)
+    readable = frame.filter(~pl.col("collector_status").is_in(_CANNOT_BE_READ).fill_null(False))
+    never = status_counts(readable.filter(status="unobserved"))
+    share = observed_share(readable)
+    text = f"{share:.1%} of the time of {readable.height} channels was observed"
+    if never.height:
+        words = (f"{row['channels']} {row['collector_status']}" for row in never.iter_rows(named=True))
+        text += f"; never observed: {', '.join(words)}"
     return dg.AssetCheckResult(
         passed=share >= settings.checks.min_observed_share,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{share:.1%} of the channels' recorded time was observed",
-        metadata={"observed_share": share, "channels": frame.height},
+        description=text,
+        metadata={
+            "observed_share": share,
+            "channels": readable.height,
+            "never_observed": int(never["channels"].sum()),
+            "cannot_be_read": frame.height - readable.height,
+        },
     )
 
 

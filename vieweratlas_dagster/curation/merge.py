@@ -11,6 +11,7 @@ Time is in whole milliseconds here, so that sums are exact in any order.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -122,7 +123,9 @@ def channel_attributes(days: Sequence[pl.DataFrame]) -> pl.DataFrame:
         One row per channel_id, ordered by it: channel (the latest name), game_name and language (those
         with the most observed seconds).
     """
-    every = _with_milliseconds(pl.concat(days) if days else CHANNELS.empty())
+    every = (pl.concat(days) if days else CHANNELS.empty()).with_columns(
+        (pl.col("observed_seconds") * 1000).round().cast(pl.Int64).alias("observed_ms")
+    )
     return (
         every.group_by("channel_id", maintain_order=True)
         .agg(pl.col("channel").last())
@@ -132,16 +135,31 @@ def channel_attributes(days: Sequence[pl.DataFrame]) -> pl.DataFrame:
     )
 
 
+def status_counts(channels: pl.DataFrame) -> pl.DataFrame:
+    """How many CHANNELS rows have each collector_status, the most frequent first, with its meaning.
+
+    Returns:
+        collector_status (nobody said: "unknown"), meaning (null for words that are not in STATUSES) and
+        channels (UInt32).
+    """
+    return (
+        channels.group_by(pl.col("collector_status").fill_null("unknown"))
+        .agg(pl.len().alias("channels"))
+        .sort(pl.col("channels"), "collector_status", descending=[True, False])
+        .select(
+            "collector_status",
+            pl.col("collector_status")
+            .replace_strict(STATUSES, default=None, return_dtype=pl.String)
+            .alias("meaning"),
+            "channels",
+        )
+    )
+
+
 def observed_share(channels: pl.DataFrame) -> float:
     """Share of the time of all recorded windows (CHANNELS rows) that was observed; 0 without any."""
     recorded = int(channels["recorded_seconds"].sum())
     return float(channels["observed_seconds"].sum()) / recorded if recorded else 0.0
-
-
-def _with_milliseconds(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.with_columns(
-        (pl.col("observed_seconds") * 1000).round().cast(pl.Int64).alias("observed_ms")
-    )
 
 
 def _milliseconds(seconds: float) -> int:
@@ -155,9 +173,7 @@ def _columns(records: Iterable[SnapshotRecord]) -> tuple[pl.DataFrame, pl.DataFr
     """
     rows: list[tuple[Any, ...]] = []
     stretches: list[tuple[int, int, int]] = []
-    keys: list[np.ndarray] = []
-    counts: list[np.ndarray] = []
-    bots: list[np.ndarray] = []
+    lengths, keys, counts, bots = array("Q"), array("Q"), array("Q"), bytearray()
     for number, record in enumerate(records):
         rows.append(_window_row(record))
         if record.observed_seconds < record.window_seconds:
@@ -165,20 +181,21 @@ def _columns(records: Iterable[SnapshotRecord]) -> tuple[pl.DataFrame, pl.DataFr
                 (number, _milliseconds(since), _milliseconds(until))
                 for since, until in record.observed_intervals or ()
             )
-        keys.append(np.array(record.viewer_keys, dtype=np.uint64))
-        counts.append(np.array(record.viewer_messages, dtype=np.uint64))
-        bots.append(np.isin(keys[-1], np.array(record.known_bots, dtype=np.uint64)))
+        lengths.append(len(record.viewer_keys))
+        keys.extend(record.viewer_keys)
+        counts.extend(record.viewer_messages)
+        known = set(record.known_bots)
+        bots.extend(key in known for key in record.viewer_keys)
     windows = pl.DataFrame(rows, schema=_WINDOW_SCHEMA, orient="row").with_row_index("record")
     whole = windows.filter(pl.col("observed_ms") == _WINDOW_MS).select(
         "record", pl.lit(0, pl.Int64).alias("since"), pl.col("observed_ms").alias("until")
     )
-    lengths = np.array([len(part) for part in keys], dtype=np.int64)
     presence = pl.DataFrame(
         {
-            "record": np.repeat(np.arange(len(rows), dtype=np.uint32), lengths),
-            "viewer_key": np.concatenate(keys) if keys else [],
-            "messages": np.concatenate(counts) if counts else [],
-            "known_bot": np.concatenate(bots) if bots else [],
+            "record": np.repeat(np.arange(len(rows), dtype=np.uint32), np.array(lengths, dtype=np.int64)),
+            "viewer_key": np.frombuffer(keys, dtype=np.uint64),
+            "messages": np.frombuffer(counts, dtype=np.uint64),
+            "known_bot": np.frombuffer(bots, dtype=np.bool_),
         },
         schema=_PRESENCE_SCHEMA,
     )
@@ -315,7 +332,8 @@ def _channel_rows(
         .agg(pl.col("messages", "mirrored_messages", "viewer_count").max(), pl.col("live").any())
         .join(observed, on=_WINDOW, how="left")
     )
-    seconds = pl.col("observed_ms").sum() / 1000
+    # Rounded, since Polars multiplies by 0.001 instead of dividing by 1000.
+    seconds = (pl.col("observed_ms").sum() / 1000).round(3)
     totals = per_window.group_by("channel_id").agg(
         pl.col("window_start").min().alias("first_window"),
         pl.col("window_start").max().alias("last_window"),

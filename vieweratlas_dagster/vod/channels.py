@@ -1,4 +1,4 @@
-"""Which channels' recordings to look for: those that the collector has been joined to.
+"""Which channels' recordings to look for: those that the collector wanted, even where it was not joined.
 
 Belongs here: reading channel ids and names off the raw live objects of a span of time. Does not belong
 here: anything about the recordings themselves.

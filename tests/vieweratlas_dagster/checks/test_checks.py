@@ -165,6 +165,51 @@ def test_too_little_observed_time_is_a_warning(resource, made):
     assert evaluation.metadata["observed_share"].value == pytest.approx(0.2)
 
 
+def day_with(resource, **statuses):
+    """Six channels observed throughout, and so many that were not observed at all, by status."""
+    day = records(status="joined")
+    for status, count in statuses.items():
+        for _ in range(count):
+            number = len(day) + 1
+            day.append(
+                SnapshotRecord(
+                    source="live",
+                    channel=f"c{number}",
+                    channel_id=number,
+                    collector_id="c1",
+                    window_start=START,
+                    window_seconds=300,
+                    observed_seconds=0.0,
+                    partial=False,
+                    observed_intervals=[],
+                    status=status.replace("_", " "),
+                )
+            )
+    write_table(resource.lake, channels_key(DAY), curate(day).channels, CHANNELS)
+    return result(quality.channels_were_observed, resource)
+
+
+def test_channels_that_were_never_joined_are_a_warning_that_says_why(resource, made):
+    evaluation = day_with(resource, joining=6, no_answer=2, suspended=1)
+    assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert evaluation.description == (
+        "42.9% of the time of 14 channels was observed; never observed: 6 joining, 2 no answer"
+    )
+    numbers = {name: value.value for name, value in evaluation.metadata.items()}
+    assert numbers == {
+        "observed_share": pytest.approx(6 / 14),
+        "channels": 14,
+        "never_observed": 8,
+        "cannot_be_read": 1,
+    }
+
+
+def test_channels_that_cannot_be_read_are_no_warning(resource, made):
+    evaluation = day_with(resource, suspended=4, banned=3, not_found=3, renamed=3, opted_out=3)
+    assert evaluation.passed
+    assert evaluation.metadata["cannot_be_read"].value == 16
+
+
 def test_an_impossible_overlap_blocks(resource, made):
     wrong = made[1].edges.with_columns(shared_viewers=pl.lit(21, pl.Int64))
     put(resource.lake, analysis_key(DAY, "edges.parquet"), wrong)
