@@ -60,6 +60,7 @@ viewer-test: $(PAGE) ## the page's own tests
 
 unit: setup ## all Python tests, from units to the browser
 	bash infrastructure/setup/chromium.sh
+	bash infrastructure/setup/postgres.sh
 	$(BIN)/pytest $(ARGS)
 
 bench: .venv/installed ## how fast it is, against what it should be: minutes, on a quiet machine

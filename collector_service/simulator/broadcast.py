@@ -100,6 +100,8 @@ class Broadcast:
 class Broadcaster:
     """Plays the world to the rooms in step with the clock.
 
+    While ``paused`` nothing happens in the world, though time goes on.
+
     Args:
         world: what happens.
         clock: when.
@@ -119,6 +121,7 @@ class Broadcaster:
         self.counts = Counts()
         self.rooms = [Room(channel) for channel in world.channels]
         self.on_air: dict[int, Broadcast] = {}
+        self.paused = False
         self._finished = finished
         self._flush = flush
         self._by_login = {room.channel.login: room for room in self.rooms}
@@ -136,7 +139,10 @@ class Broadcaster:
     async def run(self) -> None:
         """Play until cancelled."""
         while True:
-            await self._play(self.clock.now())
+            if self.paused:
+                self._flush()
+            else:
+                await self._play(self.clock.now())
             await asyncio.sleep(TICK_SECONDS)
 
     async def _play(self, now: float) -> None:

@@ -20,7 +20,10 @@ REFUSALS = ("Login unsuccessful", "Login authentication failed", "Improperly for
 
 
 class Faults(HttpFaults):
-    """Turns faults on. ``which`` is ``"all"``, a connection's number, or ``"#login"`` (who joined it)."""
+    """Turns faults on. From a silenced connection nothing comes any more, not even its end.
+
+    ``which`` is ``"all"``, a connection's number, or ``"#login"`` (who joined it).
+    """
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -203,8 +206,11 @@ class Faults(HttpFaults):
         return [
             connection
             for connection in list(self._irc.connections.values())
-            if which in ("all", connection.number)
-            or (isinstance(which, str) and which.removeprefix("#") in connection.rooms)
+            if not connection.silenced
+            and (
+                which in ("all", connection.number)
+                or (isinstance(which, str) and which.removeprefix("#") in connection.rooms)
+            )
         ]
 
     def _each(self, which: int | str, act: Callable[[Connection], None]) -> int:

@@ -99,6 +99,109 @@ async def test_garbage_arrives_as_it_is_and_the_connection_goes_on(two, kind):
     assert await answers(second)
 
 
+async def test_noise_names_the_rooms_and_carries_no_chat(two):
+    simulator, (first, second), logins = two
+    assert simulator.faults.noise() == 2
+    first.send("PING x")
+    lines = [line for line in await first.until(r"^:tmi\.twitch\.tv PONG") if "PONG" not in line]
+    commands = [line.split()[2 if line.startswith("@") else 1] for line in lines]
+    assert commands.count("CLEARMSG") == commands.count("USERSTATE") == commands.count("HOSTTARGET") == 2
+    assert not {"PRIVMSG", "USERNOTICE", "RECONNECT", "PING"} & set(commands)
+    assert {login for login in logins if any(f"#{login}" in line for line in lines)} == set(logins)
+    assert await second.line() == lines[len(lines) // 2].replace(logins[0], logins[1])
+
+
+async def test_a_truncated_message_has_no_end(two, world):
+    simulator, (first, second), logins = two
+    assert simulator.faults.truncate(1) == 1
+    data = await first.raw()
+    assert f"room-id={world.channels[0].channel_id};" in data.decode()
+    assert f" PRIVMSG #{logins[0]} :" in data.decode()
+    assert not data.endswith(b"\n")
+    assert await first.is_closed()
+    assert await answers(second)
+
+
+async def test_a_trickle_loses_nothing_and_takes_its_time(two):
+    simulator, (first, second), _ = two
+    assert simulator.faults.trickle(0.5, 1) == 1
+    sent = b"".join(b"line %d\r\n" % number for number in range(5_000))
+    for connection in simulator.irc.connections.values():
+        connection.send(sent)
+    began = time.monotonic()
+    async with asyncio.timeout(10):
+        assert await second.reader.readexactly(len(sent)) == sent
+        quick = time.monotonic() - began
+        assert await first.reader.readexactly(len(sent)) == sent
+    assert quick < 0.4 < time.monotonic() - began
+
+
+async def test_refused_logins_get_each_of_twitchs_texts_in_turn(two, connect):
+    simulator, (first, _), _ = two
+    simulator.faults.refuse_logins(3)
+    for text in ("Login unsuccessful", "Login authentication failed", "Improperly formatted auth"):
+        client = await connect(simulator.irc_url)
+        client.send("NICK justinfan5")
+        assert await client.line() == f":tmi.twitch.tv NOTICE * :{text}"
+        assert await client.is_closed()
+    await (await connect(simulator.irc_url)).log_in()
+    assert await answers(first)
+    assert simulator.oracle.totals()["refused_logins"] == 3
+
+
+async def test_a_stalled_login_is_accepted_and_never_answered(two, connect):
+    simulator, _, logins = two
+    simulator.faults.stall_logins(1)
+    client = await connect(simulator.irc_url)
+    client.send("CAP REQ :twitch.tv/tags", "NICK justinfan5", f"JOIN #{logins[0]}", "PING x")
+    assert await client.silent_for(0.4)
+    assert len(simulator.broadcaster.room(logins[0]).subscribers) == 1
+    await (await connect(simulator.irc_url)).log_in()
+
+
+async def test_connections_are_refused_for_a_while(two, connect):
+    simulator, (first, _), _ = two
+    refusing = asyncio.create_task(simulator.faults.refuse_connections(0.4))
+    await asyncio.sleep(0.1)
+    with pytest.raises(ConnectionRefusedError):
+        await connect(simulator.irc_url)
+    assert await answers(first)
+    await refusing
+    await (await connect(simulator.irc_url)).log_in()
+
+
+async def test_a_suspension_ends_what_was_joined_until_it_is_lifted(two, standing):
+    simulator, (first, second), logins = two
+    assert simulator.faults.suspend(logins[1]) == 2
+    for client in (first, second):
+        assert (await client.line()).startswith(
+            f"@msg-id=msg_channel_suspended :tmi.twitch.tv NOTICE #{logins[1]} :"
+        )
+    assert not simulator.broadcaster.room(logins[1]).subscribers
+    second.send(f"JOIN #{logins[1]}")
+    assert "msg_channel_suspended" in await second.line()
+    simulator.faults.lift(logins[1])
+    await second.join(logins[1])
+    assert len(simulator.broadcaster.room(logins[1]).subscribers) == 1
+    assert len(simulator.broadcaster.room(logins[0]).subscribers) == 1
+
+
+async def test_a_hanging_helix_answers_nobody(two, world):
+    simulator, _, _ = two
+    async with aiohttp.ClientSession() as http:
+        secret = {"client_id": simulator.client_id, "client_secret": simulator.client_secret}
+        form = secret | {"grant_type": "client_credentials"}
+        async with http.post(simulator.id_url + "/oauth2/token", data=form) as response:
+            token = (await response.json())["access_token"]
+        headers = {"Authorization": f"Bearer {token}", "Client-Id": simulator.client_id}
+        simulator.faults.helix("hang")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5), http.get(simulator.helix_url + "/streams", headers=headers):
+                pass
+        async with http.get(simulator.helix_url + "/streams", headers=headers) as response:
+            assert response.status == 200
+
+
 async def test_dropped_joins(two, world):
     simulator, (_, second), _ = two
     simulator.faults.drop_joins(0.5)
@@ -133,13 +236,26 @@ async def test_the_control_api_orders_the_same_faults(two, world):
         assert await order(fault="gql", kind="integrity") == (200, {"connections": 0})
         assert simulator.faults.next_helix() == "server_error"
         assert simulator.faults.hits_gql("integrity")
+        assert await order(fault="refuse_logins", calls=2) == (200, {"connections": 0})
+        assert simulator.faults.login_refusal() == "Login unsuccessful"
+        assert await order(fault="stall_logins") == (200, {"connections": 0})
+        assert await order(fault="refuse_connections", seconds=0.05) == (200, {"connections": 0})
+        assert await order(fault="trickle", seconds=0.05) == (200, {"connections": 2})
+        assert await order(fault="noise", which=f"#{logins[0]}") == (200, {"connections": 1})
+        assert await order(fault="suspend", which="#nobody") == (200, {"connections": 0})
+        assert "nobody" in simulator.irc.suspended
+        assert await order(fault="lift", which="#nobody") == (200, {"connections": 0})
+        assert "nobody" not in simulator.irc.suspended
         assert await order(fault="clear") == (200, {"connections": 0})
+        assert not simulator.faults.login_refusal()
+        assert not simulator.faults.stalls_login()
         assert simulator.faults.next_helix() is None
         assert not simulator.faults.hits_gql("integrity")
         assert await order(fault="expire_tokens") == (200, {"connections": 0})
         assert await order(fault="close", which=f"#{logins[0]}") == (200, {"connections": 1})
         assert await first.is_closed()
-        assert await order(fault="reset", which="all") == (200, {"connections": 1})
+        assert await order(fault="truncate", which="all") == (200, {"connections": 1})
+        assert await order(fault="reset", which="all") == (200, {"connections": 0})
         for wrong in (
             {"fault": "flood"},
             {"fault": "helix", "kind": "flood"},
@@ -147,6 +263,7 @@ async def test_the_control_api_orders_the_same_faults(two, world):
             {"fault": "drop_joins", "share": 7},
             {"fault": "close", "which": 1.5},
             {"fault": "helix", "kind": "empty", "calls": "x"},
+            {"fault": "trickle", "seconds": "x"},
         ):
             status, body = await order(**wrong)
             assert status == 400

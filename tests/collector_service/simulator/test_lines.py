@@ -178,3 +178,21 @@ def test_listed_bots_wear_the_chat_bot_badge_and_unlisted_ones_do_not(busy):
 def test_lines_without_tags():
     assert without_tags("@a=b;c= :x!x@x PRIVMSG #y :@z w") == ":x!x@x PRIVMSG #y :@z w"
     assert without_tags(":x PRIVMSG #y :@z w") == ":x PRIVMSG #y :@z w"
+
+
+def test_a_hostile_chat_is_chat_that_looks_like_the_protocol():
+    world = plant(WorldOptions(seed=11, channels=4, viewers=300, days=1, hostile=True))
+    texts = [
+        take_apart(line)[4]
+        for stream in world.streams
+        for event, line in written(world, stream)
+        if event.kind == Kind.MESSAGE
+    ]
+    for word in ("RECONNECT", "PING"):
+        assert any(text == word for text in texts)
+        assert any(text.startswith(word + " ") for text in texts)
+        assert any(text.endswith(" " + word) or f" {word} " in text for text in texts)
+    looks = sum(
+        any(word in text for word in ("RECONNECT", "PING", "JOIN", "NOTICE", "PRIVMSG")) for text in texts
+    )
+    assert looks > 0.4 * len(texts)

@@ -1,0 +1,44 @@
+"""Faults of Twitch's HTTP endpoints: which answers of Helix and GraphQL go wrong.
+
+Belongs here: the switches, in the order in which they were ordered. Does not belong here: what a fault
+looks like (``http_api``), and connections (``faults``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal
+
+HelixFault = Literal["unauthorized", "rate_limited", "server_error", "invalid_cursor", "empty", "hang"]
+GqlFault = Literal["integrity", "persisted_query", "server_error", "null_comments"]
+
+
+class HttpFaults:
+    """Turns faults of HTTP on."""
+
+    def __init__(self) -> None:
+        self._helix: deque[HelixFault] = deque()
+        self._gql: dict[GqlFault, float] = {}
+
+    def helix(self, kind: HelixFault, calls: int = 1) -> None:
+        """Answer the next calls of Helix with a fault, after those already ordered."""
+        self._helix.extend([kind] * calls)
+
+    def next_helix(self) -> HelixFault | None:
+        """The fault for the Helix call at hand."""
+        return self._helix.popleft() if self._helix else None
+
+    def gql(self, kind: GqlFault, calls: int | None = None) -> None:
+        """Answer calls of GraphQL with a fault: the next ``calls`` it applies to, or all (None)."""
+        self._gql[kind] = float("inf") if calls is None else calls
+
+    def hits_gql(self, kind: GqlFault) -> bool:
+        """Whether the GraphQL call at hand meets this fault."""
+        left = self._gql.get(kind, 0)
+        self._gql[kind] = max(0, left - 1)
+        return left > 0
+
+    def clear_http(self) -> None:
+        """No more faults of HTTP."""
+        self._helix.clear()
+        self._gql.clear()
