@@ -287,6 +287,8 @@ class _GivenList:
         if due:
             self._checked = now
         streams = await self._helix.streams(self._names)
+        # Who streams tells the login of today, so these renames need not wait for the next check.
+        self._names |= {stream.user_id: stream.login for stream in streams}
         self.stream_infos = {stream.user_id: _info(stream) for stream in streams}
 
     async def recheck(self, logins: set[str]) -> None:

@@ -164,8 +164,10 @@ class Connection(asyncio.Protocol):
             self._timer = self._loop.call_later(PONG_SECONDS, self._check_pong, self._loop.time())
 
     def drain(self) -> None:
-        """End the connection as soon as everything that the server has sent by now is read."""
+        """Leave all channels, and end the connection as soon as everything sent before is read."""
         self._draining = True
+        for chunk in _chunks(sorted(self.joined)):
+            self._send("PART " + chunk)
         self._send(f"PING :{_DRAIN}")
 
     def close(self, cause: str, *, silent: bool = False) -> None:

@@ -53,7 +53,7 @@ EXIT_FAILURE = 1
 EXIT_SETTINGS = 2
 EXIT_CREDENTIALS = 78
 
-FINISH_SECONDS = 15.0
+FINISH_SECONDS = 12.0
 STATUS_SECONDS = 30.0
 # Often enough that a standstill of a quarter of a second cannot pass unseen.
 _LAG_SECONDS = 0.1

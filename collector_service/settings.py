@@ -56,6 +56,9 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "VIEWER_KEY_SECRET": ("privacy", "viewer_key_secret"),
     "VIEWER_KEY_FILE": ("privacy", "viewer_key_file"),
     "VIEWERATLAS_CLOCK": ("simulation", "clock"),
+    "ALERTS_BACKEND": ("alerts", "backend"),
+    "ALERTS_TOPIC_ARN": ("alerts", "topic_arn"),
+    "DAGSTER_UI_URL": ("alerts", "ui_url"),
     "LOG_LEVEL": ("logging", "level"),
     "LOG_FORMAT": ("logging", "format"),
 }
@@ -240,7 +243,9 @@ class Settings(Section):
     """All settings of the collector; sections it does not read are accepted unread."""
 
     # Sections of the same file that only the code location reads.
-    foreign_sections: ClassVar[frozenset[str]] = frozenset({"analysis", "checks"})
+    foreign_sections: ClassVar[frozenset[str]] = frozenset(
+        {"alerts", "analysis", "checks", "late_data", "retention"}
+    )
 
     storage: StorageSettings = StorageSettings()
     twitch: TwitchSettings = TwitchSettings()
@@ -274,8 +279,6 @@ class Settings(Section):
         """
         environment = dict(os.environ) if environment is None else environment
         merged = read_config(config)
-        for section in cls.foreign_sections:
-            merged.pop(section, None)
         sources = [_from_environment(environment), overrides or {}]
         for source in sources:
             for section, values in source.items():
@@ -283,6 +286,8 @@ class Settings(Section):
                 if not isinstance(current, dict):
                     raise SettingsError(f"{section}: {current!r}: expected keys and values")
                 merged[section] = current | values
+        for section in cls.foreign_sections:
+            merged.pop(section, None)
         try:
             return cls.model_validate({key: value for key, value in merged.items() if value is not None})
         except ValidationError as error:

@@ -36,8 +36,9 @@ STABLE_SECONDS = 60.0
 # old one stays after the new one has them all, for lines that are still on their way.
 HANDOVER_SECONDS = 120.0
 LINGER_SECONDS = 2.0
-# The longest time to wait, when stopping, for what is on its way.
-DRAIN_SECONDS = 3.0
+# The longest time to wait, when stopping, for what is on its way: in all, and without a sign of life.
+DRAIN_SECONDS = 8.0
+DRAIN_SILENCE_SECONDS = 2.0
 _REMEMBER_SECONDS = HANDOVER_SECONDS + 60.0
 
 _log = logging.getLogger(__name__)
@@ -220,6 +221,8 @@ class Pool:
         self._shards: dict[Shard, asyncio.Task[None]] = {}
         self._last_heard = 0.0
         self._of: dict[str, Shard] = {}
+        self._owners: dict[int, Channel] = {}
+        self._last_statuses: dict[int, tuple[str, str]] | None = None
         self._left_out: frozenset[int] = frozenset()
         self.stats = stats
         self.connection_pace = Pace(1, collection.connection_interval_seconds)
@@ -252,7 +255,7 @@ class Pool:
             shard = self._of.pop(login)
             channel = shard.wanted.pop(login)
             if not channel.holders:
-                del self._channels[login]
+                self._forget(channel)
             changed.add(shard)
         for login in logins:
             if login not in self._channels:
@@ -283,13 +286,21 @@ class Pool:
     async def stop(self) -> None:
         """Read what is on its way, then end every connection; watching ends with what was read."""
         connections = self._connections()
+        self._last_statuses = self.statuses()
         for task in self._shards.values():
             task.cancel()
         self._shards.clear()
         for connection in connections:
             connection.drain()
-        if connections:
-            await asyncio.wait([one.ended for one in connections], timeout=DRAIN_SECONDS)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + DRAIN_SECONDS
+        while connections and loop.time() < deadline:
+            await asyncio.wait([one.ended for one in connections], timeout=0.1)
+            since = loop.time() - DRAIN_SILENCE_SECONDS
+            for connection in connections:
+                if connection.last_received < since and deadline - DRAIN_SECONDS < since:
+                    connection.close("stopped", silent=True)
+            connections = [one for one in connections if not one.ended.done()]
         for connection in connections:
             connection.close("stopped", silent=True)
 
@@ -305,7 +316,9 @@ class Pool:
         return self._windows.now() - silence * self._windows.rate
 
     def statuses(self) -> dict[int, tuple[str, str]]:
-        """Login and status of every wanted channel whose id is known, by id."""
+        """Login and status of every wanted channel whose id is known, by id; after `stop`, as of then."""
+        if self._last_statuses is not None:
+            return self._last_statuses
         wanted = (self._channels[login] for login in self._of)
         return {
             one.room_id: (one.login, one.status)
@@ -357,6 +370,11 @@ class Pool:
         channel.become(NO_ANSWER, self._windows.now())
         channel.retry_at = retry_at
 
+    def _forget(self, channel: Channel) -> None:
+        del self._channels[channel.login]
+        if channel.room_id is not None and self._owners.get(channel.room_id) is channel:
+            del self._owners[channel.room_id]
+
     def _leave(self, channel: Channel) -> None:
         """Leave a channel that has opted out; its name did not tell, its id does."""
         channel.become(OPTED_OUT, self._windows.now())
@@ -406,7 +424,7 @@ class Pool:
         if login in self._of:
             self._of[login].change()
         else:
-            del self._channels[login]
+            self._forget(channel)
 
     def room(self, login: str, room_id: int) -> None:
         """The channel has this id."""
@@ -417,6 +435,13 @@ class Pool:
             # The login belongs to another channel now.
             self._windows.left(channel.room_id, 0.0)
             channel.holders = dict.fromkeys(channel.holders, self._windows.now())
+        former = self._owners.get(room_id)
+        if former is not None and former is not channel:
+            # The channel has another login now; what is joined under the old one shows nothing of it.
+            former.room_id = None
+            if former.holders:
+                self._windows.left(room_id, 0.0)
+        self._owners[room_id] = channel
         channel.room_id = room_id
         if room_id in self._left_out:
             self._leave(channel)

@@ -204,6 +204,7 @@ class Part:
     def joined(self, room_id: int, login: str, instant: float) -> None:
         """The channel is watched from ``instant`` on."""
         tally = self.tally(room_id, login)
+        tally.login = login  # it may have a new one
         if tally.since is None and not self.full:
             tally.since = instant
             self.coverage.append((room_id, instant, True))

@@ -252,6 +252,23 @@ async def test_a_channel_that_opted_out_is_left_as_soon_as_its_id_is_known():
         assert it.pool.statuses() == {100: ("chan0", "opted out")}
 
 
+async def test_a_renamed_channel_is_watched_on_whichever_connection_has_its_new_login():
+    async with rig(channels_per_connection=1) as it:
+        it.pool.want(["chan0", "chan1"], {})
+        await eventually(lambda: it.pool.counts() == {"joined": 2})
+        # On the second connection, which stays: the first has to leave the old login by itself.
+        it.double.rooms = it.double.rooms | {"renamed": 100}
+        it.pool.want(["renamed", "chan0"], {"renamed": 100})
+        await eventually(lambda: it.pool.counts() == {"joined": 2})
+        tallies = it.windows.open_parts[0].tallies
+        assert tallies[100].since is not None
+        assert tallies[100].login == "renamed"
+        it.pool.want(["renamed"], {"renamed": 100})
+        await eventually(lambda: len(it.clients) == 1)
+        assert tallies[100].since is not None
+        assert it.pool.statuses() == {100: ("renamed", "joined")}
+
+
 async def test_what_is_on_its_way_is_read_before_the_end():
     async with rig() as it:
         it.pool.want(["chan0"], {})
@@ -264,7 +281,7 @@ async def test_what_is_on_its_way_is_read_before_the_end():
 
 
 async def test_a_dead_connection_does_not_keep_the_others_from_ending(monkeypatch):
-    monkeypatch.setattr(shards, "DRAIN_SECONDS", 0.5)
+    monkeypatch.setattr(shards, "DRAIN_SILENCE_SECONDS", 0.5)
     async with rig() as it:
         it.pool.want(["chan0"], {})
         await eventually(lambda: it.pool.counts() == {"joined": 1})

@@ -4,6 +4,7 @@ import asyncio
 from functools import partial
 from typing import get_args
 
+from collector_service.channels import CHECK_SECONDS
 from collector_service.simulator.garbage import Garbage
 from collector_service.simulator.http_faults import HelixFault
 from collector_service.simulator.irc_server import Limit
@@ -148,15 +149,16 @@ async def odd_channels(folder):
     """A suspended and a nonexistent channel are reported; a renamed one is read under its new name."""
     world = planted(seed=5, channels=24, viewers=6000, days=1, oddities=True)
     old, new, instant = world.oddities.renamed
-    async with session(folder, world=world, origin=instant - 90) as it:
+    async with session(folder, rate=300.0, world=world, origin=instant - 900) as it:
         odd = [world.oddities.suspended, world.oddities.nonexistent]
-        # Once a real second; until the next answer of Helix nobody can know of the new name.
-        it.allowed.overstated = [(instant - 1, instant + 4 * it.rate)]
+        # An offline channel is looked up once an hour; until then nobody can know of its new name.
+        it.allowed.overstated = [(instant - 1, instant + CHECK_SECONDS + 4 * it.rate)]
         channels = [*it.all_logins(), *odd]
         collector = await it.start(channels=channels, credentials=True, refresh_seconds=it.rate)
         await it.reading()
-        await eventually(lambda: it.now() > instant)
-        await eventually(lambda: new in it.joined())
+        await asyncio.sleep((instant + 60 - it.now()) / it.rate)
+        await eventually(lambda: new in it.joined(), 30)
+        await asyncio.sleep(120 / it.rate)
         found = await it.finish(collector)
         assert found.statuses.get(new)
         assert found.statuses[old] >= {"joined"}
