@@ -22,7 +22,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import TypeVar, cast
 
@@ -107,8 +107,9 @@ class Archive:
             await asyncio.sleep(FLUSH_SECONDS)
             # Lines that are on their way are not in the journal, so nobody may count on them.
             arrived = windows.now() - LATENCY_SECONDS * windows.rate
+            quiet = windows.reader.quiet(arrived)
             try:
-                await asyncio.shield(self._write_journal(lambda: windows.open_parts, arrived))
+                await asyncio.shield(self._write_journal(lambda: windows.open_parts, arrived, quiet))
             except OSError as error:
                 self._stats.journal_failures += 1
                 if not failing:
@@ -218,10 +219,15 @@ class Archive:
             await asyncio.sleep(0.5)
             return False
 
-    async def _write_journal(self, parts: Callable[[], Iterable[Part]], now: float) -> None:
+    async def _write_journal(
+        self,
+        parts: Callable[[], Iterable[Part]],
+        now: float,
+        quiet: Mapping[int, float] | None = None,
+    ) -> None:
         async with self._journal_turn:
             # Asked for only now: a part whose file was discarded meanwhile must not get a new one.
-            flushes = self._journal.take(parts(), now)
+            flushes = self._journal.take(parts(), now, quiet)
             sync = time.monotonic() - self._last_sync >= SYNC_SECONDS
             await asyncio.to_thread(self._write_and_sync, flushes, sync)
 

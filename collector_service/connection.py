@@ -20,7 +20,7 @@ from collector_service.stats import Stats
 from collector_service.twitch.irc import Chat, Control, Ignored, Malformed, parse
 
 CONNECT_SECONDS = 20.0
-IDLE_SECONDS = 30.0
+IDLE_SECONDS = 10.0
 PONG_SECONDS = 10.0
 # Twitch's lines stay below 8 KiB of tags and 512 bytes of message.
 MAX_LINE_BYTES = 64 * 1024

@@ -5,10 +5,10 @@ here: finished objects (``spool``) and when to write (``archive``).
 
 One file per part, one frame per flush: ``length, CRC-32`` of the payload and the payload. The payload is
 the length of its JSON, the JSON, and numbers. A frame usually says what the part has gained: the JSON holds
-time, new channels and coverage, the numbers are pairs of an event's code and its viewer key. The first
-frames may also state whole channels: then the numbers are each channel's viewer keys, their messages, and
-its bots. Numbers are little-endian uint64. A file is read up to its first damaged frame, for nothing behind
-a torn write can be trusted. Viewers appear as keys only.
+time, new channels, coverage and which channels were quiet, the numbers are pairs of an event's code and its
+viewer key. The first frames may also state whole channels: then the numbers are each channel's viewer
+keys, their messages, and its bots. Numbers are little-endian uint64. A file is read up to its first damaged
+frame, for nothing behind a torn write can be trusted. Viewers appear as keys only.
 
 What a disk refuses is kept for later, within a number of bytes. Beyond that it is dropped, and the files
 concerned are replaced by whole parts as soon as the disk takes them; until then, they end where they end.
@@ -25,7 +25,7 @@ import sys
 import zlib
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ class Whole:
     path: Path
     now: float
     seconds: int
+    quiet: Mapping[int, float]
     channels: list[tuple[list[Any], list[int], list[int], list[int]]]
 
 
@@ -96,15 +97,19 @@ class Journal:
         for leftover in folder.glob("*.tmp"):
             leftover.unlink()
 
-    def take(self, parts: Iterable[Part], now: float) -> list[Flush | Whole]:
+    def take(
+        self, parts: Iterable[Part], now: float, quiet: Mapping[int, float] | None = None
+    ) -> list[Flush | Whole]:
         """Take what the parts gained, ready to be written.
 
         Args:
             parts: open parts, or parts that have just closed.
             now: the world's time up to which everything has arrived; a recovered part counts watching
                 up to here.
+            quiet: channels of which nothing was heard until then, by id, and when they were last heard: a
+                recovered part counts watching them up to there, for nobody knows whether they were dead.
         """
-        return [self._take(part, min(now, part.until)) for part in parts]
+        return [self._take(part, min(now, part.until), quiet or {}) for part in parts]
 
     def write(self, flushes: Iterable[Flush | Whole]) -> None:
         """Bring the files up to date.
@@ -171,13 +176,13 @@ class Journal:
     def _path(self, name: PartName) -> Path:
         return self._folder / f"{name}{_SUFFIX}"
 
-    def _take(self, part: Part, now: float) -> Flush | Whole:
+    def _take(self, part: Part, now: float, quiet: Mapping[int, float]) -> Flush | Whole:
         path = self._path(PartName.of(part, self._collector_id))
         if path not in self._outdated:
-            return Flush(path, _gain(part, now))
+            return Flush(path, _gain(part, now, quiet))
         # The whole of the part holds what was gained, too.
         part.new_rooms, part.coverage, part.events = [], [], array("Q")
-        return _whole(path, part, now)
+        return _whole(path, part, now, quiet)
 
     def _bound_backlog(self) -> None:
         if sum(len(flush.data) for flush in self._backlog) > self._backlog_bytes:
@@ -203,7 +208,7 @@ class Journal:
             self._discarded.clear()
 
 
-def _gain(part: Part, now: float) -> bytes:
+def _gain(part: Part, now: float, quiet: Mapping[int, float]) -> bytes:
     rooms, part.new_rooms = part.new_rooms, []
     coverage, part.coverage = part.coverage, []
     events, part.events = part.events, array("Q")
@@ -213,11 +218,12 @@ def _gain(part: Part, now: float) -> bytes:
         "window_seconds": part.seconds,
         "rooms": [[room, login, _info_to_json(info)] for room, login, info in infos],
         "coverage": coverage,
+        "quiet": [item for item in quiet.items() if item[0] in part.tallies],
     }
     return _frame(state, events)
 
 
-def _whole(path: Path, part: Part, now: float) -> Whole:
+def _whole(path: Path, part: Part, now: float, quiet: Mapping[int, float]) -> Whole:
     infos = part.stream_infos
     channels = [
         (
@@ -228,7 +234,7 @@ def _whole(path: Path, part: Part, now: float) -> Whole:
         )
         for room, tally in part.tallies.items()
     ]
-    return Whole(path, now, part.seconds, channels)
+    return Whole(path, now, part.seconds, quiet, channels)
 
 
 def _frames(whole: Whole) -> Iterator[bytes]:
@@ -240,7 +246,13 @@ def _frames(whole: Whole) -> Iterator[bytes]:
             rows.append([room, login, _info_to_json(info), *state, len(viewers), len(bots)])
             for column in columns:
                 numbers.extend(column)
-        yield _frame({"now": whole.now, "window_seconds": whole.seconds, "channels": rows}, numbers)
+        frame = {
+            "now": whole.now,
+            "window_seconds": whole.seconds,
+            "channels": rows,
+            "quiet": list(whole.quiet.items()),
+        }
+        yield _frame(frame, numbers)
 
 
 def _frame(state: dict[str, Any], numbers: array[int]) -> bytes:
@@ -255,6 +267,7 @@ def _read(path: Path, name: PartName) -> Recovered | None:
     data = path.read_bytes()
     part: Part | None = None
     infos: dict[int, StreamInfo] = {}
+    quiet: list[tuple[int, float]] = []
     position = 0
     for payload in _payloads(data):
         (length,) = _LENGTH.unpack_from(payload)
@@ -270,7 +283,11 @@ def _read(path: Path, name: PartName) -> Recovered | None:
         except KeyError:  # a channel that no frame has named: the file's beginning was taken away
             break
         part.until = min(float(part.end), state["now"])
+        quiet = state["quiet"]
         position += _FRAME.size + len(payload)
+    if part is not None:
+        for room, heard in quiet:
+            part.left(room, heard)
     return None if part is None else Recovered(part, name, len(data) - position)
 
 

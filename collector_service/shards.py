@@ -311,9 +311,22 @@ class Pool:
 
     def heard_until(self) -> float:
         """The world time up to which every connection is known to have delivered what was sent."""
-        heard = [one.last_received for one in self._connections() if one.joined]
-        silence = asyncio.get_running_loop().time() - min(heard) if heard else 0.0
-        return self._windows.now() - silence * self._windows.rate
+        heard = (self._heard(one) for one in self._connections() if one.joined)
+        return min(heard, default=self._windows.now())
+
+    def quiet(self, since: float) -> dict[int, float]:
+        """The channels of which nothing was heard since that world time, by id, and when it last was."""
+        found = {}
+        for connection in self._connections():
+            if self._heard(connection) >= since:
+                continue
+            for login in connection.joined:
+                channel = self._channels.get(login)
+                if channel is not None and channel.room_id is not None and channel.holders:
+                    heard = max(map(self._heard, channel.holders))
+                    if heard < since:
+                        found[channel.room_id] = heard
+        return found
 
     def statuses(self) -> dict[int, tuple[str, str]]:
         """Login and status of every wanted channel whose id is known, by id; after `stop`, as of then."""
@@ -381,6 +394,11 @@ class Pool:
         channel.retry_at = math.inf
         for connection in list(channel.holders):
             connection.part([channel.login])
+
+    def _heard(self, connection: Connection) -> float:
+        """The world time at which anything last arrived on the connection."""
+        silence = asyncio.get_running_loop().time() - connection.last_received
+        return self._windows.now() - silence * self._windows.rate
 
     def _connections(self) -> list[Connection]:
         return [one for shard in self._shards for one in shard.connections]

@@ -58,6 +58,9 @@ class Reader(Protocol):
     def heard_until(self) -> float:
         """The world time up to which every connection is known to have delivered what was sent."""
 
+    def quiet(self, since: float) -> Mapping[int, float]:
+        """The channels of which nothing was heard since that world time, by id, and when it last was."""
+
     def probe(self) -> None:
         """Ask the connections for a sign of life."""
 
@@ -70,6 +73,9 @@ class _NoReader:
 
     def heard_until(self) -> float:
         return math.inf
+
+    def quiet(self, since: float) -> Mapping[int, float]:  # noqa: ARG002 - there is nobody
+        return {}
 
     def probe(self) -> None:
         pass

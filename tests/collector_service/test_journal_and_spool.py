@@ -74,6 +74,21 @@ def test_a_journal_cut_at_any_byte_gives_the_last_whole_flush(tmp_path):
             assert found.name == PartName(START, "c", 0)
 
 
+def test_a_quiet_channel_counts_as_watched_until_it_was_last_heard(tmp_path):
+    journal = Journal(tmp_path, "c")
+    part = a_part()
+    part.joined(7, "seven", START + 10.0)
+    part.joined(8, "eight", START + 10.0)
+    part.joined(9, "nine", START + 10.0)
+    journal.write(journal.take([part], START + 20.0, {7: START + 15.0, 8: START + 15.0}))
+    journal.write(journal.take([part], START + 30.0, {7: START + 25.0, 9: START + 5.0, 99: START + 1.0}))
+    [found] = Journal(tmp_path, "c").recover()
+    assert [(r.channel, r.observed_intervals) for r in found.part.records("c")] == [
+        ("seven", [(10.0, 25.0)]),
+        ("eight", [(10.0, 30.0)]),
+    ]
+
+
 @settings(max_examples=100)
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_a_damaged_journal_gives_a_true_beginning(tmp_path_factory, position, flip):

@@ -269,6 +269,20 @@ async def test_a_renamed_channel_is_watched_on_whichever_connection_has_its_new_
         assert it.pool.statuses() == {100: ("renamed", "joined")}
 
 
+async def test_channels_on_connections_that_say_nothing_are_quiet():
+    async with rig(channels_per_connection=1) as it:
+        it.pool.want(["chan0", "chan1"], {})
+        await eventually(lambda: it.pool.counts() == {"joined": 2})
+        began = it.windows.now()
+        await asyncio.sleep(0.5)
+        it.clients[1].send(message(101, 5, "m1", now_ms(), "chan1"))
+        await eventually(lambda: it.messages() == {101: 1})
+        quiet = it.pool.quiet(it.windows.now() - 0.3)
+        assert quiet.keys() == {100}
+        assert began - 0.2 < quiet[100] < began + 0.2
+        assert it.pool.heard_until() == pytest.approx(quiet[100], abs=0.05)
+
+
 async def test_what_is_on_its_way_is_read_before_the_end():
     async with rig() as it:
         it.pool.want(["chan0"], {})

@@ -73,7 +73,7 @@ class Chaos:
             name = queue.pop()
             self.injected[name] += 1
             await self.acts[name]()
-            await asyncio.sleep(self.rng.uniform(0.3, 2.5))
+            await asyncio.sleep(self.rng.uniform(1.0, 5.0))
         await self.it.reading()
         await self.it.still(0)
         await self.collector.stop()

@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from collector_service.clock import ScaledClock
+from collector_service.connection import IDLE_SECONDS
 from collector_service.contract import LIVE_PREFIX
 from collector_service.simulator.irc_server import IrcOptions, Limit
 from collector_service.simulator.server import Simulator, SimulatorOptions
@@ -225,7 +226,9 @@ class Session:
         self.faults.close()
         await eventually(lambda: not self.simulator.irc.connections)
         self.allowed.lost += Truth.of(self.simulator).since(before)
-        self.allowed.unwatched.append((began, self.now()))
+        # A quiet channel may count as watched only until it was last heard.
+        quiet_since = began - (IDLE_SECONDS + 1.0) * self.rate
+        self.allowed.unwatched.append((quiet_since, self.now()))
 
     async def bring_home(self, collector: Collector) -> None:
         """Restart until everything that waits on the disk is in the lake."""
