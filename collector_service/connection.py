@@ -149,11 +149,11 @@ class Connection(asyncio.Protocol):
             self._send("JOIN " + chunk)
 
     def part(self, logins: Sequence[str]) -> None:
-        """Leave channels, at once as far as the listener is concerned."""
+        """Leave channels, at once as far as the listener is concerned: since something was last heard."""
         for chunk in _chunks(logins):
             self._send("PART " + chunk)
         for login in logins:
-            self._left(login, 0.0)
+            self._left(login, self._loop.time() - self.last_received)
 
     def ping(self) -> None:
         """Ask for a sign of life now; without one within 10 s the connection is over."""

@@ -21,7 +21,8 @@ from collector_service.settings import SettingsError
 from collector_service.stats import Stats
 from collector_service.status_table import Row
 
-# A reader that hears nothing at all for so long is broken: every connection pings once a minute.
+# A reader that hears nothing at all for so long is broken: every connection asks for a sign of life after
+# ten seconds.
 SILENT_SECONDS = 150.0
 OLD_SPOOL_SECONDS = 900.0
 LOW_JOIN_RATIO = 0.5
@@ -204,7 +205,8 @@ async def serve(
     app.add_routes(
         [web.get("/healthz", healthz), web.get("/metrics", metrics), web.get("/channels", channels)]
     )
-    runner = web.AppRunner(app, access_log=None)
+    # Nobody who is slow to read may hold up the end of the collection.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()

@@ -28,12 +28,15 @@ class Duplicates:
         self._seen: dict[int, dict[bytes, None]] = {}
         self._until: dict[int, float] = {}
 
-    def watch(self, room_id: int, now: float, until: float) -> None:
-        """Remember the channel's ids from ``now`` until ``until`` (one clock of the caller's choice)."""
-        for expired in [room for room, end in self._until.items() if end <= now]:
-            del self._seen[expired], self._until[expired]
+    def watch(self, room_id: int, until: float) -> None:
+        """Remember the channel's ids until ``until`` (by one clock of the caller's choice)."""
         self._seen.setdefault(room_id, {})
         self._until[room_id] = until
+
+    def expire(self, now: float) -> None:
+        """Forget what need not be remembered any more."""
+        for room_id in [room_id for room_id, end in self._until.items() if end <= now]:
+            del self._seen[room_id], self._until[room_id]
 
     def __bool__(self) -> bool:
         return bool(self._seen)

@@ -25,7 +25,6 @@ from pathlib import Path
 from collector_service import logs
 from collector_service.archive import UPLOAD_ERRORS, Archive, brief, in_daemon_thread
 from collector_service.channels import ChannelList, Listing, given_logins, needs_helix
-from collector_service.clock import sleep_until
 from collector_service.contract import status_table_key
 from collector_service.health import Snapshot, serve
 from collector_service.identity import load_viewer_key_secret, own_collector_id
@@ -71,7 +70,25 @@ def run(settings: Settings) -> int:
         return EXIT_SETTINGS
 
 
+class Stopping:
+    """Whether the collection has to end, and why: the first reason counts."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self.event = asyncio.Event()
+
+    def ask(self, reason: str) -> None:
+        """End the collection cleanly, soon."""
+        self.reason = self.reason or reason
+        self.event.set()
+
+
 async def _run(settings: Settings) -> int:
+    # First of all: to read back a large journal takes a while.
+    stopping = Stopping()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.ask, signal.Signals(number).name)
     collection = settings.collection
     with_helix = needs_helix(settings.twitch, collection)
     given_logins(collection)  # a mistake in it shows before anything starts
@@ -85,12 +102,8 @@ async def _run(settings: Settings) -> int:
         spool = Spool(folder / "spool", lake, collection.spool_max_bytes)
         archive = Archive(journal, spool, collector_id, stats)
         windows = Windows(settings.clock, collection.window_seconds, archive.recover())
-        service = Service(
-            settings, with_helix, windows, viewers, archive, OptOutsKeeper(lake, folder, stats), lake, stats
-        )
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, service.stop, signal.Signals(number).name)
+        opt_outs = OptOutsKeeper(lake, folder, stats)
+        service = Service(settings, with_helix, windows, viewers, archive, opt_outs, lake, stats, stopping)
         return await service.run()
 
 
@@ -107,6 +120,7 @@ class Service:
         opt_outs: OptOutsKeeper,
         lake: Lake,
         stats: Stats,
+        stopping: Stopping,
     ) -> None:
         self._settings = settings
         self._with_helix = with_helix
@@ -119,13 +133,7 @@ class Service:
         self._left_out: dict[str, Row] = {}
         self._pool: Pool | None = None
         self._started = time.monotonic()
-        self._stopping = asyncio.Event()
-        self._reason = ""
-
-    def stop(self, reason: str) -> None:
-        """End the collection cleanly, soon."""
-        self._reason = self._reason or reason
-        self._stopping.set()
+        self._stopping = stopping
 
     async def run(self) -> int:
         """Collect until told to stop; returns the exit code.
@@ -134,7 +142,7 @@ class Service:
             SettingsError: a setting is wrong.
         """
         collecting = asyncio.ensure_future(self._collect())
-        stopping = asyncio.ensure_future(self._stopping.wait())
+        stopping = asyncio.ensure_future(self._stopping.event.wait())
         await asyncio.wait([collecting, stopping], return_when=asyncio.FIRST_COMPLETED)
         if self._pool is not None:
             await self._pool.stop()
@@ -144,7 +152,7 @@ class Service:
         try:
             await collecting
         except* asyncio.CancelledError:
-            _log.info("stopping: %s", self._reason)
+            _log.info("stopping: %s", self._stopping.reason)
         except* CredentialsRefusedError as group:
             _log.error("%s", group.exceptions[0])
             code = EXIT_CREDENTIALS
@@ -204,6 +212,11 @@ class Service:
     def _tick_seconds(self) -> float:
         return max(0.02, self._settings.collection.window_seconds / self._settings.clock.rate / 4)
 
+    @property
+    def _refresh_seconds(self) -> float:
+        """Real seconds between two refreshes; a clock that is set must not move them."""
+        return self._settings.collection.refresh_seconds / self._settings.clock.rate
+
     def _leave_out(self, opt_outs: OptOuts, channel_list: ChannelList) -> None:
         self._intake.leave_out(opt_outs)
         channel_list.leave_out(opt_outs)
@@ -223,17 +236,18 @@ class Service:
     def _after_windows(self) -> None:
         limit = self._settings.collection.max_collection_cycles
         if limit and self._windows.closed >= limit:
-            self.stop(f"{limit} windows collected (collection.max_collection_cycles)")
+            self._stopping.ask(f"{limit} windows collected (collection.max_collection_cycles)")
 
     async def _keep_refreshing(self, channel_list: ChannelList, pool: Pool) -> None:
-        clock = self._settings.clock
         while True:
-            await sleep_until(clock, clock.now() + self._settings.collection.refresh_seconds)
+            await asyncio.sleep(self._refresh_seconds)
             if await self._opt_outs.refresh():
                 self._leave_out(self._opt_outs.current, channel_list)
+                # At once: Helix may take its time.
+                self._apply(channel_list.listing(), pool)
             try:
                 await channel_list.refresh()
-                listing = await channel_list.recheck(pool.unanswered())
+                listing = await channel_list.recheck(pool.doubtful())
             except CredentialsRefusedError:
                 raise
             except (HelixError, SettingsError) as error:
@@ -257,7 +271,6 @@ class Service:
 
     async def _keep_reporting(self) -> None:
         """Keep the status table of now in the lake; a fault is told once and costs nothing else."""
-        clock = self._settings.clock
         key = status_table_key(*self._settings.collection.shard_number)
         written, failing = b"", False
         while True:
@@ -270,7 +283,7 @@ class Service:
                 if not failing:
                     _log.warning("the status table cannot be written (%s)", brief(error))
                 failing = True
-            await sleep_until(clock, clock.now() + self._settings.collection.refresh_seconds)
+            await asyncio.sleep(self._refresh_seconds)
 
     async def _keep_measuring_lag(self, pool: Pool) -> None:
         loop = asyncio.get_running_loop()
@@ -279,9 +292,10 @@ class Service:
             due = loop.time() + _LAG_SECONDS
             await asyncio.sleep(_LAG_SECONDS)
             self._stats.event_loop_lag.observe(max(0.0, loop.time() - due))
+            self._intake.duplicates.expire(loop.time())
             if pauses != self._windows.pauses:
                 pauses = self._windows.pauses
-                _log.warning("the machine was paused; nothing counts as watched meanwhile")
+                _log.warning("the machine was paused or its clock set; nothing counts as watched meanwhile")
                 pool.probe()
 
     async def _keep_telling(self) -> None:
@@ -319,7 +333,7 @@ class Service:
     async def _end_in_time(self) -> None:
         if hours := self._settings.collection.max_runtime_hours:
             await asyncio.sleep(hours * 3600)
-            self.stop(f"{hours:g} hours have passed (collection.max_runtime_hours)")
+            self._stopping.ask(f"{hours:g} hours have passed (collection.max_runtime_hours)")
 
     def _table(self) -> list[Row]:
         if self._pool is None:

@@ -57,16 +57,20 @@ class Channel:
     Attributes:
         login: its login.
         room_id: its id, once known.
+        listed_id: the id that the list has for it, if any.
         status: joining, joined, no answer, or the reason why Twitch refuses it.
         changed_at: world time of the last change of ``status``.
         holders: the connections on which it is joined, and the world time since when it is.
     """
 
-    __slots__ = ("asked_at", "changed_at", "holders", "login", "retry_at", "room_id", "status")
+    __slots__ = (
+        "asked_at", "changed_at", "holders", "listed_id", "login", "retry_at", "room_id", "status",
+    )  # fmt: skip
 
     def __init__(self, login: str, now: float) -> None:
         self.login = login
         self.room_id: int | None = None
+        self.listed_id: int | None = None
         self.status = JOINING
         self.changed_at = now
         self.holders: dict[Connection, float] = {}
@@ -117,14 +121,18 @@ class Shard:
                 cause = await self._serve(connection)
                 failures = 0 if loop.time() - opened >= STABLE_SECONDS else failures + 1
             self._pool.stats.reconnects[cause] += 1
-            if cause != "reconnect":
-                delay = backoff(failures) if failures else random.random()
-                url = self._pool.url
-                _log.warning("no connection to %s: %s; next try in %.1f s", url, cause, delay)
-                await asyncio.sleep(delay)
+            if cause == "reconnect":
+                # The first time at once, since the connection is about to be closed.
+                await asyncio.sleep(backoff(failures - 1) if failures > 1 else 0.0)
+                continue
+            delay = backoff(failures) if failures else random.random()
+            _log.warning("no connection to %s: %s; next try in %.1f s", self._pool.url, cause, delay)
+            await asyncio.sleep(delay)
 
     async def _serve(self, connection: Connection) -> str:
         """Use a connection until it ends or the server wants a new one; returns the cause."""
+        # Of those that were to be replaced, only the newest is worth keeping.
+        self._pool.end(self.connections[:-1])
         self._connections.append(connection)
         async with asyncio.TaskGroup() as tasks:
             joining = tasks.create_task(self._keep_joined(connection))
@@ -187,8 +195,30 @@ class Shard:
             ]
             if replaced:
                 await asyncio.sleep(LINGER_SECONDS)
-            for one in replaced:
-                one.close("handover")
+                await drain(replaced)
+
+
+async def drain(connections: Sequence[Connection]) -> None:
+    """Read what is on its way to these connections, then end them.
+
+    One that says nothing any more counts as watched until it was last heard.
+    """
+    open_ones = list(connections)
+    for connection in open_ones:
+        connection.drain()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    try:
+        while open_ones and loop.time() < began + DRAIN_SECONDS:
+            await asyncio.wait([one.ended for one in open_ones], timeout=0.1)
+            heard_since = loop.time() - DRAIN_SILENCE_SECONDS
+            for connection in open_ones:
+                if max(connection.last_received, began) < heard_since:
+                    connection.close("stopped", silent=True)
+            open_ones = [one for one in open_ones if not one.ended.done()]
+    finally:
+        for connection in open_ones:
+            connection.close("stopped", silent=True)
 
 
 class Pool:
@@ -223,6 +253,7 @@ class Pool:
         self._of: dict[str, Shard] = {}
         self._owners: dict[int, Channel] = {}
         self._last_statuses: dict[int, tuple[str, str]] | None = None
+        self._last_table: list[Row] | None = None
         self._left_out: frozenset[int] = frozenset()
         self.stats = stats
         self.connection_pace = Pace(1, collection.connection_interval_seconds)
@@ -249,6 +280,8 @@ class Pool:
             logins: all that are wanted, the most important first.
             room_ids: the ids that are known.
         """
+        if self._last_table is not None:
+            return
         changed: set[Shard] = set()
         wanted = set(logins)
         for login in [login for login in self._of if login not in wanted]:
@@ -266,15 +299,16 @@ class Pool:
                 self._of[login] = shard
                 shard.wanted[login] = channel
                 changed.add(shard)
-            if room_id := room_ids.get(login):
-                self.room(login, room_id)
+            channel.listed_id = room_ids.get(login)
+            # What Twitch itself says of a channel that is joined is newer than any list.
+            if channel.listed_id is not None and not channel.holders:
+                self.room(login, channel.listed_id)
         for shard in changed:
             if shard.wanted:
                 shard.change()
             else:
                 self._shards.pop(shard).cancel()
-                for connection in shard.connections:
-                    connection.close("stopped")
+                self.end(shard.connections)
 
     def leave_out(self, channel_ids: frozenset[int]) -> None:
         """From now on leave channels with these ids as soon as their id is known."""
@@ -285,24 +319,15 @@ class Pool:
 
     async def stop(self) -> None:
         """Read what is on its way, then end every connection; watching ends with what was read."""
-        connections = self._connections()
-        self._last_statuses = self.statuses()
+        self._last_statuses, self._last_table = self.statuses(), self.table()
         for task in self._shards.values():
             task.cancel()
-        self._shards.clear()
-        for connection in connections:
-            connection.drain()
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + DRAIN_SECONDS
-        while connections and loop.time() < deadline:
-            await asyncio.wait([one.ended for one in connections], timeout=0.1)
-            since = loop.time() - DRAIN_SILENCE_SECONDS
-            for connection in connections:
-                if connection.last_received < since and deadline - DRAIN_SECONDS < since:
-                    connection.close("stopped", silent=True)
-            connections = [one for one in connections if not one.ended.done()]
-        for connection in connections:
-            connection.close("stopped", silent=True)
+        await drain(self._connections())
+
+    def end(self, connections: Sequence[Connection]) -> None:
+        """Read what is on its way to these connections, then end them, in the background."""
+        if connections:
+            self._spawn(drain(connections))
 
     def probe(self) -> None:
         """Ask every connection for a sign of life: it, or the machine, may have slept."""
@@ -339,12 +364,19 @@ class Pool:
             if one.room_id is not None and one.room_id not in self._left_out
         }
 
-    def unanswered(self) -> list[str]:
-        """The wanted channels whose JOINs Twitch does not answer."""
-        return [login for login in self._of if self._channels[login].status == NO_ANSWER]
+    def doubtful(self) -> list[str]:
+        """The wanted channels whose JOINs Twitch does not answer, or that have another id than listed."""
+        wanted = (self._channels[login] for login in self._of)
+        return [
+            one.login
+            for one in wanted
+            if one.status == NO_ANSWER or (one.holders and one.listed_id not in (None, one.room_id))
+        ]
 
     def table(self) -> list[Row]:
-        """Every wanted channel, ordered by login."""
+        """Every wanted channel, ordered by login; after `stop`, as of then."""
+        if self._last_table is not None:
+            return self._last_table
         wanted = (self._channels[login] for login in sorted(self._of))
         return [Row(one.login, one.room_id, one.status, one.changed_at) for one in wanted]
 
@@ -376,12 +408,13 @@ class Pool:
         if not channel.holders:
             channel.become(JOINING, self._windows.now())
         elif channel.room_id is not None:
-            self._intake.duplicates.watch(channel.room_id, now, now + _REMEMBER_SECONDS)
+            self._intake.duplicates.watch(channel.room_id, now + _REMEMBER_SECONDS)
 
     def give_up(self, channel: Channel, retry_at: float) -> None:
         """Several JOINs for the channel got no answer; the next one is at ``retry_at``."""
-        channel.become(NO_ANSWER, self._windows.now())
         channel.retry_at = retry_at
+        if not channel.holders:
+            channel.become(NO_ANSWER, self._windows.now())
 
     def _forget(self, channel: Channel) -> None:
         del self._channels[channel.login]
@@ -415,10 +448,9 @@ class Pool:
         if channel.room_id in self._left_out:
             connection.part([login])
             return
-        if not channel.holders:
-            channel.become(JOINED, now)
-            if channel.room_id is not None:
-                self._windows.joined(channel.room_id, login, now)
+        channel.become(JOINED, now)
+        if not channel.holders and channel.room_id is not None:
+            self._windows.joined(channel.room_id, login, now)
         channel.holders[connection] = now
 
     def left(self, connection: Connection, login: str, ago: float) -> None:

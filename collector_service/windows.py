@@ -30,6 +30,8 @@ LATENCY_SECONDS = 1.0
 MAX_LATENESS_SECONDS = 120.0
 # Real seconds without a tick that mean the machine slept; nothing was observed meanwhile.
 MAX_PAUSE_SECONDS = 15.0
+# Real seconds by which the clock may be set back without notice; meanwhile time stands still.
+MAX_STEP_BACK_SECONDS = 5.0
 # (channel, viewer) pairs in one part; a pair takes about 200 bytes. Ten times what 5,000 channels show in
 # a busy window.
 MAX_PAIRS = 2_000_000
@@ -317,7 +319,7 @@ class Windows:
         return self._clock.rate
 
     def now(self) -> float:
-        """The world's time; it never goes back, even if the machine's clock is set back."""
+        """The world's time. It stands still while the machine's clock is set back, until the next tick."""
         self._now = max(self._now, self._clock.now())
         return self._now
 
@@ -358,8 +360,10 @@ class Windows:
 
         A part is over when every connection was heard after its window's end: only then it is certain
         that none of them was dead in it. Must be called often: after a longer pause (the machine slept)
-        nothing counts as watched.
+        nothing counts as watched. When the clock was set back, all parts are over.
         """
+        if self._clock.now() < self._now - MAX_STEP_BACK_SECONDS * self.rate:
+            return self._start_again()
         now = self.now()
         if now - self._last_tick > MAX_PAUSE_SECONDS * self.rate:
             self._skip_pause(now)
@@ -440,11 +444,30 @@ class Windows:
                 part.left(room_id, instant)
 
     def _skip_pause(self, now: float) -> None:
-        self.pauses += 1
-        watched = dict(self._watched)
-        for room_id in watched:
-            self._stop_watching(room_id, self._last_tick)
+        watched = self._stop_watching_all(self._last_tick)
         self._next_start = max(self._next_start, self._align(now))
         self._open_up_to(now)
-        for room_id, (login, _) in watched.items():
+        for room_id, login in watched.items():
             self.joined(room_id, login, now)
+
+    def _start_again(self) -> list[Part]:
+        """The clock was set back: end all parts, and go on at the time that it shows now.
+
+        A window that comes a second time has further parts.
+        """
+        watched = self._stop_watching_all(self._last_tick)
+        parts = self.close_all(self._last_tick)
+        self._now = self._last_tick = self._started = self._clock.now()
+        self._next_start = self._align(self._now)
+        self._open_up_to(self._now)
+        for room_id, login in watched.items():
+            self.joined(room_id, login, self._now)
+        return parts
+
+    def _stop_watching_all(self, instant: float) -> dict[int, str]:
+        """From ``instant`` on nothing is watched; returns what was: logins by channel id."""
+        self.pauses += 1
+        watched = {room_id: login for room_id, (login, _) in self._watched.items()}
+        for room_id in watched:
+            self._stop_watching(room_id, instant)
+        return watched

@@ -141,7 +141,7 @@ def test_a_channel_that_is_still_watched_when_it_opts_out_by_its_login():
 
 def test_nothing_of_an_opted_out_channel_is_remembered_as_an_id():
     reader = Reader(OUT)
-    reader.intake.duplicates.watch(2, 0.0, 1e9)
+    reader.intake.duplicates.watch(2, 1e9)
     reader.intake.chats([chat(2, 4), chat(2, 4)])
     assert (reader.stats.opted_out, reader.stats.duplicates) == (2, 0)
 

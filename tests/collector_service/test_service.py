@@ -164,7 +164,8 @@ async def test_kill_9_loses_a_few_seconds_at_most(collector, twitch):
     client = await all_joined(twitch)
     for number in range(30):
         say(client, 71234567, number)
-    await asyncio.sleep(2.5)
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(1.2)
     await collector.end(signal.SIGKILL)
     assert collector.records() == []
     await collector.start()
@@ -180,7 +181,7 @@ async def test_kill_9_loses_a_few_seconds_at_most(collector, twitch):
     (before, recovered), (after, rest) = records[30], records[5]
     assert recovered.partial
     assert rest.partial
-    assert 0.5 < recovered.observed_seconds < 10
+    assert 2.0 < recovered.observed_seconds < 10
     if recovered.window_start == rest.window_start:
         assert after == before.replace(".ndjson", "-01.ndjson")
     assert collector.left_behind() == []

@@ -82,7 +82,7 @@ async def rig(rooms=ROOMS, **collection):
         finally:
             await made.pool.stop()
             results = await asyncio.gather(*made.tasks, return_exceptions=True)
-            assert [r for r in results if not isinstance(r, asyncio.CancelledError)] == []
+            assert [r for r in results if r is not None and not isinstance(r, asyncio.CancelledError)] == []
 
 
 def all_joined(rig):
@@ -267,6 +267,65 @@ async def test_a_renamed_channel_is_watched_on_whichever_connection_has_its_new_
         await eventually(lambda: len(it.clients) == 1)
         assert tallies[100].since is not None
         assert it.pool.statuses() == {100: ("renamed", "joined")}
+
+
+async def test_what_comes_while_it_is_stopping_opens_nothing(monkeypatch):
+    monkeypatch.setattr(shards, "DRAIN_SILENCE_SECONDS", 0.5)
+    async with rig() as it:
+        it.pool.want(["chan0"], {})
+        await eventually(lambda: it.pool.counts() == {"joined": 1})
+        it.double.answers_pings = False
+        heard = it.windows.now()
+        await asyncio.sleep(0.3)
+        stopping = asyncio.ensure_future(it.pool.stop())
+        await asyncio.sleep(0.1)
+        # The channel list is refreshed, and a window asks whether everybody was heard.
+        it.pool.want(["chan1", "chan2"], {})
+        assert it.pool.heard_until() < heard + 0.2
+        assert it.pool.table()[0].status == "joined"
+        await stopping
+        assert len(it.double.clients) == 1
+        assert it.pool.statuses() == {100: ("chan0", "joined")}
+
+
+async def test_a_late_answer_to_a_join_during_a_handover_is_an_answer(monkeypatch):
+    monkeypatch.setattr(shards, "RECONCILE_SECONDS", 0.2)
+    async with rig() as it:
+        it.pool.want(["chan0"], {})
+        await eventually(lambda: it.pool.counts() == {"joined": 1})
+        [old] = it.clients
+        it.double.confirms = lambda client, login: False
+        old.send(":tmi.twitch.tv RECONNECT")
+        await eventually(lambda: len(it.clients) == 2 and len(it.clients[1].joins) == shards.JOIN_TRIES)
+        await asyncio.sleep(0.5)
+        assert it.pool.counts() == {"joined": 1}
+        it.clients[1].confirm("chan0", ROOMS["chan0"])
+        await eventually(old.closed.is_set)
+        assert it.pool.counts() == {"joined": 1}
+
+
+async def test_a_list_does_not_overrule_what_twitch_says_of_a_joined_channel():
+    async with rig() as it:
+        it.pool.want(["chan0"], {"chan0": 999})
+        await eventually(lambda: it.pool.statuses() == {100: ("chan0", "joined")})
+        it.pool.want(["chan0"], {"chan0": 999})
+        assert it.pool.statuses() == {100: ("chan0", "joined")}
+        assert it.pool.doubtful() == ["chan0"]
+        it.pool.want(["chan0"], {"chan0": 100})
+        assert it.pool.doubtful() == []
+
+
+async def test_a_server_that_always_wants_new_connections_gets_few():
+    async with rig() as it:
+        it.double.confirms = lambda client, login: False
+        it.pool.want(["chan0"], {})
+        ended = asyncio.get_running_loop().time() + 4.0
+        while asyncio.get_running_loop().time() < ended:
+            for client in it.clients:
+                client.send(":tmi.twitch.tv RECONNECT")
+            await asyncio.sleep(0.05)
+        assert 2 <= len(it.double.clients) <= 6
+        assert len(it.clients) <= 3
 
 
 async def test_channels_on_connections_that_say_nothing_are_quiet():
@@ -457,13 +516,16 @@ async def test_a_certificate_of_a_stranger_is_refused(tmp_path):
 async def test_memory_of_message_ids_is_bounded():
     async with rig() as it:
         duplicates = it.intake.duplicates
-        duplicates.watch(1, 0.0, 10.0)
+        duplicates.watch(1, 10.0)
         assert not duplicates.is_second(2, b"x")
         assert not duplicates.is_second(1, b"x")
         assert duplicates.is_second(1, b"x")
         for number in range(60_000):
             duplicates.is_second(1, b"%d" % number)
         assert len(duplicates._seen[1]) == 50_000
-        duplicates.watch(3, 11.0, 20.0)
+        duplicates.watch(3, 20.0)
+        duplicates.expire(11.0)
         assert not duplicates.is_second(1, b"x")
         assert set(duplicates._seen) == {3}
+        duplicates.expire(21.0)
+        assert not duplicates

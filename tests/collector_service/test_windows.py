@@ -111,19 +111,45 @@ def test_event_times_are_brought_into_range():
     assert windows.part_at(0, windows.now()).start == START
 
 
-def test_a_clock_that_is_set_back_opens_no_window_twice():
+def test_a_clock_that_is_set_back_a_little_stands_still():
     clock = ManualClock()
     windows = Windows(clock, 300)
     windows.joined(7, "channel7", START)
-    advance(windows, clock, START + 400)
-    clock.time = START + 50.0
+    advance(windows, clock, START + 310)
+    clock.time = START + 306.0
     assert windows.tick() == []
-    count(windows, 7, START + 399, key=4)
+    assert windows.now() == START + 310
+    count(windows, 7, START + 309, key=4)
     windows.left(7)
     parts = advance(windows, clock, START + 650)
     assert [part.start for part in parts] == [START + 300]
     [record] = records(parts)
-    assert (record.viewer_keys, record.observed_seconds) == ([4], 100.0)
+    assert (record.viewer_keys, record.observed_seconds) == ([4], 10.0)
+
+
+def test_a_clock_that_is_set_back_far_ends_the_parts_and_goes_on_from_there():
+    clock = ManualClock()
+    windows = Windows(clock, 300)
+    windows.joined(7, "channel7", START)
+    parts = advance(windows, clock, START + 1000)
+    count(windows, 7, START + 999, key=4)
+    clock.time = START + 400.0
+    parts += windows.tick()
+    count(windows, 7, START + 405, key=5)
+    parts += advance(windows, clock, START + 910)
+    found = [
+        (r.window_start.timestamp() - START, r.viewer_keys, r.observed_intervals) for r in records(parts)
+    ]
+    assert found == [
+        (0, [], [(0, 300)]),
+        (300, [], [(0, 300)]),
+        (600, [], [(0, 300)]),
+        (900, [4], [(0, 100)]),
+        (300, [5], [(100, 300)]),
+        (600, [], [(0, 300)]),
+    ]
+    assert [part.partial for part in parts] == [False, False, False, True, True, False]
+    assert len({part.sequence for part in parts}) == 6
 
 
 def test_while_the_machine_slept_nothing_was_watched():
