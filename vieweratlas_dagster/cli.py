@@ -106,8 +106,13 @@ def live(
 
 @app.command()
 def analyze(
-    day: DayOption = "yesterday",
-    to: Annotated[str, typer.Option(help="Last day of a range that begins with --day.")] = "",
+    day: Annotated[
+        str,
+        typer.Option(
+            "--day", "--from", help="A UTC day: YYYY-MM-DD, today or yesterday; or the first of several."
+        ),
+    ] = "yesterday",
+    to: Annotated[str, typer.Option(help="The last day of a range, made oldest first.")] = "",
     config: ConfigOption = None,
 ) -> None:
     """Run the daily job for a day (or a range of days) in this process."""
@@ -118,7 +123,7 @@ def analyze(
         first = _day(day, settings)
         last = _day(to, settings) if to else first
         if last < first:
-            raise typer.BadParameter(f"--to {last} is before --day {first}")
+            raise typer.BadParameter(f"--to {last} is before --from {first}")
         home = Path(os.environ.get("DAGSTER_HOME") or "data/dagster")
         for outcome in analyze_days(settings, first, last, home):
             mark, style = ("done", "green") if outcome.success else ("failed", "red")

@@ -13,8 +13,11 @@ import dagster as dg
 
 from vieweratlas_dagster.assets import atlas, communities, curated, graph, raw
 from vieweratlas_dagster.automation.jobs import ALL_JOBS
+from vieweratlas_dagster.automation.late_data import vieweratlas_late_data
+from vieweratlas_dagster.automation.missed_retries import vieweratlas_missed_retries
 from vieweratlas_dagster.automation.partitions import days_from, quarters_from
 from vieweratlas_dagster.automation.schedules import ALL_SCHEDULES
+from vieweratlas_dagster.automation.sensors import ALL_SENSORS
 from vieweratlas_dagster.checks import freshness, quality
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
@@ -60,6 +63,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         ],
         jobs=list(ALL_JOBS),
         schedules=list(ALL_SCHEDULES),
+        sensors=[vieweratlas_late_data, vieweratlas_missed_retries, *ALL_SENSORS],
         resources={"lake": LakeResource.of(settings.storage), "settings": settings},
         # A run is one task of its own; a process per asset would cost more than the assets do.
         executor=dg.in_process_executor,

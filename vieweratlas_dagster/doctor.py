@@ -10,6 +10,7 @@ import os
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,7 +20,9 @@ from collector_service.lake import Lake
 from vieweratlas_dagster.settings import Settings
 
 _CONNECT_SECONDS = 5.0
-_ONLY_TO_COLLECT = ("channels", "Twitch chat")
+_ONLY_TO_COLLECT = " (only `vieweratlas collect` and `make live` need it)"
+# So many heartbeats in a row may be late before the daemon is taken for dead.
+_LATE_HEARTBEATS = 3
 
 
 @dataclass(frozen=True)
@@ -39,19 +42,26 @@ def examine(settings: Settings) -> list[Finding]:
         "viewer key": _viewer_key,
         "atlas page": _atlas_page,
         "Dagster": _dagster,
+        "heartbeat": _heartbeat,
         "channels": _channels,
         "Twitch chat": _twitch_chat,
     }
-    findings = [_try(name, part, settings, name not in _ONLY_TO_COLLECT) for name, part in parts.items()]
+    # What not everybody needs, and who does.
+    optional = {"channels": _ONLY_TO_COLLECT, "Twitch chat": _ONLY_TO_COLLECT}
+    if settings.alerts.backend == "log":
+        optional["heartbeat"] = " (nothing to mend where nobody wants schedules and alerts)"
+    findings = [_try(name, part, settings, optional.get(name)) for name, part in parts.items()]
     return [Finding("settings", True, "all allowed"), *findings]
 
 
-def _try(subject: str, part: Callable[[Settings], str], settings: Settings, required: bool) -> Finding:
+def _try(
+    subject: str, part: Callable[[Settings], str], settings: Settings, optional: str | None
+) -> Finding:
+    required = optional is None
     try:
         return Finding(subject, True, part(settings), required)
     except Exception as error:  # noqa: BLE001 - whatever is wrong is what the user wants to read
-        suffix = "" if required else " (only `vieweratlas collect` and `make live` need it)"
-        return Finding(subject, False, f"{error}{suffix}", required)
+        return Finding(subject, False, f"{error}{optional or ''}", required)
 
 
 def _lake(settings: Settings) -> str:
@@ -122,3 +132,18 @@ def _dagster(settings: Settings) -> str:
         raise RuntimeError(f"DAGSTER_HOME is {home}, which does not exist; run: mkdir -p {home}")
     count = len(list(repository.asset_graph.get_all_asset_keys()))
     return f"{count} assets load; DAGSTER_HOME is {home or 'not set (make ui sets it)'}"
+
+
+def _heartbeat(settings: Settings) -> str:
+    from vieweratlas_dagster.alerts.heartbeat import HEARTBEAT_KEY, last_heartbeat
+
+    storage = settings.storage
+    advice = "is the Dagster daemon running, and the sensor vieweratlas_alerts on? See docs/RUNBOOK.md"
+    missing = storage.type == "file" and not storage.dir.exists()
+    last = None if missing else last_heartbeat(Lake.open(storage))
+    if last is None:
+        raise RuntimeError(f"there is no {HEARTBEAT_KEY} in the lake: {advice}")
+    minutes = (datetime.now(UTC) - last.at).total_seconds() / 60
+    if minutes > _LATE_HEARTBEATS * settings.alerts.heartbeat_minutes:
+        raise RuntimeError(f"the last one is {minutes:.0f} minutes old: {advice}")
+    return f"{minutes:.0f} minutes old; failures are told to {settings.alerts.backend}"

@@ -6,13 +6,17 @@ and explained (``collector_service.settings``).
 
 from __future__ import annotations
 
+import re
 from datetime import date
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from collector_service.settings import Section
 from collector_service.settings import Settings as CollectorSettings
+
+# No .fifo: messages carry no group.
+_TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+")
 
 
 class AnalysisSettings(Section):
@@ -51,6 +55,48 @@ class CheckSettings(Section):
     min_modularity: float = Field(0.2, ge=-1, le=1)
 
 
+class LateDataSettings(Section):
+    """When raw objects that came after their day was made lead to the day being made again."""
+
+    quiet_minutes: float = Field(30.0, ge=0)
+
+
+class RetentionSettings(Section):
+    """How many days raw data and Dagster's runs are kept; curated data are never removed."""
+
+    raw_snapshots_days: int = Field(30, ge=1)
+    raw_vod_chat_days: int = Field(7, ge=1)
+    quarantine_days: int = Field(30, ge=1)
+    expire_on_s3: bool = False
+    check_runs_days: int = Field(14, ge=1)
+    runs_days: int = Field(90, ge=1)
+
+
+class AlertSettings(Section):
+    """Who is told what broke, and where the signs of life go; docs/RUNBOOK.md explains each message."""
+
+    backend: Literal["log", "sns"] = "log"
+    topic_arn: str = ""
+    min_severity: Literal["WARN", "ERROR"] = "WARN"
+    quiet_minutes: float = Field(60.0, ge=0)
+    ui_url: Annotated[str, Field(pattern="^https?://[^/]"), AfterValidator(lambda url: url.rstrip("/"))] = (
+        "http://127.0.0.1:3000"
+    )
+    runbook: str = "docs/RUNBOOK.md"
+    namespace: str = Field("ViewerAtlas", pattern="^[A-Za-z0-9._/#:-]{1,255}$")
+    heartbeat_minutes: float = Field(5.0, gt=0)
+    endpoint_url: str = ""
+
+    @model_validator(mode="after")
+    def _topic_named(self) -> Self:
+        if self.backend == "sns" and not _TOPIC_ARN.fullmatch(self.topic_arn):
+            raise ValueError(
+                "alerts.backend is sns, so ALERTS_TOPIC_ARN (alerts.topic_arn) must name a standard topic, "
+                f"as arn:aws:sns:us-east-1:111122223333:alerts does; it is {self.topic_arn!r}"
+            )
+        return self
+
+
 class Settings(CollectorSettings):
     """Every section of config.yaml."""
 
@@ -58,6 +104,9 @@ class Settings(CollectorSettings):
 
     analysis: AnalysisSettings = AnalysisSettings()
     checks: CheckSettings = CheckSettings()
+    late_data: LateDataSettings = LateDataSettings()
+    retention: RetentionSettings = RetentionSettings()
+    alerts: AlertSettings = AlertSettings()
 
     @model_validator(mode="after")
     def _one_window_length(self) -> Self:

@@ -232,27 +232,6 @@ def test_materializations_carry_figures_and_a_picture(three_days):
         assert record.asset_materialization.metadata["dagster/partition_row_count"].value > 0
 
 
-def test_an_object_that_changes_after_validation_stops_the_run(tmp_path):
-    settings = settings_for(tmp_path)
-    lake = Lake.open(settings.storage)
-    put_day(lake, FIRST, planted_day(FIRST))
-    definitions = build_definitions(settings)
-    with dg.instance_for_test() as instance:
-        assets = definitions.resolve_job_def("analysis_daily")
-        key = FIRST.isoformat()
-        selection = [dg.AssetKey("snapshots")]
-        assets.execute_in_process(instance=instance, partition_key=key, asset_selection=selection)
-        put_day(lake, FIRST, planted_day(FIRST, seed=2))
-        done = assets.execute_in_process(
-            instance=instance,
-            partition_key=key,
-            asset_selection=[dg.AssetKey("presence_snapshots"), dg.AssetKey("channels")],
-            raise_on_error=False,
-        )
-    assert not done.success
-    assert not lake.exists(presence_key(key, "live"))
-
-
 def test_an_empty_day_makes_empty_tables_and_publishes_nothing(tmp_path):
     settings = settings_for(tmp_path)
     lake = Lake.open(settings.storage)

@@ -193,7 +193,7 @@ def test_analyze_of_nothing_says_so(home):
     assert "no channel on the map of 2025-06-01: nothing was collected or imported" in one_line(result)
     result = run("analyze", "--day", "2022-01-12", "--to", "2022-01-10")
     assert result.exit_code == 2
-    assert "--to 2022-01-10 is before --day 2022-01-12" in one_line(result)
+    assert "--to 2022-01-10 is before --from 2022-01-12" in one_line(result)
 
 
 def test_live_without_channels_says_what_is_missing(home):

@@ -99,6 +99,7 @@ def test_schedules_are_running_by_default(definitions):
         "vieweratlas_analysis_daily": "0 3 * * *",
         "vieweratlas_vod_6h": "0 */6 * * *",
         "vieweratlas_freshness": "*/15 * * * *",
+        "vieweratlas_maintenance": "30 4 * * *",
     }
     assert {schedule.default_status.value for schedule in schedules.values()} == {"RUNNING"}
 

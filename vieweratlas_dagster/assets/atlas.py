@@ -10,7 +10,7 @@ from vieweratlas_dagster.analysis.atlas import assemble
 from vieweratlas_dagster.analysis.layout import neighbour_preservation, place
 from vieweratlas_dagster.assets.communities import community_labels, previous_map
 from vieweratlas_dagster.assets.metadata import (
-    CODE_VERSION,
+    CODE_VERSIONS,
     OWNERS,
     column_schema,
     picture,
@@ -60,7 +60,7 @@ def _facts(lake: Lake, day: str, settings: Settings) -> dict[str, object]:
     deps=[community_labels],
     owners=OWNERS,
     kinds={"html", "parquet", "javascript"},
-    code_version=CODE_VERSION,
+    code_version=CODE_VERSIONS["atlas"],
     metadata=column_schema(NODES),
 )
 def atlas(
@@ -120,7 +120,7 @@ def atlas(
     deps=[atlas],
     owners=OWNERS,
     kinds={"csv", "networkx"},
-    code_version=CODE_VERSION,
+    code_version=CODE_VERSIONS["atlas"],
 )
 def graph_exports(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]

@@ -12,7 +12,7 @@ from vieweratlas_dagster.analysis.labels import label_communities
 from vieweratlas_dagster.analysis.stability import Previous
 from vieweratlas_dagster.assets.graph import OVERLAP_GRAPH
 from vieweratlas_dagster.assets.metadata import (
-    CODE_VERSION,
+    CODE_VERSIONS,
     OWNERS,
     column_schema,
     preview_table,
@@ -43,7 +43,7 @@ def previous_map(lake: Lake, day: str) -> Previous | None:
     deps=[OVERLAP_GRAPH],
     owners=OWNERS,
     kinds={"parquet", "python"},
-    code_version=CODE_VERSION,
+    code_version=CODE_VERSIONS["communities"],
     metadata=column_schema(PARTITION),
 )
 def community_partitions(
@@ -86,7 +86,7 @@ def community_partitions(
     deps=[community_partitions],
     owners=OWNERS,
     kinds={"parquet", "python"},
-    code_version=CODE_VERSION,
+    code_version=CODE_VERSIONS["communities"],
     metadata=column_schema(COMMUNITIES),
 )
 def community_labels(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:

@@ -12,7 +12,7 @@ import dagster as dg
 from collector_service.contract import SnapshotRecord
 from collector_service.lake import Lake
 from vieweratlas_dagster.assets.metadata import (
-    CODE_VERSION,
+    CODE_VERSIONS,
     OWNERS,
     column_schema,
     preview_table,
@@ -20,7 +20,7 @@ from vieweratlas_dagster.assets.metadata import (
 )
 from vieweratlas_dagster.assets.raw import snapshots
 from vieweratlas_dagster.automation.partitions import daily
-from vieweratlas_dagster.curation.merge import curate, observed_share
+from vieweratlas_dagster.curation.merge import curate, observed_share, status_counts
 from vieweratlas_dagster.curation.validation import Rejection, manifest_objects, usable_records
 from vieweratlas_dagster.lake_layout import (
     SOURCES,
@@ -34,13 +34,21 @@ from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import CHANNELS, PRESENCE
 
 
-def _records(lake: Lake, day: str, now: datetime) -> Iterator[SnapshotRecord]:
+def _records(
+    context: dg.AssetExecutionContext, lake: Lake, now: datetime, changed: list[str]
+) -> Iterator[SnapshotRecord]:
+    """The usable records of the manifest's objects as they are now.
+
+    Objects may be written again at any time. What is there now is read, since every line is judged again
+    anyway; the key goes to ``changed``, and the object is newer than the manifest, so that the day
+    is made again.
+    """
+    day = context.partition_key
     for entry in manifest_objects(lake.get(manifest_key(day))):
         data = lake.get(entry["key"])
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-            raise dg.Failure(
-                f"{lake.uri}/{entry['key']} changed after it was validated; materialize snapshots again"
-            )
+            context.log.warning("%s changed after it was validated; the new content is used", entry["key"])
+            changed.append(entry["key"])
         for item in usable_records(entry["key"], data, day=day, now=now):
             if not isinstance(item, Rejection):
                 yield item
@@ -58,7 +66,7 @@ def _records(lake: Lake, day: str, now: datetime) -> Iterator[SnapshotRecord]:
             metadata=column_schema(PRESENCE),
             kinds={"parquet", "polars"},
             owners=OWNERS,
-            code_version=CODE_VERSION,
+            code_version=CODE_VERSIONS["curated"],
         ),
         dg.AssetSpec(
             "channels",
@@ -70,7 +78,7 @@ def _records(lake: Lake, day: str, now: datetime) -> Iterator[SnapshotRecord]:
             metadata=column_schema(CHANNELS),
             kinds={"parquet", "polars"},
             owners=OWNERS,
-            code_version=CODE_VERSION,
+            code_version=CODE_VERSIONS["curated"],
         ),
     ],
     partitions_def=daily,
@@ -81,7 +89,9 @@ def curated_tables(
 ) -> Iterator[dg.MaterializeResult]:
     """Merge the day's validated records into the two curated tables."""
     day, store = context.partition_key, lake.lake
-    made = curate(_records(store, day, datetime.fromtimestamp(settings.clock.now(), UTC)))
+    changed: list[str] = []
+    now = datetime.fromtimestamp(settings.clock.now(), UTC)
+    made = curate(_records(context, store, now, changed))
     for source in SOURCES:
         write_table(store, presence_key(day, source), made.presence[source], PRESENCE)
     live, vod = (made.presence[source] for source in SOURCES)
@@ -92,6 +102,7 @@ def curated_tables(
             "live_rows": live.height,
             "vod_rows": vod.height,
             "viewers": live["viewer_key"].append(vod["viewer_key"]).n_unique(),
+            "changed_objects": len(changed),
             "windows": live["window_start"].append(vod["window_start"]).n_unique(),
             "dagster/uri": f"{store.uri}/{presence_key(day, '')}".rsplit("source=", 1)[0],
         },
@@ -104,6 +115,7 @@ def curated_tables(
             "observed": channels.filter(status="observed").height,
             "silent": channels.filter(status="silent").height,
             "unobserved": channels.filter(status="unobserved").height,
+            "collector_status": preview_table(status_counts(channels)),
             "messages": int(channels["messages"].sum()),
             "coverage": observed_share(channels),
             "largest": preview_table(

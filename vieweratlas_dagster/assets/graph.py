@@ -9,7 +9,7 @@ import polars as pl
 from collector_service.lake import Lake
 from vieweratlas_dagster.analysis.overlap import overlap_graph as compute_overlap_graph
 from vieweratlas_dagster.assets.metadata import (
-    CODE_VERSION,
+    CODE_VERSIONS,
     OWNERS,
     column_schema,
     preview_table,
@@ -59,7 +59,7 @@ def build_overlap_graph(window_days: int) -> dg.AssetsDefinition:
         ],
         owners=OWNERS,
         kinds={"parquet", "polars"},
-        code_version=CODE_VERSION,
+        code_version=CODE_VERSIONS["graph"],
         metadata=column_schema(EDGES),
     )
     def overlap_graph(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from collector_service.contract import LIVE_PREFIX, live_day_prefix, vod_day_prefix
-from vieweratlas_dagster.assets.metadata import CODE_VERSION, OWNERS, rows
+from vieweratlas_dagster.assets.metadata import CODE_VERSIONS, OWNERS, rows
 from vieweratlas_dagster.automation.partitions import daily, quarters
 from vieweratlas_dagster.curation.validation import ObjectReport, inspect_object, manifest
 from vieweratlas_dagster.lake_layout import manifest_key, quarantine_prefix
@@ -38,7 +38,7 @@ live_chat = dg.AssetSpec(
     deps=[live_chat],
     owners=OWNERS,
     kinds={"json", "python"},
-    code_version=CODE_VERSION,
+    code_version=CODE_VERSIONS["raw"],
     pool="twitch",
 )
 def vod_chat(
@@ -73,7 +73,7 @@ def vod_chat(
     deps=[live_chat, vod_chat],
     owners=OWNERS,
     kinds={"json", "python"},
-    code_version=CODE_VERSION,
+    code_version=CODE_VERSIONS["raw"],
 )
 def snapshots(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]

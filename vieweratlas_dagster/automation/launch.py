@@ -23,16 +23,7 @@ from vieweratlas_dagster.lake_layout import LATEST_PREFIX
 from vieweratlas_dagster.settings import Settings
 
 _LOCATION = "vieweratlas"
-# SQLite and local logs; the daemon of `dagster dev` needs nothing else.
-_LOCAL_INSTANCE = """\
-telemetry: {enabled: false}
-nux: {enabled: false}
-concurrency:
-  runs: {max_concurrent_runs: 2}
-run_monitoring: {enabled: true}
-retention:
-  schedule: {purge_after_days: 30}
-"""
+_LOCAL_INSTANCE = Path(__file__).with_name("local_dagster.yaml")
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -69,7 +60,10 @@ def _prepare_home(home: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     if not config.exists():
-        config.write_text(_LOCAL_INSTANCE)
+        # Whole or not at all: a cut file would mean other settings for ever.
+        draft = config.with_suffix(".draft")
+        draft.write_bytes(_LOCAL_INSTANCE.read_bytes())
+        draft.replace(config)
 
 
 def exec_ui(data_dir: Path, port: int, console: Console) -> NoReturn:

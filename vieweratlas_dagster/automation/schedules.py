@@ -8,6 +8,7 @@ from datetime import timedelta
 import dagster as dg
 
 from vieweratlas_dagster.automation.jobs import analysis_daily, freshness, vod_6h
+from vieweratlas_dagster.automation.maintenance import maintenance
 from vieweratlas_dagster.automation.partitions import QUARTER_FORMAT
 
 
@@ -48,4 +49,13 @@ freshness_schedule = dg.ScheduleDefinition(
     description="Every 15 minutes: is data still coming in, and is yesterday's atlas there?",
 )
 
-ALL_SCHEDULES = (vieweratlas_analysis_daily, vieweratlas_vod_6h, freshness_schedule)
+maintenance_schedule = dg.ScheduleDefinition(
+    name="vieweratlas_maintenance",
+    job=maintenance,
+    cron_schedule="30 4 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="At 04:30 UTC: old runs and their events go, and raw data that have been kept long enough.",
+)
+
+ALL_SCHEDULES = (vieweratlas_analysis_daily, vieweratlas_vod_6h, freshness_schedule, maintenance_schedule)

@@ -1,0 +1,259 @@
+"""The sensor on a real lake and a real instance, with its requests executed as the daemon would."""
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+import dagster as dg
+import pytest
+
+from collector_service.contract import SnapshotRecord, encode_object, live_key, vod_key
+from collector_service.lake import Lake
+from tests.vieweratlas_dagster.test_assets import planted_day, put_day, run_day
+from vieweratlas_dagster.automation.late_data import vieweratlas_late_data
+from vieweratlas_dagster.definitions import build_definitions
+from vieweratlas_dagster.lake_layout import presence_key
+from vieweratlas_dagster.settings import Settings
+
+NOON = datetime.fromisoformat("2026-03-04T12:00:00Z")
+DAYS = [date(2026, 3, 1), date(2026, 3, 2), date(2026, 3, 3)]
+FIRST, SECOND, THIRD = (f"{day}" for day in DAYS)
+
+
+def settings_in(folder, **sections) -> Settings:
+    # A clock that stands still at noon of the day after the last one.
+    real = datetime.fromisoformat("2100-01-01T00:00:00Z").timestamp()
+    return Settings(
+        storage={"dir": folder / "lake"},
+        analysis={"min_channel_viewers": 5, "overlap_threshold": 2, "window_days": 3},
+        simulation={"clock": f"{real}/{NOON.timestamp()}/1"},
+        **({"late_data": {"quiet_minutes": 0}} | sections),
+    )
+
+
+class Desk:
+    """A lake with three days, an instance, and the sensor with its cursor."""
+
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
+        self.settings, self.instance, self.cursor = settings, instance, None
+        self.lake = Lake.open(settings.storage)
+        self.definitions = build_definitions(settings)
+
+    def put_and_make_days(self) -> None:
+        for day in DAYS:
+            put_day(self.lake, day, planted_day(day)[:12])
+        for day in DAYS:
+            assert run_day(self.settings, day, self.instance).success
+
+    def tick(self) -> dg.SensorResult:
+        with dg.build_sensor_context(
+            instance=self.instance,
+            cursor=self.cursor,
+            definitions=self.definitions,
+            resources=self.definitions.resources,
+        ) as context:
+            result = vieweratlas_late_data(context)
+        self.cursor = result.cursor
+        return result
+
+    def request(self) -> dg.RunRequest:
+        result = self.tick()
+        assert result.skip_reason is None, result.skip_reason
+        [request] = result.run_requests
+        return request
+
+    def reason(self) -> str:
+        result = self.tick()
+        assert not result.run_requests
+        return result.skip_reason.skip_message
+
+    def execute(self, request: dg.RunRequest) -> bool:
+        tags = {"dagster/run_key": request.run_key} | dict(request.tags)
+        return self.run(request.job_name, request.partition_key, tags)
+
+    def run(self, job: str, day: str, tags: dict[str, str] | None = None) -> bool:
+        job = self.definitions.resolve_job_def(job)
+        done = job.execute_in_process(
+            instance=self.instance, partition_key=day, tags=tags, raise_on_error=False
+        )
+        return done.success
+
+    def work_off(self) -> list[tuple[str, str]]:
+        """Ticks until nothing is requested; the jobs and days that were."""
+        made = []
+        while (result := self.tick()).run_requests:
+            [request] = result.run_requests
+            assert self.execute(request)
+            made.append((request.job_name, request.partition_key))
+            assert len(made) < 20
+        return made
+
+    def content(self) -> dict[str, bytes]:
+        return {info.key: self.lake.get(info.key) for info in self.lake.objects("curated/")}
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with dg.instance_for_test() as instance:
+        yield Desk(settings_in(tmp_path), instance)
+
+
+@pytest.fixture(scope="module")
+def three_made_days(tmp_path_factory):
+    """The folder of a lake with three days."""
+    folder = tmp_path_factory.mktemp("made")
+    with dg.instance_for_test() as instance:
+        Desk(settings_in(folder), instance).put_and_make_days()
+    return folder
+
+
+@pytest.fixture
+def made(desk, three_made_days):
+    """A desk over a copy of those days, with their times."""
+    shutil.copytree(three_made_days / "lake", desk.settings.storage.dir, dirs_exist_ok=True)
+    return desk
+
+
+def late_records(day: date) -> list[SnapshotRecord]:
+    """A later window of the same channels with other viewers."""
+    start = datetime(day.year, day.month, day.day, 21, tzinfo=UTC)
+    return [replace(record, window_start=start) for record in planted_day(day, seed=5)[:12]]
+
+
+def put_late(lake: Lake, day: date) -> None:
+    records = late_records(day)
+    lake.put(live_key(records[0].window_start, "spool"), encode_object(records))
+
+
+@pytest.mark.slow
+def test_late_objects_end_in_what_would_have_been_made_with_them_at_once(made, tmp_path):
+    put_late(made.lake, DAYS[0])
+    assert made.work_off() == [
+        ("analysis_daily", FIRST),
+        ("graph_daily", SECOND),
+        ("graph_daily", THIRD),
+    ]
+    with dg.instance_for_test() as instance:
+        undisturbed = Desk(settings_in(tmp_path / "other"), instance)
+        put_late(undisturbed.lake, DAYS[0])
+        undisturbed.put_and_make_days()
+        assert made.content() == undisturbed.content()
+        assert made.lake.get(f"state/manifests/date={FIRST}.json") == undisturbed.lake.get(
+            f"state/manifests/date={FIRST}.json"
+        )
+    for _ in range(3):
+        assert made.reason() == "everything that came is in its day's map"
+    # A cursor that was reset brings nothing back either.
+    made.cursor = None
+    assert made.reason() == "everything that came is in its day's map"
+
+
+def test_nothing_late_requests_nothing(made):
+    assert made.reason() == "everything that came is in its day's map"
+
+
+def test_an_empty_lake_requests_nothing(desk):
+    assert desk.reason() == "everything that came is in its day's map"
+
+
+def test_a_late_vod_of_yesterday_is_one_run(made):
+    made.lake.put(vod_key(THIRD, "99"), encode_object(late_records(DAYS[2])))
+    assert made.work_off() == [("analysis_daily", THIRD)]
+
+
+def test_a_spool_that_is_being_uploaded_waits_until_it_is_quiet(made, tmp_path):
+    made.settings = settings_in(tmp_path, late_data={"quiet_minutes": 30})
+    made.definitions = build_definitions(made.settings)
+    put_late(made.lake, DAYS[2])
+    made.lake.put(vod_key(THIRD, "99"), encode_object(late_records(DAYS[2])))
+    assert "2026-03-03 has 2 late objects, the newest of" in made.reason()
+    assert json.loads(made.cursor)["waiting"] == []
+    # As it would be half an hour later: first the day's objects, then its manifest, then the late ones.
+    folder, now = made.settings.storage.dir, datetime.now(UTC).timestamp()
+    for info in made.lake.objects("raw/"):
+        is_late = info.key.endswith(("spool.ndjson.gz", "vod=99.ndjson.gz"))
+        os.utime(folder / info.key, (now - 60 * (31 if is_late else 33),) * 2)
+    for info in made.lake.objects("state/manifests/"):
+        os.utime(folder / info.key, (now - 60 * 32,) * 2)
+    assert made.work_off() == [("analysis_daily", THIRD)]
+
+
+def test_a_tick_whose_run_never_came_asks_for_the_same_run_again(made):
+    put_late(made.lake, DAYS[2])
+    first = made.request()
+    assert made.request().run_key == first.run_key
+    assert made.execute(first)
+    assert made.reason() == "everything that came is in its day's map"
+
+
+def test_a_failed_run_stops_the_chain_until_it_has_been_made_by_hand(made):
+    put_late(made.lake, DAYS[0])
+    assert made.execute(made.request())
+    second = made.request()
+    good = made.lake.get(presence_key(SECOND, "live"))
+    made.lake.put(presence_key(SECOND, "live"), b"not Parquet")
+    assert not made.execute(second)
+    for _ in range(2):
+        reason = made.reason()
+        assert "graph_daily of 2026-03-02 (run " in reason
+        assert "did not succeed: re-execute it from the failed step; until then 1 later runs wait" in reason
+    made.lake.put(presence_key(SECOND, "live"), good)
+    assert made.run("graph_daily", SECOND)
+    assert made.work_off() == [("graph_daily", THIRD)]
+
+
+def test_a_failed_day_is_tried_again_only_when_its_raw_objects_change(made):
+    put_late(made.lake, DAYS[2])
+    request = made.request()
+    # The day's manifest cannot be written where a folder is in its place.
+    path = made.settings.storage.dir / f"state/manifests/date={THIRD}.json"
+    kept = path.read_bytes()
+    channels = made.settings.storage.dir / f"curated/channels/date={THIRD}/channels.parquet"
+    channels.unlink()
+    channels.mkdir()
+    assert not made.execute(request)
+    assert "did not succeed" in made.reason()
+    assert path.read_bytes() != kept
+    channels.rmdir()
+    made.lake.put(vod_key(THIRD, "99"), encode_object(late_records(DAYS[2])))
+    assert made.work_off() == [("analysis_daily", THIRD)]
+
+
+def test_a_day_whose_raw_objects_have_partly_gone_is_left_as_it_is(made):
+    [first, *_] = made.lake.objects(f"raw/snapshots/date={FIRST}/")
+    put_late(made.lake, DAYS[0])
+    made.lake.delete(first.key)
+    assert "left as it is: 1 objects that it was made from have been removed since" in made.reason()
+
+
+def test_days_outside_raw_retention_are_left_as_they_are(made, tmp_path):
+    put_late(made.lake, DAYS[0])
+    made.settings = settings_in(tmp_path, retention={"raw_snapshots_days": 3})
+    made.definitions = build_definitions(made.settings)
+    assert made.reason() == "everything that came is in its day's map"
+
+
+def test_nothing_is_requested_while_another_run_makes_a_map(made):
+    put_late(made.lake, DAYS[2])
+    other = made.instance.create_run_for_job(
+        made.definitions.resolve_job_def("analysis_daily"), status=dg.DagsterRunStatus.STARTED
+    )
+    assert made.reason() == f"1 runs wait for analysis_daily (run {other.run_id})"
+    made.instance.report_run_canceled(other)
+    assert made.work_off() == [("analysis_daily", THIRD)]
+
+
+def test_a_run_that_will_be_retried_is_waited_for(made):
+    put_late(made.lake, DAYS[2])
+    request = made.request()
+    tags = {"dagster/run_key": request.run_key, "dagster/partition": THIRD}
+    job = made.definitions.resolve_job_def("analysis_daily")
+    run = made.instance.create_run_for_job(
+        job, status=dg.DagsterRunStatus.FAILURE, tags=tags | {"dagster/will_retry": "true"}
+    )
+    assert "is not finished" in made.reason()
+    made.instance.add_run_tags(run.run_id, {"dagster/auto_retry_run_id": "x"})
+    assert made.execute(request)
+    assert made.reason() == "everything that came is in its day's map"

@@ -1,0 +1,85 @@
+"""The dead-man's switch: signs of life whose absence others notice.
+
+Belongs here: what a heartbeat says, and reading it back. Does not belong here: the alarms on it (they
+live in CloudWatch, outside of what may be dead).
+
+Dagster tells nobody when a sensor fails or the daemon is gone, and a process cannot report its own end.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
+
+from collector_service.clock import Clock
+from collector_service.lake import Lake
+from vieweratlas_dagster.alerts.delivery import Backend
+from vieweratlas_dagster.alerts.history import last_success
+from vieweratlas_dagster.lake_layout import LATEST_MANIFEST
+
+HEARTBEAT_KEY = "state/heartbeat.json"
+# The job whose schedule, queue and run are proved alive by its last success.
+_CHECKING_JOB = "freshness"
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """When the alerts were last watched, and the ages seen then; None: not known."""
+
+    at: AwareDatetime
+    checks_age_minutes: float | None = None
+    atlas_age_hours: float | None = None
+
+    def metrics(self) -> dict[str, float]:
+        """The CloudWatch metrics: unknown ages are left out."""
+        ages = {"ChecksAgeMinutes": self.checks_age_minutes, "AtlasAgeHours": self.atlas_age_hours}
+        return {"Heartbeat": 1.0} | {name: age for name, age in ages.items() if age is not None}
+
+
+_HEARTBEAT = TypeAdapter(Heartbeat)
+
+
+def last_heartbeat(lake: Lake) -> Heartbeat | None:
+    """The last heartbeat in the lake; None when there is none, or it cannot be read."""
+    try:
+        return _HEARTBEAT.validate_json(lake.get(HEARTBEAT_KEY))
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def beat(
+    instance: dg.DagsterInstance,
+    lake: Lake,
+    backend: Backend,
+    clock: Clock,
+    now: datetime,
+    every: timedelta,
+) -> bool:
+    """Give a sign of life unless the last one is younger than ``every``; whether it gave one."""
+    last = last_heartbeat(lake)
+    if last is not None and timedelta(0) <= now - last.at < every:
+        return False
+    checked = last_success(instance, _CHECKING_JOB)
+    heartbeat = Heartbeat(
+        now,
+        None if checked is None else round((now - checked) / timedelta(minutes=1), 1),
+        atlas_age_hours(lake, datetime.fromtimestamp(clock.now(), UTC)),
+    )
+    # The lake's object comes last: with it alone, a metric that was not taken would not be sent again.
+    backend.measure(heartbeat.metrics())
+    lake.put(HEARTBEAT_KEY, _HEARTBEAT.dump_json(heartbeat) + b"\n")
+    return True
+
+
+def atlas_age_hours(lake: Lake, now: datetime) -> float | None:
+    """Hours since the end of the day that the published atlas shows; None while none is published."""
+    try:
+        day = date.fromisoformat(json.loads(lake.get(LATEST_MANIFEST))["date"])
+    except FileNotFoundError:
+        return None
+    end = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+    return round(max(now - end, timedelta(0)) / timedelta(hours=1), 2)

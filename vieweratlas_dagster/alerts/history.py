@@ -1,0 +1,254 @@
+"""What runs and their checks reported: from Dagster's run storage and event log to events.
+
+Belongs here: reading an instance, and what of it is said about a failure. Does not belong here: whether
+people are told (``incidents``), and the layout of a message (``messages``).
+
+Runs are read by the time of their last change, on any storage alike. The hosts that write those times
+have clocks of their own, and a row may appear later than its time says, so each reading begins some
+minutes before the last one ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from dagster import DagsterEventType as Kind
+
+from vieweratlas_dagster.alerts.incidents import CheckEvaluated, Report, RunEnded, made_name
+from vieweratlas_dagster.alerts.messages import one_line
+
+RUN_ANCHOR = "run_failed"
+_RUNS_PER_READING = 100
+_OVERLAP = timedelta(minutes=10)
+# Where reading begins when nothing is known: what broke yesterday is still worth a message.
+_FIRST_LOOK_BACK = timedelta(days=1)
+# Dagster writes the status first and the tag that announces a retry a moment later.
+_RETRY_IS_DECIDED_AFTER = timedelta(minutes=2)
+_MOST_NUMBERS = 8
+_LONGEST_NUMBER = 120
+_ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+_EVENTS = {
+    Kind.ASSET_CHECK_EVALUATION,
+    Kind.ASSET_MATERIALIZATION,
+    Kind.ASSET_MATERIALIZATION_PLANNED,
+    Kind.STEP_FAILURE,
+    Kind.RUN_FAILURE,
+}
+_NUMBERS = (
+    dg.BoolMetadataValue,
+    dg.FloatMetadataValue,
+    dg.IntMetadataValue,
+    dg.TextMetadataValue,
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What ended, where the next reading begins, and whether more is waiting there."""
+
+    events: tuple[RunEnded | CheckEvaluated, ...]
+    runs: int
+    read_up_to: datetime
+    more: bool
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What of history is told: ``all_warnings``, or ERROR and freshness alone; never the ``secrets``."""
+
+    all_warnings: bool = True
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+
+
+def read(instance: dg.DagsterInstance, read_up_to: datetime | None, now: datetime, rules: Rules) -> Reading:
+    """The next runs that ended, at most a hundred, and what their checks said."""
+    start = now - _FIRST_LOOK_BACK if read_up_to is None else read_up_to
+    records = instance.get_run_records(
+        dg.RunsFilter(statuses=_ENDED, updated_after=start),
+        limit=_RUNS_PER_READING,
+        order_by="update_timestamp",
+        ascending=True,
+    )
+    events = tuple(
+        event
+        for record in records
+        if not _retry_is_undecided(instance, record, now)
+        for event in _Run.read(instance, record, rules).events()
+    )
+    more = len(records) == _RUNS_PER_READING
+    # One tick of the storage's clock back: others may have the last one's time.
+    tie = timedelta(microseconds=1)
+    next_start = records[-1].update_timestamp - tie if more else now - _OVERLAP
+    return Reading(events, len(records), next_start, more)
+
+
+def last_success(instance: dg.DagsterInstance, job: str) -> datetime | None:
+    """When a run of the job last ended well; None when none ever did."""
+    records = instance.get_run_records(
+        dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS]),
+        limit=1,
+        order_by="update_timestamp",
+    )
+    return _ended_at(records[0]) if records else None
+
+
+def _retry_is_undecided(instance: dg.DagsterInstance, record: dg.RunRecord, now: datetime) -> bool:
+    run = record.dagster_run
+    return (
+        run.status == dg.DagsterRunStatus.FAILURE
+        and instance.run_retries_enabled
+        and "dagster/will_retry" not in run.tags
+        and now - _ended_at(record) < _RETRY_IS_DECIDED_AFTER
+    )
+
+
+def _ended_at(record: dg.RunRecord) -> datetime:
+    return record.update_timestamp if record.end_time is None else _utc(record.end_time)
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One ended run with the events that matter."""
+
+    run: dg.DagsterRun
+    at: datetime
+    logged: Sequence[dg.EventLogRecord]
+    rules: Rules
+
+    @classmethod
+    def read(cls, instance: dg.DagsterInstance, record: dg.RunRecord, rules: Rules) -> _Run:
+        run = record.dagster_run
+        logged = instance.get_records_for_run(run.run_id, of_type=_EVENTS).records
+        return cls(run, _ended_at(record), logged, rules)
+
+    @property
+    def partition(self) -> str:
+        """The run's partition, ``first...last`` of a range, or nothing."""
+        tags = self.run.tags
+        first = tags.get("dagster/asset_partition_range_start")
+        last = tags.get("dagster/asset_partition_range_end")
+        return tags.get("dagster/partition") or (f"{first}...{last}" if first and last else "")
+
+    @property
+    def job(self) -> str:
+        """The job's name; of a run that the UI or a backfill put together, what it was to make."""
+        if not self.run.job_name.startswith("__"):
+            return self.run.job_name
+        assets = {key.to_user_string() for key in self.run.asset_selection or ()}
+        checks = {key.name for key in self.run.asset_check_selection or ()}
+        return f"run of {','.join(sorted(assets or checks)) or 'all assets'}"
+
+    @property
+    def will_retry(self) -> bool:
+        return self.run.tags.get("dagster/will_retry") == "true"
+
+    def events(self) -> Iterator[RunEnded | CheckEvaluated]:
+        """The end of the run, and each of its checks."""
+        for event, at in self._of(Kind.ASSET_CHECK_EVALUATION):
+            evaluation = event.asset_check_evaluation_data
+            partition = evaluation.partition or self.partition
+            if evaluation.passed or self._told(evaluation, partition):
+                failure = None if evaluation.passed else self._check_report(evaluation, partition)
+                asset = evaluation.asset_key.to_user_string()
+                yield CheckEvaluated(asset, evaluation.check_name, partition, at, failure)
+        made = {self._made(event) for event, _ in self._of(Kind.ASSET_MATERIALIZATION)}
+        planned = {self._made(event) for event, _ in self._of(Kind.ASSET_MATERIALIZATION_PLANNED)}
+        yield RunEnded(
+            self.job,
+            self.partition,
+            self.at,
+            whole=not (self.run.asset_selection or self.run.step_keys_to_execute),
+            succeeded=self.run.status == dg.DagsterRunStatus.SUCCESS,
+            made=frozenset(made),
+            unmade=frozenset(planned - made),
+            failure=self._run_report(),
+        )
+
+    def _of(self, kind: Kind) -> Iterator[tuple[dg.DagsterEvent, datetime]]:
+        for record in self.logged:
+            event = record.event_log_entry.dagster_event
+            if event is not None and event.event_type == kind:
+                yield event, _utc(record.timestamp)
+
+    def _made(self, event: dg.DagsterEvent) -> str:
+        asset = event.asset_key.to_user_string() if event.asset_key else ""
+        return made_name(asset, event.partition or self.partition)
+
+    def _told(self, evaluation: dg.AssetCheckEvaluation, partition: str) -> bool:
+        """Whether a failed check is alerted: not while the run comes again, nor every warning."""
+        if self.will_retry:
+            return False
+        # A check of no partition judges the present, such as the age of the newest data.
+        return (
+            self.rules.all_warnings or not partition or evaluation.severity == dg.AssetCheckSeverity.ERROR
+        )
+
+    def _line(self, text: str, longest: int = 300) -> str:
+        return one_line(text, self.rules.secrets, longest)
+
+    def _check_report(self, evaluation: dg.AssetCheckEvaluation, partition: str) -> Report:
+        warning = evaluation.severity == dg.AssetCheckSeverity.WARN
+        place = "/".join(evaluation.asset_key.path)
+        lines = [f"Severity: {evaluation.severity.value}"]
+        if evaluation.description:
+            lines.insert(0, f"It says: {self._line(evaluation.description)}")
+        if numbers := self._numbers(evaluation):
+            lines.append(f"Numbers: {numbers}")
+        if evaluation.blocking and not warning:
+            lines.append("The run stopped here: what depends on this asset was not made.")
+        return Report(
+            name=f"{evaluation.check_name} of {place} {partition}".strip(),
+            what="did not pass",
+            lines=tuple(lines),
+            path=f"/assets/{place}?view=checks&checkDetail={evaluation.check_name}",
+            anchor=evaluation.check_name,
+            digest=partition if warning else "",
+        )
+
+    def _numbers(self, evaluation: dg.AssetCheckEvaluation) -> str:
+        shown = []
+        for name, value in evaluation.metadata.items():
+            if isinstance(value, _NUMBERS):
+                text = f"{value.value:.4g}" if isinstance(value.value, float) else str(value.value)
+                shown.append(f"{name} {self._line(text, _LONGEST_NUMBER)}")
+        return ", ".join(shown[:_MOST_NUMBERS])
+
+    def _run_report(self) -> Report | None:
+        if self.run.status != dg.DagsterRunStatus.FAILURE or self.will_retry:
+            return None
+        failed = [event for event, _ in self._of(Kind.STEP_FAILURE)]
+        own = [event for event in failed if not _is_blocking_check(event)]
+        if failed and not own:
+            return None
+        what = "failed"
+        if own:
+            others = f" and {len(own) - 1} more" if len(own) > 1 else ""
+            what += f" at {own[0].step_key}{others}"
+        ends = own or [event for event, _ in self._of(Kind.RUN_FAILURE)]
+        reason = _reason(ends[0]) if ends else "the run ended without a word"
+        return Report(
+            name=self._line(f"{self.job} {self.partition}"),
+            what=what,
+            lines=(f"Error: {self._line(reason)}",),
+            path=f"/runs/{self.run.run_id}",
+            anchor=RUN_ANCHOR,
+        )
+
+
+def _is_blocking_check(event: dg.DagsterEvent) -> bool:
+    error = event.step_failure_data.error
+    return error is not None and error.cls_name == "DagsterAssetCheckFailedError"
+
+
+def _reason(event: dg.DagsterEvent) -> str:
+    """The error as the code raised it, or what Dagster says about the end of the run."""
+    error = getattr(event.event_specific_data, "error", None)
+    error = getattr(error, "cause", None) or error
+    return str(error.message if error else event.message)

@@ -1,0 +1,127 @@
+"""One round of watching: read what ended, tell what is news, give a sign of life.
+
+Belongs here: the order of these steps, so that a death between any two of them loses no message. Does
+not belong here: each step itself.
+
+1. What happened and the right to send are written to the lake together, by a conditional write: of two
+   rounds at once, one sends.
+2. Every message that was taken is noted before the next one goes out. A round that dies in between has
+   sent one message whose note is missing: it is sent again when the dead round's right has run out.
+   So a message comes at least once, almost always once, and never not at all.
+3. The heartbeat comes last: it stops when anything before it fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import dagster as dg
+
+from collector_service.lake import Lake
+from vieweratlas_dagster.alerts import history, incidents
+from vieweratlas_dagster.alerts.delivery import Backend
+from vieweratlas_dagster.alerts.heartbeat import beat
+from vieweratlas_dagster.alerts.incidents import STATE_KEY, Incident, State
+from vieweratlas_dagster.alerts.messages import Message, compose, known_secrets
+from vieweratlas_dagster.settings import Settings
+
+# How far the noted place in history may stay behind while nothing happens: reading twice costs less
+# than writing each minute.
+_LAG = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a round did: runs read, messages sent, incidents that are open now."""
+
+    runs: int
+    sent: int
+    open: int
+
+
+def watch(
+    instance: dg.DagsterInstance,
+    lake: Lake,
+    settings: Settings,
+    backend: Backend,
+    now: datetime,
+    log: logging.Logger,
+) -> Round:
+    """Do one round at ``now``.
+
+    Raises:
+        Exception: what kept a message or the heartbeat from being taken; the next round tries again.
+    """
+    rules = history.Rules(
+        all_warnings=settings.alerts.min_severity == "WARN",
+        secrets=known_secrets(settings, os.environ),
+    )
+    known = _load(_get(lake), log)
+    reading = history.read(instance, known.read_up_to, now, rules)
+    quiet = timedelta(minutes=settings.alerts.quiet_minutes)
+    sender = uuid.uuid4().hex
+    news: list[Incident] = []
+
+    def take(old: bytes | None) -> bytes:
+        state = incidents.observe(_load(old, log), reading.events)
+        state = incidents.forget(replace(state, read_up_to=reading.read_up_to), now)
+        news[:] = incidents.due(state, now, quiet)
+        claimed = incidents.claim(state, sender, now) if news else None
+        if claimed is None:
+            news.clear()
+        return incidents.dump(claimed or state)
+
+    after = incidents.forget(incidents.observe(known, reading.events), now)
+    behind = known.read_up_to is None or reading.read_up_to - known.read_up_to > _LAG
+    if behind or reading.more or after != known or incidents.due(after, now, quiet):
+        after = incidents.load(lake.update(STATE_KEY, take))
+    sent = _send(lake, backend, compose(news, settings.alerts), sender, now, log) if news else 0
+    beat(instance, lake, backend, settings.clock, now, timedelta(minutes=settings.alerts.heartbeat_minutes))
+    return Round(reading.runs, sent, sum(incident.failing for incident in after.incidents.values()))
+
+
+def _send(
+    lake: Lake,
+    backend: Backend,
+    messages: list[Message],
+    sender: str,
+    now: datetime,
+    log: logging.Logger,
+) -> int:
+    refused: list[Exception] = []
+    for message in messages:
+        try:
+            backend.send(message)
+        except Exception as error:  # noqa: BLE001 - the other messages may still get through
+            refused.append(error)
+            continue
+        lake.update(
+            STATE_KEY,
+            lambda old, told=message.incidents: incidents.dump(  # type: ignore[misc]
+                incidents.tell(_load(old, log), told, now)
+            ),
+        )
+    lake.update(STATE_KEY, lambda old: incidents.dump(incidents.release(_load(old, log), sender)))
+    if refused:
+        raise refused[0]
+    return len(messages)
+
+
+def _get(lake: Lake) -> bytes | None:
+    try:
+        return lake.get(STATE_KEY)
+    except FileNotFoundError:
+        return None
+
+
+def _load(data: bytes | None, log: logging.Logger) -> State:
+    """The state, or an empty one: better to tell a day's failures again than never anything."""
+    try:
+        return incidents.load(data)
+    except ValueError as error:
+        log.warning("%s; beginning anew, so messages of the last day may come again", error)
+        return State()

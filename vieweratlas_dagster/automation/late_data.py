@@ -1,0 +1,126 @@
+"""The sensor that makes days again after raw objects came late.
+
+Belongs here: asking Dagster how the last request went, and the next request. Does not belong here: which
+objects are late and what has to be made again (``late_plan``).
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from vieweratlas_dagster.automation.jobs import analysis_daily, graph_daily
+from vieweratlas_dagster.automation.late_plan import LateDay, Plan, Step, scan
+from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.settings import Settings
+
+_RUN_KEY = "dagster/run_key"
+_PARTITION = "dagster/partition"
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@dg.sensor(
+    name="vieweratlas_late_data",
+    jobs=[analysis_daily, graph_daily],
+    minimum_interval_seconds=600,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Every 10 minutes: did raw objects (live or VOD) come or change after their day was made? Once "
+        "they are 30 minutes old (late_data.quiet_minutes), the whole day is made again, and then, one "
+        "after another, the graphs and maps of the days after it whose window holds it. A failed run "
+        "stops the chain until it has been re-executed; the ticks say so. Days whose raw data have "
+        "expired are left as they are."
+    ),
+)
+def vieweratlas_late_data(
+    context: dg.SensorEvaluationContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
+) -> dg.SensorResult:
+    """Request the next run of the plan, which the cursor keeps, when the one before is done."""
+    today = datetime.fromtimestamp(settings.clock.now(), UTC).date()
+    # A day less than raw data are kept, since a run may wait in the queue.
+    first = max(
+        settings.analysis.first_day, today - timedelta(days=settings.retention.raw_snapshots_days - 1)
+    )
+    found = scan(lake.lake, first=first, today=today)
+    # The store's own time: a simulated clock says nothing about it.
+    quiet_since = datetime.now(UTC) - timedelta(minutes=settings.late_data.quiet_minutes)
+    plan = Plan.parse(context.cursor)
+    notes = [note for late in found.late if (note := _why_not(late, quiet_since))]
+    plan = plan.add(
+        [late for late in found.late if not _why_not(late, quiet_since)],
+        found.made,
+        window_days=settings.analysis.window_days,
+        first_day=f"{first}",
+    )
+    plan, obstacle = _settle(context.instance, plan)
+    step = plan.running
+    if obstacle or step is None:
+        reasons = [obstacle or "everything that came is in its day's map", *notes]
+        return dg.SensorResult(skip_reason="; ".join(reasons), cursor=plan.text())
+    context.log.info("%s of %s, because of late raw objects", step.job, step.day)
+    request = dg.RunRequest(
+        run_key=step.run_key,
+        job_name=step.job,
+        partition_key=step.day,
+        tags={"vieweratlas/late_data": step.cause},
+    )
+    return dg.SensorResult(run_requests=[request], cursor=plan.text())
+
+
+def _why_not(late: LateDay, quiet_since: datetime) -> str:
+    """Why a late day is not made again now; empty when it is."""
+    if late.gone:
+        return (
+            f"{late.day} has {late.objects} late objects, but is left as it is: {late.gone} objects that "
+            "it was made from have been removed since"
+        )
+    if late.newest > quiet_since:
+        return (
+            f"{late.day} has {late.objects} late objects, the newest of {late.newest:%H:%M:%S} UTC; waiting"
+        )
+    return ""
+
+
+def _settle(instance: dg.DagsterInstance, plan: Plan) -> tuple[Plan, str]:
+    """The plan with the step to request as its running one, or what stands against requesting any."""
+    step = plan.running
+    if step:
+        requested = instance.get_runs(dg.RunsFilter(tags={_RUN_KEY: step.run_key}), limit=1)
+        if not requested:
+            # The daemon was stopped between the request and the launch.
+            plan = plan.take_back()
+        else:
+            run = _newest_run(instance, step) or requested[0]
+            where = f"{step.job} of {step.day} (run {run.run_id})"
+            later = f"{len(plan.waiting)} later runs wait"
+            if not run.is_finished or run.is_complete_and_waiting_to_retry:
+                return plan, f"{where} is not finished; {later}"
+            if not run.is_success and not plan.is_replaced(step):
+                return (
+                    plan,
+                    f"{where} did not succeed: re-execute it from the failed step; until then {later}",
+                )
+            plan = plan.finish()
+    if plan.waiting and (other := _unfinished(instance)):
+        return plan, f"{len(plan.waiting)} runs wait for {other.job_name} (run {other.run_id})"
+    return plan.advance(), ""
+
+
+def _newest_run(instance: dg.DagsterInstance, step: Step) -> dg.DagsterRun | None:
+    """The job's newest run of the day: what was requested, its retry, or what an operator started since."""
+    filters = dg.RunsFilter(job_name=step.job, tags={_PARTITION: step.day})
+    return next(iter(instance.get_runs(filters, limit=1)), None)
+
+
+def _unfinished(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
+    """A run that is making a day's map, whoever started it: days take their memory from the one before."""
+    for job in (analysis_daily, graph_daily):
+        filters = dg.RunsFilter(job_name=job.name, statuses=_UNFINISHED)
+        for run in instance.get_runs(filters, limit=1):
+            return run
+    return None

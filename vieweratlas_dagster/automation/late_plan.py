@@ -1,0 +1,202 @@
+"""Late raw objects: which days have some, and what has to be made again in which order.
+
+Belongs here: the rules, and the plan that the sensor keeps from tick to tick. Does not belong here:
+Dagster (``late_data``) and reading raw objects' content (``curation``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Self
+
+from collector_service.contract import LIVE_PREFIX, VOD_PREFIX, live_day_prefix, vod_day_prefix
+from collector_service.lake import Lake, ObjectInfo
+from vieweratlas_dagster.curation.validation import manifest_objects
+from vieweratlas_dagster.lake_layout import manifest_key
+
+WHOLE_DAY = "analysis_daily"
+GRAPH_ONLY = "graph_daily"
+_MANIFESTS = manifest_key("").rpartition("/")[0] + "/"
+_DIGEST_LENGTH = 16
+
+
+@dataclass(frozen=True)
+class LateDay:
+    """A day that was made before some of its raw objects came.
+
+    ``digest`` stands for all raw objects of the day as they are now; ``newest`` is when the last late
+    one was written; ``gone`` counts objects that the day was made from and that have been removed since.
+    """
+
+    day: str
+    objects: int
+    newest: datetime
+    digest: str
+    gone: int
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The late days, oldest first, and every past day that has a manifest."""
+
+    late: tuple[LateDay, ...]
+    made: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run to request: a job for a day, because of the raw objects that ``cause`` stands for."""
+
+    day: str
+    job: str
+    cause: str
+
+    @property
+    def run_key(self) -> str:
+        """The same for the same day, job and raw objects: Dagster never starts it twice."""
+        return f"late-{self.job}-{self.day}-{self.cause}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is still to be made again, in the order of days, and which late objects are dealt with.
+
+    ``running`` is the step that was requested last; ``seen`` maps days to the digest of the raw objects
+    that a remake was planned for.
+    """
+
+    running: Step | None = None
+    waiting: tuple[Step, ...] = ()
+    seen: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self:
+        """The plan that `text` kept; an empty one for None."""
+        if not text:
+            return cls()
+        body = json.loads(text)
+        running = body["running"]
+        return cls(
+            Step(**running) if running else None,
+            tuple(Step(**step) for step in body["waiting"]),
+            body["seen"],
+        )
+
+    def text(self) -> str:
+        """The plan as the sensor's cursor."""
+        body = {
+            "running": vars(self.running) if self.running else None,
+            "waiting": [vars(step) for step in self.waiting],
+            "seen": dict(self.seen),
+        }
+        return json.dumps(body, sort_keys=True)
+
+    def add(
+        self, late: Iterable[LateDay], made: Iterable[str], *, window_days: int, first_day: str
+    ) -> Self:
+        """The plan with new late days: the whole of each, then the graphs of the made days after it.
+
+        Args:
+            late: days to make again; those whose digest is in ``seen`` change nothing.
+            made: days that have been made before; other days are left to the schedule.
+            window_days: days that a graph covers, so that a late day is in so many graphs.
+            first_day: days before this are forgotten in ``seen``.
+        """
+        steps = {step.day: step for step in self.waiting}
+        days = sorted(made)
+        seen = {day: digest for day, digest in self.seen.items() if day >= first_day}
+        for item in sorted(late, key=lambda item: item.day):
+            if seen.get(item.day) == item.digest:
+                continue
+            seen[item.day] = item.digest
+            steps[item.day] = Step(item.day, WHOLE_DAY, item.digest)
+            last = f"{date.fromisoformat(item.day) + timedelta(days=window_days - 1)}"
+            for day in days:
+                if item.day < day <= last:
+                    job = steps[day].job if day in steps else GRAPH_ONLY
+                    cause = steps[day].cause if job == WHOLE_DAY else item.digest
+                    steps[day] = Step(day, job, cause)
+        return replace(self, waiting=tuple(steps[day] for day in sorted(steps)), seen=seen)
+
+    def is_replaced(self, step: Step) -> bool:
+        """Whether the same day is waiting to be made again at least as far as ``step`` would."""
+        return any(other.day == step.day and other.job in (WHOLE_DAY, step.job) for other in self.waiting)
+
+    def take_back(self) -> Self:
+        """The plan with its running step waiting again, unless the day's remake replaces it."""
+        step = self.running
+        if step is None or self.is_replaced(step):
+            return replace(self, running=None)
+        others = (other for other in self.waiting if other.day != step.day)
+        waiting = tuple(sorted((step, *others), key=lambda step: step.day))
+        return replace(self, running=None, waiting=waiting)
+
+    def finish(self) -> Self:
+        """The plan without its running step."""
+        return replace(self, running=None)
+
+    def advance(self) -> Self:
+        """The plan with its first waiting step running; none runs when none waits."""
+        return replace(self, running=next(iter(self.waiting), None), waiting=self.waiting[1:])
+
+
+def scan(lake: Lake, *, first: date, today: date) -> Scan:
+    """Look for late objects on the days from ``first`` up to the day before ``today``.
+
+    Costs two listings and one small read for each of those days that has raw objects and a manifest.
+
+    Raises:
+        ValueError: a manifest cannot be read.
+    """
+    manifests = {info.key: info.modified for info in lake.objects(_MANIFESTS)}
+    names = {name for prefix in (LIVE_PREFIX, VOD_PREFIX) for name in lake.folders(f"{prefix}/")}
+    late = []
+    for day in sorted(name.removeprefix("date=") for name in names):
+        if f"{first}" <= day < f"{today}" and manifest_key(day) in manifests:
+            raw = [*lake.objects(live_day_prefix(day)), *lake.objects(vod_day_prefix(day))]
+            found = late_day(day, raw, _made_from(lake, day), manifests[manifest_key(day)])
+            if found is not None:
+                late.append(found)
+    made = (key.removeprefix(manifest_key("").removesuffix(".json"))[:10] for key in manifests)
+    return Scan(tuple(late), frozenset(day for day in made if day < f"{today}"))
+
+
+def _made_from(lake: Lake, day: str) -> dict[str, int]:
+    key = manifest_key(day)
+    try:
+        return {entry["key"]: entry["bytes"] for entry in manifest_objects(lake.get(key))}
+    except ValueError as error:
+        raise ValueError(f"{lake.uri}/{key}: {error}") from error
+
+
+def late_day(
+    day: str, raw: Sequence[ObjectInfo], listed: Mapping[str, int], made_at: datetime
+) -> LateDay | None:
+    """What came late to a day, None when nothing did.
+
+    Args:
+        day: YYYY-MM-DD.
+        raw: all raw objects of the day.
+        listed: key and size in bytes of the objects that the day was made from.
+        made_at: when its manifest was written. S3 tells whole seconds, so an object of the same second
+            counts as late: making a day again is harmless, missing an object is not.
+    """
+    late = [info for info in raw if listed.get(info.key) != info.size or info.modified >= made_at]
+    if not late:
+        return None
+    return LateDay(
+        day=day,
+        objects=len(late),
+        newest=max(info.modified for info in late),
+        digest=_digest(raw),
+        gone=len(listed.keys() - {info.key for info in raw}),
+    )
+
+
+def _digest(raw: Sequence[ObjectInfo]) -> str:
+    lines = (f"{info.key} {info.size} {info.modified.astimezone(UTC).isoformat()}\n" for info in raw)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:_DIGEST_LENGTH]

@@ -1,0 +1,165 @@
+"""Which of Dagster's runs can go, and removing them with their events and logs.
+
+Belongs here: the rule for a run and the pass over all old runs. Does not belong here: the lake's data
+(``retention``), ticks (``retention`` in dagster.yaml), and logs on S3 (lifecycle rules of the bucket).
+
+A partition counts as materialized because of its newest materialization event, and events go with
+their run. So a run that holds the newest event of any partition stays, however old it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+
+_BATCH = 100
+_PLACE = "vieweratlas/maintenance/examined_until"
+_EVENTS = {
+    dg.DagsterEventType.ASSET_MATERIALIZATION,
+    dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+    dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED,
+}
+
+
+@dataclass
+class Removal:
+    """What a pass did: runs removed by reason, runs examined, runs kept because they hold the newest state.
+
+    ``complete`` is False when time ran out; the next pass goes on from there.
+    """
+
+    removed: Counter[str] = field(default_factory=Counter)
+    examined: int = 0
+    kept: int = 0
+    complete: bool = True
+
+
+def remove_old_runs(
+    instance: dg.DagsterInstance,
+    *,
+    check_jobs: Collection[str],
+    checks_before: datetime,
+    others_before: datetime,
+    seconds: float,
+    dry_run: bool,
+    tell: Callable[[str], object],
+) -> Removal:
+    """Remove finished runs that nothing depends on any more, oldest first.
+
+    Args:
+        instance: whose runs.
+        check_jobs: names of jobs that only run checks.
+        checks_before: runs of these that were created earlier can go.
+        others_before: other runs that were created earlier can go, once they failed, were cancelled, or
+            everything they made has been made again.
+        seconds: no further run is begun after so long.
+        dry_run: count, but remove nothing.
+        tell: is given one line for each run that goes.
+    """
+    end = time.monotonic() + seconds
+    done, newest = Removal(), _Newest(instance)
+    place = _place(instance)
+    while batch := _runs_after(instance, place, max(checks_before, others_before)):
+        for record in batch:
+            if time.monotonic() >= end:
+                done.complete = False
+                _keep_place(instance, place)
+                return done
+            run, created = record.dagster_run, record.create_timestamp
+            is_check = run.job_name in check_jobs
+            if created < (checks_before if is_check else others_before):
+                done.examined += 1
+                if newest.is_held_by(run.run_id):
+                    done.kept += 1
+                else:
+                    reason = "checks" if is_check else "superseded" if run.is_success else "failed"
+                    done.removed[reason] += 1
+                    tell(f"{run.job_name} {run.run_id} of {created:%Y-%m-%d} ({reason})")
+                    if not dry_run:
+                        _remove(instance, run.run_id)
+            place = created
+    _keep_place(instance, None)
+    return done
+
+
+def _runs_after(
+    instance: dg.DagsterInstance, after: datetime | None, before: datetime
+) -> list[dg.RunRecord]:
+    filters = dg.RunsFilter(statuses=FINISHED_STATUSES, created_after=after, created_before=before)
+    return list(
+        instance.get_run_records(filters, limit=_BATCH, order_by="create_timestamp", ascending=True)
+    )
+
+
+def _place(instance: dg.DagsterInstance) -> datetime | None:
+    text = instance.daemon_cursor_storage.get_cursor_values({_PLACE}).get(_PLACE)
+    return datetime.fromisoformat(text) if text else None
+
+
+def _keep_place(instance: dg.DagsterInstance, place: datetime | None) -> None:
+    instance.daemon_cursor_storage.set_cursor_values({_PLACE: place.isoformat() if place else ""})
+
+
+class _Newest:
+    """Which runs hold the newest materialization of a partition or the newest evaluation of a check.
+
+    Looked up once each: what is newer by then only makes more runs superseded.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+        self._made_by: dict[tuple[dg.AssetKey, str | None], str] = {}
+        self._checked_by: dict[dg.AssetCheckKey, str] = {}
+
+    def is_held_by(self, run_id: str) -> bool:
+        """Whether the run holds the newest of anything."""
+        cursor, more = None, True
+        while more:
+            page = self._instance.get_records_for_run(run_id, cursor=cursor, of_type=_EVENTS, limit=_BATCH)
+            cursor, more = page.cursor, page.has_more
+            events = (record.event_log_entry.dagster_event for record in page.records)
+            if any(event is not None and self._run_of_newest(event) == run_id for event in events):
+                return True
+        return False
+
+    def _run_of_newest(self, event: dg.DagsterEvent) -> str:
+        if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
+            asset = event.step_materialization_data.materialization
+            place = (asset.asset_key, asset.partition)
+            if place not in self._made_by:
+                partitions = None if asset.partition is None else [asset.partition]
+                wanted = dg.AssetRecordsFilter(asset_key=asset.asset_key, asset_partitions=partitions)
+                [record] = self._instance.fetch_materializations(wanted, limit=1).records
+                self._made_by[place] = record.run_id
+            return self._made_by[place]
+        planned = event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
+        data = event.asset_check_planned_data if planned else event.asset_check_evaluation_data
+        key = dg.AssetCheckKey(data.asset_key, data.check_name)
+        if key not in self._checked_by:
+            latest = self._instance.event_log_storage.get_latest_asset_check_execution_by_key([key])
+            self._checked_by[key] = latest[key].run_id
+        return self._checked_by[key]
+
+
+def _remove(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Remove a run's events, local files and, last of all, its row.
+
+    In this order a pass that is killed finds the run again, with less to remove.
+    """
+    instance.event_log_storage.delete_events(run_id)
+    if isinstance(instance.event_log_storage, SqliteEventLogStorage):
+        shard = instance.event_log_storage.path_for_shard(run_id)
+        for path in (shard, f"{shard}-wal", f"{shard}-shm"):
+            Path(path).unlink(missing_ok=True)
+    if isinstance(instance.compute_log_manager, LocalComputeLogManager):
+        instance.compute_log_manager.delete_logs(prefix=[run_id])
+    instance.run_storage.delete_run(run_id)

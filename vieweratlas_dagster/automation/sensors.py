@@ -1,0 +1,37 @@
+"""The sensors: what is watched all the time.
+
+Belongs here: how often, and the call. Does not belong here: what happens then (``alerts``).
+"""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from vieweratlas_dagster.alerts.delivery import backend_of
+from vieweratlas_dagster.alerts.watch import watch
+from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.settings import Settings
+
+
+@dg.sensor(
+    name="vieweratlas_alerts",
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Every minute: tells people about failed runs and checks, once when they break and once when they "
+        "are well again (Amazon SNS, or this sensor's log; settings: alerts). It starts no runs. Stopped, "
+        "it stops the heartbeat as well, which raises an alarm: docs/RUNBOOK.md#heartbeat_missing."
+    ),
+)
+def vieweratlas_alerts(
+    context: dg.SensorEvaluationContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
+) -> dg.SkipReason:
+    """One round of watching."""
+    backend = backend_of(settings.alerts, context.log)
+    done = watch(context.instance, lake.lake, settings, backend, datetime.now(UTC), context.log)
+    return dg.SkipReason(
+        f"{done.runs} ended runs read, {done.sent} messages sent, {done.open} incidents open"
+    )
+
+
+ALL_SENSORS = (vieweratlas_alerts,)
