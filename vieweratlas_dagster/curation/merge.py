@@ -84,6 +84,7 @@ def curate(records: Iterable[SnapshotRecord]) -> CuratedDay:
     windows, stretches, presence = _columns(records)
     windows = _each_part_once(windows)
     stretches = stretches.join(windows.select("record", "source", "collector_id", *_WINDOW), on="record")
+    windows, stretches = _with_namesakes_apart(windows, stretches)
     windows = _with_observers(windows, stretches)
     presence = presence.join(windows.select("record", "source", "observer", *_WINDOW), on="record")
     by_source = {
@@ -256,6 +257,34 @@ def _covered(stretches: pl.DataFrame, place: Sequence[str]) -> pl.DataFrame:
     reached = pl.col("until").cum_max().shift(fill_value=0)
     fresh = (pl.col("until") - pl.max_horizontal("since", reached)).clip(lower_bound=0)
     return laid.with_columns(fresh.alias("covered")).group_by(place).agg(pl.col("covered").sum())
+
+
+def _with_namesakes_apart(
+    windows: pl.DataFrame, stretches: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Two processes that were given one collector_id, told apart by their parts.
+
+    Parts of one process never overlap; where they do, each part passes for a collector of its own.
+    """
+    place = ("source", *_WINDOW, "collector_id")
+    several = windows.filter(pl.struct(place).is_duplicated()).select(place).unique()
+    shared = stretches.join(several, on=place, how="semi")
+    namesakes = (
+        _covered(shared, place)
+        .join(shared.group_by(place).agg((pl.col("until") - pl.col("since")).sum().alias("all")), on=place)
+        .filter(pl.col("all") > pl.col("covered"))
+        .select(*place, pl.lit(True).alias("namesake"))
+    )
+    own = pl.concat_str("collector_id", pl.lit("/"), pl.col("record").cast(pl.String))
+
+    def apart(frame: pl.DataFrame) -> pl.DataFrame:
+        return (
+            frame.join(namesakes, on=place, how="left")
+            .with_columns(pl.when("namesake").then(own).otherwise("collector_id").alias("collector_id"))
+            .drop("namesake")
+        )
+
+    return apart(windows), apart(stretches)
 
 
 def _with_observers(windows: pl.DataFrame, stretches: pl.DataFrame) -> pl.DataFrame:

@@ -126,12 +126,26 @@ def by_window(given_records, *names):
     return found
 
 
-def observers(given_records):
-    """The records of one window and source by observer: collectors, or all of them if they took turns."""
-    collectors, seen = defaultdict(list), defaultdict(set)
+def processes(given_records):
+    """The records of one window and source by process: those of one name that overlap are several."""
+    named, found = defaultdict(list), {}
     for item in given_records:
-        collectors[item.collector_id].append(item)
-        seen[item.collector_id] |= moments(item) or set()
+        named[item.collector_id].append(item)
+    for name, items in named.items():
+        seen = [moments(item) or set() for item in items]
+        if sum(map(len, seen)) == len(set().union(*seen)):
+            found[name] = items
+        else:
+            found |= {(name, number): [item] for number, item in enumerate(items)}
+    return found
+
+
+def observers(given_records):
+    """The records of one window and source by observer: processes, or all of them if they took turns."""
+    collectors, seen = processes(given_records), defaultdict(set)
+    for name, items in collectors.items():
+        for item in items:
+            seen[name] |= moments(item) or set()
     placed = all(moments(item) is not None for item in given_records)
     apart = sum(len(part) for part in seen.values()) == len(set().union(*seen.values()))
     return [given_records] if placed and apart else list(collectors.values())
@@ -155,12 +169,13 @@ def expected_presence(given_records):
 
 def expected_milliseconds(items):
     """For how long anybody observed one window of one channel."""
-    unplaced = defaultdict(int)
-    for item in items:
-        if moments(item) is None:
-            unplaced[item.source, item.collector_id] += round(item.observed_seconds * 1000)
+    unplaced = [0]
+    for source in ("live", "vod"):
+        for own in processes([item for item in items if item.source == source]).values():
+            unknown = (item for item in own if moments(item) is None)
+            unplaced.append(sum(round(item.observed_seconds * 1000) for item in unknown))
     together = len(set().union(*(moments(item) or set() for item in items)))
-    return max(together, min(1000, max(unplaced.values(), default=0)))
+    return max(together, min(1000, max(unplaced)))
 
 
 @given(days, st.randoms())
@@ -243,6 +258,17 @@ def test_a_part_that_was_uploaded_twice_counts_once():
         made = curate(given_records)
         assert made.presence["live"].select("viewer_key", "messages").rows() == [(5, 6), (6, 1)]
         assert made.channels.select("messages", "observed_seconds", "game_name").row(0) == (7, 110.0, "B")
+
+
+def test_two_processes_with_one_name_count_nobody_twice():
+    made = curate(
+        [
+            record(viewers={5: 5}, part=100, **observing((0.0, 200.0))),
+            record(viewers={5: 4, 6: 1}, part=700, **observing((100.0, 300.0))),
+        ]
+    )
+    assert made.presence["live"].select("viewer_key", "messages").rows() == [(5, 5), (6, 1)]
+    assert made.channels["observed_seconds"].to_list() == [300.0]
 
 
 def test_a_vod_fills_the_gap_that_live_left():
