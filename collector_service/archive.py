@@ -9,7 +9,11 @@ takes it again, or straight into the lake, and then its journal is removed. So a
 only after its object is in the spool or in the lake, and nothing is lost by a crash at any point. Nothing
 doubles either: a part may be left in two places, but it has the same number in all of them, and an upload
 that finds this number in the lake ends there, even if the journal's part is shorter (see `Shelf.upload`).
-The spool's copy is preferred to the journal's at the start, since it is never shorter.
+The spool's copy is preferred to the journal's at the start, since it is never shorter, unless it was
+thinned.
+
+A disk that hangs lets nothing through at all. Closed parts wait for it within a number of (channel, viewer)
+pairs; beyond that the oldest are thinned where they are.
 """
 
 from __future__ import annotations
@@ -19,33 +23,47 @@ import contextlib
 import logging
 import math
 import secrets
-import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from operator import itemgetter
-from typing import TypeVar, cast
 
-from obstore.exceptions import BaseError as LakeError
-
+from collector_service.background import brief, in_daemon_thread
 from collector_service.clock import utc
 from collector_service.contract import encode_object, format_utc
 from collector_service.journal import Flush, Journal, Recovered, Whole
+from collector_service.lake import LAKE_ERRORS
 from collector_service.pacing import backoff
-from collector_service.spool import Overflow, PartName, Shelf, Spool
+from collector_service.spool import Overflow, PartName, Shelf, Spool, thin_part
 from collector_service.stats import Stats
 from collector_service.windows import LATENCY_SECONDS, Part, Windows
 
 FLUSH_SECONDS = 1.0
 SYNC_SECONDS = 3.0
+# An object that has failed so often lets all others pass for so long, and again after each further failure.
+# That is longer than the longest back-off: they get their turn even if the lake fails for several.
+PATIENCE = 3
+HOLD_SECONDS = 90.0
+# What the closed parts may hold while the disk hangs: five busy windows, about 200 bytes a pair. A thinned
+# part still knows every channel, about 2 MB of them.
+CLOSED_PAIRS = 1_000_000
+CLOSED_PARTS = 30
 _LONGEST_TICK_SECONDS = 0.5
 # Half of the numbers that a record may hold, so that the other half is left to count on.
 _FIRST_PARTS = 2**30
 
-UPLOAD_ERRORS = (LakeError, OSError, RuntimeError)
+_STUCK = "the disk hangs, and no room for the next window in memory"
 
 _log = logging.getLogger(__name__)
-T = TypeVar("T")
+
+
+@dataclass
+class _Failures:
+    """How often an object's upload has failed, and until when (event loop's time) it lets others pass."""
+
+    count: int = 0
+    until: float = 0.0
 
 
 class Archive:
@@ -63,6 +81,8 @@ class Archive:
         self._closed: deque[Part] = deque()
         self._has_closed = asyncio.Event()
         self._has_spooled = asyncio.Event()
+        self._failures: dict[PartName, _Failures] = {}
+        self._losses: Counter[str] = Counter()
         self._last_sync = 0.0
 
     def recover(self) -> int:
@@ -97,6 +117,7 @@ class Archive:
             await asyncio.sleep(min(longest, _LONGEST_TICK_SECONDS))
             if over := windows.tick():
                 self._closed.extend(over)
+                self._bound_closed()
                 self._has_closed.set()
                 on_closed()
 
@@ -132,6 +153,8 @@ class Archive:
             except OSError as error:
                 failures += 1
                 _log.error("cannot write the spool: %s; windows wait in memory", error.strerror)
+                if self._closed:  # they cannot wait as they are: an object is far smaller
+                    continue
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(backoff(failures)):
                         await self._has_closed.wait()
@@ -139,14 +162,17 @@ class Archive:
                 await self._has_closed.wait()
 
     async def keep_uploading(self) -> None:
-        """Upload what waits, oldest window first, until cancelled."""
+        """Upload what waits, oldest window first, until cancelled.
+
+        Whatever fails is tried again after a while; what fails again and again lets the others pass.
+        """
         failures = 0
         while True:
             self._has_spooled.clear()
             try:
                 while await asyncio.shield(self._upload_next()):
                     failures = 0
-            except UPLOAD_ERRORS as error:
+            except LAKE_ERRORS as error:
                 failures += 1
                 delay = backoff(failures)
                 _log.warning("upload failed (%s); next try in %.0f s", brief(error), delay)
@@ -180,11 +206,14 @@ class Archive:
         return True
 
     def _spool_recovered(self, found: Recovered) -> bool:
-        """Bring a recovered part into the spool; False when it has to wait in memory."""
+        """Bring a recovered part, if any, into the spool; False when it has to wait in memory."""
+        self._stats.recovered_lost_bytes += found.lost_bytes
+        window = format_utc(utc(found.name.window_start))
+        if found.part is None:
+            _log.error("the journal of the window of %s is of no use (%d bytes)", window, found.lost_bytes)
+            return True
         data = encode_object(found.part.records(found.name.collector_id))
         self._stats.recovered_parts += 1
-        self._stats.recovered_lost_bytes += found.lost_bytes
-        window = format_utc(utc(found.part.start))
         _log.info(
             "recovered the window of %s from the journal (%d torn bytes cut)", window, found.lost_bytes
         )
@@ -198,9 +227,12 @@ class Archive:
         return True
 
     async def _flush_closed(self, parts: Iterable[Part]) -> None:
-        """Whatever happens to the spool, the journal has the closed parts as they are."""
+        """Whatever happens to the spool, the journal has the closed parts as they are.
+
+        Except for those without channels: there is nothing to write, or they were thinned.
+        """
         try:
-            await self._write_journal(lambda: parts, math.inf)
+            await self._write_journal(lambda: [part for part in parts if part.tallies], math.inf)
         except OSError as error:
             self._stats.journal_failures += 1
             _log.error("cannot write the journal: %s", error.strerror)
@@ -214,7 +246,7 @@ class Archive:
             _log.warning("cannot write the spool: %s; trying the lake", error.strerror)
         try:
             return not await asyncio.shield(self._upload_next())
-        except UPLOAD_ERRORS as error:
+        except LAKE_ERRORS as error:
             _log.warning("%s; trying again", brief(error))
             await asyncio.sleep(0.5)
             return False
@@ -240,6 +272,27 @@ class Archive:
     async def _discard_journal(self, name: PartName) -> None:
         async with self._journal_turn:
             await asyncio.to_thread(self._journal.discard, name)
+
+    def _bound_closed(self) -> None:
+        """Make room among the closed parts, oldest first, in memory alone: the disk may hang."""
+        pairs = [part.pairs for part in self._closed]
+        surplus = sum(pairs) - CLOSED_PAIRS
+        # The first may be on its way into the spool.
+        busy = 1 if self._spool_turn.locked() else 0
+        for part, held in list(zip(self._closed, pairs, strict=True))[busy:]:
+            if surplus <= 0:
+                break
+            if held:
+                thin_part(part)
+                surplus -= held
+                self._losses["thinned"] += 1
+                _log.error("%s: dropped what was seen in the window of %s", _STUCK, _window(part))
+        while len(self._closed) > CLOSED_PARTS + busy:
+            part = self._closed[busy]
+            del self._closed[busy]
+            self._losses["removed"] += 1
+            _log.error("%s: removed what was left of the window of %s", _STUCK, _window(part))
+        self._measure()
 
     async def _spool_next(self) -> bool:
         """Spool the oldest closed part, or an object that waits in memory; False when there is neither.
@@ -292,22 +345,43 @@ class Archive:
         self._stats.windows_spooled += 1
 
     async def _upload_next(self) -> bool:
-        """Upload the oldest object that waits; False when there is none."""
+        """Upload the oldest object that waits; False when there is none.
+
+        Those that let others pass come last; of these, the one that has done so for longest.
+        """
         async with self._upload_turn:
             waiting = [(name, shelf) for shelf in (self._spool, self._overflow) for name in shelf.names()]
+            here = {name for name, _ in waiting}
+            self._failures = {name: failed for name, failed in self._failures.items() if name in here}
             if not waiting:
                 return False
-            name, shelf = min(waiting, key=itemgetter(0))
+            now = asyncio.get_running_loop().time()
+            turns = [(self._held_until(name, now), name, shelf) for name, shelf in waiting]
+            _, name, shelf = min(turns, key=itemgetter(0, 1))
             try:
                 await in_daemon_thread(lambda: shelf.upload(name))
-            except UPLOAD_ERRORS:
+            except LAKE_ERRORS:
                 self._stats.upload_failures += 1
+                self._hold_back(name)
+                self._measure()
                 raise
             if shelf is self._overflow:
                 await self._discard_journal(name)
             self._stats.uploads += 1
             self._measure()
             return True
+
+    def _held_until(self, name: PartName, now: float) -> float:
+        """Until when an object lets others pass; 0 if it does not."""
+        until = self._failures[name].until if name in self._failures else 0.0
+        return until if until > now else 0.0
+
+    def _hold_back(self, name: PartName) -> None:
+        """Let others pass after a failure, if it was one too many."""
+        failed = self._failures.setdefault(name, _Failures())
+        failed.count += 1
+        if failed.count >= PATIENCE:
+            failed.until = asyncio.get_running_loop().time() + HOLD_SECONDS
 
     def _measure(self) -> None:
         """Show what waits for the lake, on disk and in memory."""
@@ -317,38 +391,11 @@ class Archive:
         stats.spool_files = sum(files for files, _, _ in sizes)
         stats.spool_bytes = sum(size for _, size, _ in sizes)
         stats.spool_oldest = min((oldest for files, _, oldest in sizes if files), default=0.0)
-        stats.spool_thinned = sum(shelf.thinned for shelf in shelves)
-        stats.spool_removed = sum(shelf.removed for shelf in shelves)
+        losses = [self._losses, *(shelf.losses for shelf in shelves)]
+        stats.spool_thinned = sum(lost["thinned"] for lost in losses)
+        stats.spool_removed = sum(lost["removed"] for lost in losses)
+        stats.spool_unreadable = sum(lost["unreadable"] for lost in losses)
 
 
-def brief(error: Exception) -> str:
-    """An error in one short line, for the log."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}"
-
-
-async def in_daemon_thread(work: Callable[[], T]) -> T:
-    """Run blocking work in a thread that does not keep the process from ending."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: Exception | None) -> None:
-        if done.cancelled():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(cast("T", result))
-
-    def run() -> None:
-        result: T | None = None
-        failure: Exception | None = None
-        try:
-            result = work()
-        except Exception as error:  # noqa: BLE001  (it is raised where the work is awaited)
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, result, failure)
-
-    threading.Thread(target=run, daemon=True).start()
-    return await done
+def _window(part: Part) -> str:
+    return format_utc(utc(part.start))

@@ -88,6 +88,8 @@ def judge(now: Snapshot, stats: Stats) -> dict[str, Any]:
         problems.append(f"no room to wait for the lake: {stats.spool_thinned} windows lost their viewers")
     if stats.spool_removed:
         problems.append(f"no room to wait for the lake: {stats.spool_removed} windows are gone altogether")
+    if stats.spool_unreadable:
+        problems.append(f"the local disk cannot read {stats.spool_unreadable} windows any more")
     return {
         "status": "failing" if failing else "degraded" if problems else "ok",
         "problems": problems,
@@ -144,6 +146,7 @@ class StatsCollector(Collector):
             ("spool_failures", "Failed writes of the spool", stats.spool_failures),
             ("spool_thinned", "Waiting windows that lost their viewers to a bound", stats.spool_thinned),
             ("spool_removed", "Waiting windows removed altogether", stats.spool_removed),
+            ("spool_unreadable", "Waiting windows that the disk cannot read", stats.spool_unreadable),
             ("refresh_failures", "Failed refreshes of the channel list", stats.refresh_failures),
             ("windows_cut", "Windows cut short for want of memory", now.overflows),
             ("recovered_parts", "Windows recovered from the journal", stats.recovered_parts),

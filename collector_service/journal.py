@@ -7,8 +7,9 @@ One file per part, one frame per flush: ``length, CRC-32`` of the payload and th
 the length of its JSON, the JSON, and numbers. A frame usually says what the part has gained: the JSON holds
 time, new channels, coverage and which channels were quiet, the numbers are pairs of an event's code and its
 viewer key. The first frames may also state whole channels: then the numbers are each channel's viewer
-keys, their messages, and its bots. Numbers are little-endian uint64. A file is read up to its first damaged
-frame, for nothing behind a torn write can be trusted. Viewers appear as keys only.
+keys, their messages, and its bots. Numbers are little-endian uint64. A file is read up to its first frame
+that is damaged, or that another version wrote and this one cannot use: nothing behind it can be trusted.
+Viewers appear as keys only.
 
 What a disk refuses is kept for later, within a number of bytes. Beyond that it is dropped, and the files
 concerned are replaced by whole parts as soon as the disk takes them; until then, they end where they end.
@@ -31,7 +32,8 @@ from pathlib import Path
 from typing import Any
 
 from collector_service.contract import BadRecordError, parse_utc
-from collector_service.spool import PartName, replace_file, sync_folder, write_all
+from collector_service.files import replace_file, sync_folder, write_all
+from collector_service.spool import PartName
 from collector_service.windows import Part, StreamInfo
 
 # Ten minutes at 3,000 messages/s.
@@ -43,6 +45,9 @@ _CHANNELS_PER_FRAME = 100
 _FRAME = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
 _SUFFIX = ".journal"
+# What a frame may raise that is sound, but not as this version writes it, or that speaks of channels which
+# no frame has named: the file's beginning was taken away.
+_USELESS = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,9 @@ class Whole:
 
 @dataclass(frozen=True)
 class Recovered:
-    """A part read back from a file, and the bytes behind its last good frame."""
+    """A part read back from a file, None if no frame is of use, and the bytes behind the last good one."""
 
-    part: Part
+    part: Part | None
     name: PartName
     lost_bytes: int
 
@@ -164,7 +169,8 @@ class Journal:
     def recover(self) -> Iterator[Recovered]:
         """Read what an earlier process left behind, oldest window first.
 
-        A file without one whole frame holds nothing and is removed.
+        A file without one whole frame holds nothing and is removed. One whose frames are of no use gives no
+        part, but tells its bytes.
         """
         for name in sorted(PartName.find(self._folder, _SUFFIX)):
             found = _read(self._path(name), name)
@@ -196,7 +202,10 @@ class Journal:
             try:
                 write_all(file, flush.data)
             except OSError:
-                os.ftruncate(file.fileno(), end)
+                try:
+                    os.ftruncate(file.fileno(), end)
+                except OSError:  # the torn frame stays, and whatever came behind it could not be read
+                    self._outdated.add(flush.path)
                 raise
         self._unsynced.add(flush.path)
 
@@ -265,30 +274,47 @@ def _frame(state: dict[str, Any], numbers: array[int]) -> bytes:
 
 def _read(path: Path, name: PartName) -> Recovered | None:
     data = path.read_bytes()
+    payloads = list(_payloads(data))
+    if not payloads:
+        return None
+    part, good = _replay(name, payloads)
+    if good < len(payloads):
+        part, _ = _replay(name, payloads[:good])  # without what the next frame did before it proved useless
+    used = sum(_FRAME.size + len(payload) for payload in payloads[:good])
+    return Recovered(part, name, len(data) - used)
+
+
+def _replay(name: PartName, payloads: Iterable[bytes]) -> tuple[Part | None, int]:
+    """What the frames say of a part, up to the first that cannot be used, and how many those are."""
     part: Part | None = None
     infos: dict[int, StreamInfo] = {}
     quiet: list[tuple[int, float]] = []
-    position = 0
-    for payload in _payloads(data):
-        (length,) = _LENGTH.unpack_from(payload)
-        state = json.loads(payload[_LENGTH.size : _LENGTH.size + length])
-        numbers = array("Q", payload[_LENGTH.size + length :])
-        if sys.byteorder == "big":
-            numbers.byteswap()
-        if part is None:
-            part = Part(name.window_start, state["window_seconds"], name.sequence, partial=True)
-            part.stream_infos = infos
+    good = 0
+    for payload in payloads:
         try:
+            state, numbers = _unpack(payload)
+            if part is None:
+                part = Part(name.window_start, state["window_seconds"], name.sequence, partial=True)
+                part.stream_infos = infos
             _apply(part, infos, state, numbers)
-        except KeyError:  # a channel that no frame has named: the file's beginning was taken away
-            break
-        part.until = min(float(part.end), state["now"])
-        quiet = state["quiet"]
-        position += _FRAME.size + len(payload)
+            part.until = min(float(part.end), state["now"])
+            quiet = [(int(room), float(heard)) for room, heard in state["quiet"]]
+        except _USELESS:
+            return part, good
+        good += 1
     if part is not None:
         for room, heard in quiet:
             part.left(room, heard)
-    return None if part is None else Recovered(part, name, len(data) - position)
+    return part, good
+
+
+def _unpack(payload: bytes) -> tuple[dict[str, Any], array[int]]:
+    (length,) = _LENGTH.unpack_from(payload)
+    state = json.loads(payload[_LENGTH.size : _LENGTH.size + length])
+    numbers = array("Q", payload[_LENGTH.size + length :])
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return state, numbers
 
 
 def _payloads(data: bytes) -> Iterator[bytes]:

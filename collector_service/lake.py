@@ -20,13 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import LocalStore, MemoryStore, S3Store
 
 from collector_service.settings import StorageSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# What any call may raise while the lake is away or refuses.
+LAKE_ERRORS = (BaseError, OSError, RuntimeError)
 
 _UPDATE_ATTEMPTS = 50
 _UPDATE_PAUSE_SECONDS = 0.2

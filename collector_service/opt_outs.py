@@ -10,18 +10,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from collector_service.archive import UPLOAD_ERRORS, brief, in_daemon_thread
+from collector_service.background import brief, in_daemon_thread
 from collector_service.contract import LOGIN
-from collector_service.lake import Lake
+from collector_service.files import replace_file
+from collector_service.lake import LAKE_ERRORS, Lake
 from collector_service.pacing import backoff
 from collector_service.settings import SettingsError
-from collector_service.spool import sync_folder
 from collector_service.stats import Stats
 
 OPT_OUTS_KEY = "state/opt_outs.json"
@@ -141,7 +140,7 @@ class OptOutsKeeper:
         while True:
             try:
                 await self._take(copy)
-            except UPLOAD_ERRORS as error:
+            except LAKE_ERRORS as error:
                 failures += 1
                 if copy is not None:
                     _log.warning(
@@ -164,7 +163,7 @@ class OptOutsKeeper:
         before = self.current
         try:
             await self._take(before)
-        except (BadOptOutsError, *UPLOAD_ERRORS) as error:
+        except (BadOptOutsError, *LAKE_ERRORS) as error:
             self._stats.refresh_failures += 1
             problem = error if isinstance(error, BadOptOutsError) else brief(error)
             _log.error("opt-outs not refreshed, the last ones stay in force: %s", problem)
@@ -211,14 +210,8 @@ class OptOutsKeeper:
         data = self.current.to_bytes()
         if data == self._saved:
             return
-        temporary = self._path.with_name(self._path.name + ".tmp")
         try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(self._path)
-            sync_folder(self._path.parent)
+            replace_file(self._path, [data])
         except OSError as error:
             _log.warning("cannot keep a copy of the opt-outs in %s: %s", self._path, error.strerror)
         else:

@@ -23,14 +23,15 @@ from operator import attrgetter
 from pathlib import Path
 
 from collector_service import logs
-from collector_service.archive import UPLOAD_ERRORS, Archive, brief, in_daemon_thread
+from collector_service.archive import Archive
+from collector_service.background import brief, in_daemon_thread
 from collector_service.channels import ChannelList, Listing, given_logins, needs_helix
 from collector_service.contract import status_table_key
 from collector_service.health import Snapshot, serve
 from collector_service.identity import load_viewer_key_secret, own_collector_id
 from collector_service.intake import Intake
 from collector_service.journal import Journal
-from collector_service.lake import Lake
+from collector_service.lake import LAKE_ERRORS, Lake
 from collector_service.logins import read_logins
 from collector_service.opt_outs import OptOuts, OptOutsKeeper
 from collector_service.settings import Settings, SettingsError, StorageSettings
@@ -279,7 +280,7 @@ class Service:
                 if data != written:
                     await in_daemon_thread(partial(self._lake.put, key, data))
                 written, failing = data, False
-            except UPLOAD_ERRORS as error:
+            except LAKE_ERRORS as error:
                 if not failing:
                     _log.warning("the status table cannot be written (%s)", brief(error))
                 failing = True

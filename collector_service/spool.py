@@ -7,22 +7,25 @@ object (``windows``), and when to try again (``archive``).
 An object is known by its window, its collector and its part number, which every record holds. So an object
 that is in the lake already is found there, even if what is left here of the same part is less by now:
 thinned, or read back from a journal that had not everything.
+
+A file that the disk can no longer read is moved aside (its name ends in ``.unreadable``): what lies there
+is for people to look at, and holds up nothing.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import errno
 import logging
-import os
 import re
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from array import array
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import FileIO
 from pathlib import Path
 from typing import Self
 
@@ -36,6 +39,7 @@ from collector_service.contract import (
     live_key,
     parse_record,
 )
+from collector_service.files import replace_file, sync_folder
 from collector_service.lake import Lake
 from collector_service.windows import Part
 
@@ -45,6 +49,9 @@ SPOOL_BYTES = 2 * 1024**3
 OVERFLOW_BYTES = 64 * 1024**2
 
 _SUFFIX = ".ndjson.gz"
+_UNREADABLE = ".unreadable"
+# What the disk says of a file whose content is gone; anything else may pass.
+_DAMAGE = {errno.EIO, errno.EBADMSG, errno.EUCLEAN}
 _TIME = "%Y%m%dT%H%M%SZ"
 _NAME = re.compile(r"(\d{8}T\d{6}Z)-([a-z0-9][a-z0-9_.]*)-(\d{6,})")
 _MAX_PARTS = 10_000
@@ -94,19 +101,20 @@ class Shelf(ABC):
 
     Attributes:
         lake: where the objects go.
-        thinned: objects that were thinned.
-        removed: thinned objects that were removed.
+        losses: how many objects were ``thinned``, were ``removed`` after that, and were ``unreadable``.
+            What was lost here of an object that the lake has taken as a whole does not count.
     """
 
     def __init__(self, lake: Lake, max_bytes: int, place: str) -> None:
         self.lake = lake
-        self.thinned = 0
-        self.removed = 0
+        self.losses: Counter[str] = Counter()
         self._max_bytes = max_bytes
         self._place = place
         self._entries: dict[PartName, _Entry] = {}
         self._bytes = 0
         self._thin: set[PartName] = set()
+        # What is lost of the objects that are on their way to the lake.
+        self._uploading: dict[PartName, Counter[str]] = {}
         # Held while an object changes, never while the lake is asked.
         self._lock = threading.Lock()
 
@@ -159,11 +167,23 @@ class Shelf(ABC):
         Returns:
             The object's key.
         """
-        data = self.read(name)
+        with self._lock:
+            data = self._read(name)
+            lost = self._uploading[name] = Counter()
+        try:
+            key = self._bring(name, data)
+            with self._lock:
+                lost.clear()
+                self._forget(name)
+        finally:
+            with self._lock:
+                self.losses.update(self._uploading.pop(name))
+        return key
+
+    def _bring(self, name: PartName, data: bytes) -> str:
         for number in range(_MAX_PARTS):
             key = live_key(utc(name.window_start), name.collector_id, number)
             if self.lake.create(key, data) or _holds(self.lake.get(key), name, data):
-                self.remove(name)
                 return key
         raise RuntimeError(f"all {_MAX_PARTS} part numbers of the window of {name} are taken")
 
@@ -177,21 +197,27 @@ class Shelf(ABC):
     def _thin_out(self, name: PartName) -> None:
         if name in self._thin:
             return
-        data = self._read(name)
+        try:
+            data = self._read(name)
+        except OSError:
+            return  # it can still be removed
         try:
             less = thin(data)
         except BadRecordError:
             less = data  # nobody can read it, so there is nothing to take out
         if less != data:
             self._keep(name, less, self._entries[name].added)
-            self.thinned += 1
+            self._lose(name, "thinned")
             _log.error("%s: dropped what was seen in the window of %s", self._full(), _window(name))
         self._thin.add(name)
 
     def _drop(self, name: PartName) -> None:
         self._forget(name)
-        self.removed += 1
+        self._lose(name, "removed")
         _log.error("%s: removed what was left of the window of %s", self._full(), _window(name))
+
+    def _lose(self, name: PartName, how: str) -> None:
+        self._uploading.get(name, self.losses)[how] += 1
 
     def _full(self) -> str:
         return f"no room for the next window in {self._place} ({self._max_bytes} bytes)"
@@ -251,7 +277,24 @@ class Spool(Shelf):
         replace_file(self._path(name), [data], added)
 
     def _load(self, name: PartName) -> bytes:
-        return self._path(name).read_bytes()
+        try:
+            return self._path(name).read_bytes()
+        except OSError as error:
+            if error.errno in _DAMAGE:
+                self._set_aside(name)
+            raise
+
+    def _set_aside(self, name: PartName) -> None:
+        path = self._path(name)
+        aside = path.with_name(path.name + _UNREADABLE)
+        path.rename(aside)
+        self._note(name, None)
+        self._lose(name, "unreadable")
+        _log.error(
+            "the disk cannot read the window of %s any more; moved to %s: save what can be saved of it, "
+            "remove it, and check the disk", _window(name), aside,
+        )  # fmt: skip
+        sync_folder(self._folder)
 
     def _delete(self, name: PartName) -> None:
         self._path(name).unlink(missing_ok=True)
@@ -292,6 +335,19 @@ def thin(data: bytes) -> bytes:
     return encode_object(_thin_record(parse_record(line)) for line in decode_lines(data))
 
 
+def thin_part(part: Part) -> None:
+    """Take out of a closed part, in memory, what `thin` takes out of its object.
+
+    The journal must not be given the part any more: it would watch on where nothing was counted.
+    """
+    statuses = dict(part.statuses)
+    for room, tally in part.tallies.items():
+        if tally.viewers or tally.mirrored or tally.watched(part.start, min(part.until, part.end)):
+            statuses[room] = (tally.login, _DROPPED)
+    part.tallies, part.statuses, part.partial = {}, statuses, True
+    part.events, part.coverage, part.new_rooms = array("Q"), [], []
+
+
 def _thin_record(record: SnapshotRecord) -> SnapshotRecord:
     if not (record.observed_seconds or record.viewer_keys or record.messages or record.mirrored_messages):
         return record
@@ -311,67 +367,31 @@ def _thin_record(record: SnapshotRecord) -> SnapshotRecord:
 
 def _holds(there: bytes, name: PartName, data: bytes) -> bool:
     """Whether an object in the lake is the part ``name`` with no less in it than ``data``."""
-    if there == data:
-        return True
-    part, dropped = _describe(there)
-    return part == name.sequence and (not dropped or _describe(data)[1])
+    return there == data or (
+        _is_part(there, name.sequence) and (not _is_dropped(there) or _is_dropped(data))
+    )
 
 
-def _describe(data: bytes) -> tuple[int | None, bool]:
-    """An object's part number, and whether it was thinned."""
-    part, dropped = None, False
+def _is_part(data: bytes, sequence: int) -> bool:
+    """Whether an object is the part of that number; reads no further than the first record that is not."""
+    found = False
     try:
         for line in decode_lines(data):
-            record = parse_record(line)
-            part, dropped = record.part, dropped or record.status == _DROPPED
+            found = True
+            if parse_record(line).part != sequence:
+                return False
     except BadRecordError:
-        return None, False
-    return part, dropped
+        return False
+    return found
+
+
+def _is_dropped(data: bytes) -> bool:
+    """Whether an object was thinned."""
+    try:
+        return any(parse_record(line).status == _DROPPED for line in decode_lines(data))
+    except BadRecordError:
+        return False
 
 
 def _window(name: PartName) -> str:
     return format_utc(utc(name.window_start))
-
-
-def replace_file(target: Path, pieces: Iterable[bytes], modified: float | None = None) -> None:
-    """Write a file, or replace it as a whole: after a crash at any point the old or the new one is there.
-
-    Args:
-        target: the file.
-        pieces: its bytes, one after the other.
-        modified: its time of modification (Unix time); None means now.
-
-    Raises:
-        OSError: the disk refuses; nothing has changed.
-    """
-    temporary = target.with_name(target.name + ".tmp")
-    try:
-        # Unbuffered: a buffer would write what was refused once more when the file is closed.
-        with temporary.open("wb", buffering=0) as file:
-            for piece in pieces:
-                write_all(file, piece)
-            os.fsync(file.fileno())
-        if modified is not None:
-            os.utime(temporary, (modified, modified))
-        temporary.rename(target)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(target.parent)
-
-
-def write_all(file: FileIO, data: bytes) -> None:
-    """Write all bytes to an unbuffered file, which may take them piece by piece."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-def sync_folder(folder: Path) -> None:
-    """Make additions to and removals from a folder survive a power failure."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

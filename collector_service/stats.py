@@ -38,6 +38,7 @@ class Stats:
     spool_oldest: float = 0.0
     spool_thinned: int = 0
     spool_removed: int = 0
+    spool_unreadable: int = 0
     event_loop_lag: Histogram = field(init=False)
     join_latency: Histogram = field(init=False)
     window_flush: Histogram = field(init=False)

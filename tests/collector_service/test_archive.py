@@ -4,9 +4,12 @@ import asyncio
 import math
 import random
 import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,21 +34,28 @@ from collector_service.windows import Part, Windows
 from . import killed_child
 from .full_disk import full_disk
 from .irc_double import eventually
-from .killed_child import viewer_key
+from .killed_child import StepClock, viewer_key
 
 START = 1_700_000_100 // 300 * 300
 
 
 class FlakyLake:
-    """A lake in memory; ``broken`` says what happens instead of a write."""
+    """A lake in memory; ``broken`` says what happens instead of a write, ``refused`` a key it refuses."""
 
     def __init__(self):
         self.inner = Lake.in_memory()
         self.broken = None
-        self.attempts = 0
+        self.refused = None
+        self.tried = []
+
+    @property
+    def attempts(self):
+        return len(self.tried)
 
     def create(self, key, data):
-        self.attempts += 1
+        self.tried.append(key)
+        if key == self.refused:
+            raise LakeError("403: no such luck")
         if self.broken == "after":
             self.inner.create(key, data)
         if self.broken:
@@ -203,14 +213,175 @@ async def test_what_was_on_its_way_at_the_last_flush_does_not_count_as_watched(r
     assert record.observed_intervals == [(20.0, 140.0)]
 
 
+@pytest.fixture
+def uploading(rig):
+    """Starts the uploads of a rig whose spool holds five windows, and returns them in order."""
+    parts = [a_part(n, START + 300 * n) for n in range(5)]
+    for part in parts:
+        rig.spool.add(PartName.of(part, "c"), encode_object(part.records("c")))
+    tasks = []
+
+    def start():
+        tasks.append(asyncio.ensure_future(rig.archive.keep_uploading()))
+        return [live_key(utc(part.start), "c") for part in parts]
+
+    yield start
+    for task in tasks:
+        task.cancel()
+
+
+async def test_an_object_that_the_lake_refuses_does_not_block_the_others(rig, uploading):
+    rig.lake.refused = live_key(utc(START), "c")
+    keys = uploading()
+    await eventually(lambda: rig.stats.uploads == 4)
+    assert list(rig.lake.content()) == keys[1:]
+    patience = archive_module.PATIENCE
+    assert rig.lake.tried[: patience + 4] == [keys[0]] * patience + keys[1:]
+    # Later windows pass, too, while it is tried again now and then.
+    await eventually(lambda: rig.stats.upload_failures > patience)
+    late = a_part(9, START + 2700)
+    rig.spool.add(PartName.of(late, "c"), encode_object(late.records("c")))
+    await eventually(lambda: rig.stats.uploads == 5)
+    assert len(rig.spool.names()) == 1
+    rig.lake.refused = None
+    await eventually(lambda: rig.spool.names() == [])
+    assert list(rig.lake.content()) == [*keys, live_key(utc(START + 2700), "c")]
+
+
+async def test_a_refused_object_does_not_hold_up_the_end(rig):
+    rig.lake.refused = live_key(utc(START), "c")
+    parts = [a_part(n, START + 300 * n) for n in range(3)]
+    assert not await rig.archive.finish(parts, 4.0)
+    assert list(rig.lake.content().values()) == [encode_object(p.records("c")) for p in parts[1:]]
+    assert [name.sequence for name in rig.spool.names()] == [0]
+
+
+async def test_a_long_fault_of_the_lake_costs_no_time_when_it_is_over(rig, uploading):
+    """By then all have failed so often that each lets the others pass."""
+    rig.lake.broken = "before"
+    keys = uploading()
+    await eventually(lambda: rig.lake.attempts > 6 * archive_module.PATIENCE)
+    assert set(rig.lake.tried) == set(keys)
+    rig.lake.broken = None
+    await eventually(lambda: rig.stats.uploads == 5)
+    assert list(rig.lake.content()) == keys
+
+
+async def test_a_short_fault_of_the_lake_leaves_the_order(rig, uploading):
+    rig.lake.broken = "before"
+    keys = uploading()
+    await eventually(lambda: rig.lake.attempts == archive_module.PATIENCE - 1)
+    rig.lake.broken = None
+    await eventually(lambda: rig.stats.uploads == 5)
+    assert rig.lake.tried == [keys[0]] * (archive_module.PATIENCE - 1) + keys
+
+
+async def test_an_unreadable_file_does_not_block_the_uploads(rig, uploading, tmp_path):
+    path = min((tmp_path / "spool").iterdir())
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # whose beginning gives EIO
+    keys = uploading()
+    await eventually(lambda: rig.stats.uploads == 4)
+    assert list(rig.lake.content()) == keys[1:]
+    assert (rig.stats.spool_unreadable, rig.stats.spool_files) == (1, 0)
+    assert [file.suffix for file in (tmp_path / "spool").iterdir()] == [".unreadable"]
+
+
+async def test_a_disk_that_hangs_costs_viewers_beyond_a_bound_and_says_so(rig, monkeypatch):
+    """The oldest window is on its way to the disk; of the others, the newest keep their viewers."""
+    monkeypatch.setattr(archive_module, "CLOSED_PAIRS", 50)
+    monkeypatch.setattr(archive_module, "CLOSED_PARTS", 6)
+    hanging, clock = threading.Event(), StepClock()
+    store = rig.spool._store
+
+    def hang(*given):
+        hanging.wait(30)
+        store(*given)
+
+    monkeypatch.setattr(rig.spool, "_store", hang)
+    windows = Windows(clock, 300)
+    windows.joined(7, "seven", clock.time)
+    closed = []
+    tasks = [
+        asyncio.ensure_future(work)
+        for work in (
+            rig.archive.tick(windows, 0.01, lambda: closed.append(windows.closed)),
+            rig.archive.keep_spooling(),
+            rig.archive.keep_uploading(),
+        )
+    ]
+    for number in range(9):
+        part = windows.part_at(clock.time, clock.time)
+        for key in range(20):
+            part.count(7, MESSAGE, 100 * number + key, False)
+        while windows.closed == number:
+            clock.time += 10.0
+            await asyncio.sleep(0.02)
+        assert sum(part.pairs for part in rig.archive._closed) <= 50
+        assert len(rig.archive._closed) <= 7
+    assert (rig.stats.spool_thinned, rig.stats.spool_removed) == (7, 2)
+    assert judge(Snapshot(10.0, 0.0, {"joined": 1}, {"open": 1}, 0), rig.stats)["status"] == "degraded"
+    hanging.set()
+    await eventually(lambda: rig.stats.uploads == 7)
+    for task in tasks:
+        task.cancel()
+    records = [parse_record(line) for data in rig.lake.content().values() for line in decode_lines(data)]
+    assert [(record.status, len(record.viewer_keys)) for record in records] == [
+        (None, 20), *[("dropped", 0)] * 5, (None, 20),
+    ]  # fmt: skip
+    assert [record.observed_seconds > 0 for record in records] == [True, *[False] * 5, True]
+
+
+async def test_a_part_thinned_in_memory_leaves_its_journal_as_it_is(rig, tmp_path, monkeypatch):
+    """What the journal has said so far is true; it must not watch on without counting."""
+    part = a_part(0)
+    rig.journal.write(rig.journal.take([part], START + 100.0))
+    [path] = (tmp_path / "journal").iterdir()
+    before = path.read_bytes()
+    monkeypatch.setattr(archive_module, "CLOSED_PAIRS", 0)
+    rig.archive._closed.append(part)
+    rig.archive._bound_closed()
+    assert part.pairs == 0
+    await rig.archive._flush_closed(rig.archive._closed)
+    assert path.read_bytes() == before
+    other = a_part(1)
+    await rig.archive._flush_closed([part, other])
+    assert path.read_bytes() == before
+    assert len(list((tmp_path / "journal").iterdir())) == 2
+
+
+async def test_what_a_refusing_disk_leaves_does_not_wait_as_parts(rig, monkeypatch):
+    """Each becomes an object in memory, which is far smaller, before the disk is given time."""
+    monkeypatch.setattr(archive_module, "backoff", lambda failures: 60.0)
+    rig.lake.broken = "before"
+    with full_disk():
+        rig.archive._closed.extend(a_part(n, START + 300 * n) for n in range(4))
+        task = asyncio.ensure_future(rig.archive.keep_spooling())
+        await eventually(lambda: len(rig.archive._overflow.names()) == 4)
+        task.cancel()
+    assert not rig.archive._closed
+
+
+async def test_a_journal_that_is_of_no_use_does_not_stop_the_start(tmp_path, caplog):
+    rig = made(tmp_path)
+    payload = b"\x02\x00\x00\x00{}"
+    frame = struct.pack("<II", len(payload), zlib.crc32(payload)) + payload
+    (tmp_path / "journal" / f"{PartName(START, 'c', 3)}.journal").write_bytes(frame)
+    rig.archive.recover()
+    assert (rig.stats.recovered_parts, rig.stats.recovered_lost_bytes) == (0, len(frame))
+    assert rig.spool.names() == []
+    assert f"the journal of the window of {utc(START):%Y-%m-%dT%H:%M:%SZ} is of no use" in caplog.text
+
+
 def test_the_health_page_tells_of_windows_that_lost_their_viewers():
     now = Snapshot(10.0, 0.0, {"joined": 1}, {"open": 1}, 0)
     assert judge(now, Stats())["status"] == "ok"
-    verdict = judge(now, Stats(spool_thinned=2, spool_removed=1))
+    verdict = judge(now, Stats(spool_thinned=2, spool_removed=1, spool_unreadable=3))
     assert verdict["status"] == "degraded"
-    assert [text.split(": ")[1] for text in verdict["problems"]] == [
+    assert [text.split(": ")[-1] for text in verdict["problems"]] == [
         "2 windows lost their viewers",
         "1 windows are gone altogether",
+        "the local disk cannot read 3 windows any more",
     ]
     shown = {metric.name: metric.samples[0].value for metric in StatsCollector(
         Stats(spool_thinned=2, spool_removed=1), lambda: now
@@ -282,8 +453,6 @@ async def test_what_cannot_be_uploaded_in_time_is_there_at_the_next_start(rig, t
 
 
 async def test_a_hanging_upload_does_not_hold_up_the_end(rig):
-    import threading
-
     blocked = threading.Event()
     rig.lake.create = lambda key, data: blocked.wait(30)
     loop = asyncio.get_running_loop()

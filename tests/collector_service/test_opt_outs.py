@@ -16,6 +16,7 @@ from collector_service.opt_outs import OPT_OUTS_KEY, BadOptOutsError, OptOuts, O
 from collector_service.settings import SettingsError
 from collector_service.stats import Stats
 
+from .full_disk import full_disk
 from .irc_double import eventually
 
 SOME = OptOuts(frozenset({2**64 - 1, 0, 17}), frozenset({2**63 - 1, 5}), frozenset({"someone", "x_1"}))
@@ -291,4 +292,17 @@ async def test_a_crash_while_the_copy_is_written_leaves_the_old_one(inner, tmp_p
             await running.refresh()
     assert (tmp_path / "opt_outs.json").read_bytes() == SOME.to_bytes()
     assert await keeper(inner, tmp_path).load() == MORE
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["opt_outs.json"]
+
+
+async def test_a_disk_that_refuses_the_copy_half_way_keeps_the_old_one(inner, tmp_path, caplog):
+    inner.put(OPT_OUTS_KEY, SOME.to_bytes())
+    running = keeper(inner, tmp_path)
+    await running.load()
+    inner.put(OPT_OUTS_KEY, MORE.to_bytes())
+    with full_disk(20):
+        await running.refresh()
+    assert "cannot keep a copy of the opt-outs" in caplog.text
+    assert running.current == MORE
+    assert (tmp_path / "opt_outs.json").read_bytes() == SOME.to_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["opt_outs.json"]
