@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from collector_service.clock import ScaledClock, utc
-from collector_service.simulator.irc_server import IrcOptions, Limit
+from collector_service.simulator.irc_rules import IrcOptions, Limit
 from collector_service.simulator.oracle import write_atomically
 from collector_service.simulator.server import Simulator, SimulatorOptions
 from collector_service.simulator.world import World, WorldOptions, plant

@@ -1,7 +1,7 @@
 """Switchable faults: what goes wrong on real networks and at the real Twitch.
 
 Belongs here: the switches, which connections a fault hits, and the orders of the control API. Does not
-belong here: what a fault does on the wire (``irc_server``, ``garbage``), and HTTP (``http_faults``).
+belong here: what a fault does on the wire (``irc_connection``, ``garbage``), and HTTP (``http_faults``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any, get_args
 
 from collector_service.simulator.garbage import GARBAGE, Garbage, cut_message, noise
 from collector_service.simulator.http_faults import GqlFault, HelixFault, HttpFaults
-from collector_service.simulator.irc_server import Connection, IrcServer
+from collector_service.simulator.irc_connection import Connection
+from collector_service.simulator.irc_server import IrcServer
 
 REFUSALS = ("Login unsuccessful", "Login authentication failed", "Improperly formatted auth")
 

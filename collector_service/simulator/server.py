@@ -21,7 +21,8 @@ from collector_service.clock import ScaledClock
 from collector_service.simulator.broadcast import Broadcaster, Room
 from collector_service.simulator.faults import Faults
 from collector_service.simulator.http_api import HttpApi
-from collector_service.simulator.irc_server import IrcOptions, IrcServer
+from collector_service.simulator.irc_rules import IrcOptions
+from collector_service.simulator.irc_server import IrcServer
 from collector_service.simulator.oracle import Oracle, write_files
 from collector_service.simulator.world import World
 

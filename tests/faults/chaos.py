@@ -1,6 +1,9 @@
 """Chaos: a simulated day with random faults, drawn from a seed, and what was left of it.
 
 ``make chaos ARGS="--hours 24 --seed 1"``. Ends with 1 when the property of ``truth`` is broken.
+
+Belongs here: drawing faults, playing them to one collector, and the report. Does not belong here: scenarios
+that know what they wait for (``network``, ``storage``, ``processes``, ``interruptions``).
 """
 
 import asyncio
@@ -14,25 +17,34 @@ from typing import Annotated, get_args
 
 import typer
 
+from collector_service.clock import utc
 from collector_service.simulator.garbage import Garbage
 from collector_service.simulator.http_faults import HelixFault
 
-from .harness import UNFLUSHED_SECONDS, Session, planted, session
+from .harness import UNFLUSHED_SECONDS, Session, eventually, planted, session
 from .intervals import length
+from .machine import refused_writes
 from .s3 import FAULTS
-from .storage import refused_writes
 from .truth import Verdict, compare, joined_stretches
 
 # World seconds per real second: a day takes about seven minutes.
 RATE = 206.0
 WINDOW_SECONDS = 300
+# Real seconds by which a busy machine may notice late that watching began or ended; minutes of the world.
+TOLERANCE = 1.0
 
 
 class Chaos:
-    """One run. ``injected`` counts the faults by kind; only a ``patient`` run has the slow ones."""
+    """One run. ``injected`` counts the faults by kind; only a ``patient`` run has the slow ones.
 
-    def __init__(self, it: Session, seed: int, patient: bool) -> None:
+    ``pauses``: the shortest and the longest time between two faults, in real seconds. ``loss`` says what
+    was lost up to the last clean stop.
+    """
+
+    def __init__(self, it: Session, seed: int, pauses: tuple[float, float], patient: bool) -> None:
         self.it = it
+        self.pauses = pauses
+        self.loss = "nothing compared yet"
         self.rng = Random(f"{seed}:chaos")
         self.injected: Counter[str] = Counter()
         self.acts = {
@@ -59,7 +71,10 @@ class Chaos:
             self.acts |= {"silence": self._silence, "unanswered login": self._stall}
 
     async def run(self, until: float) -> None:
-        """Inject faults until a world second, at random moments, all kinds equally often."""
+        """Inject faults until a world second, at random moments, all kinds equally often.
+
+        Goes on after it until every kind was played once.
+        """
         self.collector = await self.it.start(
             credentials=True,
             channels=self.it.all_logins(),
@@ -67,17 +82,35 @@ class Chaos:
         )
         await self.it.reading()
         queue: list[str] = []
-        while self.it.now() < until:
+        while self.it.now() < until or len(self.injected) < len(self.acts):
             if not queue:
                 queue = self.rng.sample(sorted(self.acts), len(self.acts))
             name = queue.pop()
             self.injected[name] += 1
             await self.acts[name]()
-            await asyncio.sleep(self.rng.uniform(1.0, 5.0))
+            self._tell(name)
+            await asyncio.sleep(self.rng.uniform(*self.pauses))
         await self.it.reading()
         await self.it.still(0)
         await self.collector.stop()
         await self.it.bring_home(self.collector)
+
+    def _tell(self, name: str) -> None:
+        delivered = self.it.simulator.oracle.totals()["messages_delivered"]
+        print(
+            f"{utc(self.it.now()):%a %H:%M} fault {self.injected.total()}, {name}: "
+            f"{delivered:,} messages delivered; {self.loss}",
+            file=sys.stderr,
+        )
+
+    async def _compare(self) -> None:
+        """Compare while nobody reads; what waits on the disk has not arrived yet, and is no loss."""
+        await eventually(lambda: not self.it.simulator.irc.connections)
+        if not self.collector.on_disk:
+            verdict = compare(
+                self.it.simulator, await self.it.collected(self.collector), self.it.allowed, TOLERANCE
+            )
+            self.loss = f"lost up to {utc(self.it.now()):%a %H:%M}: {verdict.lost}"
 
     def _quick(self, act):
         async def do():
@@ -139,6 +172,7 @@ class Chaos:
 
     async def _restart(self) -> None:
         await self.collector.stop()
+        await self._compare()
         await self._start_again()
 
     async def _start_again(self) -> None:
@@ -146,8 +180,10 @@ class Chaos:
         await self.it.reading(1)
 
 
-async def play(folder: Path, hours: float, seed: int) -> tuple[Verdict, Counter[str], str]:
-    """Play so many simulated hours, at most 24.
+async def play(
+    folder: Path, hours: float, seed: int, pauses: tuple[float, float] = (1.0, 5.0)
+) -> tuple[Verdict, Counter[str], str]:
+    """Play so many simulated hours, at most 24, but every fault at least once.
 
     Returns:
         The comparison, the faults by kind, and a report for people.
@@ -157,12 +193,11 @@ async def play(folder: Path, hours: float, seed: int) -> tuple[Verdict, Counter[
     began = time.monotonic()
     async with session(folder, rate=RATE, window=WINDOW_SECONDS, world=world, origin=origin) as it:
         await it.use_s3()
-        chaos = Chaos(it, seed, patient=hours > 12)
+        chaos = Chaos(it, seed, pauses, patient=hours > 12)
         await chaos.run(min(origin + hours * 3600, world.end))
         played = (it.now() - origin) / 3600
         found = await it.collected(chaos.collector)
-        # An end may be seen late by what passes in a busy real second, here minutes of the world.
-        verdict = await asyncio.to_thread(compare, it.simulator, found, it.allowed)
+        verdict = await asyncio.to_thread(compare, it.simulator, found, it.allowed, TOLERANCE)
         joined = sum(length(stretches) for stretches in joined_stretches(it.simulator).values())
     possible = played * 3600 * len(world.channels)
     gaps, away = possible - verdict.watched_seconds, 1 - joined / possible
@@ -175,6 +210,7 @@ async def play(folder: Path, hours: float, seed: int) -> tuple[Verdict, Counter[
         f"lost: {verdict.lost}; invented or doubled: {verdict.invented}",
         f"in the last {UNFLUSHED_SECONDS:g} s before a kill -9: {risked:,}, recovered {verdict.spared:,}",
         f"declared gaps: {gaps:,.0f} channel-seconds, {gaps / possible:.2%}; not joined: {away:.2%}",
+        f"gaps declared to within {verdict.edge_seconds:.2f} s of real time",
         *(f"BROKEN: {error}" for error in verdict.errors),
     ]
     return verdict, chaos.injected, "\n".join(report)

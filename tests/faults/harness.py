@@ -1,7 +1,8 @@
 """The collector as a process against a simulated Twitch.
 
-Belongs here: starting, stopping and killing both, and collecting what they leave behind. Does not belong
-here: comparing (``truth``), and which faults there are (``network``, ``storage``, ``processes``).
+Belongs here: starting, stopping and killing both, waiting for what they do, and collecting what they leave
+behind. Does not belong here: comparing (``truth``), and which faults there are (``network``, ``storage``,
+``processes``, ``interruptions``).
 """
 
 import asyncio
@@ -9,19 +10,22 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
 from collector_service.clock import ScaledClock
 from collector_service.connection import IDLE_SECONDS
 from collector_service.contract import LIVE_PREFIX
-from collector_service.simulator.irc_server import IrcOptions, Limit
+from collector_service.simulator.irc_rules import IrcOptions, Limit
 from collector_service.simulator.server import Simulator, SimulatorOptions
 from collector_service.simulator.world import World, WorldOptions, plant
+from collector_service.windows import MAX_PAUSE_SECONDS, MAX_STEP_BACK_SECONDS
 
 from .s3 import FaultyS3, faulty_s3
 from .truth import SECRET, Allowed, Collected, Truth, compare
@@ -29,7 +33,8 @@ from .truth import SECRET, Allowed, Collected, Truth, compare
 STOP_SECONDS = 25.0
 # What a killed process may not have written yet: a flush a second, and some time to write it.
 UNFLUSHED_SECONDS = 3.0
-CLOCK_LAUNCHER = Path(__file__).with_name("jumping_clock.py")
+
+T = TypeVar("T")
 
 
 @cache
@@ -66,6 +71,14 @@ class Collector:
         """What waits for the lake, or for recovery."""
         state = self.folder / "state"
         return [*state.glob("spool/*.ndjson.gz"), *state.glob("journal/*.journal")]
+
+    def spooled(self) -> dict[str, bytes]:
+        """The objects that wait on the disk for the lake: file name -> bytes."""
+        found = {}
+        for path in self.folder.glob("state/spool/*.ndjson.gz"):
+            with suppress(FileNotFoundError):  # it has just reached the lake
+                found[path.name] = path.read_bytes()
+        return found
 
     async def start(self) -> None:
         """Start a process on the folder."""
@@ -111,11 +124,11 @@ class Session:
     ``allowed`` says what the faults so far may take away.
     """
 
-    def __init__(self, folder: Path, simulator: Simulator, stack: AsyncExitStack) -> None:
+    def __init__(self, folder: Path, simulator: Simulator, origin: float, stack: AsyncExitStack) -> None:
         self.folder = folder
         self.simulator = simulator
         self.faults = simulator.faults
-        self._origin = simulator.clock.world_origin
+        self._origin = origin
         self.allowed = Allowed()
         self.collectors: list[Collector] = []
         self._stack = stack
@@ -145,6 +158,10 @@ class Session:
     def callback(self, act: Callable[[], object]) -> None:
         """Call this when the session ends."""
         self._stack.callback(act)
+
+    def enter(self, context: AbstractContextManager[T]) -> T:
+        """Enter a context until the session ends."""
+        return self._stack.enter_context(context)
 
     async def use_s3(self) -> FaultyS3:
         """From now on collectors write to an S3 API that can fail."""
@@ -211,9 +228,43 @@ class Session:
         wanted = len(self.simulator.world.channels) if count is None else count
         await eventually(lambda: len(self.joined()) >= wanted and self.now() > self._origin, seconds)
 
-    async def still(self, at_least: int) -> None:
-        """Let the world stand still once so many messages were delivered, and those arrive."""
-        await eventually(lambda: self.simulator.oracle.totals()["messages_delivered"] >= at_least, 60)
+    async def goes_on(self, collector: Collector, clock_error: float = 0.0) -> None:
+        """Wait until every channel was watched throughout two windows, and those are in its lake.
+
+        Args:
+            collector: the collector; it writes to a lake of its own.
+            clock_error: the real seconds that its clock shows too much. Only windows count that begin
+                later than now by this clock.
+        """
+        error = clock_error * self.rate
+        begin, channels = self.now() + error, len(self.simulator.world.channels)
+
+        def whole_windows() -> int:
+            watched = Counter(
+                record.window_start
+                for record in Collected(self.objects(collector).values()).records
+                if begin <= record.window_start.timestamp() < self.now() + error
+                and record.observed_seconds == record.window_seconds
+            )
+            return sum(number == channels for number in watched.values())
+
+        async with asyncio.timeout(60):
+            while await asyncio.to_thread(whole_windows) < 2:  # noqa: ASYNC110 - other processes, as above
+                await asyncio.sleep(0.3)
+
+    async def caught_up(self, collector: Collector) -> None:
+        """Wait until the process that is running has brought into the lake what waits on its disk now."""
+        waiting = collector.spooled()
+        await eventually(lambda: not collector.spooled(), 90)
+        arrived = await asyncio.to_thread(self.objects, collector)
+        missing = set(waiting.values()) - set(arrived.values())
+        assert not missing, f"{len(missing)} objects left the disk but are not in the lake"
+
+    async def still(self, at_least: int = 300) -> None:
+        """Let the world stand still once so many messages were delivered from now on, and have arrived."""
+        totals = self.simulator.oracle.totals
+        wanted = totals()["messages_delivered"] + at_least
+        await eventually(lambda: totals()["messages_delivered"] >= wanted, 60)
         self.simulator.broadcaster.paused = True
         await asyncio.sleep(1.0)
 
@@ -229,6 +280,21 @@ class Session:
         # A quiet channel may count as watched only until it was last heard.
         quiet_since = began - (IDLE_SECONDS + 1.0) * self.rate
         self.allowed.unwatched.append((quiet_since, self.now()))
+
+    def allow_wrong_clock(self, seconds: float, begin: float, end: float) -> None:
+        """The collector's clock was so many real seconds wrong between two world times.
+
+        By how much it was watching then, it could only say by the wrong clock; and an event from that
+        clock's future counts in its present.
+        """
+        shown = begin + seconds * self.rate, end + seconds * self.rate
+        if not -MAX_STEP_BACK_SECONDS <= seconds <= MAX_PAUSE_SECONDS:
+            self.allowed.unwatched.append((begin, end))
+            self.allowed.overstated.append(shown)
+        if seconds < 0:
+            # Events are on their way for a moment, too.
+            moved = ((begin, end), shown)
+            self.allowed.moved += [(since - self.rate, until + self.rate) for since, until in moved]
 
     async def bring_home(self, collector: Collector) -> None:
         """Restart until everything that waits on the disk is in the lake."""
@@ -263,9 +329,9 @@ class Session:
         assert not verdict.errors, "\n".join([*verdict.errors, *collector.logs])
         return found
 
-    async def finish(self, collector: Collector, *, at_least: int = 300) -> Collected:
-        """Let the world stand still after so many messages, stop the collector, and check the property."""
-        await self.still(at_least)
+    async def finish(self, collector: Collector) -> Collected:
+        """Let the world stand still after some more messages, stop the collector, check the property."""
+        await self.still()
         await collector.stop()
         return await self.check(collector)
 
@@ -280,19 +346,29 @@ async def session(
     origin: float | None = None,
     join_limit: Limit | None = None,
     reconnect_seconds: float = 1.0,
-    tls: bool = False,
+    past: float = 0.0,
 ):
     """A simulated Twitch from the world second ``origin`` on.
+
+    Args:
+        folder: for the collectors.
+        rate: world seconds per real second.
+        window: world seconds.
+        world: what happens.
+        origin: where it starts; None: after half an hour.
+        join_limit: of each connection, in real seconds.
+        reconnect_seconds: real seconds between RECONNECT and the end of the connection.
+        past: real seconds by which a collector's clock can be set back; before them time stands still.
 
     Yields:
         A `Session`. All processes have ended after the block.
     """
     world = world or planted(seed=7, channels=24, viewers=6000, days=1)
     origin = world.start + 1800 if origin is None else origin
-    clock = ScaledClock(time.time() + 2.0, origin, rate)
+    clock = ScaledClock(time.time() + 2.0 - past, origin - past * rate, rate)
     irc = IrcOptions(join_limit=join_limit or Limit(10_000, 1.0), reconnect_seconds=reconnect_seconds)
     irc.auth_limit = Limit(1000, 1.0)
-    options = SimulatorOptions(window_seconds=window, tls=tls, points_per_minute=100_000, irc=irc)
+    options = SimulatorOptions(window_seconds=window, points_per_minute=100_000, irc=irc)
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(Simulator.start(world, clock, options))
-        yield Session(folder, simulator, stack)
+        yield Session(folder, simulator, origin, stack)

@@ -1,4 +1,7 @@
-"""Sets of moments, as lists of (from, until)."""
+"""Sets of moments, as lists of (from, until).
+
+Belongs here: the algebra. Does not belong here: what the moments mean (``truth``).
+"""
 
 from collections.abc import Iterable
 

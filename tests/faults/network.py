@@ -1,4 +1,8 @@
-"""Faults of the network and of Twitch, one scenario each."""
+"""Faults of the network and of Twitch, one scenario each.
+
+Belongs here: what happens when, and what has to be true afterwards. Does not belong here: what a fault does
+on the wire (the simulator), and faults of the machine or of S3 (``storage``).
+"""
 
 import asyncio
 from functools import partial
@@ -7,7 +11,7 @@ from typing import get_args
 from collector_service.channels import CHECK_SECONDS
 from collector_service.simulator.garbage import Garbage
 from collector_service.simulator.http_faults import HelixFault
-from collector_service.simulator.irc_server import Limit
+from collector_service.simulator.irc_rules import Limit
 
 from .harness import eventually, planted, session
 
@@ -103,6 +107,7 @@ async def trickling(folder):
         await it.reading()
         await asyncio.sleep(1.0)
         assert it.faults.trickle(6.0) == 4
+        await asyncio.sleep(6.0)
         await it.finish(collector)
 
 
@@ -112,10 +117,11 @@ async def unread(folder):
         collector = await it.start()
         await it.reading()
         assert it.faults.stop_reading() == 4
-        await it.still(300)
+        await it.still()
         # The server never reads that we have left, so it believes us joined for longer.
         it.allowed.unwatched.append((it.now() - it.rate, float("inf")))
-        await it.finish(collector)
+        await collector.stop()
+        await it.check(collector)
 
 
 async def swallowed_joins(folder):
@@ -168,7 +174,7 @@ async def mass_disconnect(folder):
     """All sockets die at once, twice: the JOINs come back at the pace that Twitch allows."""
     world = planted(seed=8, channels=90, viewers=6000, days=1)
     async with session(folder, world=world, join_limit=Limit(20, 1.0)) as it:
-        collector = await it.start(channels_per_connection=45, join_rate={"joins": 18, "seconds": 1.25})
+        collector = await it.start(channels_per_connection=45, join_rate={"joins": 18, "seconds": 2.0})
         await it.reading()
         for _ in range(2):
             await it.faults.reset()

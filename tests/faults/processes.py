@@ -1,4 +1,8 @@
-"""Ends of processes: kill -9, SIGTERM during faults, two collectors at once; one scenario each."""
+"""Processes: kill -9, two collectors at once, a deploy; one scenario each.
+
+Belongs here: what happens when, and what has to be true afterwards. Does not belong here: SIGTERM in the
+middle of a fault (``interruptions``).
+"""
 
 import asyncio
 from functools import partial
@@ -7,8 +11,6 @@ from random import Random
 from vieweratlas_dagster.curation.merge import curate
 
 from .harness import eventually, session
-from .s3 import FAULTS
-from .storage import refused_writes
 from .truth import Truth
 
 
@@ -39,9 +41,8 @@ async def kill_9_while_s3_loses_answers(folder):
             store.mode = "pass"
             await collector.start()
         await it.reading()
-        await it.finish(collector)
-        objects = list(it.objects(collector).values())
-        assert len(set(objects)) == len(objects)
+        found = await it.finish(collector)
+        assert found.twice() == []
 
 
 async def two_collectors(folder):
@@ -49,7 +50,7 @@ async def two_collectors(folder):
     async with session(folder) as it:
         first, second = await it.start("first"), await it.start("second")
         await it.reading()
-        await it.still(300)
+        await it.still()
         await asyncio.gather(first.stop(), second.stop())
         records = (await it.collected(first)).records + (await it.collected(second)).records
         assert len({record.collector_id for record in records}) == 2
@@ -73,7 +74,7 @@ async def handed_over(folder):
         await eventually(lambda: len(it.simulator.irc.connections) == 8)
         await asyncio.sleep(2.0)
         await old.stop()
-        await it.still(300)
+        await it.still()
         await new.stop()
         records = (await it.collected(old)).records + (await it.collected(new)).records
         found = {
@@ -84,69 +85,9 @@ async def handed_over(folder):
         assert found == Truth.of(it.simulator).presence
 
 
-async def sigterm(fault, folder):
-    """Stopped in the middle of a fault: in time, and all that was delivered is in the lake or on disk.
-
-    What was on disk arrives after a restart without the fault.
-    """
-    async with session(folder) as it:
-        store = await it.use_s3() if fault.startswith(("s3-", "disk-")) else None
-        collector = await it.start(credentials=fault == "helix-hang", refresh_seconds=it.rate)
-        await it.reading(5 if fault == "helix-hang" else None)
-        await asyncio.sleep(2.0)
-        began, before = it.now(), Truth.of(it.simulator)
-        if store is not None and fault.startswith("s3-"):
-            store.mode = fault.removeprefix("s3-")
-            await asyncio.sleep(3.0)
-            await collector.stop()
-            store.mode = "pass"
-        elif fault == "disk-refuses":
-            with refused_writes(collector.pid):
-                await asyncio.sleep(3.0)
-                await collector.stop()
-        else:
-            await NETWORK[fault](it)
-            await asyncio.sleep(0.5)
-            await collector.stop()
-        if fault == "unread-by-server":
-            # It goes on writing to somebody who has left, for it does not read that.
-            it.allowed.lost += Truth.of(it.simulator).since(before)
-            it.allowed.unwatched.append((began, float("inf")))
-        it.simulator.broadcaster.paused = True
-        await it.check(collector)
-
-
-async def _refuse(it):
-    refusing = asyncio.ensure_future(it.faults.refuse_connections(30.0))
-    await asyncio.sleep(0.1)
-    it.faults.close()
-    it.callback(refusing.cancel)
-
-
-async def _now(act, it):
-    act(it.faults)
-
-
-NETWORK = {
-    "nothing": partial(_now, lambda faults: None),
-    "close": partial(_now, lambda faults: faults.close()),
-    "reconnect": partial(_now, lambda faults: faults.reconnect()),
-    "silence": partial(_now, lambda faults: faults.silence()),
-    "unread-by-server": partial(_now, lambda faults: faults.stop_reading()),
-    "slow-server": partial(_now, lambda faults: faults.trickle(2.0)),
-    "login-refused": partial(_now, lambda faults: (faults.refuse_logins(100), faults.close())),
-    "login-unanswered": partial(_now, lambda faults: (faults.stall_logins(100), faults.close())),
-    "connections-refused": _refuse,
-    "helix-hang": partial(_now, lambda faults: faults.helix("hang", 3)),
-}
-
 SCENARIOS = {
     **{f"kill-9-seed-{seed}": partial(kill_9, seed) for seed in (1, 2)},
     "kill-9-while-s3-loses-answers": kill_9_while_s3_loses_answers,
     "two-collectors": two_collectors,
     "handed-over": handed_over,
-    **{
-        f"sigterm-during-{fault}": partial(sigterm, fault)
-        for fault in (*NETWORK, *(f"s3-{mode}" for mode in FAULTS), "disk-refuses")
-    },
 }

@@ -166,4 +166,21 @@ def test_an_event_in_another_window_is_noticed_unless_it_may_be(played):
     other.viewer_keys.append(key)
     other.viewer_messages.append(number)
     assert judged(played, records).errors
-    assert judged(played, records, Allowed(moved=True)).errors == []
+    places = [(one.window_start.timestamp(), one.window_start.timestamp() + 1) for one in (record, other)]
+    assert judged(played, records, Allowed(moved=places)).errors == []
+    assert judged(played, records, Allowed(moved=places[:1])).errors
+
+
+@pytest.mark.parametrize("seconds", [15.0, 21.0])
+def test_every_edge_is_judged_by_itself(played, seconds):
+    records = perfect(played)
+    for record in records:
+        record.observed_intervals = [
+            (a + seconds, b) for a, b in record.observed_intervals if a + seconds < b
+        ]
+        record.observed_seconds = length(record.observed_intervals)
+    verdict = judged(played, records)
+    # 18 s are allowed. Every window lacks its first seconds: together they are far more in any case.
+    assert bool(verdict.errors) == (seconds > 18)
+    assert all("joined but not claimed" in error for error in verdict.errors)
+    assert verdict.edge_seconds == pytest.approx(seconds / played.clock.rate, abs=0.001)

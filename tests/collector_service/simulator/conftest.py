@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from collector_service.clock import ScaledClock
-from collector_service.simulator.irc_server import IrcOptions, Limit
+from collector_service.simulator.irc_rules import IrcOptions, Limit
 from collector_service.simulator.server import Simulator, SimulatorOptions
 from collector_service.simulator.world import World, WorldOptions, plant
 

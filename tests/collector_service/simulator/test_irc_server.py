@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from collector_service.clock import ScaledClock
-from collector_service.simulator.irc_server import Limit
+from collector_service.simulator.irc_rules import Limit
 from collector_service.simulator.server import SimulatorOptions
 from collector_service.simulator.world import WorldOptions, plant
 
