@@ -9,6 +9,7 @@ All times are real: seconds of the event loop's clock.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import ssl
 from collections.abc import Sequence
@@ -83,7 +84,7 @@ class Connection(asyncio.Protocol):
         self._login: asyncio.Future[str] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._asked_for_life = False
-        self._draining = False
+        self._drained_at = math.inf
         self.last_received = self._loop.time()
         self.joined: set[str] = set()
         self._reconnect = asyncio.Event()
@@ -164,8 +165,11 @@ class Connection(asyncio.Protocol):
             self._timer = self._loop.call_later(PONG_SECONDS, self._check_pong, self._loop.time())
 
     def drain(self) -> None:
-        """Leave all channels, and end the connection as soon as everything sent before is read."""
-        self._draining = True
+        """Leave all channels, and end the connection as soon as everything sent before is read.
+
+        The channels count as watched up to now.
+        """
+        self._drained_at = self._loop.time()
         for chunk in _chunks(sorted(self.joined)):
             self._send("PART " + chunk)
         self._send(f"PING :{_DRAIN}")
@@ -239,7 +243,7 @@ class Connection(asyncio.Protocol):
         elif command == b"NOTICE":
             self._notice(line)
         elif command == b"PONG":
-            if self._draining and line.params[-1:] == (_DRAIN.encode(),):
+            if line.params[-1:] == (_DRAIN.encode(),):
                 self.close("stopped")
         elif command == b"RECONNECT":
             self._reconnect.set()
@@ -276,7 +280,7 @@ class Connection(asyncio.Protocol):
     def _left(self, login: str, ago: float) -> None:
         if login in self.joined:
             self.joined.discard(login)
-            self._listener.left(self, login, ago)
+            self._listener.left(self, login, max(ago, self._loop.time() - self._drained_at))
 
     def _send(self, line: str) -> None:
         if self._transport is not None and not self._transport.is_closing():

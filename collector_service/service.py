@@ -192,7 +192,7 @@ class Service:
                     self._stats,
                     tasks.create_task,
                 )
-                self._pool.leave_out(self._opt_outs.current.channel_ids)
+                self._pool.roster.leave_out(self._opt_outs.current.channel_ids)
                 self._apply(listing, self._pool)
                 _log.info("collecting %d channels", len(listing.logins))
                 for work in (
@@ -222,7 +222,7 @@ class Service:
         self._intake.leave_out(opt_outs)
         channel_list.leave_out(opt_outs)
         if self._pool is not None:
-            self._pool.leave_out(opt_outs.channel_ids)
+            self._pool.roster.leave_out(opt_outs.channel_ids)
 
     def _apply(self, listing: Listing, pool: Pool) -> None:
         now = self._windows.now()
@@ -248,7 +248,7 @@ class Service:
                 self._apply(channel_list.listing(), pool)
             try:
                 await channel_list.refresh()
-                listing = await channel_list.recheck(pool.doubtful())
+                listing = await channel_list.recheck(pool.roster.doubtful())
             except CredentialsRefusedError:
                 raise
             except (HelixError, SettingsError) as error:
@@ -339,7 +339,7 @@ class Service:
     def _table(self) -> list[Row]:
         if self._pool is None:
             return []
-        return sorted([*self._pool.table(), *self._left_out.values()], key=attrgetter("channel"))
+        return sorted([*self._pool.roster.table(), *self._left_out.values()], key=attrgetter("channel"))
 
     def _look(self) -> Snapshot:
         now = time.monotonic()
@@ -347,7 +347,7 @@ class Service:
         return Snapshot(
             seconds_up=now - self._started,
             seconds_silent=now - max(self._started, pool.last_heard if pool else 0.0),
-            statuses=dict(pool.counts()) if pool else {},
+            statuses=dict(pool.roster.counts()) if pool else {},
             connections=pool.connection_counts() if pool else {"open": 0, "missing": 0},
             viewers=self._windows.viewers,
             overflows=self._windows.overflows,

@@ -1,8 +1,8 @@
 """Shards: which connection serves which channels, and wanted against joined.
 
 Belongs here: spreading the wanted channels over connections, joining them at the allowed pace, trying
-again, replacing connections. Does not belong here: the protocol (``connection``) and choosing the
-channels (``channels``).
+again, replacing connections. Does not belong here: the protocol (``connection``), what is known of each
+channel (``roster``), and choosing the channels (``channels``).
 
 Timers are real: seconds of the event loop's clock. Only the instants that go to the windows are world time.
 """
@@ -20,17 +20,15 @@ from typing import Any
 from collector_service.connection import ConnectError, Connection
 from collector_service.intake import Intake
 from collector_service.pacing import Pace, backoff
+from collector_service.roster import Channel, Roster
 from collector_service.settings import CollectionSettings, TwitchSettings
 from collector_service.stats import Stats
-from collector_service.status_table import Row
-from collector_service.twitch.irc import Chat
 from collector_service.windows import Windows
 
 RECONCILE_SECONDS = 15.0
 JOIN_TRIES = 3
-# Renamed and deleted channels never answer; a suspension takes at least a day, most often.
+# Renamed and deleted channels never answer.
 NO_ANSWER_RETRY_SECONDS = 300.0
-REFUSED_RETRY_SECONDS = 3600.0
 STABLE_SECONDS = 60.0
 # After RECONNECT: the longest time for which two connections serve the same channels, and how long the
 # old one stays after the new one has them all, for lines that are still on their way.
@@ -43,44 +41,7 @@ _REMEMBER_SECONDS = HANDOVER_SECONDS + 60.0
 
 _log = logging.getLogger(__name__)
 
-JOINING = "joining"
-JOINED = "joined"
-NO_ANSWER = "no answer"
-OPTED_OUT = "opted out"
-
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
-
-
-class Channel:
-    """A channel that is wanted, or that still has to be left.
-
-    Attributes:
-        login: its login.
-        room_id: its id, once known.
-        listed_id: the id that the list has for it, if any.
-        status: joining, joined, no answer, or the reason why Twitch refuses it.
-        changed_at: world time of the last change of ``status``.
-        holders: the connections on which it is joined, and the world time since when it is.
-    """
-
-    __slots__ = (
-        "asked_at", "changed_at", "holders", "listed_id", "login", "retry_at", "room_id", "status",
-    )  # fmt: skip
-
-    def __init__(self, login: str, now: float) -> None:
-        self.login = login
-        self.room_id: int | None = None
-        self.listed_id: int | None = None
-        self.status = JOINING
-        self.changed_at = now
-        self.holders: dict[Connection, float] = {}
-        self.asked_at = 0.0
-        self.retry_at = 0.0
-
-    def become(self, status: str, now: float) -> None:
-        """Have this status from the world time ``now`` on."""
-        if status != self.status:
-            self.status, self.changed_at = status, now
 
 
 class Shard:
@@ -159,7 +120,7 @@ class Shard:
                 for login in batch:
                     tries[login] += 1
                     asked[login] = loop.time()
-                    self._pool.asking(self.wanted[login])
+                    self._pool.roster.asking(self.wanted[login], loop.time() + _REMEMBER_SECONDS)
                 connection.join(batch)
             try:
                 async with asyncio.timeout(RECONCILE_SECONDS):
@@ -179,7 +140,7 @@ class Shard:
                 due.append(login)
             else:
                 tries[login] = 0
-                self._pool.give_up(channel, now + NO_ANSWER_RETRY_SECONDS)
+                self._pool.roster.give_up(channel, now + NO_ANSWER_RETRY_SECONDS)
         return due
 
     async def _retire_older(self, connection: Connection) -> None:
@@ -222,7 +183,7 @@ async def drain(connections: Sequence[Connection]) -> None:
 
 
 class Pool:
-    """All shards. It is the listener of their connections, and the windows' reader.
+    """All shards, and the windows' reader.
 
     Args:
         twitch: where to connect.
@@ -231,6 +192,9 @@ class Pool:
         intake: gets the chat lines.
         stats: counters.
         spawn: starts a task of the service.
+
+    Attributes:
+        roster: the wanted channels.
     """
 
     def __init__(
@@ -245,21 +209,28 @@ class Pool:
         self._twitch = twitch
         self._collection = collection
         self._windows = windows
-        self._intake = intake
         self._spawn = spawn
-        self._channels: dict[str, Channel] = {}
         self._shards: dict[Shard, asyncio.Task[None]] = {}
-        self._last_heard = 0.0
         self._of: dict[str, Shard] = {}
-        self._owners: dict[int, Channel] = {}
-        self._last_statuses: dict[int, tuple[str, str]] | None = None
-        self._last_table: list[Row] | None = None
-        self._left_out: frozenset[int] = frozenset()
+        self._ending: list[Connection] = []
+        self._last_heard = 0.0
+        self.roster = Roster(windows, intake, stats, lambda login: self._of[login].change())
         self.stats = stats
         self.connection_pace = Pace(1, collection.connection_interval_seconds)
         self.join_pace = self.new_join_pace() if collection.join_rate.scope == "global" else None
-        self.chats: Callable[[Sequence[Chat]], None] = intake.chats
         windows.reader = self
+
+    @property
+    def url(self) -> str:
+        """Where the connections go."""
+        return self._twitch.irc_url
+
+    @property
+    def last_heard(self) -> float:
+        """When anything last arrived on any connection, as far as was asked (loop's clock; 0 for none)."""
+        heard = [one.last_received for one in self._connections()]
+        self._last_heard = max([self._last_heard, *heard])
+        return self._last_heard
 
     def new_join_pace(self) -> Pace:
         """A JOIN limit of its own."""
@@ -271,38 +242,28 @@ class Pool:
         Raises:
             ConnectError: it could not be made.
         """
-        return await Connection.connect(self._twitch, self, self.stats)
+        return await Connection.connect(self._twitch, self.roster, self.stats)
 
     def want(self, logins: Sequence[str], room_ids: Mapping[str, int]) -> None:
-        """Set the wanted channels.
+        """Set the wanted channels; once it is stopping, nothing changes any more.
 
         Args:
             logins: all that are wanted, the most important first.
             room_ids: the ids that are known.
         """
-        if self._last_table is not None:
+        if self.roster.is_frozen:
             return
+        added, removed = self.roster.want(logins, room_ids)
         changed: set[Shard] = set()
-        wanted = set(logins)
-        for login in [login for login in self._of if login not in wanted]:
-            shard = self._of.pop(login)
-            channel = shard.wanted.pop(login)
-            if not channel.holders:
-                self._forget(channel)
+        for channel in removed:
+            shard = self._of.pop(channel.login)
+            del shard.wanted[channel.login]
             changed.add(shard)
-        for login in logins:
-            if login not in self._channels:
-                self._channels[login] = Channel(login, self._windows.now())
-            channel = self._channels[login]
-            if login not in self._of:
-                shard = self._with_room()
-                self._of[login] = shard
-                shard.wanted[login] = channel
-                changed.add(shard)
-            channel.listed_id = room_ids.get(login)
-            # What Twitch itself says of a channel that is joined is newer than any list.
-            if channel.listed_id is not None and not channel.holders:
-                self.room(login, channel.listed_id)
+        for channel in added:
+            shard = self._with_room()
+            self._of[channel.login] = shard
+            shard.wanted[channel.login] = channel
+            changed.add(shard)
         for shard in changed:
             if shard.wanted:
                 shard.change()
@@ -310,16 +271,9 @@ class Pool:
                 self._shards.pop(shard).cancel()
                 self.end(shard.connections)
 
-    def leave_out(self, channel_ids: frozenset[int]) -> None:
-        """From now on leave channels with these ids as soon as their id is known."""
-        self._left_out = channel_ids
-        for channel in self._channels.values():
-            if channel.room_id in channel_ids:
-                self._leave(channel)
-
     async def stop(self) -> None:
         """Read what is on its way, then end every connection; watching ends with what was read."""
-        self._last_statuses, self._last_table = self.statuses(), self.table()
+        self.roster.freeze()
         for task in self._shards.values():
             task.cancel()
         await drain(self._connections())
@@ -327,6 +281,7 @@ class Pool:
     def end(self, connections: Sequence[Connection]) -> None:
         """Read what is on its way to these connections, then end them, in the background."""
         if connections:
+            self._ending.extend(connections)
             self._spawn(drain(connections))
 
     def probe(self) -> None:
@@ -341,92 +296,16 @@ class Pool:
 
     def quiet(self, since: float) -> dict[int, float]:
         """The channels of which nothing was heard since that world time, by id, and when it last was."""
-        found = {}
-        for connection in self._connections():
-            if self._heard(connection) >= since:
-                continue
-            for login in connection.joined:
-                channel = self._channels.get(login)
-                if channel is not None and channel.room_id is not None and channel.holders:
-                    heard = max(map(self._heard, channel.holders))
-                    if heard < since:
-                        found[channel.room_id] = heard
-        return found
+        return self.roster.quiet(self._connections(), self._heard, since)
 
     def statuses(self) -> dict[int, tuple[str, str]]:
-        """Login and status of every wanted channel whose id is known, by id; after `stop`, as of then."""
-        if self._last_statuses is not None:
-            return self._last_statuses
-        wanted = (self._channels[login] for login in self._of)
-        return {
-            one.room_id: (one.login, one.status)
-            for one in wanted
-            if one.room_id is not None and one.room_id not in self._left_out
-        }
-
-    def doubtful(self) -> list[str]:
-        """The wanted channels whose JOINs Twitch does not answer, or that have another id than listed."""
-        wanted = (self._channels[login] for login in self._of)
-        return [
-            one.login
-            for one in wanted
-            if one.status == NO_ANSWER or (one.holders and one.listed_id not in (None, one.room_id))
-        ]
-
-    def table(self) -> list[Row]:
-        """Every wanted channel, ordered by login; after `stop`, as of then."""
-        if self._last_table is not None:
-            return self._last_table
-        wanted = (self._channels[login] for login in sorted(self._of))
-        return [Row(one.login, one.room_id, one.status, one.changed_at) for one in wanted]
-
-    def counts(self) -> Counter[str]:
-        """How many wanted channels are in which status."""
-        return Counter(self._channels[login].status for login in self._of)
+        """Login and status of every wanted channel whose id is known, by id."""
+        return self.roster.statuses()
 
     def connection_counts(self) -> dict[str, int]:
         """Connections that are up, and shards that have none now."""
         up = [len(shard.connections) for shard in self._shards]
         return {"open": sum(up), "missing": up.count(0)}
-
-    @property
-    def url(self) -> str:
-        """Where the connections go."""
-        return self._twitch.irc_url
-
-    @property
-    def last_heard(self) -> float:
-        """When anything last arrived on any connection, as far as was asked (loop's clock; 0 for none)."""
-        heard = [one.last_received for one in self._connections()]
-        self._last_heard = max([self._last_heard, *heard])
-        return self._last_heard
-
-    def asking(self, channel: Channel) -> None:
-        """A JOIN for the channel is about to be sent."""
-        now = asyncio.get_running_loop().time()
-        channel.asked_at = now
-        if not channel.holders:
-            channel.become(JOINING, self._windows.now())
-        elif channel.room_id is not None:
-            self._intake.duplicates.watch(channel.room_id, now + _REMEMBER_SECONDS)
-
-    def give_up(self, channel: Channel, retry_at: float) -> None:
-        """Several JOINs for the channel got no answer; the next one is at ``retry_at``."""
-        channel.retry_at = retry_at
-        if not channel.holders:
-            channel.become(NO_ANSWER, self._windows.now())
-
-    def _forget(self, channel: Channel) -> None:
-        del self._channels[channel.login]
-        if channel.room_id is not None and self._owners.get(channel.room_id) is channel:
-            del self._owners[channel.room_id]
-
-    def _leave(self, channel: Channel) -> None:
-        """Leave a channel that has opted out; its name did not tell, its id does."""
-        channel.become(OPTED_OUT, self._windows.now())
-        channel.retry_at = math.inf
-        for connection in list(channel.holders):
-            connection.part([channel.login])
 
     def _heard(self, connection: Connection) -> float:
         """The world time at which anything last arrived on the connection."""
@@ -434,76 +313,10 @@ class Pool:
         return self._windows.now() - silence * self._windows.rate
 
     def _connections(self) -> list[Connection]:
-        return [one for shard in self._shards for one in shard.connections]
-
-    # Listener
-
-    def joined(self, connection: Connection, login: str) -> None:
-        """The channel is joined on this connection."""
-        channel = self._channels.get(login)
-        if channel is None:
-            return
-        self.stats.join_latency.observe(asyncio.get_running_loop().time() - channel.asked_at)
-        now = self._windows.now()
-        if channel.room_id in self._left_out:
-            connection.part([login])
-            return
-        channel.become(JOINED, now)
-        if not channel.holders and channel.room_id is not None:
-            self._windows.joined(channel.room_id, login, now)
-        channel.holders[connection] = now
-
-    def left(self, connection: Connection, login: str, ago: float) -> None:
-        """The channel is not joined on this connection, for ``ago`` seconds."""
-        channel = self._channels.get(login)
-        if channel is None or connection not in channel.holders:
-            return
-        first = min(channel.holders.values())
-        channel.holders.pop(connection)
-        rest = min(channel.holders.values(), default=math.inf)
-        gone = self._windows.now() - ago * self._windows.rate
-        # Nobody watched from when this one fell silent until the next one had joined.
-        if channel.room_id is not None and first < rest and gone < rest:
-            self._windows.left(channel.room_id, ago)
-            if channel.holders:
-                self._windows.joined(channel.room_id, login, rest)
-        if channel.holders:
-            return
-        if channel.status == JOINED:
-            channel.become(JOINING, self._windows.now())
-        if login in self._of:
-            self._of[login].change()
-        else:
-            self._forget(channel)
-
-    def room(self, login: str, room_id: int) -> None:
-        """The channel has this id."""
-        channel = self._channels.get(login)
-        if channel is None or channel.room_id == room_id:
-            return
-        if channel.holders and channel.room_id is not None:
-            # The login belongs to another channel now.
-            self._windows.left(channel.room_id, 0.0)
-            channel.holders = dict.fromkeys(channel.holders, self._windows.now())
-        former = self._owners.get(room_id)
-        if former is not None and former is not channel:
-            # The channel has another login now; what is joined under the old one shows nothing of it.
-            former.room_id = None
-            if former.holders:
-                self._windows.left(room_id, 0.0)
-        self._owners[room_id] = channel
-        channel.room_id = room_id
-        if room_id in self._left_out:
-            self._leave(channel)
-        elif channel.holders:
-            self._windows.joined(room_id, login, min(channel.holders.values()))
-
-    def refused(self, login: str, why: str) -> None:
-        """The channel cannot be joined."""
-        if channel := self._channels.get(login):
-            channel.become(why, self._windows.now())
-            channel.retry_at = asyncio.get_running_loop().time() + REFUSED_RETRY_SECONDS
-            _log.info("%s cannot be joined: %s", login, why)
+        self._ending = [one for one in self._ending if not one.ended.done()]
+        return list(
+            dict.fromkeys([*(one for shard in self._shards for one in shard.connections), *self._ending])
+        )
 
     def _with_room(self) -> Shard:
         for shard in self._shards:

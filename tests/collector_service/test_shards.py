@@ -86,7 +86,7 @@ async def rig(rooms=ROOMS, **collection):
 
 
 def all_joined(rig):
-    return lambda: rig.pool.counts() == {"joined": len(ROOMS)}
+    return lambda: rig.pool.roster.counts() == {"joined": len(ROOMS)}
 
 
 def now_ms():
@@ -144,9 +144,9 @@ async def test_new_connections_keep_their_distance():
 async def test_changes_of_the_list_join_and_leave():
     async with rig(channels_per_connection=12) as it:
         it.pool.want(["chan0", "chan1"], {})
-        await eventually(lambda: it.pool.counts() == {"joined": 2})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 2})
         it.pool.want(["chan1", "chan2"], {"chan2": 102})
-        await eventually(lambda: it.pool.counts() == {"joined": 2})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 2})
         await eventually(lambda: any("PART #chan0" in client.lines for client in it.clients))
         tallies = it.windows.open_parts[0].tallies
         assert tallies[100].since is None
@@ -168,7 +168,7 @@ async def test_unanswered_joins_are_tried_again_then_given_up_for_a_while(monkey
 
         it.double.confirms = third_time
         it.pool.want(["chan0", "nobody"], {})
-        await eventually(lambda: it.pool.counts() == {"joined": 1, "no answer": 1})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 1, "no answer": 1})
         assert asked == {"chan0": 3, "nobody": 3}
 
 
@@ -179,7 +179,7 @@ async def test_a_suspended_channel_is_not_asked_for_again(monkeypatch):
             client.send(f"@msg-id=msg_channel_suspended :tmi.twitch.tv NOTICE #{login} :gone")
         )
         it.pool.want(["chan0"], {})
-        await eventually(lambda: it.pool.counts() == {"suspended": 1})
+        await eventually(lambda: it.pool.roster.counts() == {"suspended": 1})
         await asyncio.sleep(0.3)
         assert len(it.clients[0].joins) == 1
 
@@ -188,12 +188,12 @@ async def test_a_channel_that_the_server_parts_is_joined_again(monkeypatch):
     monkeypatch.setattr(shards, "RECONCILE_SECONDS", 0.2)
     async with rig() as it:
         it.pool.want(["chan0"], {})
-        await eventually(lambda: it.pool.counts() == {"joined": 1})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
         [client] = it.clients
         client.send(f":{client.nick}!{client.nick}@{client.nick}.tmi.twitch.tv PART #chan0")
-        await eventually(lambda: it.pool.counts() == {"joining": 1})
+        await eventually(lambda: it.pool.roster.counts() == {"joining": 1})
         assert it.windows.open_parts[0].tallies[100].since is None
-        await eventually(lambda: it.pool.counts() == {"joined": 1})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
         assert it.windows.open_parts[0].tallies[100].since is not None
 
 
@@ -215,7 +215,7 @@ async def test_a_lost_connection_comes_back_in_seconds_and_the_gap_is_not_watche
         await eventually(all_joined(it))
         [first] = it.clients
         end(first)
-        await eventually(lambda: it.pool.counts() == {"joining": len(ROOMS)})
+        await eventually(lambda: it.pool.roster.counts() == {"joining": len(ROOMS)})
         lost = it.windows.now()
         await eventually(all_joined(it), 5.0)
         gap = it.windows.now() - lost
@@ -231,7 +231,7 @@ async def test_a_silent_connection_is_noticed_and_its_silence_not_watched(monkey
     async with rig() as it:
         it.double.answers_pings = False
         it.pool.want(["chan0"], {})
-        await eventually(lambda: it.pool.counts() == {"joined": 1})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
         await eventually(lambda: "PING :vieweratlas" in it.double.clients[0].lines)
         await eventually(lambda: it.stats.reconnects == {"silent": 1})
         tally = it.windows.open_parts[0].tallies[100]
@@ -241,13 +241,13 @@ async def test_a_silent_connection_is_noticed_and_its_silence_not_watched(monkey
 
 async def test_a_channel_that_opted_out_is_left_as_soon_as_its_id_is_known():
     async with rig() as it:
-        it.pool.leave_out(frozenset({100}))
+        it.pool.roster.leave_out(frozenset({100}))
         it.pool.want(["chan0", "chan1"], {})
-        await eventually(lambda: it.pool.counts() == {"opted out": 1, "joined": 1})
+        await eventually(lambda: it.pool.roster.counts() == {"opted out": 1, "joined": 1})
         await eventually(lambda: "PART #chan0" in it.clients[0].lines)
         assert it.windows.open_parts[0].tallies.keys() == {101}
         assert it.pool.statuses() == {101: ("chan1", "joined")}
-        it.pool.leave_out(frozenset({101}))
+        it.pool.roster.leave_out(frozenset({101}))
         await eventually(lambda: "PART #chan1" in it.clients[0].lines)
         assert it.pool.statuses() == {100: ("chan0", "opted out")}
 
@@ -255,11 +255,11 @@ async def test_a_channel_that_opted_out_is_left_as_soon_as_its_id_is_known():
 async def test_a_renamed_channel_is_watched_on_whichever_connection_has_its_new_login():
     async with rig(channels_per_connection=1) as it:
         it.pool.want(["chan0", "chan1"], {})
-        await eventually(lambda: it.pool.counts() == {"joined": 2})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 2})
         # On the second connection, which stays: the first has to leave the old login by itself.
         it.double.rooms = it.double.rooms | {"renamed": 100}
         it.pool.want(["renamed", "chan0"], {"renamed": 100})
-        await eventually(lambda: it.pool.counts() == {"joined": 2})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 2})
         tallies = it.windows.open_parts[0].tallies
         assert tallies[100].since is not None
         assert tallies[100].login == "renamed"
@@ -273,7 +273,7 @@ async def test_what_comes_while_it_is_stopping_opens_nothing(monkeypatch):
     monkeypatch.setattr(shards, "DRAIN_SILENCE_SECONDS", 0.5)
     async with rig() as it:
         it.pool.want(["chan0"], {})
-        await eventually(lambda: it.pool.counts() == {"joined": 1})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
         it.double.answers_pings = False
         heard = it.windows.now()
         await asyncio.sleep(0.3)
@@ -282,7 +282,7 @@ async def test_what_comes_while_it_is_stopping_opens_nothing(monkeypatch):
         # The channel list is refreshed, and a window asks whether everybody was heard.
         it.pool.want(["chan1", "chan2"], {})
         assert it.pool.heard_until() < heard + 0.2
-        assert it.pool.table()[0].status == "joined"
+        assert it.pool.roster.table()[0].status == "joined"
         await stopping
         assert len(it.double.clients) == 1
         assert it.pool.statuses() == {100: ("chan0", "joined")}
@@ -292,16 +292,16 @@ async def test_a_late_answer_to_a_join_during_a_handover_is_an_answer(monkeypatc
     monkeypatch.setattr(shards, "RECONCILE_SECONDS", 0.2)
     async with rig() as it:
         it.pool.want(["chan0"], {})
-        await eventually(lambda: it.pool.counts() == {"joined": 1})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
         [old] = it.clients
         it.double.confirms = lambda client, login: False
         old.send(":tmi.twitch.tv RECONNECT")
         await eventually(lambda: len(it.clients) == 2 and len(it.clients[1].joins) == shards.JOIN_TRIES)
         await asyncio.sleep(0.5)
-        assert it.pool.counts() == {"joined": 1}
+        assert it.pool.roster.counts() == {"joined": 1}
         it.clients[1].confirm("chan0", ROOMS["chan0"])
         await eventually(old.closed.is_set)
-        assert it.pool.counts() == {"joined": 1}
+        assert it.pool.roster.counts() == {"joined": 1}
 
 
 async def test_a_list_does_not_overrule_what_twitch_says_of_a_joined_channel():
@@ -310,9 +310,9 @@ async def test_a_list_does_not_overrule_what_twitch_says_of_a_joined_channel():
         await eventually(lambda: it.pool.statuses() == {100: ("chan0", "joined")})
         it.pool.want(["chan0"], {"chan0": 999})
         assert it.pool.statuses() == {100: ("chan0", "joined")}
-        assert it.pool.doubtful() == ["chan0"]
+        assert it.pool.roster.doubtful() == ["chan0"]
         it.pool.want(["chan0"], {"chan0": 100})
-        assert it.pool.doubtful() == []
+        assert it.pool.roster.doubtful() == []
 
 
 async def test_a_server_that_always_wants_new_connections_gets_few():
@@ -331,7 +331,7 @@ async def test_a_server_that_always_wants_new_connections_gets_few():
 async def test_channels_on_connections_that_say_nothing_are_quiet():
     async with rig(channels_per_connection=1) as it:
         it.pool.want(["chan0", "chan1"], {})
-        await eventually(lambda: it.pool.counts() == {"joined": 2})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 2})
         began = it.windows.now()
         await asyncio.sleep(0.5)
         it.clients[1].send(message(101, 5, "m1", now_ms(), "chan1"))
@@ -345,7 +345,7 @@ async def test_channels_on_connections_that_say_nothing_are_quiet():
 async def test_what_is_on_its_way_is_read_before_the_end():
     async with rig() as it:
         it.pool.want(["chan0"], {})
-        await eventually(lambda: it.pool.counts() == {"joined": 1})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
         [client] = it.clients
         client.send(*(message(100, 5, f"m{number}", now_ms(), "chan0") for number in range(5000)))
         await it.pool.stop()
@@ -357,7 +357,7 @@ async def test_a_dead_connection_does_not_keep_the_others_from_ending(monkeypatc
     monkeypatch.setattr(shards, "DRAIN_SILENCE_SECONDS", 0.5)
     async with rig() as it:
         it.pool.want(["chan0"], {})
-        await eventually(lambda: it.pool.counts() == {"joined": 1})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
         it.double.answers_pings = False
         await asyncio.sleep(0.6)
         await it.pool.stop()
@@ -371,7 +371,7 @@ async def test_a_zombie_of_two_connections_leaves_a_gap_until_the_other_joined(m
     monkeypatch.setattr(shards, "RECONCILE_SECONDS", 0.5)
     async with rig() as it:
         it.pool.want(["chan0"], {})
-        await eventually(lambda: it.pool.counts() == {"joined": 1})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
         [old] = it.clients
         it.double.confirms = lambda client, login: False
         old.send(":tmi.twitch.tv RECONNECT")
@@ -379,14 +379,14 @@ async def test_a_zombie_of_two_connections_leaves_a_gap_until_the_other_joined(m
         heard = it.windows.now()
         await asyncio.sleep(1.0)
         it.clients[1].confirm("chan0", ROOMS["chan0"])
-        await eventually(lambda: len(it.pool._channels["chan0"].holders) == 2)
-        first, _ = it.pool._channels["chan0"].holders
+        await eventually(lambda: len(it.pool.roster._channels["chan0"].holders) == 2)
+        first, _ = it.pool.roster._channels["chan0"].holders
         first.close("silent", silent=True)
         tally = it.windows.open_parts[0].tallies[100]
         [(_, until)] = tally.stretches
         assert until <= heard + 0.2
         assert tally.since >= heard + 0.9
-        assert it.pool.counts() == {"joined": 1}
+        assert it.pool.roster.counts() == {"joined": 1}
 
 
 async def test_a_connection_that_answers_pings_stays(monkeypatch):
@@ -398,13 +398,13 @@ async def test_a_connection_that_answers_pings_stays(monkeypatch):
             lambda: it.double.clients and it.double.clients[0].lines.count("PING :vieweratlas") > 3
         )
         assert it.stats.reconnects == {}
-        assert it.pool.counts() == {"joined": 1}
+        assert it.pool.roster.counts() == {"joined": 1}
 
 
 async def test_pings_of_the_server_are_answered():
     async with rig() as it:
         it.pool.want(["chan0"], {})
-        await eventually(lambda: it.pool.counts() == {"joined": 1})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
         it.clients[0].send("PING :tmi.twitch.tv")
         await eventually(lambda: "PONG :tmi.twitch.tv" in it.clients[0].lines)
 
@@ -413,7 +413,7 @@ async def test_reconnect_opens_the_new_connection_first_and_counts_nothing_twice
     monkeypatch.setattr(shards, "LINGER_SECONDS", 0.5)
     async with rig() as it:
         it.pool.want(["chan0", "chan1"], {})
-        await eventually(lambda: it.pool.counts() == {"joined": 2})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 2})
         [old] = it.clients
         it.double.confirms = lambda client, login: False
         old.send(":tmi.twitch.tv RECONNECT")
@@ -429,7 +429,7 @@ async def test_reconnect_opens_the_new_connection_first_and_counts_nothing_twice
         await eventually(lambda: it.messages() == {100: 2, 101: 1})
         assert it.stats.duplicates == 2
         assert it.stats.reconnects == {"reconnect": 1}
-        assert it.pool.counts() == {"joined": 2}
+        assert it.pool.roster.counts() == {"joined": 2}
         part = it.windows.open_parts[0]
         assert all(tally.stretches == [] and tally.since for tally in part.tallies.values())
 
@@ -437,7 +437,7 @@ async def test_reconnect_opens_the_new_connection_first_and_counts_nothing_twice
 async def test_hostile_text_and_bytes_do_not_end_the_connection():
     async with rig() as it:
         it.pool.want(["chan0"], {})
-        await eventually(lambda: it.pool.counts() == {"joined": 1})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
         [client] = it.clients
         for text in ("please RECONNECT now", "PING x", "\x00\x00", ":tmi.twitch.tv RECONNECT"):
             client.send(message(100, 5, "i", now_ms(), "chan0", text))
@@ -489,7 +489,7 @@ async def test_an_unreachable_server_is_tried_again(monkeypatch):
         it.pool.want(["chan0"], {})
         await eventually(lambda: it.stats.reconnects["unreachable"] >= 3)
         it.pool._twitch = TwitchSettings(irc_url=f"irc://127.0.0.1:{port}")
-        await eventually(lambda: it.pool.counts() == {"joined": 1})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
 
 
 async def test_a_certificate_of_a_stranger_is_refused(tmp_path):

@@ -155,7 +155,7 @@ async def odd_channels(folder):
     """A suspended and a nonexistent channel are reported; a renamed one is read under its new name."""
     world = planted(seed=5, channels=24, viewers=6000, days=1, oddities=True)
     old, new, instant = world.oddities.renamed
-    async with session(folder, rate=300.0, world=world, origin=instant - 900) as it:
+    async with session(folder, rate=300.0, world=world, origin=instant - 3000) as it:
         odd = [world.oddities.suspended, world.oddities.nonexistent]
         # An offline channel is looked up once an hour; until then nobody can know of its new name.
         it.allowed.overstated = [(instant - 1, instant + CHECK_SECONDS + 4 * it.rate)]
