@@ -18,7 +18,8 @@ from vieweratlas_dagster.automation.missed_retries import vieweratlas_missed_ret
 from vieweratlas_dagster.automation.partitions import days_from, quarters_from
 from vieweratlas_dagster.automation.schedules import ALL_SCHEDULES
 from vieweratlas_dagster.automation.sensors import ALL_SENSORS
-from vieweratlas_dagster.checks import freshness, quality
+from vieweratlas_dagster.checks.catalogue import ALL_CHECKS
+from vieweratlas_dagster.checks.check import definitions_of
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
 
@@ -45,22 +46,11 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     ]
     return dg.Definitions(
         assets=[
-            raw.live_chat.replace_attributes(partitions_def=days),
+            raw.live_chat.replace_attributes(partitions_def=days, freshness_policy=_DAILY_BADGE),
             _with(raw.vod_chat, quarters, _QUARTER_BADGE),
             *(_with(asset, days, _DAILY_BADGE) for asset in daily_assets),
         ],
-        asset_checks=[
-            quality.quarantine_is_small,
-            quality.day_has_data,
-            quality.presence_follows_contract,
-            quality.channels_were_observed,
-            quality.overlap_is_possible,
-            quality.communities_hold_together,
-            quality.communities_have_names,
-            quality.atlas_is_complete,
-            freshness.live_chat_is_fresh,
-            freshness.atlas_of_yesterday_exists,
-        ],
+        asset_checks=definitions_of(ALL_CHECKS, settings.checks),
         jobs=list(ALL_JOBS),
         schedules=list(ALL_SCHEDULES),
         sensors=[vieweratlas_late_data, vieweratlas_missed_retries, *ALL_SENSORS],

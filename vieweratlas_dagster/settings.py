@@ -7,6 +7,7 @@ and explained (``collector_service.settings``).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from collector_service.settings import Section
 from collector_service.settings import Settings as CollectorSettings
+from vieweratlas_dagster.checks.severities import SEVERITIES, Severity
 
 # No .fifo: messages carry no group.
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+")
@@ -46,13 +48,39 @@ class AnalysisSettings(Section):
 
 
 class CheckSettings(Section):
-    """Thresholds of the asset checks."""
+    """Thresholds of the asset checks, and the severities of those that are to differ from the default."""
 
     max_snapshot_age_minutes: float = Field(30.0, gt=0)
-    min_observed_share: float = Field(0.5, ge=0, le=1)
+    min_live_hours: int = Field(24, ge=0, le=24)
+    max_vod_wait_hours: float = Field(48.0, gt=0)
+    max_vod_expired_hours: float = Field(12.0, gt=0)
     max_quarantined_share: float = Field(0.01, ge=0, le=1)
-    max_generic_label_share: float = Field(0.2, ge=0, le=1)
+    min_observed_share: float = Field(0.5, ge=0, le=1)
+    min_times_usual: float = Field(0.5, ge=0)
+    max_times_usual: float = Field(2.0, gt=0)
+    max_bot_share: float = Field(0.3, ge=0, le=1)
+    max_many_channels_share: float = Field(0.2, ge=0, le=1)
     min_modularity: float = Field(0.2, ge=-1, le=1)
+    max_largest_community_share: float = Field(0.6, ge=0, le=1)
+    max_isolated_share: float = Field(0.5, ge=0, le=1)
+    min_stable_share: float = Field(0.7, ge=0, le=1)
+    min_judged_channels: int = Field(20, ge=1)
+    max_generic_label_share: float = Field(0.2, ge=0, le=1)
+    severities: Mapping[str, Severity] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.min_times_usual > self.max_times_usual:
+            raise ValueError(
+                f"checks.min_times_usual {self.min_times_usual:g} is above checks.max_times_usual "
+                f"{self.max_times_usual:g}: no day could pass"
+            )
+        if unknown := sorted(self.severities.keys() - SEVERITIES.keys()):
+            raise ValueError(
+                f"checks.severities names no check with {', '.join(unknown)}; checks are "
+                f"{', '.join(sorted(SEVERITIES))}"
+            )
+        return self
 
 
 class LateDataSettings(Section):

@@ -6,13 +6,12 @@ Belongs here: layout, page, picture and exports as assets. How they are drawn is
 import dagster as dg
 
 from collector_service.lake import Lake
-from vieweratlas_dagster.analysis.atlas import assemble
-from vieweratlas_dagster.analysis.layout import neighbour_preservation, place
 from vieweratlas_dagster.assets.communities import community_labels, previous_map
 from vieweratlas_dagster.assets.metadata import (
     CODE_VERSIONS,
     OWNERS,
-    column_schema,
+    TAGS,
+    about,
     picture,
     preview_table,
     rows,
@@ -26,9 +25,6 @@ from vieweratlas_dagster.lake_layout import (
     read_table,
     write_table,
 )
-from vieweratlas_dagster.publish.exports import csv_bytes, gexf_bytes
-from vieweratlas_dagster.publish.page import render_page
-from vieweratlas_dagster.publish.picture import draw_atlas, draw_preview
 from vieweratlas_dagster.publish.privacy import published_pairs
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
@@ -56,12 +52,13 @@ def _facts(lake: Lake, day: str, settings: Settings) -> dict[str, object]:
 
 @dg.asset(
     group_name="atlas",
+    tags=TAGS["atlas"],
+    owners=OWNERS,
+    metadata=about("docs/METHOD.md#places", NODES),
     partitions_def=daily,
     deps=[community_labels],
-    owners=OWNERS,
     kinds={"html", "parquet", "javascript"},
     code_version=CODE_VERSIONS["atlas"],
-    metadata=column_schema(NODES),
 )
 def atlas(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
@@ -70,6 +67,11 @@ def atlas(
 
     Places are aligned with the newest earlier map, so that channels do not jump.
     """
+    from vieweratlas_dagster.analysis.atlas import assemble
+    from vieweratlas_dagster.analysis.layout import neighbour_preservation, place
+    from vieweratlas_dagster.publish.page import render_page
+    from vieweratlas_dagster.publish.picture import draw_atlas, draw_preview
+
     day, store = context.partition_key, lake.lake
     audiences = read_table(store, analysis_key(day, "audiences.parquet"), AUDIENCES)
     edges = read_table(store, analysis_key(day, "edges.parquet"), EDGES)
@@ -116,9 +118,11 @@ def atlas(
 
 @dg.asset(
     group_name="atlas",
+    tags=TAGS["atlas"],
+    owners=OWNERS,
+    metadata=about("docs/METHOD.md#what-is-not-shown"),
     partitions_def=daily,
     deps=[atlas],
-    owners=OWNERS,
     kinds={"csv", "networkx"},
     code_version=CODE_VERSIONS["atlas"],
 )
@@ -130,6 +134,8 @@ def graph_exports(
     Pairs below the privacy floor are left out. Then the day is copied to curated/analysis/latest/,
     unless it has no channels or a newer day is there.
     """
+    from vieweratlas_dagster.publish.exports import csv_bytes, gexf_bytes
+
     day, store = context.partition_key, lake.lake
     nodes = read_table(store, analysis_key(day, "nodes.parquet"), NODES)
     edges = read_table(store, analysis_key(day, "edges.parquet"), EDGES)

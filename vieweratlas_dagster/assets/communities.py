@@ -3,18 +3,18 @@
 Belongs here: the partition and its labels. The methods are in ``analysis``.
 """
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 import polars as pl
 
 from collector_service.lake import Lake
-from vieweratlas_dagster.analysis.communities import find_communities
-from vieweratlas_dagster.analysis.labels import label_communities
-from vieweratlas_dagster.analysis.stability import Previous
 from vieweratlas_dagster.assets.graph import OVERLAP_GRAPH
 from vieweratlas_dagster.assets.metadata import (
     CODE_VERSIONS,
     OWNERS,
-    column_schema,
+    TAGS,
+    about,
     preview_table,
     rows,
 )
@@ -24,9 +24,14 @@ from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, EVENTS, NODES, PARTITION
 
+if TYPE_CHECKING:
+    from vieweratlas_dagster.analysis.stability import Previous
 
-def previous_map(lake: Lake, day: str) -> Previous | None:
+
+def previous_map(lake: Lake, day: str) -> "Previous | None":
     """The newest complete map before ``day``, which ids, colours and places are carried over from."""
+    from vieweratlas_dagster.analysis.stability import Previous
+
     earlier = previous_analysis_day(lake, day)
     if earlier is None:
         return None
@@ -39,12 +44,13 @@ def previous_map(lake: Lake, day: str) -> Previous | None:
 
 @dg.asset(
     group_name="communities",
+    tags=TAGS["communities"],
+    owners=OWNERS,
+    metadata=about("docs/METHOD.md#communities-and-regions", PARTITION),
     partitions_def=daily,
     deps=[OVERLAP_GRAPH],
-    owners=OWNERS,
     kinds={"parquet", "python"},
     code_version=CODE_VERSIONS["communities"],
-    metadata=column_schema(PARTITION),
 )
 def community_partitions(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
@@ -54,6 +60,8 @@ def community_partitions(
     Ids persist: each community is matched with those of the newest earlier map, and what was born, went,
     split or merged is recorded.
     """
+    from vieweratlas_dagster.analysis.communities import find_communities
+
     day, store, analysis = context.partition_key, lake.lake, settings.analysis
     found = find_communities(
         read_table(store, analysis_key(day, "audiences.parquet"), AUDIENCES),
@@ -82,15 +90,18 @@ def community_partitions(
 
 @dg.asset(
     group_name="communities",
+    tags=TAGS["communities"],
+    owners=OWNERS,
+    metadata=about("docs/METHOD.md#communities-and-regions", COMMUNITIES),
     partitions_def=daily,
     deps=[community_partitions],
-    owners=OWNERS,
     kinds={"parquet", "python"},
     code_version=CODE_VERSIONS["communities"],
-    metadata=column_schema(COMMUNITIES),
 )
 def community_labels(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
     """A name for every community and region, from game, language and leading channels, with the reason."""
+    from vieweratlas_dagster.analysis.labels import label_communities
+
     day, store = context.partition_key, lake.lake
     labels = label_communities(
         read_table(store, analysis_key(day, "audiences.parquet"), AUDIENCES),

@@ -14,7 +14,8 @@ from collector_service.lake import Lake
 from vieweratlas_dagster.assets.metadata import (
     CODE_VERSIONS,
     OWNERS,
-    column_schema,
+    TAGS,
+    about,
     preview_table,
     rows,
 )
@@ -63,9 +64,11 @@ def _records(
                 "Who was present where and when: one row per channel, window and viewer, live and VOD "
                 "side by side. Viewers are pseudonyms."
             ),
-            metadata=column_schema(PRESENCE),
             kinds={"parquet", "polars"},
+            group_name="curated",
+            tags=TAGS["curated"],
             owners=OWNERS,
+            metadata=about("docs/METHOD.md#presence", PRESENCE),
             code_version=CODE_VERSIONS["curated"],
         ),
         dg.AssetSpec(
@@ -75,14 +78,15 @@ def _records(
                 "The channel dimension of one day: name, game, language, how long it was observed, and "
                 "why it has no audience when it has none."
             ),
-            metadata=column_schema(CHANNELS),
             kinds={"parquet", "polars"},
+            group_name="curated",
+            tags=TAGS["curated"],
             owners=OWNERS,
+            metadata=about("docs/METHOD.md#presence", CHANNELS),
             code_version=CODE_VERSIONS["curated"],
         ),
     ],
     partitions_def=daily,
-    group_name="curated",
 )
 def curated_tables(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]

@@ -7,11 +7,11 @@ import dagster as dg
 import polars as pl
 
 from collector_service.lake import Lake
-from vieweratlas_dagster.analysis.overlap import overlap_graph as compute_overlap_graph
 from vieweratlas_dagster.assets.metadata import (
     CODE_VERSIONS,
     OWNERS,
-    column_schema,
+    TAGS,
+    about,
     preview_table,
     rows,
 )
@@ -52,15 +52,16 @@ def build_overlap_graph(window_days: int) -> dg.AssetsDefinition:
 
     @dg.asset(
         group_name="graph",
+        tags=TAGS["graph"],
+        owners=OWNERS,
+        metadata=about("docs/METHOD.md#overlap", EDGES),
         partitions_def=daily,
         deps=[
             dg.AssetDep("presence_snapshots", partition_mapping=window),
             dg.AssetDep("channels", partition_mapping=window),
         ],
-        owners=OWNERS,
         kinds={"parquet", "polars"},
         code_version=CODE_VERSIONS["graph"],
-        metadata=column_schema(EDGES),
     )
     def overlap_graph(
         context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
@@ -69,6 +70,8 @@ def build_overlap_graph(window_days: int) -> dg.AssetsDefinition:
 
         Known bots and viewers in implausibly many channels are left out and accounted for.
         """
+        from vieweratlas_dagster.analysis.overlap import overlap_graph as compute_overlap_graph
+
         day, store, analysis = context.partition_key, lake.lake, settings.analysis
         begin_map(store, day)
         days = days_up_to(day, analysis.window_days)

@@ -1,7 +1,8 @@
 """What an asset tells the UI about itself and about what it made.
 
-Belongs here: column schemas from the table contracts, row counts, preview pictures and tables. Does
-not belong here: anything that reads or writes the lake.
+Belongs here: owners, tags and documentation of the groups, column schemas from the table
+contracts, row counts, preview pictures and tables. Does not belong here: anything that reads or writes
+the lake.
 """
 
 from __future__ import annotations
@@ -12,12 +13,21 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from vieweratlas_dagster.assets.lineage import column_lineage
 from vieweratlas_dagster.tables import Table
 
 OWNERS = ["team:vieweratlas"]
 # By group. Raise a group's when its results change for the same input: the UI then shows the code of its
 # partitions as changed, and what is below them as outdated once they have been made again.
 CODE_VERSIONS = {"raw": "1", "curated": "1", "graph": "1", "communities": "1", "atlas": "1"}
+# By group, for the filters of the catalog: what the data are about, and how far they are from raw.
+TAGS = {
+    "raw": {"domain": "chat", "tier": "raw"},
+    "curated": {"domain": "chat", "tier": "curated"},
+    "graph": {"domain": "audience", "tier": "analysis"},
+    "communities": {"domain": "audience", "tier": "analysis"},
+    "atlas": {"domain": "map", "tier": "published"},
+}
 _TYPES = {
     "String": "string",
     "Boolean": "boolean",
@@ -28,8 +38,18 @@ _TYPES = {
 }
 
 
+def about(docs: str, table: Table | None = None) -> dict[str, Any]:
+    """Definition metadata: where the asset is explained, and the contract of the table that it makes.
+
+    Args:
+        docs: the page and section, as ``docs/PAGE.md#section``.
+        table: the asset's main result, where that is a table.
+    """
+    return {"docs": dg.MetadataValue.path(docs)} | (column_schema(table) if table else {})
+
+
 def column_schema(table: Table) -> dict[str, Any]:
-    """Definition metadata: the table's columns with types, meaning and constraints."""
+    """Definition metadata: the table's columns with types, meaning and constraints, and their sources."""
     columns = [
         dg.TableColumn(
             name=column.name,
@@ -40,10 +60,12 @@ def column_schema(table: Table) -> dict[str, Any]:
         for column in table.columns
     ]
     constraints = dg.TableConstraints([f"one row is {table.row}", f"key: {', '.join(table.key)}"])
-    return {
+    told: dict[str, Any] = {
         "dagster/column_schema": dg.TableSchema(columns=columns, constraints=constraints),
         "dagster/table_name": table.name,
     }
+    lineage = column_lineage(table)
+    return told if lineage is None else told | {"dagster/column_lineage": lineage}
 
 
 def rows(count: int) -> dict[str, Any]:

@@ -9,15 +9,20 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from collector_service.contract import LIVE_PREFIX, live_day_prefix, vod_day_prefix
-from vieweratlas_dagster.assets.metadata import CODE_VERSIONS, OWNERS, rows
+from collector_service.contract import LIVE_PREFIX, VOD_PREFIX, live_day_prefix, vod_day_prefix
+from collector_service.lake import Lake, ObjectInfo
+from vieweratlas_dagster.assets.metadata import CODE_VERSIONS, OWNERS, TAGS, about, rows
 from vieweratlas_dagster.automation.partitions import daily, quarters
-from vieweratlas_dagster.curation.validation import ObjectReport, inspect_object, manifest
+from vieweratlas_dagster.curation.validation import (
+    ObjectReport,
+    inspect_object,
+    manifest,
+    manifest_objects,
+)
 from vieweratlas_dagster.lake_layout import manifest_key, quarantine_prefix
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.vod.channels import collected_channels
-from vieweratlas_dagster.vod.round import read_vods
 
 live_chat = dg.AssetSpec(
     key="live_chat",
@@ -26,17 +31,21 @@ live_chat = dg.AssetSpec(
         f"below {LIVE_PREFIX}/. Made outside Dagster; the snapshots asset reads it."
     ),
     partitions_def=daily,
-    group_name="raw",
-    owners=OWNERS,
     kinds={"json", "python"},
+    group_name="raw",
+    tags=TAGS["raw"],
+    owners=OWNERS,
+    metadata=about("docs/COLLECTOR.md#what-it-writes"),
 )
 
 
 @dg.asset(
     group_name="raw",
+    tags=TAGS["raw"],
+    owners=OWNERS,
+    metadata=about("docs/DATA_POLICY.md"),
     partitions_def=quarters,
     deps=[live_chat],
-    owners=OWNERS,
     kinds={"json", "python"},
     code_version=CODE_VERSIONS["raw"],
     pool="twitch",
@@ -49,8 +58,11 @@ def vod_chat(
     Off by default (vod.enabled), because the endpoint is unofficial. Each run looks for recordings of
     the channels known from the last days, queues them, and works through the queue within its limits.
     """
+    place = f"{lake.lake.uri}/{VOD_PREFIX}/"
     if not settings.vod.enabled:
-        return dg.MaterializeResult(metadata={"enabled": False})
+        return dg.MaterializeResult(metadata={"enabled": False, "dagster/uri": place})
+    from vieweratlas_dagster.vod.round import read_vods
+
     window, store = context.partition_time_window, lake.lake
     channels = collected_channels(store, window.start, window.end)
     discovery, report = asyncio.run(read_vods(store, channels, settings, now=window.end))
@@ -63,15 +75,41 @@ def vod_chat(
             **{name: count for name, count in asdict(report).items() if isinstance(count, int)},
             "oldest_pending_age_hours": (report.oldest_pending_age_seconds or 0.0) / 3600,
             "days": ", ".join(report.days) or "none",
+            "dagster/uri": place,
         }
     )
 
 
+def _nothing_is_lost(lake: Lake, day: str, objects: list[ObjectInfo]) -> None:
+    """Refuse to make a day again from fewer objects than it was made from.
+
+    Raises:
+        dg.Failure: objects that the day's manifest lists are gone.
+    """
+    key = manifest_key(day)
+    try:
+        listed = {entry["key"] for entry in manifest_objects(lake.get(key))}
+    except (FileNotFoundError, ValueError):
+        # A manifest that cannot be read is to be made anew, as it says itself.
+        return
+    if gone := sorted(listed - {info.key for info in objects}):
+        raise dg.Failure(
+            f"{len(gone)} of the {len(listed)} raw objects that {day} was made from are gone from "
+            f"{lake.uri}, most likely by retention; the first is {gone[0]}. Nothing was written: made from "
+            "what is left, the day would lose their viewers. To make its graph and map again, run "
+            "graph_daily, which reads the curated tables. To make the day from what is left all the same, "
+            f"delete {key} first.",
+            allow_retries=False,
+        )
+
+
 @dg.asset(
     group_name="raw",
+    tags=TAGS["raw"],
+    owners=OWNERS,
+    metadata=about("docs/RUNBOOK.md#late_data"),
     partitions_def=daily,
     deps=[live_chat, vod_chat],
-    owners=OWNERS,
     kinds={"json", "python"},
     code_version=CODE_VERSIONS["raw"],
 )
@@ -85,8 +123,10 @@ def snapshots(
     """
     day, store = context.partition_key, lake.lake
     now = datetime.fromtimestamp(settings.clock.now(), UTC)
+    objects = [*store.objects(live_day_prefix(day)), *store.objects(vod_day_prefix(day))]
+    _nothing_is_lost(store, day, objects)
     reports: list[ObjectReport] = []
-    for info in [*store.objects(live_day_prefix(day)), *store.objects(vod_day_prefix(day))]:
+    for info in objects:
         data = store.get(info.key)
         report = inspect_object(info.key, data, day=day, now=now)
         if report.rejections:

@@ -11,6 +11,8 @@ from vieweratlas_dagster.automation.maintenance import maintenance
 
 _FRESHNESS_CHECKS = dg.AssetSelection.checks(
     dg.AssetCheckKey(dg.AssetKey("live_chat"), "live_chat_is_fresh"),
+    dg.AssetCheckKey(dg.AssetKey("live_chat"), "live_hours_are_complete"),
+    dg.AssetCheckKey(dg.AssetKey("vod_chat"), "vod_queue_moves"),
     dg.AssetCheckKey(dg.AssetKey("atlas"), "atlas_of_yesterday_exists"),
 )
 
@@ -34,14 +36,16 @@ graph_daily = dg.define_asset_job(
 
 vod_6h = dg.define_asset_job(
     "vod_6h",
-    selection=dg.AssetSelection.assets("vod_chat"),
+    selection=dg.AssetSelection.assets("vod_chat") - _FRESHNESS_CHECKS,
     description="Chat of the broadcasts that ended in the last six hours.",
 )
 
 freshness = dg.define_asset_job(
     "freshness",
     selection=_FRESHNESS_CHECKS,
-    description="How old the newest data are, measured on the data themselves.",
+    description="Whether data keep coming in and yesterday's atlas is there, by the data themselves.",
+    # The smallest task that holds the code location.
+    tags={"ecs/cpu": "256", "ecs/memory": "1024"},
 )
 
 ALL_JOBS = (analysis_daily, graph_daily, vod_6h, freshness, maintenance)

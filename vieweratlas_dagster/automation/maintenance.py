@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from pydantic import Field
 
-from vieweratlas_dagster.automation.old_runs import remove_old_runs
 from vieweratlas_dagster.automation.retention import days_kept, expired_objects
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
@@ -42,6 +41,9 @@ def old_runs(
     The settings' retention.check_runs_days and retention.runs_days say when. A run that holds the
     newest materialization of a partition, or the newest evaluation of a check, is never removed.
     """
+    # Not loaded with the code location, which needs none of the storage's libraries.
+    from vieweratlas_dagster.automation.old_runs import remove_old_runs
+
     now = datetime.now(UTC)
     done = remove_old_runs(
         context.instance,

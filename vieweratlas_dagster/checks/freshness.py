@@ -1,71 +1,119 @@
-"""Freshness by data time: how old is what was collected, and is yesterday's atlas there.
+"""Freshness by data time: is data coming in, hour after hour, and is yesterday's atlas there.
 
 Belongs here: checks that run on a schedule of their own, because silence makes no event. Does not
 belong here: freshness by materialization time (the assets' FreshnessPolicy).
 """
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-import dagster as dg
-
-from collector_service.contract import live_day_prefix
+from collector_service.contract import LIVE_PREFIX, live_day_prefix
 from collector_service.lake import Lake
-from vieweratlas_dagster.checks.rules import age_minutes
+from vieweratlas_dagster.checks.check import Verdict, View, check
+from vieweratlas_dagster.checks.timing import age_minutes, full_hour, hours_without, queue_state
 from vieweratlas_dagster.lake_layout import analysis_key
 from vieweratlas_dagster.presence_import import IMPORT_ORIGIN
-from vieweratlas_dagster.resources.lake import LakeResource
-from vieweratlas_dagster.settings import Settings
 
 
 def newest_live_snapshot(lake: Lake, now: datetime) -> datetime | None:
     """Start of the newest live window of the last eight days, read from the objects' names."""
     for back in range(8):
-        objects = lake.objects(live_day_prefix(f"{now - timedelta(days=back):%Y-%m-%d}"))
-        starts = [_window_start(info.key) for info in objects]
-        if found := [start for start in starts if start is not None]:
+        if found := list(_window_starts(lake, f"{now - timedelta(days=back):%Y-%m-%d}")):
             return max(found)
     return None
 
 
-def _window_start(key: str) -> datetime | None:
-    stamp, _, origin = key.rsplit("/", 1)[-1].partition("-")
-    if origin.startswith(IMPORT_ORIGIN):
-        return None
-    try:
-        return datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    except ValueError:
-        return None
+def _window_starts(lake: Lake, day: str) -> Iterator[datetime]:
+    """Starts of the day's windows that a collector wrote; imported ones say nothing about it."""
+    for info in lake.objects(live_day_prefix(day)):
+        stamp, _, origin = info.key.rsplit("/", 1)[-1].partition("-")
+        if not origin.startswith(IMPORT_ORIGIN):
+            try:
+                yield datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            except ValueError:
+                continue
 
 
-@dg.asset_check(asset=dg.AssetKey("live_chat"))
-def live_chat_is_fresh(lake: LakeResource, settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
+@check("live_chat", of_a_day=False)
+def live_chat_is_fresh(view: View) -> Verdict:
     """The collector wrote a snapshot not long ago."""
-    now = datetime.fromtimestamp(settings.clock.now(), UTC)
-    newest = newest_live_snapshot(lake.lake, now)
-    age = age_minutes(newest, now)
-    limit = settings.checks.max_snapshot_age_minutes
+    age = age_minutes(newest_live_snapshot(view.lake, view.now), view.now)
     if age is None:
-        text = "no live snapshot in the last eight days; is the collector running?"
-    else:
-        text = f"the newest window started {age:.0f} minutes ago (limit {limit:g})"
-    return dg.AssetCheckResult(
-        passed=age is not None and age <= limit,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=text,
-        metadata={"age_minutes": age} if age is not None else {},
+        return Verdict(False, "no live snapshot in the last eight days; is the collector running?")
+    limit = view.limits.max_snapshot_age_minutes
+    return Verdict(
+        passed=age <= limit,
+        text=f"the newest window started {age:.0f} minutes ago (limit {limit:g})",
+        numbers={"age_minutes": age},
     )
 
 
-@dg.asset_check(asset="atlas")
-def atlas_of_yesterday_exists(
-    lake: LakeResource, settings: dg.ResourceParam[Settings]
-) -> dg.AssetCheckResult:
+@check("live_chat", of_a_day=False)
+def live_hours_are_complete(view: View) -> Verdict:
+    """Each of the last 24 full hours has live snapshots; only hours since the collector's first count."""
+    # An hour's last windows arrive after its end.
+    end = full_hour(view.now - timedelta(minutes=view.limits.max_snapshot_age_minutes))
+    first = end - timedelta(hours=24)
+    window = timedelta(seconds=view.settings.collection.window_seconds)
+    days = sorted({f"{instant:%Y-%m-%d}" for instant in (first - window, first, end)})
+    starts = [start for day in days for start in _window_starts(view.lake, day)]
+    kept = (name.removeprefix("date=") for name in view.lake.folders(f"{LIVE_PREFIX}/"))
+    if starts and min(kept) >= days[0]:
+        first = max(first, full_hour(min(starts)))
+    missing = hours_without(starts, window, first=first, end=end)
+    expected = max(0, (end - first) // timedelta(hours=1))
+    present = expected - len(missing)
+    wanted = min(view.limits.min_live_hours, expected)
+    text = f"{present} of the last {expected} full hours have live snapshots (at least {wanted})"
+    if missing:
+        text += f"; none in the hours from {', '.join(f'{hour:%d %H}:00' for hour in missing)} UTC"
+    return Verdict(
+        passed=present >= wanted,
+        text=text,
+        numbers={"hours_present": present, "hours_expected": expected, "hours_missing": len(missing)},
+    )
+
+
+@check("vod_chat", of_a_day=False)
+def vod_queue_moves(view: View) -> Verdict:
+    """No recording waits for too long to be read, and none is held by a run that ended long ago."""
+    if not view.settings.vod.enabled:
+        return Verdict(passed=True, text="VOD chat is off (vod.enabled)")
+    # Here and not above: it loads the Twitch clients, which the code location does without.
+    from vieweratlas_dagster.vod.queue import QueueStore
+
+    # Leases are in real time, whatever clock the data have.
+    items = QueueStore(view.lake).load().values()
+    state = queue_state(items, now=view.now, real_now=datetime.now(UTC))
+    longest, held = view.limits.max_vod_wait_hours, view.limits.max_vod_expired_hours
+    problems = []
+    if state.oldest_waiting_hours > longest:
+        problems.append(
+            f"the oldest of {state.waiting} waiting recordings ended {state.oldest_waiting_hours:.0f} "
+            f"hours ago (limit {longest:g})"
+        )
+    if state.longest_expired_hours > held:
+        problems.append(
+            f"a lease ran out {state.longest_expired_hours:.0f} hours ago and nobody took it over "
+            f"(limit {held:g})"
+        )
+    return Verdict(
+        passed=not problems,
+        text="; ".join(problems) or f"{state.waiting} recordings wait, {state.leased} are being read",
+        numbers=vars(state),
+    )
+
+
+@check("atlas", of_a_day=False)
+def atlas_of_yesterday_exists(view: View) -> Verdict:
     """Yesterday's map is there (the day before's until 05:00 UTC, while yesterday's is being made)."""
-    now = datetime.fromtimestamp(settings.clock.now(), UTC)
-    day = f"{now - timedelta(days=2 if now.hour < 5 else 1):%Y-%m-%d}"
-    there = lake.lake.exists(analysis_key(day, "nodes.parquet"))
-    return dg.AssetCheckResult(
+    day = f"{view.now - timedelta(days=2 if view.now.hour < 5 else 1):%Y-%m-%d}"
+    there = view.lake.exists(analysis_key(day, "nodes.parquet"))
+    return Verdict(
         passed=there,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"the atlas of {day} is {'there' if there else 'missing'}",
+        text=f"the atlas of {day} is {'there' if there else 'missing'}",
+        numbers={"day": day, "there": there},
     )
+
+
+CHECKS = (live_chat_is_fresh, live_hours_are_complete, vod_queue_moves, atlas_of_yesterday_exists)

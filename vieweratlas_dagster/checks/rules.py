@@ -6,9 +6,19 @@ well. Does not belong here: severities, thresholds from settings, Dagster.
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from statistics import median
 
 import polars as pl
+
+from vieweratlas_dagster.tables import Table
+
+
+def contract_problems(table: Table, frame: pl.DataFrame) -> list[str]:
+    """How a frame, as it is in the lake, breaks its table's contract; columns too many do too."""
+    names = {column.name for column in table.columns}
+    extra = [f"column {name} is not in the contract" for name in frame.columns if name not in names]
+    return [f"{table.name}: {problem}" for problem in (*table.problems(frame), *extra)]
 
 
 def overlap_violations(audiences: pl.DataFrame, edges: pl.DataFrame) -> list[str]:
@@ -67,6 +77,106 @@ def unplaced_nodes(nodes: pl.DataFrame) -> int:
     return nodes.filter(~(pl.col("x").is_finite() & pl.col("y").is_finite())).height
 
 
-def age_minutes(newest: datetime | None, now: datetime) -> float | None:
-    """Minutes since an instant; None when there is none."""
-    return None if newest is None else (now - newest).total_seconds() / 60
+def partition_violations(audiences: pl.DataFrame, partition: pl.DataFrame) -> list[str]:
+    """Where a PARTITION and the AUDIENCES it divides do not fit, or its two levels do not nest."""
+    regions = partition.drop_nulls("community").group_by("community").agg(pl.col("region").n_unique())
+    levels_differ = pl.col("community").is_null() != pl.col("region").is_null()
+    return _counted(
+        {
+            "channels of the partition have no audience": partition.join(
+                audiences, on="channel", how="anti"
+            ).height,
+            "channels with an audience are not in the partition": audiences.join(
+                partition, on="channel", how="anti"
+            ).height,
+            "channels have a community or a region without the other": partition.filter(
+                levels_differ
+            ).height,
+            "communities lie in more than one region": regions.filter(pl.col("region") > 1).height,
+        }
+    )
+
+
+def community_violations(partition: pl.DataFrame, communities: pl.DataFrame) -> list[str]:
+    """Where COMMUNITIES do not describe a PARTITION: ids, sizes and the regions they lie in."""
+    found = {}
+    for level in ("community", "region"):
+        rows = communities.filter(level=level)
+        sizes = partition.drop_nulls(level).group_by(pl.col(level).alias("id")).agg(pl.len().alias("found"))
+        both = rows.join(sizes, on="id", how="inner")
+        found[f"ids of level {level} in the partition have no row"] = sizes.join(
+            rows, on="id", how="anti"
+        ).height
+        found[f"rows of level {level} have no channel"] = rows.join(sizes, on="id", how="anti").height
+        found[f"rows of level {level} have another size than channels"] = both.filter(
+            pl.col("size") != pl.col("found")
+        ).height
+    fine = communities.filter(level="community")
+    regions = communities.filter(level="region").select(parent="id")
+    found["communities have a parent that is no region"] = fine.join(
+        regions, on="parent", how="anti"
+    ).height
+    lies_in = (
+        partition.drop_nulls(["community", "region"])
+        .select(id="community", lies_in="region")
+        .unique()
+        .join(fine, on="id")
+    )
+    found["communities have another parent than their channels' region"] = lies_in.filter(
+        pl.col("lies_in").ne_missing(pl.col("parent"))
+    )["id"].n_unique()
+    return _counted(found)
+
+
+def node_violations(nodes: pl.DataFrame, partition: pl.DataFrame, communities: pl.DataFrame) -> list[str]:
+    """Where NODES say another community, region or name than PARTITION and COMMUNITIES do."""
+    found = {}
+    placed = nodes.join(partition, on="channel", how="left", suffix="_found")
+    for level, label in (("community", "label"), ("region", "region_label")):
+        found[f"channels are drawn in another {level} than they are in"] = placed.filter(
+            pl.col(level).ne_missing(pl.col(f"{level}_found"))
+        ).height
+        names = communities.filter(level=level).select(
+            pl.col("id").alias(level), pl.col("label").alias("name")
+        )
+        named = nodes.drop_nulls(level).join(names, on=level, how="left")
+        found[f"channels bear a name that is not their {level}'s"] = named.filter(
+            pl.col("name").is_null() | pl.col(label).ne_missing(pl.col("name"))
+        ).height
+    return _counted(found)
+
+
+def _counted(found: dict[str, int]) -> list[str]:
+    return [f"{count} {text}" for text, count in found.items() if count]
+
+
+def largest_community_share(partition: pl.DataFrame) -> float:
+    """Share of a PARTITION's channels with a community that are in the largest one; 0 without any."""
+    placed = partition["community"].drop_nulls()
+    sizes = placed.value_counts()["count"].to_list()
+    return max(sizes) / len(placed) if sizes else 0.0
+
+
+def stable_share(before: pl.DataFrame, after: pl.DataFrame) -> tuple[float, int]:
+    """Of the channels with a community in two PARTITIONs: the share that kept its id, and their number.
+
+    The share is 1.0 when there are none.
+    """
+    both = before.drop_nulls("community").join(after.drop_nulls("community"), on="channel")
+    kept = both.filter(pl.col("community") == pl.col("community_right")).height
+    return (kept / both.height if both.height else 1.0), both.height
+
+
+def excluded_share(
+    audiences: pl.DataFrame, left_out: pl.DataFrame, exclusions: pl.DataFrame, reason: str
+) -> float:
+    """Share of all (channel, viewer) pairs of the window that EXCLUSIONS left out for a reason."""
+    kept = int(audiences["viewers"].sum()) + int(left_out["viewers"].sum())
+    every = kept + int(exclusions["memberships"].sum())
+    return int(exclusions.filter(reason=reason)["memberships"].sum()) / every if every else 0.0
+
+
+def times_usual(value: int, earlier: Sequence[int], *, fewest: int) -> float | None:
+    """A count in terms of the median of earlier ones; None with fewer than so many, or a median of 0."""
+    usual = median(earlier) if earlier and len(earlier) >= fewest else 0
+    return value / usual if usual else None

@@ -2,17 +2,17 @@
 
 import itertools
 import random
-from datetime import UTC, datetime, timedelta
 
 import networkx as nx
 import polars as pl
 import pytest
 
 from vieweratlas_dagster.checks.rules import (
-    age_minutes,
     generic_share,
     overlap_violations,
     partition_modularity,
+    stable_share,
+    times_usual,
     unknown_channels,
     unplaced_nodes,
 )
@@ -80,7 +80,17 @@ def test_nodes_without_a_place_are_counted():
     assert unplaced_nodes(frame) == 2
 
 
-def test_age_is_measured_on_the_data():
-    now = datetime(2026, 1, 1, 12, tzinfo=UTC)
-    assert age_minutes(now - timedelta(minutes=90), now) == 90
-    assert age_minutes(None, now) is None
+def test_the_stable_share_is_over_channels_with_a_community_on_both_days():
+    before = pl.DataFrame({"channel": ["a", "b", "c", "d"], "community": [1, 1, 2, None]})
+    after = pl.DataFrame({"channel": ["a", "b", "c", "d", "e"], "community": [1, 2, None, 2, 1]})
+    assert stable_share(before, after) == (0.5, 2)
+    assert stable_share(before, before) == (1.0, 3)
+    assert stable_share(before.clear(), after) == (1.0, 0)
+
+
+def test_usual_is_the_median_of_enough_days():
+    assert times_usual(30, [10, 20, 900], fewest=3) == 1.5
+    assert times_usual(30, [10, 20, 30, 900], fewest=3) == 1.2
+    assert times_usual(30, [10, 20], fewest=3) is None
+    assert times_usual(30, [0, 0, 0], fewest=3) is None
+    assert times_usual(30, [], fewest=0) is None

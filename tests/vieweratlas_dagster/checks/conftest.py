@@ -1,0 +1,19 @@
+"""A lake for the checks, and a good day in it."""
+
+import pytest
+
+from vieweratlas_dagster.resources.lake import LakeResource
+
+from .planted_day import put_good_day
+
+
+@pytest.fixture
+def resource(tmp_path):
+    """An empty lake on a folder, as the checks get it."""
+    return LakeResource(type="file", dir=str(tmp_path / "lake"))
+
+
+@pytest.fixture
+def made(resource):
+    """A good day in the lake: curated tables, graph and atlas."""
+    return put_good_day(resource.lake)

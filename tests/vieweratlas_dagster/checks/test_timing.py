@@ -1,0 +1,74 @@
+"""The rules behind the checks of the present, against brute force and by example."""
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from vieweratlas_dagster.checks.timing import (
+    QueueState,
+    age_minutes,
+    full_hour,
+    hours_without,
+    queue_state,
+)
+from vieweratlas_dagster.vod.queue import VodItem
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def test_age_is_measured_on_the_data():
+    assert age_minutes(NOON - timedelta(minutes=90), NOON) == 90
+    assert age_minutes(None, NOON) is None
+
+
+@pytest.mark.parametrize("seconds", [300, 3600, 7200])
+def test_hours_without_are_those_that_no_second_of_a_window_is_in(seconds):
+    rng = random.Random(seconds)
+    first, end = NOON - 24 * HOUR, NOON
+    for count in (0, 3, 20):
+        window = timedelta(seconds=seconds)
+        starts = [first - HOUR + window * rng.randrange(int(26 * HOUR / window)) for _ in range(count)]
+        seen = {
+            full_hour(start + timedelta(minutes=minute))
+            for start in starts
+            for minute in range(seconds // 60)
+        }
+        expected = [first + number * HOUR for number in range(24) if first + number * HOUR not in seen]
+        assert hours_without(starts, window, first=first, end=end) == expected
+    assert hours_without([], HOUR, first=end, end=first) == []
+
+
+def vod(number, ended_hours_ago, status, lease_hours=None):
+    leased = (
+        {} if lease_hours is None else {"lease_id": "me", "lease_expires_at": NOON + lease_hours * HOUR}
+    )
+    return VodItem(
+        vod_id=str(number),
+        channel="c",
+        channel_id=number,
+        title=None,
+        created_at=NOON - ended_hours_ago * HOUR - timedelta(seconds=60),
+        duration_seconds=60.0,
+        view_count=1,
+        status=status,
+        **leased,
+    )
+
+
+def test_the_queue_s_longest_waits():
+    items = [
+        vod(1, 5, "pending"),
+        vod(2, 30, "incomplete"),
+        vod(3, 90, "dead"),
+        vod(4, 95, "done"),
+        vod(5, 40, "leased", lease_hours=-13),
+        vod(6, 41, "leased", lease_hours=0.2),
+    ]
+    # By the clock of the data it is a day later.
+    state = queue_state(items, now=NOON + 24 * HOUR, real_now=NOON)
+    assert state == QueueState(
+        waiting=2, leased=2, dead=1, oldest_waiting_hours=54.0, longest_expired_hours=13.0
+    )
+    assert queue_state([], now=NOON, real_now=NOON) == QueueState(0, 0, 0, 0.0, 0.0)

@@ -1,0 +1,109 @@
+"""Which columns of other assets each column is made from.
+
+Belongs here: the sources of every computed column, table by table, and following them from asset to asset.
+Does not belong here: what a column means (``tables``), and the columns that come straight from raw objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from vieweratlas_dagster.tables import Table
+
+# The asset that a table is the main result of. The other tables are written beside one of these, and are
+# passed through: what is made from them is shown as made from their sources.
+ASSET_OF = {
+    "presence_snapshots": "presence_snapshots",
+    "channels": "channels",
+    "edges": "overlap_graph",
+    "partition": "community_partitions",
+    "communities": "community_labels",
+    "nodes": "atlas",
+}
+
+_MEMBERSHIP = "presence_snapshots.channel_id presence_snapshots.viewer_key presence_snapshots.known_bot"
+_TIES = "edges.source edges.target edges.weight"
+_LEVELS = "partition.community partition.region"
+_NAMED_BY = f"{_LEVELS} audiences.channel audiences.viewers audiences.game_name audiences.language"
+
+SOURCES = {
+    "audiences": {
+        "channel_id": "channels.channel_id",
+        "channel": "channels.channel",
+        "viewers": _MEMBERSHIP,
+        "messages": "presence_snapshots.messages",
+        "game_name": "channels.game_name",
+        "language": "channels.language",
+    },
+    "edges": {
+        "source": "audiences.channel",
+        "target": "audiences.channel",
+        "shared_viewers": _MEMBERSHIP,
+        "weight": _MEMBERSHIP,
+        "jaccard": _MEMBERSHIP,
+        "overlap": _MEMBERSHIP,
+        "cosine": _MEMBERSHIP,
+        "significance": _MEMBERSHIP,
+    },
+    "partition": {
+        "channel": "audiences.channel",
+        "community": _TIES,
+        "region": _TIES,
+    },
+    "communities": {
+        "id": _LEVELS,
+        "level": _LEVELS,
+        "label": _NAMED_BY,
+        "reason": _NAMED_BY,
+        "confidence": _NAMED_BY,
+        "generic": _NAMED_BY,
+        "size": _LEVELS,
+        "viewers": f"{_LEVELS} audiences.viewers",
+        "parent": _LEVELS,
+        "color": _LEVELS,
+        "newest_id": _LEVELS,
+    },
+    "nodes": {
+        "channel": "audiences.channel",
+        "channel_id": "audiences.channel_id",
+        "viewers": "audiences.viewers",
+        "game_name": "audiences.game_name",
+        "language": "audiences.language",
+        "community": "partition.community",
+        "region": "partition.region",
+        "label": "communities.label",
+        "region_label": "communities.label",
+        "x": f"{_LEVELS} edges.jaccard",
+        "y": f"{_LEVELS} edges.jaccard",
+        "degree": "edges.source edges.target",
+        "color": "communities.color",
+    },
+}
+
+
+def column_lineage(table: Table) -> dg.TableColumnLineage | None:
+    """For each column of the table, the columns of other assets; None where all come from raw objects."""
+    sources = SOURCES.get(table.name)
+    if sources is None:
+        return None
+    return dg.TableColumnLineage(
+        {
+            column.name: [
+                dg.TableColumnDep(asset_key=dg.AssetKey(asset), column_name=name)
+                for asset, name in dict.fromkeys(_origins(sources[column.name]))
+            ]
+            for column in table.columns
+        }
+    )
+
+
+def _origins(sources: str) -> Iterator[tuple[str, str]]:
+    """The (asset, column) pairs behind a list of ``table.column``."""
+    for source in sources.split():
+        table, _, name = source.partition(".")
+        if table in ASSET_OF:
+            yield ASSET_OF[table], name
+        else:
+            yield from _origins(SOURCES[table][name])

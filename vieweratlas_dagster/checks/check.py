@@ -1,0 +1,151 @@
+"""What a check is, and how checks become Dagster's.
+
+Belongs here: the parts that all checks share. Does not belong here: any single check.
+
+All checks of one asset run as one step, which reads each table once. A check that cannot be judged has
+not passed: otherwise an object that cannot be read would let a blocking check through, or a warning stop
+the run.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from collector_service.lake import Lake
+from vieweratlas_dagster.checks.severities import SEVERITIES
+from vieweratlas_dagster.lake_layout import read_table
+from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.settings import CheckSettings, Settings
+from vieweratlas_dagster.tables import Table
+
+
+@dataclass(frozen=True)
+class View:
+    """What a check sees: the lake, the settings, and the day (YYYY-MM-DD) that it judges.
+
+    ``day`` is empty for checks of the present.
+    """
+
+    lake: Lake
+    settings: Settings
+    day: str
+    _tables: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
+
+    @property
+    def limits(self) -> CheckSettings:
+        """The thresholds."""
+        return self.settings.checks
+
+    @cached_property
+    def now(self) -> datetime:
+        """The time by the clock of the data."""
+        return datetime.fromtimestamp(self.settings.clock.now(), UTC)
+
+    def table(self, key: str, table: Table) -> pl.DataFrame:
+        """A table of the lake, read once."""
+        if key not in self._tables:
+            self._tables[key] = read_table(self.lake, key, table)
+        return self._tables[key]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found; a key of ``numbers`` has the same type each time, so that it can be plotted."""
+
+    passed: bool
+    text: str
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, problems: list[str], **numbers: Any) -> "Verdict":
+        """Passed when there are no problems."""
+        text = "; ".join(problems) or "as it should be"
+        return cls(not problems, text, {"problems": len(problems), **numbers})
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of an asset; its name and its text for operators are those of ``judge``."""
+
+    asset: str
+    judge: Callable[[View], Verdict]
+    of_a_day: bool
+
+    @property
+    def name(self) -> str:
+        """Its name in the UI, in messages and in the runbook."""
+        return self.judge.__name__
+
+
+def check(asset: str, *, of_a_day: bool = True) -> Callable[[Callable[[View], Verdict]], Check]:
+    """Make a function the check of an asset.
+
+    Args:
+        asset: its key.
+        of_a_day: whether it judges the day of its run, and may stop what depends on the asset; otherwise
+            it judges the present and never stops anything.
+    """
+    return lambda judge: Check(asset, judge, of_a_day)
+
+
+def definitions_of(checks: Iterable[Check], limits: CheckSettings) -> list[dg.AssetChecksDefinition]:
+    """The checks for Dagster, those of an asset together; blocking are the ERRORs about a day alone."""
+    groups: dict[tuple[str, bool], list[Check]] = {}
+    for one in checks:
+        groups.setdefault((one.asset, one.of_a_day), []).append(one)
+    severities = {**SEVERITIES, **limits.severities}
+    return [_definition(group, severities) for group in groups.values()]
+
+
+def _definition(group: list[Check], severities: Mapping[str, str]) -> dg.AssetChecksDefinition:
+    asset, of_a_day = group[0].asset, group[0].of_a_day
+
+    @dg.multi_asset_check(
+        name=f"checks_of_{asset}" if of_a_day else f"present_of_{asset}",
+        specs=[
+            dg.AssetCheckSpec(
+                one.name,
+                asset=asset,
+                description=" ".join((one.judge.__doc__ or "").split()),
+                blocking=of_a_day and severities[one.name] == "ERROR",
+            )
+            for one in group
+        ],
+        can_subset=True,
+    )
+    def run(
+        context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
+    ) -> Iterator[dg.AssetCheckResult]:
+        if of_a_day and not context.has_partition_key:
+            raise dg.Failure(
+                f"the checks of {asset} judge a day, and this run has none. They run when {asset} is "
+                f"materialized: materialize {asset} for the day again"
+            )
+        view = View(lake.lake, settings, context.partition_key if of_a_day else "")
+        wanted = {key.name for key in context.selected_asset_check_keys}
+        for one in group:
+            if one.name in wanted:
+                verdict = _judged(one, view, context)
+                yield dg.AssetCheckResult(
+                    asset_key=asset,
+                    check_name=one.name,
+                    passed=verdict.passed,
+                    severity=dg.AssetCheckSeverity(severities[one.name]),
+                    description=verdict.text,
+                    metadata=verdict.numbers,
+                )
+
+    return run
+
+
+def _judged(one: Check, view: View, context: dg.AssetCheckExecutionContext) -> Verdict:
+    try:
+        return one.judge(view)
+    except Exception as error:
+        context.log.exception("%s could not be judged", one.name)
+        return Verdict(passed=False, text=f"could not be judged: {type(error).__name__}: {error}")
