@@ -17,11 +17,11 @@ ARGS ?=
 DATA ?= data/demo
 PORT ?= 3000
 
-.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench chaos lock clean
+.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster chaos lock clean
 
 help: ## list the targets
 	@echo 'make TARGET, and where it makes sense ARGS="..." (options), DATA=folder, PORT=number'
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 setup: .venv/installed $(PAGE) ## install everything into .venv/ and build the atlas page
 
@@ -64,7 +64,15 @@ unit: setup ## all Python tests, from units to the browser
 	$(BIN)/pytest $(ARGS)
 
 bench: .venv/installed ## how fast it is, against what it should be: minutes, on a quiet machine
+	@# One after another, and the second even when the first misses a bar.
+	@$(MAKE) --no-print-directory --jobs=1 --keep-going bench-collector bench-dagster
+
+bench-collector: .venv/installed ## its first half: the collector, ARGS="--quick --only lag"
 	$(BIN)/python -m tests.bench.collector $(ARGS)
+
+bench-dagster: .venv/installed ## its second half: the operator's desk, ARGS="--quick --only run"
+	bash infrastructure/setup/postgres.sh
+	$(BIN)/python -m tests.bench.dagster_desk $(ARGS)
 
 chaos: .venv/installed ## a simulated day of random faults, 7 minutes: ARGS="--hours 24 --seed 1"
 	$(BIN)/python -m tests.faults.chaos $(ARGS)

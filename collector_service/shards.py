@@ -36,7 +36,7 @@ HANDOVER_SECONDS = 120.0
 LINGER_SECONDS = 2.0
 # The longest time to wait, when stopping, for what is on its way: in all, and without a sign of life.
 DRAIN_SECONDS = 8.0
-DRAIN_SILENCE_SECONDS = 2.0
+DRAIN_SILENCE_SECONDS = 4.0
 _REMEMBER_SECONDS = HANDOVER_SECONDS + 60.0
 
 _log = logging.getLogger(__name__)

@@ -194,6 +194,8 @@ class Session:
             "helix_url": simulator.helix_url,
             "id_url": simulator.id_url,
         }
+        if simulator.ca_file is not None:
+            twitch |= {"irc_url": simulator.ircs_url, "ca_file": str(simulator.ca_file)}
         if credentials:
             twitch |= {"client_id": simulator.client_id, "client_secret": simulator.client_secret}
         if channels is None and not credentials:
@@ -347,6 +349,7 @@ async def session(
     join_limit: Limit | None = None,
     reconnect_seconds: float = 1.0,
     past: float = 0.0,
+    tls: bool = False,
 ):
     """A simulated Twitch from the world second ``origin`` on.
 
@@ -359,6 +362,7 @@ async def session(
         join_limit: of each connection, in real seconds.
         reconnect_seconds: real seconds between RECONNECT and the end of the connection.
         past: real seconds by which a collector's clock can be set back; before them time stands still.
+        tls: whether collectors read over TLS.
 
     Yields:
         A `Session`. All processes have ended after the block.
@@ -368,7 +372,7 @@ async def session(
     clock = ScaledClock(time.time() + 2.0 - past, origin - past * rate, rate)
     irc = IrcOptions(join_limit=join_limit or Limit(10_000, 1.0), reconnect_seconds=reconnect_seconds)
     irc.auth_limit = Limit(1000, 1.0)
-    options = SimulatorOptions(window_seconds=window, points_per_minute=100_000, irc=irc)
+    options = SimulatorOptions(window_seconds=window, tls=tls, points_per_minute=100_000, irc=irc)
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(Simulator.start(world, clock, options))
         yield Session(folder, simulator, origin, stack)
