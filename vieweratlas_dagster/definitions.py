@@ -50,7 +50,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             _with(raw.vod_chat, quarters, _QUARTER_BADGE),
             *(_with(asset, days, _DAILY_BADGE) for asset in daily_assets),
         ],
-        asset_checks=definitions_of(ALL_CHECKS, settings.checks),
+        asset_checks=definitions_of(ALL_CHECKS, settings.checks, days),
         jobs=list(ALL_JOBS),
         schedules=list(ALL_SCHEDULES),
         sensors=[vieweratlas_late_data, vieweratlas_missed_retries, *ALL_SENSORS],

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster import DagsterEventType as Kind
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
 from vieweratlas_dagster.alerts.incidents import CheckEvaluated, Report, RunEnded, made_name
 from vieweratlas_dagster.alerts.messages import one_line
@@ -27,6 +28,8 @@ _OVERLAP = timedelta(minutes=10)
 _FIRST_LOOK_BACK = timedelta(days=1)
 # Dagster writes the status first and the tag that announces a retry a moment later.
 _RETRY_IS_DECIDED_AFTER = timedelta(minutes=2)
+# A retry that was announced and has not been created after so long never will be.
+_RETRY_COMES_WITHIN = timedelta(minutes=10)
 _MOST_NUMBERS = 8
 _LONGEST_NUMBER = 120
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -72,11 +75,13 @@ def read(instance: dg.DagsterInstance, read_up_to: datetime | None, now: datetim
         order_by="update_timestamp",
         ascending=True,
     )
+    broken_promises = {run.dagster_run.run_id: run for run in _without_their_retry(instance, now)}
+    ended = {record.dagster_run.run_id: record for record in records} | broken_promises
     events = tuple(
         event
-        for record in records
+        for run_id, record in ended.items()
         if not _retry_is_undecided(instance, record, now)
-        for event in _Run.read(instance, record, rules).events()
+        for event in _Run.read(instance, record, rules, final=run_id in broken_promises).events()
     )
     more = len(records) == _RUNS_PER_READING
     # One tick of the storage's clock back: others may have the last one's time.
@@ -100,9 +105,35 @@ def _retry_is_undecided(instance: dg.DagsterInstance, record: dg.RunRecord, now:
     return (
         run.status == dg.DagsterRunStatus.FAILURE
         and instance.run_retries_enabled
-        and "dagster/will_retry" not in run.tags
+        and WILL_RETRY_TAG not in run.tags
         and now - _ended_at(record) < _RETRY_IS_DECIDED_AFTER
     )
+
+
+def _without_their_retry(instance: dg.DagsterInstance, now: datetime) -> list[dg.RunRecord]:
+    """Failed runs of the last day whose retry never came, and which no later run has made good."""
+    promised = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.FAILURE],
+        tags={WILL_RETRY_TAG: "true"},
+        updated_after=now - _FIRST_LOOK_BACK,
+        updated_before=now - _RETRY_COMES_WITHIN,
+    )
+    return [
+        record
+        for record in instance.get_run_records(promised, limit=_RUNS_PER_READING)
+        if AUTO_RETRY_RUN_ID_TAG not in record.dagster_run.tags and not _is_made_good(instance, record)
+    ]
+
+
+def _is_made_good(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
+    run = record.dagster_run
+    later = dg.RunsFilter(
+        job_name=run.job_name,
+        statuses=[dg.DagsterRunStatus.SUCCESS],
+        tags={key: run.tags[key] for key in ("dagster/partition",) if key in run.tags},
+        created_after=record.create_timestamp,
+    )
+    return bool(instance.get_run_records(later, limit=1))
 
 
 def _ended_at(record: dg.RunRecord) -> datetime:
@@ -115,18 +146,19 @@ def _utc(seconds: float) -> datetime:
 
 @dataclass(frozen=True)
 class _Run:
-    """One ended run with the events that matter."""
+    """One ended run with the events that matter; ``final`` when no retry comes, whatever it says."""
 
     run: dg.DagsterRun
     at: datetime
     logged: Sequence[dg.EventLogRecord]
     rules: Rules
+    final: bool
 
     @classmethod
-    def read(cls, instance: dg.DagsterInstance, record: dg.RunRecord, rules: Rules) -> _Run:
+    def read(cls, instance: dg.DagsterInstance, record: dg.RunRecord, rules: Rules, *, final: bool) -> _Run:
         run = record.dagster_run
         logged = instance.get_records_for_run(run.run_id, of_type=_EVENTS).records
-        return cls(run, _ended_at(record), logged, rules)
+        return cls(run, _ended_at(record), logged, rules, final)
 
     @property
     def partition(self) -> str:
@@ -147,7 +179,7 @@ class _Run:
 
     @property
     def will_retry(self) -> bool:
-        return self.run.tags.get("dagster/will_retry") == "true"
+        return not self.final and self.run.tags.get(WILL_RETRY_TAG) == "true"
 
     def events(self) -> Iterator[RunEnded | CheckEvaluated]:
         """The end of the run, and each of its checks."""

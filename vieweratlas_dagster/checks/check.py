@@ -5,8 +5,12 @@ Belongs here: the parts that all checks share. Does not belong here: any single 
 All checks of one asset run as one step, which reads each table once. A check that cannot be judged has
 not passed: otherwise an object that cannot be read would let a blocking check through, or a warning stop
 the run.
+
+Checks of a day have the partitions of their asset. Without them Dagster plans a check for the partition of
+its run and stores the verdict without one: the history then shows every check twice, once as skipped.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -93,16 +97,29 @@ def check(asset: str, *, of_a_day: bool = True) -> Callable[[Callable[[View], Ve
     return lambda judge: Check(asset, judge, of_a_day)
 
 
-def definitions_of(checks: Iterable[Check], limits: CheckSettings) -> list[dg.AssetChecksDefinition]:
-    """The checks for Dagster, those of an asset together; blocking are the ERRORs about a day alone."""
+def definitions_of(
+    checks: Iterable[Check], limits: CheckSettings, days: dg.PartitionsDefinition
+) -> list[dg.AssetChecksDefinition]:
+    """The checks for Dagster, those of an asset together; blocking are the ERRORs about a day alone.
+
+    Args:
+        checks: which.
+        limits: the settings with their severities.
+        days: the partitions of checks that judge a day.
+    """
     groups: dict[tuple[str, bool], list[Check]] = {}
     for one in checks:
         groups.setdefault((one.asset, one.of_a_day), []).append(one)
     severities = {**SEVERITIES, **limits.severities}
-    return [_definition(group, severities) for group in groups.values()]
+    with warnings.catch_warnings():
+        # Partitions of checks are in preview; dagster is locked to the version that this was tested with.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return [_definition(group, severities, days) for group in groups.values()]
 
 
-def _definition(group: list[Check], severities: Mapping[str, str]) -> dg.AssetChecksDefinition:
+def _definition(
+    group: list[Check], severities: Mapping[str, str], days: dg.PartitionsDefinition
+) -> dg.AssetChecksDefinition:
     asset, of_a_day = group[0].asset, group[0].of_a_day
 
     @dg.multi_asset_check(
@@ -113,6 +130,7 @@ def _definition(group: list[Check], severities: Mapping[str, str]) -> dg.AssetCh
                 asset=asset,
                 description=" ".join((one.judge.__doc__ or "").split()),
                 blocking=of_a_day and severities[one.name] == "ERROR",
+                partitions_def=days if of_a_day else None,
             )
             for one in group
         ],

@@ -217,6 +217,24 @@ def test_a_retry_that_did_not_come_after_all_is_told(lake, tmp_path):
         assert len(desk.watch(1)) == 1
 
 
+@pytest.mark.parametrize("made_good", [False, True])
+def test_a_retry_that_was_announced_and_never_came_is_told(made_good, lake, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "dagster.yaml").write_text(RETRIES)
+    with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
+        desk = Desk(instance, lake, Settings())
+        desk.world.broken["b"] = "no"
+        desk.run()
+        assert desk.watch() == desk.watch(9) == []
+        if made_good:
+            desk.world.broken.clear()
+            assert desk.run().success
+        told = [message.split(" | ")[0] for message in desk.watch(11)]
+        assert told == ([] if made_good else [f"ViewerAtlas: daily {DAY} failed at b"])
+        # Nothing is told twice, however long the run stays as it is.
+        assert desk.watch(90) == []
+
+
 def test_a_failure_whose_retry_is_not_decided_yet_waits_and_is_then_told(lake, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "dagster.yaml").write_text(RETRIES)

@@ -9,6 +9,7 @@ from collector_service.clock import ScaledClock
 from collector_service.contract import SnapshotRecord, encode_object, live_key
 from vieweratlas_dagster.analysis.atlas import build
 from vieweratlas_dagster.analysis.overlap import overlap_graph
+from vieweratlas_dagster.automation.partitions import daily
 from vieweratlas_dagster.checks.check import definitions_of
 from vieweratlas_dagster.curation.merge import channel_attributes, curate, memberships
 from vieweratlas_dagster.curation.validation import inspect_object, manifest
@@ -108,8 +109,8 @@ def result(check, resource, settings=None):
     """Evaluate one check in a run of its own, as Dagster does."""
     settings = settings or limits()
     definitions = dg.Definitions(
-        assets=[dg.AssetSpec(check.asset)],
-        asset_checks=definitions_of([check], settings.checks),
+        assets=[dg.AssetSpec(check.asset, partitions_def=daily if check.of_a_day else None)],
+        asset_checks=definitions_of([check], settings.checks, daily),
         resources={"lake": resource, "settings": settings},
         jobs=[dg.define_asset_job("checks", selection=dg.AssetSelection.all_asset_checks())],
     )

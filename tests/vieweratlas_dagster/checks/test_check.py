@@ -9,6 +9,7 @@ import pytest
 from collector_service.lake import Lake
 from collector_service.settings import SettingsError
 from vieweratlas_dagster.automation.launch import run_partition
+from vieweratlas_dagster.automation.partitions import daily
 from vieweratlas_dagster.checks import contracts, days, freshness, maps
 from vieweratlas_dagster.checks.catalogue import ALL_CHECKS
 from vieweratlas_dagster.checks.check import definitions_of
@@ -29,7 +30,7 @@ def name(check):
 def specs(settings):
     return {
         spec.name: spec
-        for definition in definitions_of(ALL_CHECKS, settings.checks)
+        for definition in definitions_of(ALL_CHECKS, settings.checks, daily)
         for spec in definition.check_specs
     }
 
@@ -90,8 +91,8 @@ def test_a_check_that_cannot_be_judged_has_not_passed(check, resource):
 
 def test_a_check_of_a_day_without_a_day_says_what_to_do(resource):
     definitions = dg.Definitions(
-        assets=[dg.AssetSpec("atlas")],
-        asset_checks=definitions_of([maps.atlas_is_complete], limits().checks),
+        assets=[dg.AssetSpec("atlas", partitions_def=daily)],
+        asset_checks=definitions_of([maps.atlas_is_complete], limits().checks, daily),
         resources={"lake": resource, "settings": limits()},
         jobs=[dg.define_asset_job("one", selection=dg.AssetSelection.all_asset_checks())],
     )
@@ -106,21 +107,21 @@ def test_a_check_of_a_day_without_a_day_says_what_to_do(resource):
 def test_an_error_stops_what_depends_on_the_asset_and_a_warning_does_not(check, severity, resource):
     """Neither has a table to look at: from its severity alone follows what becomes of the run."""
 
-    @dg.asset(name=check.asset)
+    @dg.asset(name=check.asset, partitions_def=daily)
     def checked() -> None:
         pass
 
-    @dg.asset(deps=[checked])
+    @dg.asset(deps=[checked], partitions_def=daily)
     def published() -> None:
         pass
 
     settings = limits(severities={check.name: severity})
     with dg.instance_for_test() as instance:
         done = dg.materialize(
-            [checked, published, *definitions_of([check], settings.checks)],
+            [checked, published, *definitions_of([check], settings.checks, daily)],
             instance=instance,
             resources={"lake": resource, "settings": settings},
-            tags={"dagster/partition": DAY},
+            partition_key=DAY,
             raise_on_error=False,
         )
     made = [event.asset_key.to_user_string() for event in done.get_asset_materialization_events()]
@@ -158,11 +159,27 @@ def test_every_asset_has_a_freshness_badge_and_says_where_it_is(tmp_path):
             assert where.startswith(f"{lake.uri}/"), spec.key
 
 
+def test_the_history_has_one_row_a_day_and_run_and_knows_the_day(tmp_path):
+    definitions = build_definitions(Settings(storage={"dir": tmp_path / "lake"}))
+    with dg.instance_for_test() as instance:
+        for day in (DAY, DAY, "2026-03-11"):
+            assert run_partition(definitions, "analysis_daily", day, instance).success
+        for one in OF_A_DAY:
+            rows = instance.event_log_storage.get_asset_check_execution_history(
+                dg.AssetCheckKey(dg.AssetKey(one.asset), one.name), limit=10
+            )
+            assert [(row.partition, row.status.value in {"SUCCEEDED", "FAILED"}) for row in rows] == [
+                ("2026-03-11", True),
+                (DAY, True),
+                (DAY, True),
+            ], one.name
+
+
 def test_a_single_check_can_be_run_by_itself(resource, made):
     resource.lake.delete(analysis_key(DAY, "atlas.png"))
     definitions = dg.Definitions(
-        assets=[dg.AssetSpec("atlas")],
-        asset_checks=definitions_of(maps.CHECKS[-2:], limits().checks),
+        assets=[dg.AssetSpec("atlas", partitions_def=daily)],
+        asset_checks=definitions_of(maps.CHECKS[-2:], limits().checks, daily),
         resources={"lake": resource, "settings": limits()},
         jobs=[
             dg.define_asset_job(
