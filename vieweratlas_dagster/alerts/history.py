@@ -37,6 +37,7 @@ _EVENTS = {
     Kind.ASSET_CHECK_EVALUATION,
     Kind.ASSET_MATERIALIZATION,
     Kind.ASSET_MATERIALIZATION_PLANNED,
+    Kind.STEP_SUCCESS,
     Kind.STEP_FAILURE,
     Kind.RUN_FAILURE,
 }
@@ -193,10 +194,11 @@ class _Run:
 
     def events(self) -> Iterator[RunEnded | CheckEvaluated]:
         """The end of the run, and each of its checks."""
+        done = {event.step_key for event, _ in self._of(Kind.STEP_SUCCESS)}
         for event, at in self._of(Kind.ASSET_CHECK_EVALUATION):
             evaluation = event.asset_check_evaluation_data
-            partition = evaluation.partition or self.partition
-            if evaluation.passed or self._told(evaluation, partition):
+            partition = evaluation.partition or ""
+            if evaluation.passed or self._told(evaluation, partition, again=event.step_key not in done):
                 failure = None if evaluation.passed else self._check_report(evaluation, partition)
                 asset = evaluation.asset_key.to_user_string()
                 yield CheckEvaluated(asset, evaluation.check_name, partition, at, failure)
@@ -228,9 +230,9 @@ class _Run:
             for event, _ in self._of(kind)
         )
 
-    def _told(self, evaluation: dg.AssetCheckEvaluation, partition: str) -> bool:
-        """Whether a failed check is alerted: not while the run comes again, nor every warning."""
-        if self.will_retry:
+    def _told(self, evaluation: dg.AssetCheckEvaluation, partition: str, *, again: bool) -> bool:
+        """Whether a failed check is alerted: not while a retry makes it ``again``, nor every warning."""
+        if again and self.will_retry:
             return False
         # A check of no partition judges the present, such as the age of the newest data.
         return (

@@ -38,10 +38,10 @@ def look_again(instance: dg.DagsterInstance, now: datetime) -> list[str]:
         tags = {RETRY_STRATEGY_TAG: ReexecutionStrategy.ALL_STEPS.value, WILL_RETRY_TAG: "true"}
         instance.add_run_tags(run.run_id, tags)
     missed = given_up + [run for run in failed if _is_overlooked(run)]
-    failures = [_place_of_failure(instance, run.run_id) for run in missed]
-    if failures:
-        instance.daemon_cursor_storage.set_cursor_values({_CURSOR: str(min(failures) - 1)})
-    return [run.run_id for run in missed]
+    ids = [run.run_id for run in missed]
+    if ids:
+        _set_back(instance, ids)
+    return ids
 
 
 def _failed_lately(instance: dg.DagsterInstance, now: datetime) -> list[dg.DagsterRun]:
@@ -62,9 +62,17 @@ def _was_given_up_at_its_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -
     return refused and ended_all_steps(instance, run)
 
 
-def _place_of_failure(instance: dg.DagsterInstance, run_id: str) -> int:
-    page = instance.get_records_for_run(run_id, of_type=Kind.RUN_FAILURE)
-    return page.records[-1].storage_id
+def _set_back(instance: dg.DagsterInstance, run_ids: list[str]) -> None:
+    """Have the daemon read the log of failures again from before the first one of these runs."""
+    # The log over all runs: on SQLite each run's own log counts from 1.
+    failures = instance.event_log_storage.get_logs_for_all_runs_by_log_id(
+        dagster_event_type={Kind.RUN_FAILURE}
+    )
+    places = [place - 1 for place, entry in failures.items() if entry.run_id in run_ids]
+    now_at = instance.daemon_cursor_storage.get_cursor_values({_CURSOR}).get(_CURSOR)
+    if now_at:
+        places.append(int(now_at))
+    instance.daemon_cursor_storage.set_cursor_values({_CURSOR: str(min(places))})
 
 
 @dg.sensor(
