@@ -10,15 +10,17 @@ import hashlib
 import io
 import json
 from datetime import date, timedelta
+from typing import Any
 
 import polars as pl
 
 from collector_service.lake import Lake
-from vieweratlas_dagster.tables import NODES, Table
+from vieweratlas_dagster.tables import Table
 
 ANALYSIS_PREFIX = "curated/analysis/"
 LATEST_PREFIX = "curated/analysis/latest/"
-LATEST_MANIFEST = "curated/analysis/latest/manifest.json"
+MAP_MANIFEST = "manifest.json"
+LATEST_MANIFEST = LATEST_PREFIX + MAP_MANIFEST
 SOURCES = ("live", "vod")
 
 
@@ -95,44 +97,66 @@ def previous_analysis_day(lake: Lake, day: str) -> str | None:
     """The newest day before ``day`` with a finished map that has channels, if any."""
     names = [name.removeprefix("date=") for name in lake.folders(ANALYSIS_PREFIX) if "date=" in name]
     for name in sorted(names, reverse=True):
-        if name < day:
-            nodes = read_table_if_there(lake, analysis_key(name, "nodes.parquet"), NODES)
-            if nodes is not None and nodes.height:
-                return name
+        if name < day and read_map_manifest(lake, analysis_key(name, MAP_MANIFEST)).get("channels"):
+            return name
     return None
 
 
 def begin_map(lake: Lake, day: str) -> None:
-    """Mark the day's map as unfinished until its nodes.parquet, the last of its tables, is there again."""
-    lake.delete(analysis_key(day, "nodes.parquet"))
+    """Mark the day's map as unfinished until `finish_map`."""
+    lake.delete(analysis_key(day, MAP_MANIFEST))
 
 
-def publish_latest(lake: Lake, day: str) -> bool:
-    """Copy a day's results to ``latest/`` unless a newer day is there; the manifest goes last.
+def finish_map(lake: Lake, day: str, channels: int) -> None:
+    """Mark the day's map as finished: its manifest names all files with their SHA-256, and goes last.
 
-    Returns:
-        Whether the day is now the latest.
+    Args:
+        lake: where.
+        day: whose map.
+        channels: how many the map has.
     """
-    if _latest_day(lake) > day:
-        return False
-    # Without its manifest, latest/ is being written; readers that need one day look for that first.
-    lake.delete(LATEST_MANIFEST)
     files = {}
     for info in lake.objects(analysis_key(day, "")):
         name = info.key.rsplit("/", 1)[-1]
-        data = lake.get(info.key)
-        lake.put(LATEST_PREFIX + name, data)
-        files[name] = hashlib.sha256(data).hexdigest()
-    body = {"date": day, "files": files}
-    lake.put(LATEST_MANIFEST, (json.dumps(body, indent=1, sort_keys=True) + "\n").encode())
+        if name != MAP_MANIFEST:
+            files[name] = hashlib.sha256(lake.get(info.key)).hexdigest()
+    body = {"channels": channels, "complete": True, "date": day, "files": files}
+    lake.put(analysis_key(day, MAP_MANIFEST), _json(body))
+
+
+def publish_latest(lake: Lake, day: str) -> bool:
+    """Copy a finished day to ``latest/`` unless a newer day is there.
+
+    Meanwhile the manifest there says ``"complete": false``: readers that need one day look for that first.
+
+    Returns:
+        Whether the day is now the latest.
+
+    Raises:
+        FileNotFoundError: the day's map is not finished.
+    """
+    if str(read_map_manifest(lake, LATEST_MANIFEST).get("date", "")) > day:
+        return False
+    manifest = lake.get(analysis_key(day, MAP_MANIFEST))
+    body = json.loads(manifest)
+    lake.put(LATEST_MANIFEST, _json(body | {"complete": False}))
+    for name in body["files"]:
+        lake.put(LATEST_PREFIX + name, lake.get(analysis_key(day, name)))
+    lake.put(LATEST_MANIFEST, manifest)
     for info in lake.objects(LATEST_PREFIX):
-        if info.key != LATEST_MANIFEST and info.key.rsplit("/", 1)[-1] not in files:
+        if info.key != LATEST_MANIFEST and info.key.rsplit("/", 1)[-1] not in body["files"]:
             lake.delete(info.key)
     return True
 
 
-def _latest_day(lake: Lake) -> str:
+def read_map_manifest(lake: Lake, key: str) -> dict[str, Any]:
+    """A map's manifest (channels, complete, date, files); empty when there is none."""
     try:
-        return str(json.loads(lake.get(LATEST_MANIFEST))["date"])
+        body: dict[str, Any] = json.loads(lake.get(key))
     except FileNotFoundError:
-        return ""
+        return {}
+    return body
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    return (json.dumps(body, indent=1, sort_keys=True) + "\n").encode()

@@ -29,6 +29,7 @@ class FargateDouble:
         self._environment = dict(environment)
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._told_to_stop: set[str] = set()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -70,6 +71,10 @@ class FargateDouble:
             for arn, task in self._started().items():
                 if arn not in self._processes:
                     self._processes[arn] = self._start(arn, task)
+                elif task.desired_status == "STOPPED" and arn not in self._told_to_stop:
+                    self._told_to_stop.add(arn)
+                    # ECS sends this first, and nothing else for the next 30 seconds or more.
+                    self._processes[arn].send_signal(signal.SIGTERM)
                 elif task.last_status != "STOPPED" and self._processes[arn].poll() is not None:
                     self._stopped(arn, task)
 
@@ -93,6 +98,7 @@ class FargateDouble:
         code = self._processes[arn].returncode
         task.containers[0].exitCode = 128 - code if code < 0 else code
         task.stopped_reason = "Essential container in task exited"
+        self._told_to_stop.add(arn)
         task.desired_status = task.last_status = "STOPPED"
 
     def _output(self, arn: str) -> Path:

@@ -3,13 +3,18 @@
 import json
 import random
 import signal
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import boto3
 import dagster as dg
+import psycopg2
 import pytest
 from dagster._core.scheduler.instigation import ScheduleInstigatorData, TickStatus
-from dagster._core.storage.compute_log_manager import ComputeIOType
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import deserialize_value
 
@@ -20,6 +25,7 @@ from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.settings import Settings
 
 from .deployment import LOGS_BUCKET, WORKSPACE, Deployment, deployed, eventually
+from .postgres import PostgresServer, free_port
 
 SCHEDULE = "vieweratlas_analysis_daily"
 CONFIG = {
@@ -212,8 +218,9 @@ def test_a_tasks_overrides_fit_into_ecs_and_hold_no_secret(deployment, story):
 
 def test_what_the_run_printed_is_in_the_bucket_and_can_be_read_in_the_ui(deployment, story):
     manager, run_id = deployment.instance.compute_log_manager, story[2].run_id
-    [log_key] = manager.get_log_keys_for_log_key_prefix([run_id, "compute_logs"], ComputeIOType.STDERR)
-    text = manager.get_log_data(log_key).stderr.decode()
+    captured = deployment.instance.all_logs(run_id, of_type=dg.DagsterEventType.LOGS_CAPTURED)
+    file = captured[-1].dagster_event.logs_captured_data.file_key
+    text = manager.get_log_data(manager.build_log_key_for_run(run_id, file)).stderr.decode()
     assert "RUN_SUCCESS" in text or "STEP_SUCCESS" in text
     found = boto3.client("s3").list_objects_v2(Bucket=LOGS_BUCKET, Prefix="dagster/compute-logs/")[
         "Contents"
@@ -237,3 +244,98 @@ def test_a_launch_that_finds_no_capacity_is_retried_on_demand(deployment, story)
     [task] = deployment.fargate.tasks(second.run_id)
     assert task["capacityProviderName"] == "FARGATE"
     assert (task["overrides"]["cpu"], task["overrides"]["memory"]) == ("256", "1024")
+
+
+def relaunch(deployment: Deployment, day: str, case: str) -> dg.DagsterRun:
+    """The day's job once more, as a run of its own."""
+    deployment.call(
+        *("dagster", "job", "launch", "-w", str(WORKSPACE), "-l", "vieweratlas", "-j", "analysis_daily"),
+        *("--tags", json.dumps({"dagster/partition": day, "case": case})),
+    )
+    return deployment.attempts(case=case)[0]
+
+
+@contextmanager
+def holding_back_the_news_of_success(postgres: PostgresServer) -> Iterator[None]:
+    """While this lasts, storing that a run succeeded takes a minute: time enough to be killed."""
+    with closing(psycopg2.connect(**connection(postgres))) as database, database.cursor() as cursor:
+        database.autocommit = True
+        cursor.execute(
+            "CREATE FUNCTION hold() RETURNS trigger AS"
+            " 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END' LANGUAGE plpgsql;"
+            "CREATE TRIGGER hold BEFORE INSERT ON event_logs FOR EACH ROW"
+            " WHEN (NEW.dagster_event_type = 'PIPELINE_SUCCESS') EXECUTE FUNCTION hold()"
+        )
+        try:
+            yield
+        finally:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep';"
+                "DROP TRIGGER hold ON event_logs; DROP FUNCTION hold"
+            )
+
+
+def is_held_back(postgres: PostgresServer) -> bool:
+    with closing(psycopg2.connect(**connection(postgres))) as database, database.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+        return bool(cursor.fetchone()[0])
+
+
+def connection(postgres: PostgresServer) -> dict[str, object]:
+    return {
+        "host": postgres.host,
+        "port": postgres.port,
+        "user": postgres.user,
+        "password": postgres.password,
+        "dbname": postgres.database,
+    }
+
+
+def test_a_run_that_is_killed_after_its_last_step_is_retried_and_harms_nothing(
+    deployment, story, undisturbed, postgres
+):
+    day = story[0].tags["dagster/partition"]
+    with holding_back_the_news_of_success(postgres):
+        run = relaunch(deployment, day, "killed at the end")
+        eventually(lambda: is_held_back(postgres))
+        deployment.fargate.signal(run.run_id, signal.SIGKILL)
+    eventually(
+        lambda: (found := deployment.attempts(case="killed at the end"))[1:] and found[-1].status in DONE
+    )
+    attempts = deployment.attempts(case="killed at the end")
+    assert [attempt.status.value for attempt in attempts] == ["FAILURE", "SUCCESS"]
+    # No step is left to go on from, so the retry begins at the beginning.
+    assert attempts[1].tags["dagster/retry_strategy"] == "ALL_STEPS"
+    assert everything(Lake.open(deployment.storage)) == undisturbed
+
+
+def test_a_run_that_is_terminated_in_the_ui_stops_its_task_and_is_not_retried(
+    deployment, story, undisturbed
+):
+    day, port = story[0].tags["dagster/partition"], free_port()
+    with deployment.process("dagster-webserver", "-w", str(WORKSPACE), "-p", str(port)):
+        run = relaunch(deployment, day, "terminated")
+        eventually(lambda: deployment.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START))
+        query = "mutation($id: String!) { terminateRun(runId: $id) { __typename } }"
+        answer = eventually(lambda: graphql(port, query, id=run.run_id))
+        assert answer["terminateRun"]["__typename"] == "TerminateRunSuccess"
+        eventually(lambda: deployment.instance.get_run_by_id(run.run_id).status in DONE)
+    eventually(lambda: deployment.fargate.tasks(run.run_id)[0]["lastStatus"] == "STOPPED")
+    [run] = deployment.attempts(case="terminated")
+    assert run.status == dg.DagsterRunStatus.CANCELED
+    again = relaunch(deployment, day, "after the termination")
+    eventually(lambda: deployment.instance.get_run_by_id(again.run_id).status in DONE)
+    assert everything(Lake.open(deployment.storage)) == undisturbed
+
+
+def graphql(port: int, query: str, **variables: str) -> dict[str, Any] | None:
+    """The answer of the webserver, None while it does not answer."""
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request) as response:
+            return json.load(response)["data"]
+    except urllib.error.URLError:
+        return None

@@ -121,7 +121,12 @@ def _empty_asset(
 
 
 def _empty_check(number: int, specs: list[dg.AssetCheckSpec]) -> dg.AssetChecksDefinition:
-    twins = [dg.AssetCheckSpec(spec.name, asset=spec.asset_key, blocking=spec.blocking) for spec in specs]
+    twins = [
+        dg.AssetCheckSpec(
+            spec.name, asset=spec.asset_key, blocking=spec.blocking, partitions_def=spec.partitions_def
+        )
+        for spec in specs
+    ]
 
     @dg.multi_asset_check(name=f"check_{number}", specs=twins)
     def empty() -> Iterator[dg.AssetCheckResult]:

@@ -1,5 +1,6 @@
 """Which map is the latest, which one a new map continues, and what stands there in between."""
 
+import hashlib
 import io
 import json
 
@@ -12,8 +13,10 @@ from vieweratlas_dagster.lake_layout import (
     analysis_key,
     begin_map,
     days_up_to,
+    finish_map,
     previous_analysis_day,
     publish_latest,
+    read_map_manifest,
     read_table,
     write_table,
 )
@@ -30,6 +33,7 @@ def put_map(lake, day, *names, extra=()):
     write_table(lake, analysis_key(day, "nodes.parquet"), nodes(*names), NODES)
     for name in ("atlas.html", *extra):
         lake.put(analysis_key(day, name), f"{name} of {day}".encode())
+    finish_map(lake, day, len(names))
 
 
 def latest(lake):
@@ -49,10 +53,10 @@ def test_latest_holds_one_day_and_only_moves_forward(any_lake):
     assert json.loads(any_lake.get(LATEST_MANIFEST))["date"] == "2026-03-03"
 
 
-def test_a_publication_that_breaks_off_leaves_no_manifest(lake, monkeypatch):
-    put_map(lake, "2026-03-02", "a")
+def test_a_publication_that_breaks_off_says_so_and_no_older_day_takes_its_place(lake, monkeypatch):
+    for day in ("2026-03-01", "2026-03-02", "2026-03-03"):
+        put_map(lake, day, "a")
     publish_latest(lake, "2026-03-02")
-    put_map(lake, "2026-03-03", "a")
     put = lake.put
 
     def fail_in_the_middle(key, data):
@@ -63,10 +67,25 @@ def test_a_publication_that_breaks_off_leaves_no_manifest(lake, monkeypatch):
     monkeypatch.setattr(lake, "put", fail_in_the_middle)
     with pytest.raises(OSError, match="gone"):
         publish_latest(lake, "2026-03-03")
-    assert not lake.exists(LATEST_MANIFEST)
     monkeypatch.undo()
+    manifest = read_map_manifest(lake, LATEST_MANIFEST)
+    assert (manifest["date"], manifest["complete"]) == ("2026-03-03", False)
+    assert not publish_latest(lake, "2026-03-01")
     assert publish_latest(lake, "2026-03-03")
-    assert json.loads(lake.get(LATEST_MANIFEST))["date"] == "2026-03-03"
+    manifest = read_map_manifest(lake, LATEST_MANIFEST)
+    assert (manifest["date"], manifest["complete"]) == ("2026-03-03", True)
+    assert manifest["files"] == {
+        name: hashlib.sha256(lake.get(LATEST_PREFIX + name)).hexdigest()
+        for name in ("atlas.html", "nodes.parquet")
+    }
+
+
+def test_an_unfinished_map_is_not_published(lake):
+    put_map(lake, "2026-03-01", "a")
+    begin_map(lake, "2026-03-01")
+    with pytest.raises(FileNotFoundError):
+        publish_latest(lake, "2026-03-01")
+    assert latest(lake) == set()
 
 
 def test_a_map_continues_the_newest_finished_one_with_channels(any_lake):

@@ -37,6 +37,7 @@ _EVENTS = {
     Kind.ASSET_CHECK_EVALUATION,
     Kind.ASSET_MATERIALIZATION,
     Kind.ASSET_MATERIALIZATION_PLANNED,
+    Kind.STEP_SUCCESS,
     Kind.STEP_FAILURE,
     Kind.RUN_FAILURE,
 }
@@ -100,6 +101,15 @@ def last_success(instance: dg.DagsterInstance, job: str) -> datetime | None:
     return _ended_at(records[0]) if records else None
 
 
+def ended_all_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether every step that the run was to execute has succeeded or was skipped."""
+    if run.execution_plan_snapshot_id is None:
+        return False
+    plan = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
+    ended = instance.all_logs(run.run_id, of_type={Kind.STEP_SUCCESS, Kind.STEP_SKIPPED})
+    return set(plan.step_keys_to_execute) <= {event.step_key for event in ended}
+
+
 def _retry_is_undecided(instance: dg.DagsterInstance, record: dg.RunRecord, now: datetime) -> bool:
     run = record.dagster_run
     return (
@@ -153,12 +163,13 @@ class _Run:
     logged: Sequence[dg.EventLogRecord]
     rules: Rules
     final: bool
+    ended_all_steps: bool
 
     @classmethod
     def read(cls, instance: dg.DagsterInstance, record: dg.RunRecord, rules: Rules, *, final: bool) -> _Run:
         run = record.dagster_run
         logged = instance.get_records_for_run(run.run_id, of_type=_EVENTS).records
-        return cls(run, _ended_at(record), logged, rules, final)
+        return cls(run, _ended_at(record), logged, rules, final, ended_all_steps(instance, run))
 
     @property
     def partition(self) -> str:
@@ -183,23 +194,24 @@ class _Run:
 
     def events(self) -> Iterator[RunEnded | CheckEvaluated]:
         """The end of the run, and each of its checks."""
+        done = {event.step_key for event, _ in self._of(Kind.STEP_SUCCESS)}
         for event, at in self._of(Kind.ASSET_CHECK_EVALUATION):
             evaluation = event.asset_check_evaluation_data
-            partition = evaluation.partition or self.partition
-            if evaluation.passed or self._told(evaluation, partition):
+            partition = evaluation.partition or ""
+            if evaluation.passed or self._told(evaluation, partition, again=event.step_key not in done):
                 failure = None if evaluation.passed else self._check_report(evaluation, partition)
                 asset = evaluation.asset_key.to_user_string()
                 yield CheckEvaluated(asset, evaluation.check_name, partition, at, failure)
-        made = {self._made(event) for event, _ in self._of(Kind.ASSET_MATERIALIZATION)}
-        planned = {self._made(event) for event, _ in self._of(Kind.ASSET_MATERIALIZATION_PLANNED)}
+        made = self._materializations(Kind.ASSET_MATERIALIZATION)
+        planned = self._materializations(Kind.ASSET_MATERIALIZATION_PLANNED)
         yield RunEnded(
             self.job,
             self.partition,
             self.at,
             whole=not (self.run.asset_selection or self.run.step_keys_to_execute),
             succeeded=self.run.status == dg.DagsterRunStatus.SUCCESS,
-            made=frozenset(made),
-            unmade=frozenset(planned - made),
+            made=made,
+            unmade=planned - made,
             failure=self._run_report(),
         )
 
@@ -209,13 +221,18 @@ class _Run:
             if event is not None and event.event_type == kind:
                 yield event, _utc(record.timestamp)
 
-    def _made(self, event: dg.DagsterEvent) -> str:
-        asset = event.asset_key.to_user_string() if event.asset_key else ""
-        return made_name(asset, event.partition or self.partition)
+    def _materializations(self, kind: Kind) -> frozenset[str]:
+        return frozenset(
+            made_name(
+                event.asset_key.to_user_string() if event.asset_key else "",
+                event.partition or self.partition,
+            )
+            for event, _ in self._of(kind)
+        )
 
-    def _told(self, evaluation: dg.AssetCheckEvaluation, partition: str) -> bool:
-        """Whether a failed check is alerted: not while the run comes again, nor every warning."""
-        if self.will_retry:
+    def _told(self, evaluation: dg.AssetCheckEvaluation, partition: str, *, again: bool) -> bool:
+        """Whether a failed check is alerted: not while a retry makes it ``again``, nor every warning."""
+        if again and self.will_retry:
             return False
         # A check of no partition judges the present, such as the age of the newest data.
         return (
@@ -256,6 +273,9 @@ class _Run:
         if self.run.status != dg.DagsterRunStatus.FAILURE or self.will_retry:
             return None
         failed = [event for event, _ in self._of(Kind.STEP_FAILURE)]
+        if self.ended_all_steps:
+            # Killed between its last step and saying so: it is run again, and nothing is missing.
+            return None
         own = [event for event in failed if not _is_blocking_check(event)]
         if failed and not own:
             return None

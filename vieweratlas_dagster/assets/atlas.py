@@ -21,6 +21,7 @@ from vieweratlas_dagster.lake_layout import (
     analysis_key,
     channels_key,
     days_up_to,
+    finish_map,
     publish_latest,
     read_table,
     write_table,
@@ -96,7 +97,6 @@ def atlas(
     store.put(
         analysis_key(day, "atlas.png"), draw_atlas(nodes, shown, communities, title=f"ViewerAtlas {day}")
     )
-    # Last: a day counts as mapped once its nodes are there.
     write_table(store, analysis_key(day, "nodes.parquet"), nodes, NODES)
     return dg.MaterializeResult(
         metadata={
@@ -149,6 +149,8 @@ def graph_exports(
     }
     for name, data in files.items():
         store.put(analysis_key(day, name), data)
+    # Here all blocking checks have passed, so what they stopped is never published nor continued.
+    finish_map(store, day, nodes.height)
     latest = nodes.height > 0 and publish_latest(store, day)
     return dg.MaterializeResult(
         metadata={

@@ -9,12 +9,14 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from vieweratlas_dagster.automation.jobs import analysis_daily, graph_daily
-from vieweratlas_dagster.automation.late_plan import LateDay, Plan, Step, scan
+from vieweratlas_dagster.automation.late_plan import GRAPH_ONLY, WHOLE_DAY, LateDay, Plan, Step, scan
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
 
 _RUN_KEY = "dagster/run_key"
 _PARTITION = "dagster/partition"
+# What a job begins and ends with.
+_ENDS = {WHOLE_DAY: ("snapshots", "graph_exports"), GRAPH_ONLY: ("overlap_graph", "graph_exports")}
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -60,8 +62,9 @@ def vieweratlas_late_data(
     plan, obstacle = _settle(context.instance, plan)
     step = plan.running
     if obstacle or step is None:
-        reasons = [obstacle or "everything that came is in its day's map", *notes]
-        return dg.SensorResult(skip_reason="; ".join(reasons), cursor=plan.text())
+        reasons = [reason for reason in (obstacle, *notes) if reason]
+        told = "; ".join(reasons) or "everything that came is in its day's map"
+        return dg.SensorResult(skip_reason=told, cursor=plan.text())
     context.log.info("%s of %s, because of late raw objects", step.job, step.day)
     request = dg.RunRequest(
         run_key=step.run_key,
@@ -90,7 +93,7 @@ def _settle(instance: dg.DagsterInstance, plan: Plan) -> tuple[Plan, str]:
     """The plan with the step to request as its running one, or what stands against requesting any."""
     step = plan.running
     if step:
-        requested = instance.get_runs(dg.RunsFilter(tags={_RUN_KEY: step.run_key}), limit=1)
+        requested = instance.get_runs(dg.RunsFilter(tags={_RUN_KEY: step.run_key}))
         if not requested:
             # The daemon was stopped between the request and the launch.
             plan = plan.take_back()
@@ -100,7 +103,9 @@ def _settle(instance: dg.DagsterInstance, plan: Plan) -> tuple[Plan, str]:
             later = f"{len(plan.waiting)} later runs wait"
             if not run.is_finished or run.is_complete_and_waiting_to_retry:
                 return plan, f"{where} is not finished; {later}"
-            if not run.is_success and not plan.is_replaced(step):
+            # Whoever cancels a run does not want it; the days after it are made without.
+            given_up = run.status == dg.DagsterRunStatus.CANCELED or plan.is_replaced(step)
+            if not (run.is_success or given_up or _is_made(instance, step, requested[-1])):
                 return (
                     plan,
                     f"{where} did not succeed: re-execute it from the failed step; until then {later}",
@@ -109,6 +114,22 @@ def _settle(instance: dg.DagsterInstance, plan: Plan) -> tuple[Plan, str]:
     if plan.waiting and (other := _unfinished(instance)):
         return plan, f"{len(plan.waiting)} runs wait for {other.job_name} (run {other.run_id})"
     return plan.advance(), ""
+
+
+def _is_made(instance: dg.DagsterInstance, step: Step, requested: dg.DagsterRun) -> bool:
+    """Whether other runs have made what the step was to make since: a larger job, or from asset pages."""
+    [request] = instance.get_run_records(dg.RunsFilter(run_ids=[requested.run_id]))
+    return all(
+        instance.fetch_materializations(
+            dg.AssetRecordsFilter(
+                asset_key=dg.AssetKey(asset),
+                asset_partitions=[step.day],
+                after_timestamp=request.create_timestamp.timestamp(),
+            ),
+            limit=1,
+        ).records
+        for asset in _ENDS[step.job]
+    )
 
 
 def _newest_run(instance: dg.DagsterInstance, step: Step) -> dg.DagsterRun | None:

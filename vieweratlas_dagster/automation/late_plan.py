@@ -147,10 +147,8 @@ class Plan:
 def scan(lake: Lake, *, first: date, today: date) -> Scan:
     """Look for late objects on the days from ``first`` up to the day before ``today``.
 
-    Costs two listings and one small read for each of those days that has raw objects and a manifest.
-
-    Raises:
-        ValueError: a manifest cannot be read.
+    Costs two listings and one small read for each of those days that has raw objects and a manifest. A
+    manifest that cannot be read counts as empty: then all of the day is late, and a new one is written.
     """
     manifests = {info.key: info.modified for info in lake.objects(_MANIFESTS)}
     names = {name for prefix in (LIVE_PREFIX, VOD_PREFIX) for name in lake.folders(f"{prefix}/")}
@@ -166,11 +164,10 @@ def scan(lake: Lake, *, first: date, today: date) -> Scan:
 
 
 def _made_from(lake: Lake, day: str) -> dict[str, int]:
-    key = manifest_key(day)
     try:
-        return {entry["key"]: entry["bytes"] for entry in manifest_objects(lake.get(key))}
-    except ValueError as error:
-        raise ValueError(f"{lake.uri}/{key}: {error}") from error
+        return {entry["key"]: entry["bytes"] for entry in manifest_objects(lake.get(manifest_key(day)))}
+    except ValueError:
+        return {}
 
 
 def late_day(

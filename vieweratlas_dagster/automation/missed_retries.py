@@ -1,35 +1,47 @@
-"""Failed runs that Dagster meant to retry and then overlooked.
+"""Killed runs that Dagster meant to retry and did not.
 
 Belongs here: finding them and having Dagster look again. Does not belong here: which runs are retried, and
 how often; dagster.yaml says that.
 
-A dying run stores its failure as an event first and its status after that. A daemon that reads the event
-in between takes the run for a running one and never comes back to it: the run says that it will be retried,
-and nothing happens. Reading the same failure again does no harm, since a run is retried once only.
+- A dying run stores its failure as an event first and its status after that. A daemon that reads the event
+  in between takes the run for a running one and never comes back to it: the run says that it will be
+  retried, and nothing happens. Reading the same failure again does no harm: a run is retried only once.
+- A run that was killed after its last step has no step to go on from. Dagster gives it up, and it counts as
+  failed for ever. Such a run is retried from its beginning.
 """
 
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
+from dagster import DagsterEventType as Kind
+from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RETRY_STRATEGY_TAG, WILL_RETRY_TAG
+
+from vieweratlas_dagster.alerts.history import ended_all_steps
 
 # The daemon's place in the log of failures, as its event log consumer names it.
-_CURSOR = f"EVENT_LOG_CONSUMER_CURSOR-{dg.DagsterEventType.RUN_FAILURE.value}"
+_CURSOR = f"EVENT_LOG_CONSUMER_CURSOR-{Kind.RUN_FAILURE.value}"
 _PATIENCE = timedelta(seconds=30)
 _FORGOTTEN_AFTER = timedelta(hours=6)
 
 
 def look_again(instance: dg.DagsterInstance, now: datetime) -> list[str]:
-    """Set the daemon back to before the oldest failure that it overlooked in the last six hours.
+    """Set the daemon back to before the oldest of the last six hours' failures that it should retry.
 
     Returns:
-        The ids of the overlooked runs.
+        The ids of these runs.
     """
-    missed = [run for run in _failed_lately(instance, now) if _is_overlooked(run)]
-    failures = [_place_of_failure(instance, run.run_id) for run in missed]
-    if failures:
-        instance.daemon_cursor_storage.set_cursor_values({_CURSOR: str(min(failures) - 1)})
-    return [run.run_id for run in missed]
+    failed = _failed_lately(instance, now)
+    given_up = [run for run in failed if _was_given_up_at_its_end(instance, run)]
+    for run in given_up:
+        # Its retries have these tags too, so this happens once, and dagster.yaml says how often they come.
+        tags = {RETRY_STRATEGY_TAG: ReexecutionStrategy.ALL_STEPS.value, WILL_RETRY_TAG: "true"}
+        instance.add_run_tags(run.run_id, tags)
+    missed = given_up + [run for run in failed if _is_overlooked(run)]
+    ids = [run.run_id for run in missed]
+    if ids:
+        _set_back(instance, ids)
+    return ids
 
 
 def _failed_lately(instance: dg.DagsterInstance, now: datetime) -> list[dg.DagsterRun]:
@@ -45,9 +57,22 @@ def _is_overlooked(run: dg.DagsterRun) -> bool:
     return run.tags.get(WILL_RETRY_TAG) == "true" and AUTO_RETRY_RUN_ID_TAG not in run.tags
 
 
-def _place_of_failure(instance: dg.DagsterInstance, run_id: str) -> int:
-    page = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
-    return page.records[-1].storage_id
+def _was_given_up_at_its_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    refused = run.tags.get(WILL_RETRY_TAG) == "false" and RETRY_STRATEGY_TAG not in run.tags
+    return refused and ended_all_steps(instance, run)
+
+
+def _set_back(instance: dg.DagsterInstance, run_ids: list[str]) -> None:
+    """Have the daemon read the log of failures again from before the first one of these runs."""
+    # The log over all runs: on SQLite each run's own log counts from 1.
+    failures = instance.event_log_storage.get_logs_for_all_runs_by_log_id(
+        dagster_event_type={Kind.RUN_FAILURE}
+    )
+    places = [place - 1 for place, entry in failures.items() if entry.run_id in run_ids]
+    now_at = instance.daemon_cursor_storage.get_cursor_values({_CURSOR}).get(_CURSOR)
+    if now_at:
+        places.append(int(now_at))
+    instance.daemon_cursor_storage.set_cursor_values({_CURSOR: str(min(places))})
 
 
 @dg.sensor(
@@ -55,9 +80,9 @@ def _place_of_failure(instance: dg.DagsterInstance, run_id: str) -> int:
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Every minute: a run that was killed and says that it will be retried, but was overlooked by the "
-        "daemon, is shown to it again. It starts no runs itself. Stopped, a killed run now and then stays "
-        "failed until somebody re-executes it."
+        "Every minute: a run that was killed and should be retried, but was overlooked by the daemon or "
+        "given up because all of its steps had ended, is shown to the daemon again. It starts no runs "
+        "itself. Stopped, a killed run now and then stays failed until somebody re-executes it."
     ),
 )
 def vieweratlas_missed_retries(context: dg.SensorEvaluationContext) -> dg.SkipReason:

@@ -4,7 +4,8 @@ Belongs here: the rule for a run and the pass over all old runs. Does not belong
 (``retention``), ticks (``retention`` in dagster.yaml), and logs on S3 (lifecycle rules of the bucket).
 
 A partition counts as materialized because of its newest materialization event, and events go with
-their run. So a run that holds the newest event of any partition stays, however old it is.
+their run. So a run that holds the newest event of any partition stays, however old it is, and so does the
+first run of a group as long as one of its retries does.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.tags import ROOT_RUN_ID_TAG
 
 _BATCH = 100
 _PLACE = "vieweratlas/maintenance/examined_until"
@@ -78,7 +83,7 @@ def remove_old_runs(
             is_check = run.job_name in check_jobs
             if created < (checks_before if is_check else others_before):
                 done.examined += 1
-                if newest.is_held_by(run.run_id):
+                if newest.is_held_by(run.run_id) or _was_retried(instance, run.run_id):
                     done.kept += 1
                 else:
                     reason = "checks" if is_check else "superseded" if run.is_success else "failed"
@@ -118,7 +123,7 @@ class _Newest:
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
         self._made_by: dict[tuple[dg.AssetKey, str | None], str] = {}
-        self._checked_by: dict[dg.AssetCheckKey, str] = {}
+        self._checked_by: dict[tuple[dg.AssetCheckKey, str | None], str] = {}
 
     def is_held_by(self, run_id: str) -> bool:
         """Whether the run holds the newest of anything."""
@@ -141,21 +146,39 @@ class _Newest:
                 [record] = self._instance.fetch_materializations(wanted, limit=1).records
                 self._made_by[place] = record.run_id
             return self._made_by[place]
-        planned = event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
-        data = event.asset_check_planned_data if planned else event.asset_check_evaluation_data
-        key = dg.AssetCheckKey(data.asset_key, data.check_name)
-        if key not in self._checked_by:
-            latest = self._instance.event_log_storage.get_latest_asset_check_execution_by_key([key])
-            self._checked_by[key] = latest[key].run_id
-        return self._checked_by[key]
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
+            planned = event.asset_check_planned_data
+            return self._run_of_newest_check(dg.AssetCheckKey(planned.asset_key, planned.check_name), None)
+        data = event.asset_check_evaluation_data
+        return self._run_of_newest_check(dg.AssetCheckKey(data.asset_key, data.check_name), data.partition)
+
+    def _run_of_newest_check(self, key: dg.AssetCheckKey, partition: str | None) -> str:
+        """Of one partition; without one, of them all."""
+        if (key, partition) not in self._checked_by:
+            latest = self._instance.event_log_storage.get_latest_asset_check_execution_by_key(
+                [key], PartitionKeyFilter(key=partition) if partition else None
+            )
+            self._checked_by[key, partition] = latest[key].run_id
+        return self._checked_by[key, partition]
+
+
+def _was_retried(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a run is there that retries it: Dagster finds the others of a group by the first one."""
+    retries = dg.RunsFilter(tags={ROOT_RUN_ID_TAG: run_id})
+    return bool(instance.get_runs(retries, limit=1))
 
 
 def _remove(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Remove a run's events, local files and, last of all, its row.
+    """Remove a run's events, check history, local files and, last of all, its row.
 
     In this order a pass that is killed finds the run again, with less to remove.
     """
     instance.event_log_storage.delete_events(run_id)
+    if isinstance(instance.event_log_storage, SqlEventLogStorage):
+        # Dagster itself leaves these rows for ever.
+        with instance.event_log_storage.index_connection() as connection:
+            rows = AssetCheckExecutionsTable.c.run_id == run_id
+            connection.execute(AssetCheckExecutionsTable.delete().where(rows))
     if isinstance(instance.event_log_storage, SqliteEventLogStorage):
         shard = instance.event_log_storage.path_for_shard(run_id)
         for path in (shard, f"{shard}-wal", f"{shard}-shm"):

@@ -11,7 +11,7 @@ from collector_service.contract import LIVE_PREFIX, live_day_prefix
 from collector_service.lake import Lake
 from vieweratlas_dagster.checks.check import Verdict, View, check
 from vieweratlas_dagster.checks.timing import age_minutes, full_hour, hours_without, queue_state
-from vieweratlas_dagster.lake_layout import analysis_key
+from vieweratlas_dagster.lake_layout import MAP_MANIFEST, analysis_key
 from vieweratlas_dagster.presence_import import IMPORT_ORIGIN
 
 
@@ -106,9 +106,9 @@ def vod_queue_moves(view: View) -> Verdict:
 
 @check("atlas", of_a_day=False)
 def atlas_of_yesterday_exists(view: View) -> Verdict:
-    """Yesterday's map is there (the day before's until 05:00 UTC, while yesterday's is being made)."""
+    """Yesterday's map is finished (the day before's until 05:00 UTC, while yesterday's is being made)."""
     day = f"{view.now - timedelta(days=2 if view.now.hour < 5 else 1):%Y-%m-%d}"
-    there = view.lake.exists(analysis_key(day, "nodes.parquet"))
+    there = view.lake.exists(analysis_key(day, MAP_MANIFEST))
     return Verdict(
         passed=there,
         text=f"the atlas of {day} is {'there' if there else 'missing'}",

@@ -204,6 +204,38 @@ def test_a_failed_run_stops_the_chain_until_it_has_been_made_by_hand(made):
     assert made.work_off() == [("graph_daily", THIRD)]
 
 
+@pytest.mark.parametrize("by", ["a larger job", "asset pages"])
+def test_a_failed_run_is_made_good_by_whatever_makes_its_day(by, made):
+    put_late(made.lake, DAYS[0])
+    assert made.execute(made.request())
+    second = made.request()
+    good = made.lake.get(presence_key(SECOND, "live"))
+    made.lake.put(presence_key(SECOND, "live"), b"not Parquet")
+    assert not made.execute(second)
+    made.lake.put(presence_key(SECOND, "live"), good)
+    if by == "a larger job":
+        assert made.run("analysis_daily", SECOND)
+    else:
+        downstream = dg.AssetSelection.assets("overlap_graph").downstream()
+        whole = made.definitions.get_implicit_global_asset_job_def()
+        part = whole.get_subset(asset_selection=downstream.resolve(whole.asset_layer.asset_graph))
+        assert part.execute_in_process(instance=made.instance, partition_key=SECOND).success
+    assert made.work_off() == [("graph_daily", THIRD)]
+
+
+def test_a_cancelled_run_is_passed_over(made):
+    put_late(made.lake, DAYS[0])
+    first = made.request()
+    run = made.instance.create_run_for_job(
+        made.definitions.resolve_job_def(first.job_name),
+        status=dg.DagsterRunStatus.STARTED,
+        tags={"dagster/run_key": first.run_key, "dagster/partition": FIRST},
+    )
+    assert "is not finished" in made.reason()
+    made.instance.report_run_canceled(run)
+    assert made.work_off() == [("graph_daily", SECOND), ("graph_daily", THIRD)]
+
+
 def test_a_failed_day_is_tried_again_only_when_its_raw_objects_change(made):
     put_late(made.lake, DAYS[2])
     request = made.request()

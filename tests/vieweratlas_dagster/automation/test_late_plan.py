@@ -100,13 +100,16 @@ def test_scan_finds_planted_late_objects_and_no_others(any_lake):
     assert found.made == {*days("2026-02-20", 18)} - {"2026-03-05"}
 
 
-def test_scan_names_a_manifest_it_cannot_read(lake):
-    lake.put(f"{live_day_prefix('2026-03-02')}hour=00/a.ndjson.gz", b"x")
+def test_a_manifest_that_cannot_be_read_makes_its_day_late_and_holds_up_no_other(lake):
+    for day in ("2026-03-02", "2026-03-03"):
+        lake.put(f"{live_day_prefix(day)}hour=00/a.ndjson.gz", b"x")
     lake.put(manifest_key("2026-03-02"), json.dumps({"schema_version": 99}).encode())
-    with pytest.raises(
-        ValueError, match=r"state/manifests/date=2026-03-02\.json: .*materialize snapshots again"
-    ):
-        scan(lake, first=date(2026, 3, 1), today=TODAY)
+    lake.put(manifest_key("2026-03-03"), json.dumps({"schema_version": 1, "objects": []}).encode())
+    found = scan(lake, first=date(2026, 3, 1), today=TODAY)
+    assert [(late.day, late.objects, late.gone) for late in found.late] == [
+        ("2026-03-02", 1, 0),
+        ("2026-03-03", 1, 0),
+    ]
 
 
 def test_scan_of_an_empty_lake_finds_nothing(lake):

@@ -33,6 +33,9 @@ def tries(instance, run_id):
 
 def fail(instance, reason=KILLED):
     run = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
+    # As many events as a real run has: on SQLite its own log counts them, the log of failures does not.
+    for _ in range(50):
+        instance.report_engine_event("working", run)
     instance.report_run_failed(run, "over", JobFailureData(error=None, failure_reason=reason))
     return run.run_id
 
@@ -68,6 +71,13 @@ def test_an_overlooked_run_is_retried_after_all(instance, overlooked):
     assert look_again(instance, soon()) == [overlooked]
     daemon_looks(instance)
     assert tries(instance, overlooked) == 1
+
+
+def test_the_daemon_still_sees_what_fails_after_it_was_set_back(instance, overlooked):
+    look_again(instance, soon())
+    later = fail(instance)
+    daemon_looks(instance)
+    assert (tries(instance, overlooked), tries(instance, later)) == (1, 1)
 
 
 def test_the_oldest_of_several_counts(instance, overlooked):

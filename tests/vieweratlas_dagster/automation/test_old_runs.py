@@ -198,6 +198,31 @@ def test_a_pass_that_is_killed_within_a_run_finds_it_again(year, monkeypatch):
     assert set(year.runs) - year.left() == GO
 
 
+def test_the_first_run_of_a_group_stays_as_long_as_its_retry(records):
+    records.run("first", "both", "2026-01-01", 200, fail=True)
+    records.run("retry", "both", "2026-01-01", 199)
+    first = records.runs["first"]
+    records.instance.add_run_tags(
+        records.runs["retry"], {"dagster/root_run_id": first, "dagster/parent_run_id": first}
+    )
+    assert records.remove().kept == 2
+    assert records.left() == {"first", "retry"}
+    records.run("newer", "both", "2026-01-01", 1)
+    records.remove()
+    assert records.left() == {"first", "newer"}
+    records.remove()
+    assert records.left() == {"newer"}
+
+
+def test_the_history_of_a_check_goes_with_its_runs(year):
+    key = dg.AssetCheckKey(dg.AssetKey("upper"), "fresh")
+    storage = year.instance.event_log_storage
+    assert len(storage.get_asset_check_execution_history(key, limit=10)) == 3
+    year.remove()
+    [row] = storage.get_asset_check_execution_history(key, limit=10)
+    assert row.run_id == year.runs["young check"]
+
+
 def test_an_instance_without_runs_is_no_trouble(records):
     done = records.remove()
     assert (done.examined, done.kept, done.complete) == (0, 0, True)

@@ -6,7 +6,7 @@ import pytest
 
 from collector_service.contract import live_key
 from vieweratlas_dagster.checks import freshness
-from vieweratlas_dagster.lake_layout import analysis_key
+from vieweratlas_dagster.lake_layout import finish_map
 from vieweratlas_dagster.vod.queue import MARKER_KEY, QUEUE_KEY, encode
 
 from .planted_day import DAY, START, at, numbers, result, verdict
@@ -135,7 +135,7 @@ def test_a_lost_queue_is_a_warning_that_says_how_to_repair_it(resource):
     ],
 )
 def test_yesterdays_atlas_is_looked_for(resource, now, day, passed):
-    resource.lake.put(analysis_key(DAY, "nodes.parquet"), b"")
+    finish_map(resource.lake, DAY, 3)
     evaluation = result(freshness.atlas_of_yesterday_exists, resource, at(now))
     assert verdict(evaluation) == (passed, "WARN")
     assert evaluation.description == f"the atlas of {day} is {'there' if passed else 'missing'}"
