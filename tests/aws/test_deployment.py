@@ -328,7 +328,29 @@ def test_a_run_that_is_terminated_in_the_ui_stops_its_task_and_is_not_retried(
     assert everything(Lake.open(deployment.storage)) == undisturbed
 
 
-def graphql(port: int, query: str, **variables: str) -> dict[str, Any] | None:
+def test_a_run_of_an_asset_page_waits_for_the_one_that_makes_the_same_day(deployment, story):
+    day, port = story[0].tags["dagster/partition"], free_port()
+    launch = """mutation($tags: [ExecutionTag!]!) { launchRun(executionParams: {
+        selector: {repositoryLocationName: "vieweratlas", repositoryName: "__repository__",
+                   pipelineName: "__ASSET_JOB", assetSelection: [{path: ["atlas"]}]},
+        executionMetadata: {tags: $tags}}) { __typename } }"""
+    tags = [{"key": "dagster/partition", "value": day}, {"key": "case", "value": "of the page"}]
+    with deployment.process("dagster-webserver", "-w", str(WORKSPACE), "-p", str(port)):
+        eventually(lambda: graphql(port, "{ version }"))
+        relaunch(deployment, day, "of the job")
+        answer = graphql(port, launch, tags=tags)
+        assert answer["launchRun"]["__typename"] == "LaunchRunSuccess"
+    cases = ("of the job", "of the page")
+    eventually(lambda: all(deployment.attempts(case=case)[0].status in DONE for case in cases))
+    [first, second] = [
+        deployment.instance.get_run_records(dg.RunsFilter(tags={"case": case}))[0] for case in cases
+    ]
+    assert first.dagster_run.is_success
+    assert second.dagster_run.is_success
+    assert first.end_time <= second.start_time
+
+
+def graphql(port: int, query: str, **variables: object) -> dict[str, Any] | None:
     """The answer of the webserver, None while it does not answer."""
     body = json.dumps({"query": query, "variables": variables}).encode()
     request = urllib.request.Request(

@@ -9,6 +9,7 @@ from collector_service.lake import Lake
 from vieweratlas_dagster.assets.communities import community_labels, previous_map
 from vieweratlas_dagster.assets.metadata import (
     CODE_VERSIONS,
+    MAPS,
     OWNERS,
     TAGS,
     about,
@@ -57,6 +58,7 @@ def _facts(lake: Lake, day: str, settings: Settings) -> dict[str, object]:
     owners=OWNERS,
     metadata=about("docs/METHOD.md#places", NODES),
     partitions_def=daily,
+    pool=MAPS,
     deps=[community_labels],
     kinds={"html", "parquet", "javascript"},
     code_version=CODE_VERSIONS["atlas"],
@@ -122,6 +124,7 @@ def atlas(
     owners=OWNERS,
     metadata=about("docs/METHOD.md#what-is-not-shown"),
     partitions_def=daily,
+    pool=MAPS,
     deps=[atlas],
     kinds={"csv", "networkx"},
     code_version=CODE_VERSIONS["atlas"],

@@ -12,6 +12,7 @@ from collector_service.lake import Lake
 from vieweratlas_dagster.assets.graph import OVERLAP_GRAPH
 from vieweratlas_dagster.assets.metadata import (
     CODE_VERSIONS,
+    MAPS,
     OWNERS,
     TAGS,
     about,
@@ -48,6 +49,7 @@ def previous_map(lake: Lake, day: str) -> "Previous | None":
     owners=OWNERS,
     metadata=about("docs/METHOD.md#communities-and-regions", PARTITION),
     partitions_def=daily,
+    pool=MAPS,
     deps=[OVERLAP_GRAPH],
     kinds={"parquet", "python"},
     code_version=CODE_VERSIONS["communities"],
@@ -94,6 +96,7 @@ def community_partitions(
     owners=OWNERS,
     metadata=about("docs/METHOD.md#communities-and-regions", COMMUNITIES),
     partitions_def=daily,
+    pool=MAPS,
     deps=[community_partitions],
     kinds={"parquet", "python"},
     code_version=CODE_VERSIONS["communities"],

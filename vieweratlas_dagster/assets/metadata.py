@@ -17,6 +17,10 @@ from vieweratlas_dagster.assets.lineage import column_lineage
 from vieweratlas_dagster.tables import Table
 
 OWNERS = ["team:vieweratlas"]
+# The pool of everything that a day's map is made of. A map takes ids, colours and places from the day
+# before, and two runs that make one day would mix their tables: with one run at a time in this pool
+# (concurrency.pools in dagster.yaml), days are made one after another, whoever asked for them.
+MAPS = "maps"
 # By group. Raise a group's when its results change for the same input: the UI then shows the code of its
 # partitions as changed, and what is below them as outdated once they have been made again.
 CODE_VERSIONS = {"raw": "1", "curated": "1", "graph": "1", "communities": "1", "atlas": "1"}

@@ -11,7 +11,7 @@ import dagster as dg
 
 from collector_service.contract import LIVE_PREFIX, VOD_PREFIX, live_day_prefix, vod_day_prefix
 from collector_service.lake import Lake, ObjectInfo
-from vieweratlas_dagster.assets.metadata import CODE_VERSIONS, OWNERS, TAGS, about, rows
+from vieweratlas_dagster.assets.metadata import CODE_VERSIONS, MAPS, OWNERS, TAGS, about, rows
 from vieweratlas_dagster.automation.partitions import daily, quarters
 from vieweratlas_dagster.curation.validation import (
     ObjectReport,
@@ -109,6 +109,7 @@ def _nothing_is_lost(lake: Lake, day: str, objects: list[ObjectInfo]) -> None:
     owners=OWNERS,
     metadata=about("docs/RUNBOOK.md#late_data"),
     partitions_def=daily,
+    pool=MAPS,
     deps=[live_chat, vod_chat],
     kinds={"json", "python"},
     code_version=CODE_VERSIONS["raw"],

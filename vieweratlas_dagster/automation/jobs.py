@@ -16,22 +16,16 @@ _FRESHNESS_CHECKS = dg.AssetSelection.checks(
     dg.AssetCheckKey(dg.AssetKey("atlas"), "atlas_of_yesterday_exists"),
 )
 
-# Each day's communities take their memory from the day before: with a limit of 1 on this tag
-# (concurrency.runs.tag_concurrency_limits), days are made one after another, whoever asked for them.
-_ONE_AFTER_ANOTHER = {"vieweratlas/queue": "maps"}
-
 analysis_daily = dg.define_asset_job(
     "analysis_daily",
     selection=dg.AssetSelection.assets("snapshots").downstream() - _FRESHNESS_CHECKS,
     description="From one day's raw snapshots to the published atlas.",
-    tags=_ONE_AFTER_ANOTHER,
 )
 
 graph_daily = dg.define_asset_job(
     "graph_daily",
     selection=dg.AssetSelection.assets("overlap_graph").downstream() - _FRESHNESS_CHECKS,
     description="One day's graph and atlas, from curated tables of its window that have changed.",
-    tags=_ONE_AFTER_ANOTHER,
 )
 
 vod_6h = dg.define_asset_job(

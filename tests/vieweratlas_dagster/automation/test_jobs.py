@@ -30,7 +30,18 @@ def test_graph_daily_holds_the_graph_and_everything_below_it(definitions):
     every = {key.name for key in daily.asset_layer.asset_graph.asset_check_keys}
     assert {"overlap_is_possible", "atlas_is_complete"} <= checks < every
     assert not {"live_chat_is_fresh", "atlas_of_yesterday_exists", "day_has_data"} & checks
-    assert job.tags == daily.tags == {"vieweratlas/queue": "maps"}
+
+
+def test_everything_that_a_day_is_made_of_waits_in_one_queue(definitions):
+    daily = definitions.resolve_job_def("analysis_daily")
+    made = [
+        asset
+        for asset in daily.asset_layer.asset_graph.assets_defs
+        if asset.keys & daily.asset_layer.selected_asset_keys
+    ]
+    assert {asset.op.name: asset.op.pool for asset in made} == dict.fromkeys(
+        (asset.op.name for asset in made), "maps"
+    )
 
 
 def test_maintenance_runs_as_scheduled_and_tells_what_it_did(tmp_path):
