@@ -17,7 +17,7 @@ ARGS ?=
 DATA ?= data/demo
 PORT ?= 3000
 
-.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster chaos lock clean
+.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-spark chaos lock clean
 
 help: ## list the targets
 	@echo 'make TARGET, and where it makes sense ARGS="..." (options), DATA=folder, PORT=number'
@@ -27,6 +27,12 @@ setup: .venv/installed $(PAGE) ## install everything into .venv/ and build the a
 
 .venv/installed: requirements.lock pyproject.toml infrastructure/setup/venv.sh
 	bash infrastructure/setup/venv.sh
+	@touch $@
+
+# 500 MB that only the Spark engine and its tests need.
+.venv/spark: requirements-spark.lock | .venv/installed
+	bash infrastructure/setup/java.sh
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
 	@touch $@
 
 viewer: $(PAGE) ## build the atlas page
@@ -58,7 +64,7 @@ viewer-test: $(PAGE) ## the page's own tests
 	bash infrastructure/setup/npm.sh run check
 	bash infrastructure/setup/npm.sh test
 
-unit: setup ## all Python tests, from units to the browser
+unit: setup .venv/spark ## all Python tests, from units to the browser
 	bash infrastructure/setup/chromium.sh
 	bash infrastructure/setup/postgres.sh
 ifeq ($(ARGS),)
@@ -74,14 +80,20 @@ endif
 
 bench: .venv/installed ## how fast it is, against what it should be: minutes, on a quiet machine
 	@# One after another, and the second even when the first misses a bar.
-	@$(MAKE) --no-print-directory --jobs=1 --keep-going bench-collector bench-dagster
+	@$(MAKE) --no-print-directory --jobs=1 --keep-going bench-collector bench-dagster bench-analysis
 
-bench-collector: .venv/installed ## its first half: the collector, ARGS="--quick --only lag"
+bench-collector: .venv/installed ## its first part: the collector, ARGS="--quick --only lag"
 	$(BIN)/python -m tests.bench.collector $(ARGS)
 
-bench-dagster: .venv/installed ## its second half: the operator's desk, ARGS="--quick --only run"
+bench-dagster: .venv/installed ## its second part: the operator's desk, ARGS="--quick --only run"
 	bash infrastructure/setup/postgres.sh
 	$(BIN)/python -m tests.bench.dagster_desk $(ARGS)
+
+bench-analysis: .venv/installed ## its third part: from presence to the atlas, ARGS="--quick"
+	$(BIN)/python -m tests.bench.overlap $(ARGS)
+
+bench-spark: .venv/spark ## how the Spark engine grows beside the local one
+	$(BIN)/python -m tests.bench.spark_growth $(ARGS)
 
 chaos: .venv/installed ## a simulated day of random faults, 7 minutes: ARGS="--hours 24 --seed 1"
 	$(BIN)/python -m tests.faults.chaos $(ARGS)
@@ -90,6 +102,8 @@ lock: .venv/installed ## resolve requirements.lock anew from pyproject.toml
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --no-header --no-annotate \
 	    --quiet --upgrade pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --extra spark --no-header --no-annotate \
+	    --quiet --upgrade pyproject.toml | grep -E '^(pyspark|py4j)==' > requirements-spark.lock
 
 clean: ## remove everything that was installed or built; data/ stays
 	rm -rf .venv $(VIEWER)/node_modules $(VIEWER)/dist

@@ -38,6 +38,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     daily_assets = [
         raw.snapshots,
         curated.curated_tables,
+        curated.day_audiences,
         graph.build_overlap_graph(settings.analysis.window_days),
         communities.community_partitions,
         communities.community_labels,

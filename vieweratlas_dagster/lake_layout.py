@@ -34,6 +34,11 @@ def channels_key(day: str) -> str:
     return f"curated/channels/date={day}/channels.parquet"
 
 
+def day_audience_key(day: str) -> str:
+    """Distinct channel and viewer pairs of one day."""
+    return f"curated/audiences/date={day}/audience.parquet"
+
+
 def manifest_key(day: str) -> str:
     """Manifest of one day's raw objects."""
     return f"state/manifests/date={day}.json"

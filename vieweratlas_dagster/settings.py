@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, model_validator
 from collector_service.settings import Section
 from collector_service.settings import Settings as CollectorSettings
 from vieweratlas_dagster.checks.severities import SEVERITIES, Severity
+from vieweratlas_dagster.spark.settings import SparkSettings
 
 # No .fifo: messages carry no group.
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+")
@@ -32,9 +33,11 @@ class AnalysisSettings(Section):
     region_resolution: float | None = Field(None, gt=0)
     min_community_size: int = Field(3, ge=1)
     algorithm: Literal["leiden", "louvain"] = "leiden"
-    engine: Literal["local"] = "local"
+    engine: Literal["local", "spark"] = "local"
+    spark: SparkSettings = SparkSettings()
     bot_filter: bool = True
     max_channels_per_viewer: int = Field(100, ge=2)
+    loyalty: Literal["none", "messages", "windows"] = "none"
     seed: int = Field(7, ge=0, le=2**31 - 1)
 
     @model_validator(mode="after")
@@ -142,5 +145,14 @@ class Settings(CollectorSettings):
             raise ValueError(
                 f"vod.bucket_len_s {self.vod.bucket_len_s} differs from collection.window_seconds "
                 f"{self.collection.window_seconds}: live and VOD presence would not share windows"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _lake_that_emr_reads(self) -> Self:
+        if self.analysis.spark.emr_application_id and self.storage.type != "s3":
+            raise ValueError(
+                "analysis.spark.emr_application_id is set, so storage.type must be s3: EMR Serverless "
+                f"reads no lake of type {self.storage.type}"
             )
         return self

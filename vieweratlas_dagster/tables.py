@@ -6,6 +6,7 @@ the documentation all read it from here. Does not belong here: reading, writing 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,8 @@ class Table:
         if missing:
             raise ValueError(f"table {self.name} lacks {', '.join(missing)}")
         frame = frame.select(pl.col(name).cast(dtype) for name, dtype in self.schema.items())
-        frame = frame.sort(self.key, nulls_last=True)
+        if not rows_ascend(frame, self.key):
+            frame = frame.sort(self.key, nulls_last=True)
         if problems := self.problems(frame):
             raise ValueError(f"table {self.name}: {'; '.join(problems)}")
         return frame
@@ -66,11 +68,25 @@ class Table:
                 found.append(f"{column.name} is {frame.schema[column.name]}, not {column.dtype}")
             elif not column.nullable and (nulls := frame[column.name].null_count()):
                 found.append(f"{column.name} is null in {nulls} rows")
-        if not found and self.key:
+        if not found and self.key and not rows_ascend(frame, self.key):
             doubled = frame.height - frame.select(self.key).n_unique()
             if doubled:
                 found.append(f"{doubled} rows repeat another's {', '.join(self.key)}")
         return found
+
+
+def rows_ascend(frame: pl.DataFrame, key: Sequence[str]) -> bool:
+    """Whether each row's key, which has no null, is above the one before: rows are in order and unique.
+
+    One pass, against the sorting and hashing that tables in order, the largest ones, can then do without.
+    """
+    if any(frame[name].null_count() for name in key):
+        return False
+    above = pl.lit(value=False)
+    for name in reversed(key):
+        one, next_one = pl.col(name).slice(0, pl.len() - 1), pl.col(name).slice(1)
+        above = (next_one > one) | ((next_one == one) & above)
+    return frame.height < 2 or bool(frame.select(above.all()).item())
 
 
 _UTC_SECONDS = pl.Datetime("ms", "UTC")
@@ -119,6 +135,20 @@ CHANNELS = Table(
     ("channel_id",),
 )
 
+DAY_AUDIENCES = Table(
+    "day_audiences",
+    "one viewer of one channel on one UTC day, live and VOD merged",
+    (
+        Column("channel_id", pl.Int64, "Twitch's numeric channel id"),
+        Column("viewer_key", pl.UInt64, "pseudonym of the viewer"),
+        Column("messages", pl.UInt32, "messages of the day; 0 when presence was proven otherwise"),
+        Column("windows", pl.UInt32, "windows of the day in which the viewer was present"),
+        Column("known_bot", pl.Boolean, "on the bot list, or wears the chat-bot badge"),
+    ),
+    # By viewer first, as the overlap engine reads it, so that days merge without sorting.
+    ("viewer_key", "channel_id"),
+)
+
 EDGES = Table(
     "edges",
     "one pair of channels that share viewers; source < target",
@@ -126,7 +156,11 @@ EDGES = Table(
         Column("source", pl.String, "channel login"),
         Column("target", pl.String, "channel login"),
         Column("shared_viewers", pl.Int64, "distinct viewers seen in both; null in lists of weights", True),
-        Column("weight", pl.Float64, "what clustering uses: shared_viewers, or the list's own weight"),
+        Column(
+            "weight",
+            pl.Float64,
+            "what clustering uses: shared_viewers, their loyalty, or the list's own weight",
+        ),
         Column(
             "jaccard", pl.Float64, "shared / (viewers of either); null when audiences are unknown", True
         ),
@@ -164,6 +198,15 @@ LEFT_OUT = Table(
         Column("channel", pl.String, "login, the latest"),
         Column("viewers", pl.Int64, "distinct viewers, exclusions applied"),
         Column("reason", pl.String, "why it is left out, in words"),
+        Column(
+            "kind",
+            pl.String,
+            "few_viewers, little_coverage (few, and read for little of the time), excluded (few without "
+            "the excluded), offline (read, never live) or never_observed",
+            True,
+        ),
+        Column("excluded_viewers", pl.Int64, "viewers that were excluded as bots", True),
+        Column("coverage", pl.Float64, "share of the time to be read that was; null when unknown", True),
     ),
     ("channel",),
 )
@@ -177,6 +220,7 @@ EXCLUSIONS = Table(
         Column("memberships", pl.Int64, "(channel, viewer) pairs left out for it"),
         Column("pairs_avoided", pl.Int64, "increments of channel pairs they would have caused"),
         Column("limit", pl.Int64, "the threshold, where there is one", True),
+        Column("channels", pl.Int64, "channels that they were in", True),
     ),
     ("reason",),
 )
@@ -246,5 +290,6 @@ NODES = Table(
 )
 
 ALL_TABLES = (
-    PRESENCE, CHANNELS, AUDIENCES, LEFT_OUT, EXCLUSIONS, EDGES, PARTITION, COMMUNITIES, EVENTS, NODES,
+    PRESENCE, CHANNELS, DAY_AUDIENCES, AUDIENCES, LEFT_OUT, EXCLUSIONS, EDGES, PARTITION, COMMUNITIES,
+    EVENTS, NODES,
 )  # fmt: skip

@@ -18,7 +18,7 @@ from tests.browser.chromium import CHROMIUM_ARGUMENTS, chromium_path
 from tests.conftest import ARTIFACTS, VIEWERATLAS
 
 ASSETS = {
-    *("live_chat", "vod_chat", "snapshots", "presence_snapshots", "channels"),
+    *("live_chat", "vod_chat", "snapshots", "presence_snapshots", "channels", "day_audiences"),
     *("overlap_graph", "community_partitions", "community_labels", "atlas", "graph_exports"),
 }
 

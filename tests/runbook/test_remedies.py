@@ -31,6 +31,7 @@ from vieweratlas_dagster.lake_layout import (
     analysis_key,
     begin_map,
     channels_key,
+    day_audience_key,
     days_up_to,
     presence_key,
     read_table,
@@ -40,6 +41,7 @@ from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import (
     CHANNELS,
     COMMUNITIES,
+    DAY_AUDIENCES,
     EDGES,
     EVENTS,
     LEFT_OUT,
@@ -244,6 +246,7 @@ def _break_curated(lake: Lake) -> None:
     put(lake, channels_key(DAY), channels.head(4).with_columns(viewer_login=pl.lit("x")))
     presence = read_table(lake, presence_key(DAY, "live"), PRESENCE)
     put(lake, presence_key(DAY, "live"), pl.concat([presence, presence.head(1)]))
+    _rewrite(lake, day_audience_key(DAY), DAY_AUDIENCES, viewer_login=pl.lit("x"))
 
 
 def _break_map(lake: Lake) -> None:
@@ -264,6 +267,7 @@ MADE_AGAIN = {
             "presence_follows_contract",
             "presence_refers_to_channels",
             "channels_follow_contract",
+            "audiences_follow_contract",
             "atlas_of_yesterday_exists",
         ),
     ),

@@ -18,11 +18,12 @@ from collector_service.contract import SnapshotRecord, encode_object, live_key
 from collector_service.lake import Lake
 from vieweratlas_dagster.automation.launch import run_partition
 from vieweratlas_dagster.definitions import build_definitions
-from vieweratlas_dagster.lake_layout import analysis_key, presence_key, read_table
+from vieweratlas_dagster.lake_layout import analysis_key, day_audience_key, presence_key, read_table
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import (
     CHANNELS,
     COMMUNITIES,
+    DAY_AUDIENCES,
     EDGES,
     EVENTS,
     LEFT_OUT,
@@ -152,6 +153,44 @@ def test_edges_equal_sets_intersected_by_hand(three_days):
     }
 
 
+def test_days_of_an_earlier_version_without_audiences_count_all_the_same(tmp_path):
+    """A whole day that was made before audiences were kept is derived from its presence."""
+    settings = settings_for(tmp_path)
+    lake = Lake.open(settings.storage)
+    days = [FIRST, FIRST + timedelta(days=1)]
+    edges = analysis_key(f"{days[1]}", "edges.parquet")
+    with dg.instance_for_test() as instance:
+        for day in days:
+            put_day(lake, day, planted_day(day)[:12])
+            assert run_day(settings, day, instance).success
+        expected = lake.get(edges)
+        for day in days:
+            frame = read_table(lake, day_audience_key(f"{day}"), DAY_AUDIENCES)
+            pairs = {(one.channel_id, key) for one in planted_day(day)[:12] for key in one.viewer_keys}
+            assert set(frame.select("channel_id", "viewer_key").rows()) == pairs
+            assert set(frame.filter("known_bot")["viewer_key"]) == {7, 8}
+            lake.delete(day_audience_key(f"{day}"))
+        lake.delete(edges)
+        assert run_partition(build_definitions(settings), "graph_daily", f"{days[1]}", instance).success
+    assert lake.get(edges) == expected
+    assert not lake.exists(day_audience_key(f"{days[1]}"))
+
+
+def test_an_audience_without_presence_says_what_to_do(tmp_path):
+    definitions = build_definitions(settings_for(tmp_path))
+    with dg.instance_for_test() as instance:
+        done = definitions.resolve_job_def("analysis_daily").execute_in_process(
+            instance=instance,
+            partition_key=f"{FIRST}",
+            asset_selection=[dg.AssetKey("day_audiences")],
+            raise_on_error=False,
+        )
+    [failure] = [event for event in done.all_events if event.is_step_failure]
+    said = failure.event_specific_data.user_failure_data.description
+    assert said.startswith(f"{FIRST} has no presence tables in file:")
+    assert said.endswith("materialize presence_snapshots of the day")
+
+
 def test_communities_are_the_planted_groups_with_names(three_days):
     _, lake, days, *_ = three_days
     nodes = read_table(lake, analysis_key(days[2], "nodes.parquet"), NODES)
@@ -189,10 +228,11 @@ def test_all_files_are_there_and_latest_is_the_newest_day(three_days):
         *("audiences.parquet", "left_out.parquet", "exclusions.parquet", "edges.parquet"),
         *("partition.parquet", "events.parquet", "communities.parquet", "nodes.parquet"),
         *("atlas.html", "atlas.png", "graph.gexf", "nodes.csv", "edges.csv", "communities.csv"),
+        "manifest.json",
     }
     manifest = json.loads(lake.get("curated/analysis/latest/manifest.json"))
     assert manifest["date"] == days[2]
-    assert set(manifest["files"]) == names
+    assert set(manifest["files"]) | {"manifest.json"} == names
     for name in names:
         assert lake.get(f"curated/analysis/latest/{name}") == lake.get(analysis_key(days[2], name))
 
@@ -227,7 +267,10 @@ def test_materializations_carry_figures_and_a_picture(three_days):
     assert "data:image/png;base64," in metadata["preview"].value
     assert len(metadata["preview"].value) < 100_000
     assert metadata["row_count"].value == 24
-    for key in ("snapshots", "presence_snapshots", "channels", "overlap_graph", "community_partitions"):
+    for key in (
+        *("snapshots", "presence_snapshots", "channels", "day_audiences"),
+        *("overlap_graph", "community_partitions"),
+    ):
         [record] = instance.fetch_materializations(dg.AssetKey(key), limit=1).records
         assert record.asset_materialization.metadata["dagster/partition_row_count"].value > 0
 

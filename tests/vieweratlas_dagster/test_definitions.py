@@ -17,7 +17,8 @@ ASSETS = {
     "snapshots": ("raw", {"live_chat", "vod_chat"}),
     "presence_snapshots": ("curated", {"snapshots"}),
     "channels": ("curated", {"snapshots"}),
-    "overlap_graph": ("graph", {"presence_snapshots", "channels"}),
+    "day_audiences": ("curated", {"presence_snapshots"}),
+    "overlap_graph": ("graph", {"day_audiences", "channels"}),
     "community_partitions": ("communities", {"overlap_graph"}),
     "community_labels": ("communities", {"community_partitions"}),
     "atlas": ("atlas", {"community_labels"}),
@@ -50,10 +51,11 @@ def test_there_are_no_other_assets(definitions):
     assert {key.to_user_string() for key in graph(definitions).get_all_asset_keys()} == set(ASSETS)
 
 
-def test_a_graph_depends_on_its_window_of_days(definitions):
+@pytest.mark.parametrize("parent", ["day_audiences", "channels"])
+def test_a_graph_depends_on_its_window_of_days(definitions, parent):
     assets = graph(definitions)
-    mapping = assets.get_partition_mapping(dg.AssetKey("overlap_graph"), dg.AssetKey("channels"))
-    daily = assets.get(dg.AssetKey("channels")).partitions_def
+    mapping = assets.get_partition_mapping(dg.AssetKey("overlap_graph"), dg.AssetKey(parent))
+    daily = assets.get(dg.AssetKey(parent)).partitions_def
     wanted = mapping.get_upstream_mapped_partitions_result_for_partitions(
         daily.subset_with_partition_keys(["2026-03-10"]), daily, daily, datetime(2026, 4, 1, tzinfo=UTC)
     )

@@ -15,7 +15,16 @@ from vieweratlas_dagster.assets.lineage import ASSET_OF, SOURCES
 from vieweratlas_dagster.automation.launch import run_partition
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.tables import ALL_TABLES, CHANNELS, COMMUNITIES, EDGES, NODES, PARTITION, PRESENCE
+from vieweratlas_dagster.tables import (
+    ALL_TABLES,
+    CHANNELS,
+    COMMUNITIES,
+    DAY_AUDIENCES,
+    EDGES,
+    NODES,
+    PARTITION,
+    PRESENCE,
+)
 
 from .test_assets import FIRST, planted_day, put_day, settings_for
 
@@ -30,14 +39,15 @@ GROUPS = {
 TABLE_OF = {
     "presence_snapshots": PRESENCE,
     "channels": CHANNELS,
+    "day_audiences": DAY_AUDIENCES,
     "overlap_graph": EDGES,
     "community_partitions": PARTITION,
     "community_labels": COMMUNITIES,
     "atlas": NODES,
 }
 # Loading the code location must not load them: they are needed when a step runs.
-HEAVY = {"aiohttp", "boto3", "matplotlib", "networkx", "openTSNE", "pandas", "PIL", "scipy", "sklearn",
-         "sqlalchemy", "twitchio"}  # fmt: skip
+HEAVY = {"aiohttp", "boto3", "matplotlib", "networkx", "numba", "openTSNE", "pandas", "PIL", "scipy",
+         "sklearn", "sqlalchemy", "twitchio"}  # fmt: skip
 SENTENCE = re.compile(r"[A-Z0-9].{20,}[.?)]", re.DOTALL)
 
 
@@ -103,7 +113,7 @@ def test_column_lineage_passes_through_tables_that_are_no_asset(definitions):
         for column in ("viewers", "label", "game_name", "x")
     }
     assert told == {
-        "viewers": {f"presence_snapshots.{name}" for name in ("channel_id", "viewer_key", "known_bot")},
+        "viewers": {f"day_audiences.{name}" for name in ("channel_id", "viewer_key", "known_bot")},
         "label": {"community_labels.label"},
         "game_name": {"channels.game_name"},
         "x": {"overlap_graph.jaccard", "community_partitions.community", "community_partitions.region"},
@@ -212,6 +222,7 @@ def test_the_map_has_a_small_picture_and_others_have_tables(told):
         ("channels", "largest"),
         ("overlap_graph", "strongest"),
         ("overlap_graph", "exclusions"),
+        ("overlap_graph", "left_out"),
         ("community_partitions", "events"),
         ("community_labels", "communities"),
         ("atlas", "communities"),

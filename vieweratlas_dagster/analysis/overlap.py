@@ -1,30 +1,44 @@
 """The overlap engine: how many viewers every two channels share, exactly.
 
 Belongs here: which viewers and channels count, the counts of shared viewers, the measures made of
-them. Does not belong here: which days the memberships come from, and what the graph is used for.
+them. Does not belong here: which days the memberships come from (``audiences``), the compiled loops
+(``kernels``), and what the graph is used for.
 
-Viewers become dense indices and memberships a sparse channel x viewer matrix A; the shared viewers of
-all pairs are A times its transpose, taken in blocks of rows of the upper triangle, so that memory is
-bounded by the block and no pair is counted twice.
+Memberships are arranged both ways: the channels of each viewer, and the places of each channel in these
+lists. For one channel after the other, the channels that stand behind it in its viewers' lists are counted
+in one row of numbers (Gustavson's sparse product), so no pair is counted twice, and memory is bounded by
+the rows at work. Channels are numbered by name, so that the edges come out in their order.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import sparse
 
-from vieweratlas_dagster.tables import AUDIENCES, EDGES, EXCLUSIONS, LEFT_OUT
+from vieweratlas_dagster.analysis.plausible import plausible_channels
+from vieweratlas_dagster.tables import AUDIENCES, EDGES, EXCLUSIONS, LEFT_OUT, rows_ascend
 
-FEWEST_PLAUSIBLE_CHANNELS = 10
-PLAUSIBLE_SHARE = 0.05
-_BLOCK_CELLS = 10_000_000
+Loyalty = Literal["none", "messages", "windows"]
+
+# A channel that was read for less of the time may have too few viewers for that reason alone.
+LITTLE_COVERAGE = 0.5
+# Small enough that every thread has work until the end.
+_BLOCK_CELLS = 250_000
+# So many channels can be numbered in 16 bits, and the lists that are read at random stay in nearer memory.
+_FEW_CHANNELS = 2**15
+# What is known of a channel's observation, if anything.
+_OBSERVATION = {
+    "observed_seconds": pl.Float64,
+    "recorded_seconds": pl.UInt64,
+    "live_windows": pl.UInt32,
+    "reason": pl.String,
+}
 
 
 @dataclass(frozen=True)
@@ -39,26 +53,31 @@ class OverlapGraph:
 
 @dataclass(frozen=True)
 class _Memberships:
-    """Memberships grouped by viewer: ``channel[starts[v]:starts[v + 1]]`` are the channels of v."""
+    """Memberships grouped by viewer: ``channel[starts[v]:starts[v + 1]]`` are the channels of v.
+
+    ``weight`` are loyalty weights beside ``channel``; empty when every membership weighs the same.
+    """
 
     channel: NDArray[np.int32]
     starts: NDArray[np.int64]
+    weight: NDArray[np.uint8]
 
     @property
     def degrees(self) -> NDArray[np.int64]:
         return np.diff(self.starts)
 
     def of_viewers(self, keep: NDArray[np.bool_]) -> _Memberships:
-        degrees = self.degrees
-        return _Memberships(self.channel[np.repeat(keep, degrees)], _starts(degrees[keep]))
+        return self if keep.all() else self._only(np.repeat(keep, self.degrees))
 
     def of_channels(self, number: NDArray[np.int32]) -> _Memberships:
         """With channels renumbered; -1 leaves a channel out, and then viewers who are in none."""
-        channel = number[self.channel]
-        keep = channel >= 0
-        kept_before = np.concatenate(([0], np.cumsum(keep)))
-        degrees = np.diff(kept_before[self.starts])
-        return _Memberships(channel[keep], _starts(degrees[degrees > 0]))
+        renumbered = _Memberships(number[self.channel], self.starts, self.weight)
+        return renumbered if (number >= 0).all() else renumbered._only(renumbered.channel >= 0)
+
+    def _only(self, keep: NDArray[np.bool_]) -> _Memberships:
+        degrees = np.add.reduceat(keep, self.starts[:-1], dtype=np.int64) if len(keep) else self.degrees
+        weight = self.weight[keep] if len(self.weight) else self.weight
+        return _Memberships(self.channel[keep], _starts(degrees[degrees > 0]), weight)
 
 
 def overlap_graph(
@@ -69,6 +88,7 @@ def overlap_graph(
     overlap_threshold: int,
     bot_filter: bool = True,
     max_channels_per_viewer: int = 100,
+    loyalty: Loyalty = "none",
 ) -> OverlapGraph:
     """Exact shared-viewer counts of all pairs of channels, with measures, exclusions and reasons.
 
@@ -77,36 +97,45 @@ def overlap_graph(
 
     Args:
         pairs: one row per channel and viewer: channel_id (Int64), viewer_key (UInt64), messages
-            (integer), known_bot (Boolean).
-        channels: one row per channel: channel_id, channel, game_name, language.
+            (integer), known_bot (Boolean), and windows (integer) for the loyalty of that name. Rows in the
+            order of viewer_key and channel_id, as ``audiences.window_audience`` returns them, are fastest.
+        channels: one row per channel: channel_id, channel, game_name, language; and how it was
+            observed, where that is known: observed_seconds, recorded_seconds, live_windows, reason.
         min_channel_viewers: smallest audience of a channel in the graph.
         overlap_threshold: fewest shared viewers of an edge.
         bot_filter: whether viewers are left out at all.
         max_channels_per_viewer: upper bound of the plausible number of channels.
+        loyalty: what the weight of an edge is. ``none``: its shared viewers. ``messages`` or ``windows``:
+            the sum over its shared viewers of the smaller of their two `loyalty_weights`.
 
     Raises:
         ValueError: a pair or a channel_id is there twice, or a pair names an unknown channel.
     """
-    names = _one_row_per_channel(channels)
-    unknown = pairs.select(pl.col("channel_id").unique()).join(names, on="channel_id", how="anti")
-    if unknown.height:
-        some = ", ".join(str(key) for key in sorted(unknown["channel_id"])[:3])
-        raise ValueError(f"pairs: {unknown.height} channel_ids are not in channels, such as {some}")
-
-    seen, viewer_key, known_bot = _group_by_viewer(pairs, names)
+    names = one_row_per_channel(channels)
+    pairs = _in_order(pairs)
+    seen, first = _group_by_viewer(pairs, names, loyalty)
     limit = plausible_channels(_distinct(seen.channel), max_channels_per_viewer)
+    known_bot = (
+        np.logical_or.reduceat(pairs["known_bot"].to_numpy(), first) if len(first) else np.empty(0, bool)
+    )
     bots = known_bot if bot_filter else np.zeros_like(known_bot)
     giants = (seen.degrees > limit) & ~bots if bot_filter else bots
-    exclusions = _exclusions(seen.degrees, bots, giants, limit)
+    exclusions = _exclusions(seen, bots, giants, limit)
+    counted = ~(bots | giants)
+    messages = pairs["messages"].to_numpy()
+    if not counted.all():
+        messages = np.where(np.repeat(counted, seen.degrees), messages, 0)
     observed = names.with_columns(
-        seen=pl.Series(np.bincount(seen.channel, minlength=names.height), dtype=pl.Int64)
-    ).join(_messages(pairs, viewer_key[bots | giants]), on="channel_id", how="left", maintain_order="left")
-    kept = seen.of_viewers(~(bots | giants))
-    del seen, viewer_key
-    viewers = np.bincount(kept.channel, minlength=names.height)
-    observed = observed.with_columns(viewers=pl.Series(viewers, dtype=pl.Int64))
+        seen=_per_channel(seen, names),
+        messages=_per_channel(seen, names, messages),
+    )
+    # Freed when the caller keeps none: what follows needs the memory.
+    del pairs, messages, first, known_bot
+    kept = seen.of_viewers(counted)
+    del seen
+    observed = observed.with_columns(viewers=_per_channel(kept, names))
     inside = pl.col("viewers") >= min_channel_viewers
-    audiences = AUDIENCES.conform(observed.filter(inside).with_columns(pl.col("messages").fill_null(0)))
+    audiences = AUDIENCES.conform(observed.filter(inside))
 
     number = np.full(names.height, -1, dtype=np.int32)
     number[np.searchsorted(names["channel_id"].to_numpy(), audiences["channel_id"].to_numpy())] = np.arange(
@@ -117,20 +146,23 @@ def overlap_graph(
         audiences=audiences,
         edges=_edges(kept, audiences, overlap_threshold),
         exclusions=EXCLUSIONS.conform(exclusions),
-        left_out=LEFT_OUT.conform(_left_out(observed.filter(~inside), min_channel_viewers)),
+        left_out=LEFT_OUT.conform(left_out_rows(observed.filter(~inside), min_channel_viewers)),
     )
 
 
-def plausible_channels(channels: int, max_channels_per_viewer: int) -> int:
-    """The most channels that a person is believed to chat in: min(cap, max(10, 5 % of the channels)).
+def loyalty_weights(counts: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """How much a viewer's presence in a channel weighs: 1 + floor(log2(count)), and 1 for a count of 0.
 
-    People's channel counts fall off steeply (in a real sample of 27,816 viewers of 57 channels, nine
-    were in ten or more, one of them in 51), while chat bots are in a fixed share of all channels. So
-    the limit grows with the number of channels, but never below ten, which an eager person reaches in
-    a world of any size, nor above the cap: one viewer in k channels adds to k (k - 1) / 2 pairs, and
-    beyond the cap a single account outweighs thousands of ordinary ones.
+    Twice as many messages or windows add one: 1 weighs 1, 2 and 3 weigh 2, 4 to 7 weigh 3. The logarithm
+    keeps one tireless viewer from outweighing a thousand others (sublinear scaling, as of term frequencies:
+    Manning, Raghavan and Schuetze 2008, Introduction to Information Retrieval, 6.4.1), and whole numbers
+    keep sums exact in any order.
+
+    Args:
+        counts: messages or windows, not negative, below 2^53, shape (n,).
     """
-    return min(max_channels_per_viewer, max(FEWEST_PLAUSIBLE_CHANNELS, int(PLAUSIBLE_SHARE * channels)))
+    # The exponent e of count = m * 2^e with 0.5 <= m < 1.
+    return np.maximum(np.frexp(counts.astype(np.float64))[1], 1).astype(np.uint8)
 
 
 def binomial_z(
@@ -173,13 +205,13 @@ def with_measures(edges: pl.DataFrame, audiences: pl.DataFrame) -> pl.DataFrame:
         for end in ("source", "target")
     )
     shared = edges["shared_viewers"].cast(pl.Float64).to_numpy()
-    measures = _measures(shared, first, second)
+    measures = measures_of(shared, first, second)
     return edges.with_columns(
         pl.Series(name, values, dtype=pl.Float64).fill_nan(None) for name, values in measures.items()
     )
 
 
-def _measures(
+def measures_of(
     shared: NDArray[np.float64], first: NDArray[np.float64], second: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
     """Measures of shared viewers against both audiences; nan where any of them is."""
@@ -191,8 +223,13 @@ def _measures(
         }
 
 
-def _one_row_per_channel(channels: pl.DataFrame) -> pl.DataFrame:
-    names = channels.select("channel_id", "channel", "game_name", "language").sort("channel_id")
+def one_row_per_channel(channels: pl.DataFrame) -> pl.DataFrame:
+    """The channels in the order of their ids, with distinct names; unknown observations are null."""
+    told = [
+        pl.col(name).cast(dtype) if name in channels.columns else pl.lit(None, dtype).alias(name)
+        for name, dtype in _OBSERVATION.items()
+    ]
+    names = channels.select("channel_id", "channel", "game_name", "language", *told).sort("channel_id")
     doubled = names.filter(pl.col("channel_id").is_duplicated())
     if doubled.height:
         raise ValueError(f"channels: channel_id {doubled['channel_id'][0]} is in more than one row")
@@ -203,120 +240,157 @@ def _one_row_per_channel(channels: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _in_order(pairs: pl.DataFrame) -> pl.DataFrame:
+    """The pairs in the order of viewer_key and channel_id.
+
+    Raises:
+        ValueError: a pair is there twice.
+    """
+    order = ["viewer_key", "channel_id"]
+    if not rows_ascend(pairs, order):
+        pairs = pairs.sort(order)
+        if not rows_ascend(pairs, order):
+            raise ValueError("pairs: a channel and viewer are there more than once")
+    return pairs
+
+
 def _group_by_viewer(
-    pairs: pl.DataFrame, names: pl.DataFrame
-) -> tuple[_Memberships, NDArray[np.uint64], NDArray[np.bool_]]:
-    """Memberships by viewer with positions in ``names``, the viewers' keys, and who is a known bot."""
-    ids = names["channel_id"].to_numpy()
-    rows = pairs.select("viewer_key", "channel_id").sort("viewer_key")
-    key = rows["viewer_key"].to_numpy()
-    channel = np.searchsorted(ids, rows["channel_id"].to_numpy()).astype(np.int32)
-    del rows
-    first = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1]))) if len(key) else np.empty(0, int)
-    starts = np.append(first, len(key)).astype(np.int64)
-    viewer_key = key[first]
-    bots = pairs.filter("known_bot")["viewer_key"].unique().to_numpy()
-    return _Memberships(channel, starts), viewer_key, np.isin(viewer_key, bots)
+    pairs: pl.DataFrame, names: pl.DataFrame, loyalty: Loyalty
+) -> tuple[_Memberships, NDArray[np.int64]]:
+    """Memberships by viewer, with positions in ``names``, and the first row of each viewer.
+
+    Raises:
+        ValueError: a channel is not in ``names``.
+    """
+    place = names.select("channel_id", place=pl.int_range(pl.len(), dtype=pl.Int32))
+    placed = pairs.select("channel_id").join(place, on="channel_id", how="left", maintain_order="left")
+    unknown = placed.filter(pl.col("place").is_null())["channel_id"].unique().sort()
+    if len(unknown):
+        some = ", ".join(str(key) for key in unknown[:3])
+        raise ValueError(f"pairs: {len(unknown)} channel_ids are not in channels, such as {some}")
+    key = pairs["viewer_key"].to_numpy()
+    first = (
+        np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1]))) if len(key) else np.empty(0, np.int64)
+    )
+    weight = np.empty(0, np.uint8) if loyalty == "none" else loyalty_weights(pairs[loyalty].to_numpy())
+    return _Memberships(placed["place"].to_numpy(), np.append(first, len(key)), weight), first
+
+
+def _per_channel(
+    memberships: _Memberships, names: pl.DataFrame, of: NDArray[np.integer] | None = None
+) -> pl.Series:
+    """How many memberships each channel has, or the sum of a number of each of them (exact below 2^53)."""
+    counts = np.bincount(memberships.channel, of, minlength=names.height)
+    return pl.Series(counts.astype(np.int64), dtype=pl.Int64)
 
 
 def _exclusions(
-    degrees: NDArray[np.int64], bots: NDArray[np.bool_], giants: NDArray[np.bool_], limit: int
+    seen: _Memberships, bots: NDArray[np.bool_], giants: NDArray[np.bool_], limit: int
 ) -> pl.DataFrame:
     rows = []
+    degrees = seen.degrees
     for reason, who, threshold in (("known bot", bots, None), ("too many channels", giants, limit)):
         k = degrees[who]
-        rows.append((reason, len(k), int(k.sum()), int((k * (k - 1) // 2).sum()), threshold))
+        channels = _distinct(seen.channel[np.repeat(who, degrees)]) if who.any() else 0
+        rows.append((reason, len(k), int(k.sum()), int((k * (k - 1) // 2).sum()), threshold, channels))
     return pl.DataFrame(rows, schema=EXCLUSIONS.schema, orient="row")
 
 
-def _messages(pairs: pl.DataFrame, excluded: NDArray[np.uint64]) -> pl.DataFrame:
-    out = pl.Series("viewer_key", np.sort(excluded), dtype=pl.UInt64).to_frame()
-    kept = pairs.lazy().join(out.lazy(), on="viewer_key", how="anti") if len(excluded) else pairs.lazy()
-    return kept.group_by("channel_id").agg(pl.col("messages").cast(pl.Int64).sum()).collect()
+def left_out_rows(channels: pl.DataFrame, min_channel_viewers: int) -> pl.DataFrame:
+    """Why each of these channels is not in the graph, as the columns of LEFT_OUT.
 
-
-def _left_out(channels: pl.DataFrame, min_channel_viewers: int) -> pl.DataFrame:
-    viewers, seen = pl.col("viewers"), pl.col("seen")
-    floor = f"; a channel of the graph has at least {min_channel_viewers} (analysis.min_channel_viewers)"
-    excluded = pl.format(", {} more were excluded as bots", seen - viewers)
+    Args:
+        channels: as `one_row_per_channel` returns them, with ``seen`` (all viewers) and ``viewers``
+            (those that count).
+        min_channel_viewers: smallest audience of a channel in the graph.
+    """
+    seen, viewers, read = pl.col("seen"), pl.col("viewers"), pl.col("observed_seconds")
+    coverage = pl.when(pl.col("recorded_seconds") > 0).then(read / pl.col("recorded_seconds"))
+    kind = (
+        pl.when((seen == 0) & (read <= 0))
+        .then(pl.lit("never_observed"))
+        .when((seen == 0) & (pl.col("live_windows") == 0))
+        .then(pl.lit("offline"))
+        .when(seen >= min_channel_viewers)
+        .then(pl.lit("excluded"))
+        .when(coverage < LITTLE_COVERAGE)
+        .then(pl.lit("little_coverage"))
+        .otherwise(pl.lit("few_viewers"))
+    )
+    others = pl.when(seen > viewers).then(pl.format(", {} more were excluded as bots", seen - viewers))
+    counted = pl.format(
+        "{} viewers{}; a channel of the graph has at least {} (analysis.min_channel_viewers)",
+        viewers,
+        others.otherwise(pl.lit("")),
+        pl.lit(min_channel_viewers),
+    )
+    texts = {
+        "never_observed": pl.concat_str(
+            pl.lit("it was never read"), pl.lit(": ") + pl.col("reason"), ignore_nulls=True
+        ),
+        "offline": pl.lit("it was read, but nobody saw it live, and nobody wrote"),
+        "little_coverage": pl.format(
+            "{}; it was read for {} % of the time only, so there may have been more",
+            counted,
+            (coverage * 100).floor().cast(pl.Int64),
+        ),
+    }
+    otherwise = pl.when(seen == 0).then(pl.lit("no viewer was seen chatting")).otherwise(counted)
     return channels.with_columns(
-        reason=pl.when(seen == 0)
-        .then(pl.lit("no viewer was seen chatting"))
-        .otherwise(
-            pl.format(
-                "{} viewers{}{}",
-                viewers,
-                pl.when(seen > viewers).then(excluded).otherwise(pl.lit("")),
-                pl.lit(floor),
-            )
+        kind=kind, coverage=coverage, excluded_viewers=seen - viewers
+    ).with_columns(
+        reason=pl.coalesce(
+            *(pl.when(pl.col("kind") == name).then(text) for name, text in texts.items()), otherwise
         )
     )
 
 
 def _edges(memberships: _Memberships, audiences: pl.DataFrame, threshold: int) -> pl.DataFrame:
     """Rows of EDGES in their order, since channels are numbered by name."""
-    found = list(_pairs_sharing(memberships, audiences.height, threshold))
-    row, column, shared = (
-        np.concatenate([block[part] for block in found] or [np.empty(0, np.int32)]) for part in range(3)
-    )
-    del found
-    viewers = audiences["viewers"].cast(pl.Float64).to_numpy()
-    first, second, counts = viewers[row], viewers[column], shared.astype(np.float64)
+    # Loading compiled loops takes a while, which those who only need the measures are spared.
+    from vieweratlas_dagster.analysis.kernels import arrange, shared_in_rows
+
     population = len(memberships.starts) - 1
-    return pl.DataFrame(
-        {
-            "source": audiences["channel"].gather(row),
-            "target": audiences["channel"].gather(column),
-            "shared_viewers": shared.astype(np.int64),
-            "weight": counts,
-            **_measures(counts, first, second),
-            "significance": binomial_z(counts, first, second, population),
-        },
-        schema=EDGES.schema,
-    )
-
-
-def _pairs_sharing(
-    memberships: _Memberships, channels: int, threshold: int
-) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]]:
-    """Pairs row < column of channels with at least ``threshold`` shared viewers, block by block."""
     linking = memberships.of_viewers(memberships.degrees > 1)
-    shape = (len(linking.starts) - 1, channels)
-    ones = np.ones(len(linking.channel), dtype=np.int32)
-    by_channel = sparse.csr_array((ones, linking.channel, linking.starts), shape=shape).T.tocsr()
-    if _repeats(by_channel):
-        raise ValueError("pairs: a channel and viewer are there more than once")
+    del memberships
+    size = len(linking.channel) + len(linking.starts) - 1
+    rows = np.empty(audiences.height + 1, np.int64)
+    lists = np.empty(size, np.int16 if audiences.height <= _FEW_CHANNELS else np.int32)
+    weight = np.empty(size if len(linking.weight) else 0, np.uint8)
+    place = np.empty(len(linking.channel), np.int32 if size < 2**31 else np.int64)
+    arrange(linking.channel, linking.starts, linking.weight, rows, lists, weight, place)
+    del linking
+    viewers = audiences["viewers"].cast(pl.Float64).to_numpy()
 
-    def count(
-        block: tuple[int, int],
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-        start, end = block
-        # Columns before the block belong to pairs that earlier blocks count.
-        product = by_channel[start:end] @ by_channel[start:].T.tocsr()
-        product.sort_indices()
-        shared = product.tocoo()
-        keep = (shared.col > shared.row) & (shared.data >= threshold)
-        return shared.row[keep] + start, shared.col[keep] + start, shared.data[keep]
+    def block(begin: int, end: int) -> pl.DataFrame:
+        row, column, shared, loyal = shared_in_rows(lists, weight, rows, place, begin, end, threshold)
+        first, second, counts = viewers[row], viewers[column], shared.astype(np.float64)
+        return pl.DataFrame(
+            {
+                "source": audiences["channel"].gather(row),
+                "target": audiences["channel"].gather(column),
+                "shared_viewers": shared.astype(np.int64),
+                "weight": loyal.astype(np.float64) if len(weight) else counts,
+                **measures_of(counts, first, second),
+                "significance": binomial_z(counts, first, second, population),
+            },
+            schema=EDGES.schema,
+        )
 
-    # scipy's product releases the interpreter lock, so threads share the work.
+    # The loops run without the interpreter's lock, so threads share the work.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(count, _row_blocks(channels))
+        blocks = list(pool.map(block, *zip(*_row_blocks(audiences.height), strict=True)))
+    return pl.concat(blocks, rechunk=False)
 
 
 def _row_blocks(channels: int) -> list[tuple[int, int]]:
-    """Ranges of rows whose part right of the diagonal has at most ``_BLOCK_CELLS`` cells."""
+    """Ranges of rows, at least one, whose part right of the diagonal has at most ``_BLOCK_CELLS`` cells."""
     blocks, start = [], 0
     while start < channels:
         end = min(channels, start + max(1, _BLOCK_CELLS // (channels - start)))
         blocks.append((start, end))
         start = end
-    return blocks
-
-
-def _repeats(rows: sparse.csr_array) -> bool:
-    same = rows.indices[1:] == rows.indices[:-1]
-    same[rows.indptr[1:-1][(rows.indptr[1:-1] > 0) & (rows.indptr[1:-1] < len(rows.indices))] - 1] = False
-    return bool(same.any())
+    return blocks or [(0, 0)]
 
 
 def _distinct(values: NDArray[np.int32]) -> int:

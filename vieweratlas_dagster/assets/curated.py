@@ -1,6 +1,7 @@
-"""Group curated: one day's presence rows and channel dimension.
+"""Group curated: one day's presence rows, channel dimension and audiences.
 
-Belongs here: the two curated tables, made together from one reading of the day's raw objects.
+Belongs here: the two tables that are made together from one reading of the day's raw objects, and the
+audiences that are made of presence. Does not belong here: how (``curation.merge``, ``analysis.audiences``).
 """
 
 import hashlib
@@ -8,11 +9,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import dagster as dg
+import polars as pl
 
 from collector_service.contract import SnapshotRecord
 from collector_service.lake import Lake
 from vieweratlas_dagster.assets.metadata import (
     CODE_VERSIONS,
+    MAPS,
     OWNERS,
     TAGS,
     about,
@@ -26,13 +29,15 @@ from vieweratlas_dagster.curation.validation import Rejection, manifest_objects,
 from vieweratlas_dagster.lake_layout import (
     SOURCES,
     channels_key,
+    day_audience_key,
     manifest_key,
     presence_key,
+    read_table_if_there,
     write_table,
 )
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.tables import CHANNELS, PRESENCE
+from vieweratlas_dagster.tables import CHANNELS, DAY_AUDIENCES, PRESENCE
 
 
 def _records(
@@ -87,6 +92,7 @@ def _records(
         ),
     ],
     partitions_def=daily,
+    pool=MAPS,
 )
 def curated_tables(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
@@ -129,4 +135,49 @@ def curated_tables(
             ),
             "dagster/uri": f"{store.uri}/{channels_key(day)}",
         },
+    )
+
+
+def derived_audience(lake: Lake, day: str) -> pl.DataFrame | None:
+    """The audience of a day by its presence rows (DAY_AUDIENCES); None when it has no such tables."""
+    # Compiled loops take a while to load.
+    from vieweratlas_dagster.analysis.audiences import day_audience
+
+    found = [read_table_if_there(lake, presence_key(day, source), PRESENCE) for source in SOURCES]
+    presence = [frame for frame in found if frame is not None]
+    return day_audience(presence) if presence else None
+
+
+@dg.asset(
+    deps=["presence_snapshots"],
+    kinds={"parquet", "polars"},
+    group_name="curated",
+    tags=TAGS["curated"],
+    owners=OWNERS,
+    metadata=about("docs/METHOD.md#presence", DAY_AUDIENCES),
+    partitions_def=daily,
+    pool=MAPS,
+    code_version=CODE_VERSIONS["curated"],
+)
+def day_audiences(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
+    """Who was in which channel on the day: one row per channel and viewer, live and VOD merged.
+
+    Kept per day, so that a new day costs the graph that day and one merge, not its whole window again.
+    """
+    day, store = context.partition_key, lake.lake
+    audience = derived_audience(store, day)
+    if audience is None:
+        raise dg.Failure(
+            f"{day} has no presence tables in {store.uri}: materialize presence_snapshots of the day"
+        )
+    audience = write_table(store, day_audience_key(day), audience, DAY_AUDIENCES)
+    bots = audience.filter("known_bot")
+    return dg.MaterializeResult(
+        metadata={
+            **rows(audience.height),
+            "viewers": audience["viewer_key"].n_unique(),
+            "channels_with_viewers": audience["channel_id"].n_unique(),
+            "known_bots": bots["viewer_key"].n_unique(),
+            "dagster/uri": f"{store.uri}/{day_audience_key(day)}",
+        }
     )

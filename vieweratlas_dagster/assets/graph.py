@@ -3,12 +3,18 @@
 Belongs here: the overlap graph over the window of days. Its computation is in ``analysis.overlap``.
 """
 
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
 import dagster as dg
 import polars as pl
 
 from collector_service.lake import Lake
+from vieweratlas_dagster.assets.curated import derived_audience
 from vieweratlas_dagster.assets.metadata import (
     CODE_VERSIONS,
+    MAPS,
     OWNERS,
     TAGS,
     about,
@@ -16,31 +22,67 @@ from vieweratlas_dagster.assets.metadata import (
     rows,
 )
 from vieweratlas_dagster.automation.partitions import daily, last_days
-from vieweratlas_dagster.curation.merge import channel_attributes, memberships
+from vieweratlas_dagster.curation.merge import channel_attributes
 from vieweratlas_dagster.lake_layout import (
-    SOURCES,
     analysis_key,
     begin_map,
     channels_key,
+    day_audience_key,
     days_up_to,
-    presence_key,
     read_table_if_there,
     write_table,
 )
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.tables import AUDIENCES, CHANNELS, EDGES, EXCLUSIONS, LEFT_OUT, PRESENCE
+from vieweratlas_dagster.tables import AUDIENCES, CHANNELS, DAY_AUDIENCES, EDGES, EXCLUSIONS, LEFT_OUT
+
+if TYPE_CHECKING:
+    from vieweratlas_dagster.analysis.overlap import OverlapGraph
 
 
-def _memberships(lake: Lake, days: list[str]) -> pl.DataFrame:
-    keys = (presence_key(day, source) for day in days for source in SOURCES)
-    found = (read_table_if_there(lake, key, PRESENCE) for key in keys)
-    return memberships(frame for frame in found if frame is not None)
+def _days(lake: Lake, days: list[str]) -> Iterator[pl.DataFrame]:
+    """The audiences of the days that have one; those that an earlier version left without, by presence."""
+    for day in days:
+        audience = read_table_if_there(lake, day_audience_key(day), DAY_AUDIENCES)
+        if audience is None:
+            audience = derived_audience(lake, day)
+        if audience is not None:
+            yield audience
 
 
 def _channel_attributes(lake: Lake, days: list[str]) -> pl.DataFrame:
     found = (read_table_if_there(lake, channels_key(day), CHANNELS) for day in days)
     return channel_attributes([frame for frame in found if frame is not None])
+
+
+def _graph(context: dg.AssetExecutionContext, lake: Lake, settings: Settings) -> "OverlapGraph":
+    """The graph of the days that end with the partition, by the engine of the settings."""
+    from vieweratlas_dagster.analysis.audiences import window_audience
+    from vieweratlas_dagster.analysis.overlap import overlap_graph
+    from vieweratlas_dagster.spark.launch import overlap_graph_on_spark
+
+    analysis = settings.analysis
+    days = days_up_to(context.partition_key, analysis.window_days)
+    channels = _channel_attributes(lake, days)
+    options: dict[str, Any] = {
+        "min_channel_viewers": analysis.min_channel_viewers,
+        "overlap_threshold": analysis.overlap_threshold,
+        "bot_filter": analysis.bot_filter,
+        "max_channels_per_viewer": analysis.max_channels_per_viewer,
+        "loyalty": analysis.loyalty,
+    }
+    if analysis.engine == "local":
+        return overlap_graph(window_audience(_days(lake, days)), channels, **options)
+    return overlap_graph_on_spark(
+        context,
+        lake,
+        days,
+        channels,
+        derive=partial(derived_audience, lake),
+        spark=analysis.spark,
+        storage=settings.storage,
+        **options,
+    )
 
 
 OVERLAP_GRAPH = dg.AssetKey("overlap_graph")
@@ -56,8 +98,9 @@ def build_overlap_graph(window_days: int) -> dg.AssetsDefinition:
         owners=OWNERS,
         metadata=about("docs/METHOD.md#overlap", EDGES),
         partitions_def=daily,
+        pool=MAPS,
         deps=[
-            dg.AssetDep("presence_snapshots", partition_mapping=window),
+            dg.AssetDep("day_audiences", partition_mapping=window),
             dg.AssetDep("channels", partition_mapping=window),
         ],
         kinds={"parquet", "polars"},
@@ -70,19 +113,11 @@ def build_overlap_graph(window_days: int) -> dg.AssetsDefinition:
 
         Known bots and viewers in implausibly many channels are left out and accounted for.
         """
-        from vieweratlas_dagster.analysis.overlap import overlap_graph as compute_overlap_graph
-
-        day, store, analysis = context.partition_key, lake.lake, settings.analysis
+        day, store = context.partition_key, lake.lake
+        if not store.exists(channels_key(day)):
+            raise dg.Failure(f"{day} has no curated tables in {store.uri}: run analysis_daily for the day")
         begin_map(store, day)
-        days = days_up_to(day, analysis.window_days)
-        graph = compute_overlap_graph(
-            _memberships(store, days),
-            _channel_attributes(store, days),
-            min_channel_viewers=analysis.min_channel_viewers,
-            overlap_threshold=analysis.overlap_threshold,
-            bot_filter=analysis.bot_filter,
-            max_channels_per_viewer=analysis.max_channels_per_viewer,
-        )
+        graph = _graph(context, store, settings)
         for name, frame, table in (
             ("audiences.parquet", graph.audiences, AUDIENCES),
             ("left_out.parquet", graph.left_out, LEFT_OUT),
@@ -99,6 +134,11 @@ def build_overlap_graph(window_days: int) -> dg.AssetsDefinition:
                 "n_edges": n_edges,
                 "density": n_edges / pairs if pairs else 0.0,
                 "left_out_channels": graph.left_out.height,
+                "left_out": preview_table(
+                    graph.left_out.group_by("kind")
+                    .agg(channels=pl.len())
+                    .sort("channels", "kind", descending=True)
+                ),
                 "excluded_viewers": int(graph.exclusions["viewers"].sum()),
                 "exclusions": preview_table(graph.exclusions),
                 "strongest": preview_table(

@@ -17,23 +17,32 @@ from vieweratlas_dagster.tables import Table
 ASSET_OF = {
     "presence_snapshots": "presence_snapshots",
     "channels": "channels",
+    "day_audiences": "day_audiences",
     "edges": "overlap_graph",
     "partition": "community_partitions",
     "communities": "community_labels",
     "nodes": "atlas",
 }
 
-_MEMBERSHIP = "presence_snapshots.channel_id presence_snapshots.viewer_key presence_snapshots.known_bot"
+_MEMBERSHIP = "day_audiences.channel_id day_audiences.viewer_key day_audiences.known_bot"
+_LOYALTY = f"{_MEMBERSHIP} day_audiences.messages day_audiences.windows"
 _TIES = "edges.source edges.target edges.weight"
 _LEVELS = "partition.community partition.region"
 _NAMED_BY = f"{_LEVELS} audiences.channel audiences.viewers audiences.game_name audiences.language"
 
 SOURCES = {
+    "day_audiences": {
+        "channel_id": "presence_snapshots.channel_id",
+        "viewer_key": "presence_snapshots.viewer_key",
+        "messages": "presence_snapshots.messages",
+        "windows": "presence_snapshots.window_start presence_snapshots.window_seconds",
+        "known_bot": "presence_snapshots.known_bot",
+    },
     "audiences": {
         "channel_id": "channels.channel_id",
         "channel": "channels.channel",
         "viewers": _MEMBERSHIP,
-        "messages": "presence_snapshots.messages",
+        "messages": f"{_MEMBERSHIP} day_audiences.messages",
         "game_name": "channels.game_name",
         "language": "channels.language",
     },
@@ -41,7 +50,7 @@ SOURCES = {
         "source": "audiences.channel",
         "target": "audiences.channel",
         "shared_viewers": _MEMBERSHIP,
-        "weight": _MEMBERSHIP,
+        "weight": _LOYALTY,
         "jaccard": _MEMBERSHIP,
         "overlap": _MEMBERSHIP,
         "cosine": _MEMBERSHIP,

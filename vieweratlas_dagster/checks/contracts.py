@@ -10,11 +10,18 @@ import polars as pl
 
 from vieweratlas_dagster.checks.check import Verdict, View, check
 from vieweratlas_dagster.checks.rules import contract_problems
-from vieweratlas_dagster.lake_layout import SOURCES, analysis_key, channels_key, presence_key
+from vieweratlas_dagster.lake_layout import (
+    SOURCES,
+    analysis_key,
+    channels_key,
+    day_audience_key,
+    presence_key,
+)
 from vieweratlas_dagster.tables import (
     AUDIENCES,
     CHANNELS,
     COMMUNITIES,
+    DAY_AUDIENCES,
     EDGES,
     EVENTS,
     EXCLUSIONS,
@@ -56,6 +63,12 @@ def channels_follow_contract(view: View) -> Verdict:
     return _follows(view, {channels_key(view.day): CHANNELS})
 
 
+@check("day_audiences")
+def audiences_follow_contract(view: View) -> Verdict:
+    """The day's audiences have the promised columns and types, and no viewer is in a channel twice."""
+    return _follows(view, {day_audience_key(view.day): DAY_AUDIENCES})
+
+
 @check("overlap_graph")
 def graph_follows_contract(view: View) -> Verdict:
     """Audiences, edges, exclusions and left-out channels are as promised, and no key is there twice."""
@@ -83,6 +96,7 @@ def nodes_follow_contract(view: View) -> Verdict:
 CHECKS = (
     presence_follows_contract,
     channels_follow_contract,
+    audiences_follow_contract,
     graph_follows_contract,
     partition_follows_contract,
     communities_follow_contract,

@@ -25,6 +25,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "volume_is_usual": "WARN",
     "channels_follow_contract": "ERROR",
     "channels_were_observed": "WARN",
+    "audiences_follow_contract": "ERROR",
     "graph_follows_contract": "ERROR",
     "overlap_is_possible": "ERROR",
     "exclusions_are_bounded": "WARN",

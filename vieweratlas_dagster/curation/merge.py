@@ -4,7 +4,7 @@ Belongs here: what happens when records meet. A part that arrived twice counts o
 collector's window add up (a restart splits a window), and so do collectors that took turns (a deploy hands
 over); of collectors that watched at the same time the largest count is taken, so that nobody is counted
 twice. Time that anybody observed is the union of all stretches. Does not belong here: judging records
-(``validation``), pairs of channels (``analysis``).
+(``validation``), audiences of a day or of several, and pairs of channels (``analysis``).
 
 Time is in whole milliseconds here, so that sums are exact in any order.
 """
@@ -57,15 +57,6 @@ _WINDOW_MS = pl.col("window_seconds").cast(pl.Int64) * 1000
 # More milliseconds than the longest window has.
 _BEYOND_WINDOW = (MAX_WINDOW_SECONDS + 1) * 1000
 
-_MEMBERSHIP_SCHEMA = pl.Schema(
-    {
-        "channel_id": pl.Int64,
-        "viewer_key": pl.UInt64,
-        "messages": pl.UInt64,
-        "known_bot": pl.Boolean,
-    }
-)
-
 
 @dataclass(frozen=True)
 class CuratedDay:
@@ -93,27 +84,6 @@ def curate(records: Iterable[SnapshotRecord]) -> CuratedDay:
     return CuratedDay(by_source, _channel_rows(windows, _observed(windows, stretches), by_source))
 
 
-def memberships(days: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Distinct memberships over several days and sources.
-
-    Args:
-        days: PRESENCE frames; only one is held at a time.
-
-    Returns:
-        One row per (channel_id, viewer_key), ordered by them, with messages (UInt64, summed) and
-        known_bot (Boolean, whether ever flagged).
-    """
-    merged = pl.DataFrame(schema=_MEMBERSHIP_SCHEMA)
-    for day in days:
-        rows = day.select(_MEMBERSHIP_SCHEMA.names()).cast(_MEMBERSHIP_SCHEMA)
-        merged = (
-            pl.concat([merged, rows])
-            .group_by("channel_id", "viewer_key")
-            .agg(pl.col("messages").sum(), pl.col("known_bot").any())
-        )
-    return merged.sort("channel_id", "viewer_key")
-
-
 def channel_attributes(days: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """What is known of each channel over several days.
 
@@ -122,14 +92,20 @@ def channel_attributes(days: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
     Returns:
         One row per channel_id, ordered by it: channel (the latest name), game_name and language (those
-        with the most observed seconds).
+        with the most observed seconds), observed_seconds, recorded_seconds and live_windows (summed), and
+        reason (the latest).
     """
     every = (pl.concat(days) if days else CHANNELS.empty()).with_columns(
         (pl.col("observed_seconds") * 1000).round().cast(pl.Int64).alias("observed_ms")
     )
     return (
         every.group_by("channel_id", maintain_order=True)
-        .agg(pl.col("channel").last())
+        .agg(
+            pl.col("channel").last(),
+            (pl.col("observed_ms").sum() / 1000).alias("observed_seconds"),
+            pl.col("recorded_seconds", "live_windows").sum(),
+            pl.col("reason").drop_nulls().last(),
+        )
         .join(_most_observed(every, "game_name"), on="channel_id", how="left")
         .join(_most_observed(every, "language"), on="channel_id", how="left")
         .sort("channel_id")

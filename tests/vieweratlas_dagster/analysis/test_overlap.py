@@ -1,5 +1,6 @@
 """The overlap engine against brute force with sets."""
 
+import io
 import itertools
 import math
 
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from vieweratlas_dagster import tables
 from vieweratlas_dagster.analysis import overlap
-from vieweratlas_dagster.analysis.overlap import overlap_graph, plausible_channels
+from vieweratlas_dagster.analysis.overlap import loyalty_weights, overlap_graph
+from vieweratlas_dagster.analysis.plausible import plausible_channels
 
 from .planted_worlds import channel_frame, membership_frame, planted_world
 
@@ -42,11 +44,18 @@ def edge_dict(edges):
 
 
 @settings(max_examples=60, deadline=None)
-@given(worlds, st.integers(1, 5), st.integers(1, 6), st.sampled_from([1, 3, 10_000_000]))
-def test_counts_equal_brute_force(members, threshold, smallest, block):
+@given(
+    worlds,
+    st.integers(1, 5),
+    st.integers(1, 6),
+    st.sampled_from([1, 3, 10_000_000]),
+    st.sampled_from([0, 100]),
+)
+def test_counts_equal_brute_force(members, threshold, smallest, block, few):
     names = {key: f"n{(key * 7) % 13:02d}" for key in range(1, 13)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(overlap, "_BLOCK_CELLS", block)
+        patch.setattr(overlap, "_FEW_CHANNELS", few)
         graph = graph_of(members, names=names, overlap_threshold=threshold, min_channel_viewers=smallest)
     kept = {key: viewers for key, viewers in members.items() if len(viewers) >= smallest}
     assert edge_dict(graph.edges) == shared_by_sets(kept, names, threshold)
@@ -104,13 +113,122 @@ def test_exclusions_are_complete_and_counted():
     )
     graph = overlap_graph(pairs, channel_frame(names), min_channel_viewers=1, overlap_threshold=1)
     assert graph.exclusions.sort("reason").rows() == [
-        ("known bot", 1, 3, 3, None),
-        ("too many channels", 1, 15, 105, 10),
+        ("known bot", 1, 3, 3, None, 3),
+        ("too many channels", 1, 15, 105, 10, 15),
     ]
     clean = {channel: viewers - {bot, giant} for channel, viewers in people.items()}
     assert edge_dict(graph.edges) == shared_by_sets(clean, names)
     audience = dict(graph.audiences.select("channel", "messages").iter_rows())
     assert audience == {names[channel]: len(viewers) for channel, viewers in clean.items()}
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds, st.sets(st.integers(0, 40).map(lambda key: key * 2**58 + key)), st.integers(1, 4))
+def test_bots_and_giants_count_nowhere_and_are_accounted_for(members, bots, cap):
+    with_bots = dict(members)
+    giant = 2**64 - 1
+    for channel in range(1, 13):
+        with_bots[channel] = members.get(channel, set()) | {giant}
+    graph = graph_of(with_bots, bots=bots, bot_filter=True, max_channels_per_viewer=cap)
+    degrees = {
+        viewer: sum(viewer in viewers for viewers in with_bots.values())
+        for viewer in set().union(*with_bots.values())
+    }
+    flagged = {viewer for viewer in degrees if viewer in bots}
+    many = {viewer for viewer in degrees.keys() - flagged if degrees[viewer] > cap}
+    assert giant in many
+    clean = {channel: viewers - flagged - many for channel, viewers in with_bots.items()}
+    names = {key: f"n{key:02d}" for key in range(1, 13)}
+    assert edge_dict(graph.edges) == shared_by_sets(clean, names)
+    assert dict(graph.audiences.select("channel", "viewers").iter_rows()) == {
+        names[key]: len(viewers) for key, viewers in clean.items() if viewers
+    }
+
+    def account(who):
+        touched = sum(bool(viewers & who) for viewers in with_bots.values())
+        increments = sum(math.comb(degrees[viewer], 2) for viewer in who)
+        return len(who), sum(degrees[viewer] for viewer in who), increments, touched
+
+    columns = ("viewers", "memberships", "pairs_avoided", "channels")
+    assert graph.exclusions.sort("reason").select(columns).rows() == [account(flagged), account(many)]
+
+
+@pytest.mark.parametrize("bot_filter", [True, False])
+def test_a_bot_in_every_channel_ties_them_only_without_the_filter(bot_filter):
+    members = {channel: {channel * 10 + viewer for viewer in range(5)} | {7} for channel in range(1, 13)}
+    for bots in ({7}, set()):
+        graph = graph_of(members, bots=bots, bot_filter=bot_filter)
+        assert graph.edges.height == (0 if bot_filter else 66)
+        assert graph.exclusions["viewers"].sum() == bot_filter
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    worlds, st.sampled_from(["messages", "windows"]), st.randoms(use_true_random=False), st.integers(1, 3)
+)
+def test_loyal_weights_are_sums_of_the_smaller_weight(members, loyalty, random, threshold):
+    counts = {
+        (channel, viewer): random.choice([0, 1, 2, 3, 4, 7, 8, 1000, 2**32 - 1])
+        for channel, viewers in members.items()
+        for viewer in viewers
+    }
+    pairs = membership_frame(members)
+    told = pl.Series(
+        [counts[row] for row in pairs.select("channel_id", "viewer_key").rows()], dtype=pl.UInt32
+    )
+    pairs = pairs.with_columns(messages=pl.lit(1, pl.UInt32), windows=pl.lit(1, pl.UInt32))
+    names = {key: f"n{(key * 7) % 13:02d}" for key in range(1, 13)}
+    options = {"min_channel_viewers": 1, "overlap_threshold": threshold, "bot_filter": False}
+    graph = overlap_graph(
+        pairs.with_columns(told.alias(loyalty)), channel_frame(names), loyalty=loyalty, **options
+    )
+    expected = {}
+    for one, other in itertools.combinations(members, 2):
+        both = members[one] & members[other]
+        if len(both) >= threshold:
+            # The binary digits of a number are 1 + floor(log2) of it.
+            weight = sum(
+                max(1, min(counts[one, viewer], counts[other, viewer]).bit_length()) for viewer in both
+            )
+            expected[tuple(sorted((names[one], names[other])))] = weight
+    assert {(a, b): w for a, b, w in graph.edges.select("source", "target", "weight").rows()} == expected
+    plain = overlap_graph(pairs, channel_frame(names), **options)
+    assert graph.edges.drop("weight").equals(plain.edges.drop("weight"))
+    assert plain.edges["weight"].equals(plain.edges["shared_viewers"].cast(pl.Float64).rename("weight"))
+
+
+def test_loyalty_weights_grow_by_one_with_each_doubling():
+    counts = np.array([0, 1, 2, 3, 4, 7, 8, 2**31, 2**32 - 1], dtype=np.uint32)
+    assert loyalty_weights(counts).tolist() == [1, 1, 2, 2, 3, 3, 4, 32, 32]
+
+
+@settings(max_examples=40, deadline=None)
+@given(worlds, st.permutations(range(1, 13)))
+def test_names_of_channels_do_not_matter(members, order):
+    """Whichever of two channels comes first, they share the same viewers."""
+    plain, renamed = ({key: f"n{place:02d}" for key, place in zip(range(1, 13), of, strict=True)}
+                      for of in (range(1, 13), order))  # fmt: skip
+    new_name = {plain[key]: renamed[key] for key in plain}
+    expected = {
+        tuple(sorted((new_name[one], new_name[other]))): shared
+        for (one, other), shared in edge_dict(graph_of(members, names=plain).edges).items()
+    }
+    assert edge_dict(graph_of(members, names=renamed).edges) == expected
+
+
+def test_the_same_input_gives_the_same_bytes():
+    world = planted_world(5, viewers=4000, regions=2, per_region=3, bots=5)
+
+    def written():
+        graph = overlap_graph(world.pairs, world.channels, min_channel_viewers=5, overlap_threshold=2)
+        found = []
+        for frame in (graph.audiences, graph.edges, graph.exclusions, graph.left_out):
+            buffer = io.BytesIO()
+            frame.write_parquet(buffer)
+            found.append(buffer.getvalue())
+        return found
+
+    assert written() == written()
 
 
 def test_without_the_filter_nobody_is_excluded():
@@ -138,6 +256,51 @@ def test_left_out_channels_say_why():
     assert why["small"].startswith("2 viewers, 1 more were excluded as bots; ")
     assert why["bots"].startswith("0 viewers, 1 more were excluded as bots; ")
     assert "at least 3" in why["small"]
+    kinds = graph.left_out.select("channel", "kind", "excluded_viewers", "coverage").rows()
+    assert kinds == [
+        ("bots", "few_viewers", 1, None),
+        ("quiet", "few_viewers", 0, None),
+        ("small", "excluded", 1, None),
+    ]
+
+
+def test_left_out_channels_say_how_they_were_observed():
+    told = [
+        ("absent", {}, 0.0, 0, "the account is suspended"),
+        ("dark", {}, 3600.0, 0, None),
+        ("mute", {}, 3600.0, 12, None),
+        ("glimpsed", {1}, 900.0, 3, None),
+        ("empty_glimpse", {}, 900.0, 3, None),
+        ("half", {1}, 1800.0, 6, None),
+        ("botted", {7, 8, 9}, 900.0, 3, None),
+        ("shown", {1, 2, 3}, 10.0, 1, None),
+    ]
+    members = {number: viewers for number, (_, viewers, *_) in enumerate(told)}
+    channels = channel_frame({number: row[0] for number, row in enumerate(told)}).with_columns(
+        observed_seconds=pl.Series([row[2] for row in told]),
+        recorded_seconds=pl.lit(3600),
+        live_windows=pl.Series([row[3] for row in told]),
+        reason=pl.Series([row[4] for row in told], dtype=pl.String),
+    )
+    pairs = membership_frame(members, bots={7, 8, 9})
+    graph = overlap_graph(pairs, channels, min_channel_viewers=3, overlap_threshold=1)
+    assert graph.audiences["channel"].to_list() == ["shown"]
+    assert dict(graph.left_out.select("channel", "kind").iter_rows()) == {
+        "absent": "never_observed",
+        "botted": "excluded",
+        "dark": "offline",
+        "empty_glimpse": "little_coverage",
+        "glimpsed": "little_coverage",
+        "half": "few_viewers",
+        "mute": "few_viewers",
+    }
+    why = dict(graph.left_out.select("channel", "reason").iter_rows())
+    assert why["absent"] == "it was never read: the account is suspended"
+    assert why["glimpsed"].startswith("1 viewers; ")
+    assert why["glimpsed"].endswith("read for 25 % of the time only, so there may have been more")
+    assert why["mute"] == "no viewer was seen chatting"
+    coverage = dict(graph.left_out.select("channel", "coverage").iter_rows())
+    assert (coverage["absent"], coverage["half"]) == (0, 0.5)
 
 
 def test_results_conform_and_an_empty_world_is_empty():

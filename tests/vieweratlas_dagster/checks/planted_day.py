@@ -8,20 +8,22 @@ import dagster as dg
 from collector_service.clock import ScaledClock
 from collector_service.contract import SnapshotRecord, encode_object, live_key
 from vieweratlas_dagster.analysis.atlas import build
+from vieweratlas_dagster.analysis.audiences import day_audience
 from vieweratlas_dagster.analysis.overlap import overlap_graph
 from vieweratlas_dagster.automation.partitions import daily
 from vieweratlas_dagster.checks.check import definitions_of
-from vieweratlas_dagster.curation.merge import channel_attributes, curate, memberships
+from vieweratlas_dagster.curation.merge import channel_attributes, curate
 from vieweratlas_dagster.curation.validation import inspect_object, manifest
 from vieweratlas_dagster.lake_layout import (
     analysis_key,
     channels_key,
+    day_audience_key,
     manifest_key,
     presence_key,
     write_table,
 )
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.tables import CHANNELS, EVENTS, PRESENCE
+from vieweratlas_dagster.tables import CHANNELS, DAY_AUDIENCES, EVENTS, PRESENCE
 
 DAY = "2026-03-01"
 START = datetime(2026, 3, 1, 20, tzinfo=UTC)
@@ -71,8 +73,11 @@ def put_good_day(lake):
     """All results of the day but its raw objects, as (curated, graph, atlas)."""
     put_manifest(lake, encode_object(records()))
     curated = put_curated(lake, DAY, records())
+    audience = write_table(
+        lake, day_audience_key(DAY), day_audience(list(curated.presence.values())), DAY_AUDIENCES
+    )
     graph = overlap_graph(
-        memberships(curated.presence.values()),
+        audience,
         channel_attributes([curated.channels]),
         min_channel_viewers=5,
         overlap_threshold=1,

@@ -147,7 +147,7 @@ def test_every_asset_has_a_freshness_badge_and_says_where_it_is(tmp_path):
     settings = Settings(storage={"dir": tmp_path / "lake"})
     definitions = build_definitions(settings)
     specs = definitions.resolve_all_asset_specs()
-    assert len(specs) == 10
+    assert len(specs) == 11
     assert [spec.key for spec in specs if spec.freshness_policy is None] == []
     lake = Lake.open(settings.storage)
     with dg.instance_for_test() as instance:

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from vieweratlas_dagster.checks import contracts
-from vieweratlas_dagster.lake_layout import analysis_key, channels_key, presence_key
+from vieweratlas_dagster.lake_layout import analysis_key, channels_key, day_audience_key, presence_key
 from vieweratlas_dagster.tables import ALL_TABLES
 
 from .planted_day import DAY, numbers, put, result, verdict
@@ -13,6 +13,7 @@ from .planted_day import DAY, numbers, put, result, verdict
 PLACES = {
     "presence_snapshots": (contracts.presence_follows_contract, presence_key(DAY, "live")),
     "channels": (contracts.channels_follow_contract, channels_key(DAY)),
+    "day_audiences": (contracts.audiences_follow_contract, day_audience_key(DAY)),
     "audiences": (contracts.graph_follows_contract, analysis_key(DAY, "audiences.parquet")),
     "left_out": (contracts.graph_follows_contract, analysis_key(DAY, "left_out.parquet")),
     "exclusions": (contracts.graph_follows_contract, analysis_key(DAY, "exclusions.parquet")),

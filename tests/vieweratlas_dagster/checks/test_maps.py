@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from vieweratlas_dagster.checks import maps
-from vieweratlas_dagster.lake_layout import analysis_key
+from vieweratlas_dagster.lake_layout import analysis_key, finish_map
 from vieweratlas_dagster.settings import Settings
 
 from .planted_day import DAY, limits, numbers, put, result, verdict
@@ -128,11 +128,11 @@ def test_communities_are_compared_with_the_newest_earlier_map(resource, made, mo
     )
     stranger = before.head(1).with_columns(channel=pl.lit("gone since"))
     change(resource, "partition", pl.concat([before, stranger]), BEFORE)
-    change(resource, "nodes", atlas.nodes, BEFORE)
-    # A later map and an earlier one do not count.
+    finish_map(resource.lake, BEFORE, atlas.nodes.height)
+    # A later map and an earlier one do not count, nor does one that a check has stopped.
     change(resource, "partition", stranger, "2026-03-02")
-    change(resource, "nodes", atlas.nodes, "2026-03-02")
-    change(resource, "nodes", atlas.nodes, "2026-02-20")
+    finish_map(resource.lake, "2026-03-02", atlas.nodes.height)
+    finish_map(resource.lake, "2026-02-20", atlas.nodes.height)
     evaluation = result(maps.communities_are_stable, resource)
     assert verdict(evaluation) == (passed, "WARN")
     assert numbers(evaluation) == {

@@ -12,7 +12,6 @@ from collector_service.contract import STATUSES, SnapshotRecord
 from vieweratlas_dagster.curation.merge import (
     channel_attributes,
     curate,
-    memberships,
     observed_share,
     status_counts,
 )
@@ -378,20 +377,25 @@ def test_an_empty_day_gives_empty_tables():
     assert made.channels.schema == CHANNELS.schema
 
 
-def test_memberships_are_distinct_over_days():
-    first = curate([record(1, 0, {7: 2}), record(1, 1, {7: 1, 8: 1}), record(2, 0, {7: 1})])
-    second = curate([record(1, 0, {8: 4}, known_bots=[8])])
-    frame = memberships([first.presence["live"], second.presence["live"]])
-    assert frame.rows() == [(1, 7, 3, False), (1, 8, 5, True), (2, 7, 1, False)]
-    assert memberships([]).height == 0
-
-
 def test_channel_attributes_take_the_latest_name_and_the_most_observed_game():
     first = curate([record(1, channel="old_name", game_name="A", observed_seconds=300.0)])
     second = curate([record(1, channel="new_name", game_name="B", observed_seconds=200.0)])
     frame = channel_attributes([first.channels, second.channels])
-    assert frame.rows() == [(1, "new_name", "A", None)]
-    assert channel_attributes([]).columns == ["channel_id", "channel", "game_name", "language"]
+    names = ["channel_id", "channel", "game_name", "language"]
+    assert frame.select(names).rows() == [(1, "new_name", "A", None)]
+    assert set(names) < set(channel_attributes([]).columns)
+
+
+def test_channel_attributes_tell_how_a_channel_was_observed():
+    first = curate([record(1, observed_seconds=0.0, status="suspended"), record(2, viewer_count=5)])
+    second = curate([record(1, 1, observed_seconds=150.0), record(2, 1), record(2, 2)])
+    frame = channel_attributes([first.channels, second.channels])
+    told = frame.select("observed_seconds", "recorded_seconds", "live_windows")
+    assert told.rows() == [(150.0, 600, 0), (900.0, 900, 1)]
+    assert frame["reason"].to_list() == [
+        second.channels["reason"][0] or first.channels["reason"][0],
+        second.channels["reason"][1],
+    ]
 
 
 def test_tables_refuse_what_breaks_their_contract():

@@ -1,0 +1,277 @@
+"""The PySpark job: audiences, exclusions and shared viewers of all pairs of channels, counted on a cluster.
+
+Belongs here: counting, and the job's words with Dagster over Pipes. Does not belong here: names,
+measures and reasons, which ``analysis.overlap`` makes of the counts of any engine.
+
+The cluster needs Spark 3.5 or newer and Python 3.10 or newer, and nothing else: ``launch`` ships
+dagster_pipes and the one module of this project that is imported below. No Python runs on the executors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
+
+from dagster_pipes import (
+    PipesBlobStoreMessageWriter,
+    PipesBlobStoreMessageWriterChannel,
+    PipesContext,
+    PipesContextData,
+    PipesContextLoader,
+    PipesEnvVarParamsLoader,
+    PipesParams,
+    open_dagster_pipes,
+)
+from pyspark import StorageLevel
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as fn
+
+from vieweratlas_dagster.analysis.plausible import plausible_channels
+
+_REASONS = ("known bot", "too many channels")
+# What messages and windows of one membership can hold, as in DAY_AUDIENCES.
+_MOST = 2**32 - 1
+# No number of 32 binary digits weighs more than 32.
+_WEIGHT_BITS = 6
+_MEMBERSHIPS_PER_TASK = 500_000
+_INCREMENTS_PER_TASK = 10_000_000
+
+
+@dataclass(frozen=True)
+class SparkCounts:
+    """What was counted.
+
+    Attributes:
+        channels: one row per channel with a viewer: channel_id, seen (all viewers), viewers and
+            messages (excluded viewers left out), number (of a channel in the graph, else null).
+        pairs: first, second (numbers of channels), shared (at least the threshold), weight.
+        figures: population, and excluded: rows as EXCLUSIONS has them.
+    """
+
+    channels: DataFrame
+    pairs: DataFrame
+    figures: dict[str, Any]
+
+
+def count_overlaps(
+    days: DataFrame,
+    *,
+    min_channel_viewers: int,
+    overlap_threshold: int,
+    bot_filter: bool,
+    max_channels_per_viewer: int,
+    loyalty: str = "none",
+) -> SparkCounts:
+    """Count as ``analysis.overlap.overlap_graph`` does.
+
+    Memberships move once, to their viewer; from there, each viewer's channels move once per channel of
+    theirs, with those that have a larger audience. So a pair is counted where its smaller channel is,
+    no channel is too large for one task, and the shuffle carries four bytes for each viewer that a
+    pair shares, however many pairs there are.
+
+    Args:
+        days: rows of DAY_AUDIENCES of all days.
+        min_channel_viewers: smallest audience of a channel in the graph.
+        overlap_threshold: fewest shared viewers of a pair.
+        bot_filter: whether viewers are left out at all.
+        max_channels_per_viewer: upper bound of the plausible number of channels.
+        loyalty: what a pair's weight is made of: none, messages or windows.
+    """
+    # Spark has no unsigned integers: it reads them as decimals, which this moves into the range of long.
+    key = (fn.col("viewer_key").cast("decimal(20,0)") - fn.lit(str(2**63)).cast("decimal(20,0)")).cast(
+        "long"
+    )
+    session = days.sparkSession
+    _size_tasks(session, days.count(), _MEMBERSHIPS_PER_TASK)
+    memberships = (
+        days.select(key.alias("viewer"), "channel_id", "messages", "windows", "known_bot")
+        .repartition("viewer")
+        .groupBy("viewer", "channel_id")
+        .agg(
+            *(fn.least(fn.sum(name), fn.lit(_MOST)).alias(name) for name in ("messages", "windows")),
+            fn.max("known_bot").alias("known_bot"),
+        )
+        .withColumn("weight", fn.lit(1) if loyalty == "none" else _loyalty_weight(fn.col(loyalty)))
+    )
+    viewers = (
+        memberships.groupBy("viewer")
+        .agg(
+            fn.collect_list(fn.struct("channel_id", "messages", "weight")).alias("seen"),
+            fn.max("known_bot").alias("known_bot"),
+        )
+        .persist(StorageLevel.MEMORY_AND_DISK)
+    )
+    limit = plausible_channels(days.select("channel_id").distinct().count(), max_channels_per_viewer)
+    judged = viewers.withColumn("reason", _reason(limit) if bot_filter else fn.lit(None).cast("string"))
+    kept = fn.col("reason").isNull()
+    channels = (
+        judged.select("reason", fn.inline("seen"))
+        .groupBy("channel_id")
+        .agg(
+            fn.count(fn.lit(1)).alias("seen"),
+            fn.count_if(kept).alias("viewers"),
+            fn.sum(fn.when(kept, fn.col("messages"))).alias("messages"),
+            *(fn.max(fn.col("reason") == reason).alias(reason) for reason in _REASONS),
+        )
+        .persist()
+    )
+    inside = (
+        channels.where(fn.col("viewers") >= min_channel_viewers)
+        .coalesce(1)
+        .sortWithinPartitions("viewers", "channel_id")
+        .select("channel_id", fn.monotonically_increasing_id().cast("int").alias("number"))
+    )
+    lists = (
+        judged.where(kept)
+        .select("viewer", fn.inline("seen"))
+        .join(fn.broadcast(inside), "channel_id")
+        .groupBy("viewer")
+        .agg(fn.sort_array(fn.collect_list(_packed(fn.col("number"), fn.col("weight")))).alias("places"))
+        .persist(StorageLevel.MEMORY_AND_DISK)
+    )
+    size = fn.size("places").cast("long")
+    [(population, ordered_pairs)] = lists.agg(fn.count(fn.lit(1)), fn.sum(size * (size - 1))).collect()
+    figures = {"population": population, "excluded": _excluded(judged, channels, limit)}
+    _size_tasks(session, (ordered_pairs or 0) // 2, _INCREMENTS_PER_TASK)
+    numbered = channels.drop(*_REASONS).join(fn.broadcast(inside), "channel_id", "left")
+    return SparkCounts(numbered, _pairs(lists, overlap_threshold), figures)
+
+
+def _size_tasks(session: SparkSession, rows: int, per_task: int) -> None:
+    """Make the next shuffles as wide as their rows need; a fixed width suits one size of world only."""
+    session.conf.set("spark.sql.shuffle.partitions", str(rows // per_task + 1))
+
+
+def _loyalty_weight(count: Column) -> Column:
+    """``analysis.overlap.loyalty_weights``: the number of binary digits."""
+    return fn.length(fn.bin(count))
+
+
+def _packed(number: Column, weight: Column) -> Column:
+    """A channel's number and a weight in one integer, ordered by the number: lists of them are small."""
+    return (fn.shiftleft(number, _WEIGHT_BITS).bitwiseOR(weight)).cast("int")
+
+
+def _number(packed: Column) -> Column:
+    return fn.shiftright(packed, _WEIGHT_BITS)
+
+
+def _weight(packed: Column) -> Column:
+    return packed.bitwiseAND(2**_WEIGHT_BITS - 1)
+
+
+def _reason(limit: int) -> Column:
+    known_bot, too_many = _REASONS
+    return fn.when(fn.col("known_bot"), known_bot).when(fn.size("seen") > limit, too_many)
+
+
+def _excluded(judged: DataFrame, channels: DataFrame, limit: int) -> list[tuple[Any, ...]]:
+    """Rows of EXCLUSIONS."""
+    degree = fn.size("seen").cast("long")
+    sums = {
+        row["reason"]: row
+        for row in judged.where(fn.col("reason").isNotNull())
+        .groupBy("reason")
+        .agg(
+            fn.count(fn.lit(1)).alias("viewers"),
+            fn.sum(degree).alias("memberships"),
+            fn.sum(degree * (degree - 1)).alias("ordered_pairs"),
+        )
+        .collect()
+    }
+    [among] = channels.agg(*(fn.count_if(reason).alias(reason) for reason in _REASONS)).collect()
+    rows = []
+    for reason, threshold in zip(_REASONS, (None, limit), strict=True):
+        row = sums.get(reason) or {"viewers": 0, "memberships": 0, "ordered_pairs": 0}
+        avoided = row["ordered_pairs"] // 2
+        rows.append((reason, row["viewers"], row["memberships"], avoided, threshold, among[reason]))
+    return rows
+
+
+def _pairs(lists: DataFrame, threshold: int) -> DataFrame:
+    mine, theirs = fn.col("mine"), fn.col("theirs")
+    larger = fn.slice("places", fn.col("pos") + 2, fn.size("places"))
+    return (
+        lists.where(fn.size("places") > 1)
+        .select("places", fn.posexplode("places").alias("pos", "mine"))
+        .where(fn.col("pos") < fn.size("places") - 1)
+        .select(_number(mine).alias("first"), _weight(mine).alias("mine"), larger.alias("larger"))
+        .repartition("first")
+        .select("first", "mine", fn.explode("larger").alias("theirs"))
+        .groupBy("first", _number(theirs).alias("second"))
+        .agg(
+            fn.count(fn.lit(1)).alias("shared"),
+            fn.sum(fn.least(mine, _weight(theirs))).alias("weight"),
+        )
+        .where(fn.col("shared") >= threshold)
+    )
+
+
+class _HadoopContextLoader(PipesContextLoader):
+    """Reads what Dagster left on S3 by Spark's own means, so that the cluster needs no boto3."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._spark = spark
+
+    @contextmanager
+    def load_context(self, params: PipesParams) -> Iterator[PipesContextData]:
+        uri = f"s3://{params['bucket']}/{params['key']}"
+        [(text,)] = self._spark.read.text(uri, wholetext=True).collect()
+        yield json.loads(text)
+
+
+class _HadoopMessageWriter(PipesBlobStoreMessageWriter["_HadoopChannel"]):
+    """Writes what Dagster's S3 message reader reads, likewise."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        super().__init__()
+        self._spark = spark
+
+    def make_channel(self, params: PipesParams) -> _HadoopChannel:
+        return _HadoopChannel(self._spark, f"s3://{params['bucket']}/{params['key_prefix']}")
+
+
+class _HadoopChannel(PipesBlobStoreMessageWriterChannel):
+    def __init__(self, spark: SparkSession, folder: str) -> None:
+        super().__init__()
+        self._spark, self._folder = spark, folder
+
+    def upload_messages_chunk(self, payload: IO[str], index: int) -> None:
+        # PySpark has no other way to Hadoop's file systems.
+        context: Any = self._spark.sparkContext
+        path = context._jvm.org.apache.hadoop.fs.Path(f"{self._folder}/{index}.json")  # noqa: SLF001
+        stream = path.getFileSystem(context._jsc.hadoopConfiguration()).create(path)  # noqa: SLF001
+        stream.write(bytearray(payload.read().encode()))
+        stream.close()
+
+
+def _open_pipes(spark: SparkSession) -> PipesContext:
+    params = PipesEnvVarParamsLoader()  # type: ignore[no-untyped-call]
+    if "bucket" in params.load_context_params():
+        return open_dagster_pipes(
+            context_loader=_HadoopContextLoader(spark), message_writer=_HadoopMessageWriter(spark)
+        )
+    return open_dagster_pipes()
+
+
+def main() -> None:
+    """Count what Dagster asks for, write it where Dagster asks for it, and tell the figures."""
+    spark = SparkSession.builder.appName("vieweratlas overlap").getOrCreate()
+    spark.sparkContext.setLogLevel("WARN")
+    with _open_pipes(spark) as pipes:
+        order = pipes.extras
+        counts = count_overlaps(spark.read.parquet(*order["days"]), **order["options"])
+        counts.channels.write.parquet(f"{order['out']}/channels")
+        counts.pairs.write.parquet(f"{order['out']}/pairs")
+        pipes.report_custom_message(counts.figures)
+        pipes.log.info(
+            f"Spark {spark.version} counted the overlaps of {counts.figures['population']} viewers"
+        )
+    spark.stop()
+
+
+if __name__ == "__main__":
+    main()
