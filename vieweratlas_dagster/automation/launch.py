@@ -23,6 +23,7 @@ from vieweratlas_dagster.lake_layout import LATEST_PREFIX
 from vieweratlas_dagster.settings import Settings
 
 _LOCATION = "vieweratlas"
+from collector_service.settings import CONFIG_VARIABLE
 _LOCAL_INSTANCE = Path(__file__).with_name("local_dagster.yaml")
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -61,6 +62,14 @@ def _prepare_home(home: Path) -> None:
     config = home / "dagster.yaml"
     if not config.exists():
         # Whole or not at all: a cut file would mean other settings for ever.
+def instance_home(settings: Settings) -> Path:
+    """The instance's folder: what DAGSTER_HOME names, else `dagster` beside a lake on this machine."""
+    if named := os.environ.get("DAGSTER_HOME"):
+        return Path(named)
+    storage = settings.storage
+    return storage.dir.parent / "dagster" if storage.type == "file" else Path("data/dagster")
+
+
         draft = config.with_suffix(".draft")
         draft.write_bytes(_LOCAL_INSTANCE.read_bytes())
         draft.replace(config)
@@ -71,11 +80,16 @@ def exec_ui(data_dir: Path, port: int, console: Console) -> NoReturn:
 
     Raises:
         FileNotFoundError: there is no lake below ``data_dir``.
-        OSError: the port is in use.
+        OSError: the port cannot be had.
+        SettingsError: a setting is wrong.
     """
     root = data_dir.resolve()
+    Alerts lead to this UI unless a setting says where they should.
+
     if not (root / "lake").is_dir():
-        raise FileNotFoundError(f"{data_dir} holds no lake to look at")
+        raise FileNotFoundError(
+            f"{data_dir} holds no lake to look at; run `make demo` or `make live` first"
+        )
     _prepare_home(root / "dagster")
     places = {
         "DAGSTER_HOME": str(root / "dagster"),
@@ -83,11 +97,16 @@ def exec_ui(data_dir: Path, port: int, console: Console) -> NoReturn:
         "VIEWER_KEY_FILE": str(root / "viewer_key.secret"),
     }
     if (root / "config.yaml").exists():
-        places["VIEWERATLAS_CONFIG"] = str(root / "config.yaml")
+        places[CONFIG_VARIABLE] = str(root / "config.yaml")
+    url = f"http://127.0.0.1:{port}"
+    if "ui_url" not in Settings.load(environment=os.environ | places).alerts.model_fields_set:
+        places["DAGSTER_UI_URL"] = url
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", port))
-    url = f"http://127.0.0.1:{port}"
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise OSError(f"port {port}: {error.strerror}; try another --port") from error
     console.print(f"In a few seconds: {url}/asset-groups (lineage), {url}/runs, {url}/assets/atlas")
     console.print(
         f"The atlas itself: {root}/lake/{LATEST_PREFIX}atlas.html. Stop with Ctrl-C.", soft_wrap=True
