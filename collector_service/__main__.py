@@ -34,7 +34,11 @@ def main() -> int:
         "if a restart would help; status: show why channels have no data",
     )
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="settings (default: config/config.yaml, if it exists)"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="settings (default: the file that "
+        "VIEWERATLAS_CONFIG names, else config/config.yaml, if it exists)",
     )
     arguments = parser.parse_args()
     try:

@@ -87,6 +87,10 @@ class Lake:
         """An empty lake that lives in this process alone, for results nobody keeps and for tests."""
         return cls(MemoryStore(), "memory://")
 
+    def address(self, key: str) -> str:
+        """Where people find an object: its path on this machine, or its URI."""
+        return str(self._local_root / key) if self._local_root else f"{self.uri}/{key}"
+
     def put(self, key: str, data: bytes) -> None:
         """Write an object, replacing it as a whole if it exists."""
         obstore.put(self._store, key, data)

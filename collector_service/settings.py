@@ -4,7 +4,8 @@ Belongs here: the sections of config.yaml that the collector and the Twitch clie
 the environment variables, and the message for a wrong value. Does not belong here: the sections that
 only the code location reads (``vieweratlas_dagster.settings`` adds them to this class).
 
-Precedence: command line > environment > config file > default.
+Precedence: command line > environment > config file > default. The file is the one of the command line
+(--config), else of the environment (VIEWERATLAS_CONFIG), else config/config.yaml.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from collector_service.clock import Clock, parse_clock
 from collector_service.contract import COLLECTOR_ID
 
 DEFAULT_CONFIG = Path("config/config.yaml")
+# Names the settings file for all programs that are given none.
+CONFIG_VARIABLE = "VIEWERATLAS_CONFIG"
 
 # Environment variable -> where it goes. Known names are kept as users know them.
 ENVIRONMENT: dict[str, tuple[str, str]] = {
@@ -270,7 +273,8 @@ class Settings(Section):
         """Read the settings.
 
         Args:
-            config: YAML file. None: config/config.yaml if it exists, else defaults alone.
+            config: YAML file. None: the one that VIEWERATLAS_CONFIG names; without that, config/config.yaml
+                if it exists, else defaults alone.
             overrides: section -> key -> value, from the command line.
             environment: defaults to the process's environment.
 
@@ -278,7 +282,8 @@ class Settings(Section):
             SettingsError: a file cannot be read, or a key or value is not allowed.
         """
         environment = dict(os.environ) if environment is None else environment
-        merged = read_config(config)
+        named = environment.get(CONFIG_VARIABLE)
+        merged = read_config(Path(named) if config is None and named else config)
         sources = [_from_environment(environment), overrides or {}]
         for source in sources:
             for section, values in source.items():
@@ -306,7 +311,10 @@ def read_config(config: Path | None) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError(f"cannot read the config file {path}: {error.strerror}") from None
+        raise SettingsError(
+            f"cannot read the config file {path}: {error.strerror}; "
+            f"--config names it, else {CONFIG_VARIABLE}, else it is {DEFAULT_CONFIG}"
+        ) from None
     except UnicodeDecodeError:
         raise SettingsError(f"{path} is not UTF-8 text") from None
     except yaml.MarkedYAMLError as error:

@@ -195,6 +195,7 @@ def has_runs(*runs: tuple[str, str, str | None]) -> Callable[[Done], bool]:
 
 # What is to be seen of each command, found by its beginning.
 EFFECTS = {
+    "export PATH=": prints(),
     "vieweratlas analyze --day": has_runs(("analysis_daily", "SUCCESS", "2026-03-01")),
     "vieweratlas analyze --from": has_runs(("analysis_daily", "SUCCESS", "2026-03-02")),
     "vieweratlas doctor": prints(r"ok +heartbeat: \d+ minutes old", "ok +lake"),
@@ -237,6 +238,24 @@ def test_every_command_does_what_the_page_says(command, done):
     # A collector that does not answer is the one thing here that is not well.
     assert done[command].code == ("health" in command), done[command].output
     assert effect(done[command]), done[command]
+
+
+def test_the_shell_of_the_page_leads_to_what_the_demo_made(place):
+    [command] = [command for command in commands() if command.startswith("export")]
+    demo = place.folder / "data/demo"
+    (demo / "dagster").mkdir(parents=True)
+    (demo / "config.yaml").write_text(
+        f"storage: {{dir: {demo}/lake}}\nprivacy: {{viewer_key_file: {demo}/key}}\n"
+    )
+    (place.folder / ".venv").symlink_to(sys.prefix)
+    Lake.open(StorageSettings(dir=demo / "lake")).put(
+        HEARTBEAT_KEY, b'{"at": "%s"}' % datetime.now(UTC).isoformat().encode()
+    )
+    seen = place.run(f"{command}\nwhich dagster; vieweratlas doctor", PATH="/usr/bin:/bin", DAGSTER_HOME="")
+    assert seen.code == 0, seen.output
+    assert f"{place.folder}/.venv/bin/dagster" in seen.output
+    assert f"file://{demo}/lake can be written" in seen.output
+    assert f"DAGSTER_HOME is {demo}/dagster" in seen.output
 
 
 def test_the_map_of_the_last_day_is_published(place, done):

@@ -7,7 +7,6 @@ needed so that ``--help`` is quick.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from collector_service.settings import DEFAULT_CONFIG, SettingsError
+from collector_service.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, SettingsError
 from vieweratlas_dagster.settings import Settings
 
 app = typer.Typer(
@@ -32,7 +31,11 @@ errors = Console(stderr=True)
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", help=f"Settings file.  [default: {DEFAULT_CONFIG}]", show_default=False),
+    typer.Option(
+        "--config",
+        help=f"Settings file.  [default: the one that {CONFIG_VARIABLE} names, else {DEFAULT_CONFIG}]",
+        show_default=False,
+    ),
 ]
 DayOption = Annotated[str, typer.Option(help="A UTC day: YYYY-MM-DD, today or yesterday.")]
 
@@ -61,7 +64,11 @@ def demo(
     data_dir: Annotated[Path, typer.Option(help="Everything goes there; emptied first.")] = Path(
         "data/demo"
     ),
-    config: ConfigOption = None,
+    config: Annotated[
+        Path | None,
+        # Not what VIEWERATLAS_CONFIG names, which may be the settings of the demo before.
+        typer.Option(help=f"Settings to begin with.  [default: {DEFAULT_CONFIG}]", show_default=False),
+    ] = None,
 ) -> None:
     """Run the whole platform on a simulated Twitch and compare the result with the truth."""
     from vieweratlas_dagster.demo.run import run_demo
@@ -69,9 +76,10 @@ def demo(
 
     first_day = datetime.now(UTC).date() - timedelta(days=days)
     options = DemoOptions(seed, channels, viewers, days, data_dir, first_day)
+    base = config or DEFAULT_CONFIG
     with _exit_codes(DemoError):
-        _settings(config)
-        if not run_demo(options, config or DEFAULT_CONFIG, console):
+        Settings.load(base)
+        if not run_demo(options, base, console):
             raise typer.Exit(1)
 
 
@@ -116,16 +124,21 @@ def analyze(
     config: ConfigOption = None,
 ) -> None:
     """Run the daily job for a day (or a range of days) in this process."""
-    from vieweratlas_dagster.automation.launch import analyze_days
+    from vieweratlas_dagster.automation.launch import analyze_days, instance_home
 
     with _exit_codes():
-        settings = _settings(config)
+        settings = Settings.load(config)
         first = _day(day, settings)
         last = _day(to, settings) if to else first
         if last < first:
             raise typer.BadParameter(f"--to {last} is before --from {first}")
-        home = Path(os.environ.get("DAGSTER_HOME") or "data/dagster")
-        for outcome in analyze_days(settings, first, last, home):
+        storage = settings.storage
+        if storage.type == "file" and not storage.dir.is_dir():
+            raise SettingsError(
+                f"there is no lake in {storage.dir}; collect or import first, or name another lake: the "
+                f"settings file by --config or {CONFIG_VARIABLE}, or its folder by LAKE_DIR"
+            )
+        for outcome in analyze_days(settings, first, last, instance_home(settings)):
             mark, style = ("done", "green") if outcome.success else ("failed", "red")
             console.print(f"{outcome.partition}:", end=" ", highlight=False)
             console.print(mark, style=style, end=" ")
@@ -168,14 +181,8 @@ def ui(
     """Open the Dagster UI (webserver and daemon) on a data folder, until Ctrl-C."""
     from vieweratlas_dagster.automation.launch import exec_ui
 
-    try:
+    with _exit_codes(OSError):
         exec_ui(data_dir, port, console)
-    except FileNotFoundError as error:
-        errors.print(f"vieweratlas: {error}; run `make demo` or `make live` first", soft_wrap=True)
-        raise typer.Exit(1) from None
-    except OSError as error:
-        errors.print(f"vieweratlas: port {port}: {error.strerror}; try another --port", soft_wrap=True)
-        raise typer.Exit(1) from None
 
 
 @app.command("map")
@@ -241,7 +248,7 @@ def import_(
     from vieweratlas_dagster.presence_import import ImportFileError, import_presence
 
     with _exit_codes(ImportFileError):
-        settings = _settings(config)
+        settings = Settings.load(config)
         when = _day(day, settings)
         report = import_presence(
             Lake.open(settings.storage),
@@ -267,7 +274,7 @@ def doctor(config: ConfigOption = None) -> None:
     from vieweratlas_dagster.doctor import examine
 
     with _exit_codes():
-        findings = examine(_settings(config))
+        findings = examine(Settings.load(config))
         for finding in findings:
             mark, style = ("ok  ", "green")
             if not finding.ok:
@@ -280,10 +287,6 @@ def doctor(config: ConfigOption = None) -> None:
             raise typer.Exit(1)
 
 
-def _settings(config: Path | None) -> Settings:
-    return Settings.load(config)
-
-
 def _day(text: str, settings: Settings) -> date:
     today = datetime.fromtimestamp(settings.clock.now(), UTC).date()
     if text in ("today", "yesterday"):
@@ -294,7 +297,7 @@ def _day(text: str, settings: Settings) -> date:
         raise typer.BadParameter(f"{text!r} is no day; expected YYYY-MM-DD, today or yesterday") from None
     first = settings.analysis.first_day
     if not first <= day <= today:
-        raise typer.BadParameter(f"{day} is not between {first} (analysis.first_day) and today")
+        raise typer.BadParameter(f"{day} is not between {first} (analysis.first_day) and {today} (today)")
     return day
 
 

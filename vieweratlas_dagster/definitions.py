@@ -5,9 +5,7 @@ Belongs here: the wiring. Does not belong here: any definition of its own.
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
-from pathlib import Path
 
 import dagster as dg
 
@@ -69,10 +67,7 @@ def _with(
     )
 
 
-def load_settings() -> Settings:
-    """Settings from the file that VIEWERATLAS_CONFIG names, or config/config.yaml."""
-    config = os.environ.get("VIEWERATLAS_CONFIG")
-    return Settings.load(Path(config) if config else None)
-
-
-defs = build_definitions(load_settings())
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The code location that Dagster loads, with the settings of the environment and of their file."""
+    return build_definitions(Settings.load())

@@ -1,11 +1,13 @@
 """The lake behaves the same on a folder, on S3 and in memory."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import boto3
 import pytest
 
 from collector_service.lake import Lake
+from collector_service.settings import StorageSettings
 
 
 def test_objects_come_back_as_they_were_put(any_lake: Lake):
@@ -46,6 +48,12 @@ def test_concurrent_updates_lose_nothing(any_lake: Lake):
         list(pool.map(lambda _: any_lake.update("state/counter", add_one), range(40)))
     assert any_lake.get("state/counter") == b"40"
     assert [info.key for info in any_lake.objects("state/")] == ["state/counter"]
+
+
+def test_an_address_on_a_disk_is_a_path_whatever_the_folder_is_called(tmp_path):
+    lake = Lake.open(StorageSettings(dir=tmp_path / "my lake"))
+    lake.put("a/b.html", b"page")
+    assert Path(lake.address("a/b.html")).read_bytes() == b"page"
 
 
 def test_a_failing_change_leaves_the_object(any_lake: Lake):

@@ -113,6 +113,21 @@ def test_a_missing_config_file_is_an_error(tmp_path):
         Settings.load(tmp_path / "none.yaml")
 
 
+def test_the_environment_names_the_file_and_the_command_line_beats_it(tmp_path):
+    named = write(tmp_path / "named.yaml", "logging: {level: ERROR}\n")
+    given = write(tmp_path / "given.yaml", "logging: {level: DEBUG}\n")
+    environment = {"VIEWERATLAS_CONFIG": str(named)}
+    for settings in (CollectorSettings, Settings):
+        assert settings.load(environment=environment).logging.level == "ERROR"
+        assert settings.load(given, environment=environment).logging.level == "DEBUG"
+        assert settings.load(environment={"VIEWERATLAS_CONFIG": ""}).logging.level == "INFO"
+    environment = {"VIEWERATLAS_CONFIG": str(tmp_path / "none.yaml")}
+    with pytest.raises(
+        SettingsError, match=r"none\.yaml: No such .*--config names it, else VIEWERATLAS_CONFIG"
+    ):
+        Settings.load(environment=environment)
+
+
 def test_secrets_are_neither_shown_nor_repeated_in_errors(tmp_path):
     environment = {"TWITCH_CLIENT_SECRET": "hush-hush", "VIEWER_KEY_SECRET": "x" * 65}
     with pytest.raises(SettingsError) as refused:

@@ -7,14 +7,17 @@ import itertools
 import re
 import subprocess
 from collections import defaultdict
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 from rich.console import Console
 
+from collector_service.lake import Lake
+from collector_service.settings import StorageSettings
 from tests.conftest import VIEWERATLAS
+from vieweratlas_dagster.automation.late_plan import scan
 from vieweratlas_dagster.demo.run import run_demo
 from vieweratlas_dagster.demo.stage import DemoError, DemoOptions
 
@@ -70,6 +73,13 @@ def test_the_unlisted_bots_are_found_by_what_they_do(finished_demo):
     bots = oracle_rows(finished_demo, "bots.csv")
     assert exclusions["viewers"].sum() >= len(bots) * 0.9
     assert exclusions.height == 2
+
+
+def test_no_day_was_made_before_its_last_chat_came(finished_demo):
+    lake = Lake.open(StorageSettings(dir=finished_demo.folder / "lake"))
+    found = scan(lake, first=date(2020, 1, 1), today=datetime.now(UTC).date() + timedelta(days=1))
+    assert len(found.made) == finished_demo.report["days"]
+    assert found.late == ()
 
 
 def test_labels_name_games_and_languages(finished_demo):

@@ -109,6 +109,25 @@ def test_schedules_are_running(ui):
     }
 
 
+def test_a_run_of_the_demo_can_be_executed_again(ui):
+    runs = """{ runsOrError(filter: {pipelineName: "vod_6h"}) { ... on Runs { results {
+             runId parentRunId status } } } }"""
+    first = ask(ui, runs)["runsOrError"]["results"][-1]
+    launched = ask(
+        ui,
+        f"""mutation {{ launchRunReexecution(reexecutionParams: {{
+             parentRunId: "{first["runId"]}", strategy: ALL_STEPS}}) {{
+             __typename ... on PythonError {{ message }} }} }}""",
+    )["launchRunReexecution"]
+    assert launched == {"__typename": "LaunchRunSuccess"}
+    for _ in range(120):
+        again = [run for run in ask(ui, runs)["runsOrError"]["results"] if run["parentRunId"]]
+        if again and again[0]["status"] in ("SUCCESS", "FAILURE"):
+            break
+        time.sleep(1)
+    assert [(run["parentRunId"], run["status"]) for run in again] == [(first["runId"], "SUCCESS")]
+
+
 @pytest.mark.browser
 def test_the_lineage_shows_every_asset_in_the_browser(ui):
     ARTIFACTS.mkdir(exist_ok=True)

@@ -266,7 +266,7 @@ def test_materializations_carry_figures_and_a_picture(three_days):
     metadata = record.asset_materialization.metadata
     assert "data:image/png;base64," in metadata["preview"].value
     assert len(metadata["preview"].value) < 100_000
-    assert metadata["row_count"].value == 24
+    assert metadata["dagster/partition_row_count"].value == 24
     for key in (
         *("snapshots", "presence_snapshots", "channels", "day_audiences"),
         *("overlap_graph", "community_partitions"),

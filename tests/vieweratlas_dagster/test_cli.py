@@ -2,6 +2,7 @@
 
 import os
 import random
+import socket
 from pathlib import Path
 
 import polars as pl
@@ -159,7 +160,7 @@ def test_doctor_finds_what_is_wrong(home, monkeypatch):
     assert "note Twitch chat: 127.0.0.1:1 cannot be reached" in text
     assert "note channels: no channels to collect: set TWITCH_CHANNELS" in text
     assert "ok atlas page" in text
-    assert "ok Dagster: 10 assets load" in text
+    assert "ok Dagster: 11 assets load" in text
 
 
 def test_doctor_fails_on_what_everything_needs(home):
@@ -188,12 +189,86 @@ def test_map_never_writes_over_its_input_or_strangers(home):
 
 
 def test_analyze_of_nothing_says_so(home):
+    Path("data/lake").mkdir(parents=True)
     result = run("analyze", "--day", "2025-06-01")
     assert result.exit_code == 1
     assert "no channel on the map of 2025-06-01: nothing was collected or imported" in one_line(result)
     result = run("analyze", "--day", "2022-01-12", "--to", "2022-01-10")
     assert result.exit_code == 2
     assert "--to 2022-01-10 is before --from 2022-01-12" in one_line(result)
+
+
+def test_analyze_makes_no_lake_of_its_own(home):
+    result = run("analyze", "--day", "2025-06-01")
+    assert result.exit_code == 2
+    assert "there is no lake in data/lake; collect or import first, or name another" in one_line(result)
+    assert "VIEWERATLAS_CONFIG" in one_line(result)
+    assert not Path("data").exists()
+
+
+def test_the_environment_names_the_settings_of_every_command(home, monkeypatch):
+    monkeypatch.delenv("DAGSTER_HOME")
+    Path("elsewhere").mkdir()
+    Path("elsewhere/named.yaml").write_text(
+        "storage: {dir: elsewhere/lake}\nprivacy: {viewer_key_file: elsewhere/key}\n"
+        "analysis: {min_channel_viewers: 1}\n"
+    )
+    Path("config").unlink()
+    Path("config").mkdir()
+    Path("config/config.yaml").write_text("analysis: {window_days: 0}\n")
+    Path("presence.csv").write_text("channel,viewer\n" + "".join(f"chess_0,{n}\n" for n in range(20)))
+    monkeypatch.setenv("VIEWERATLAS_CONFIG", "elsewhere/named.yaml")
+    result = run("import", "--presence", "presence.csv", "--date", "2022-01-12")
+    assert result.exit_code == 0, result.stderr
+    result = run("analyze", "--day", "2022-01-12")
+    assert result.exit_code == 0, result.stderr
+    assert "1 channels in 0 communities" in one_line(result)
+    assert Path("elsewhere/dagster/dagster.yaml").is_file(), "the instance lies beside the lake"
+    assert "elsewhere/lake can be written" in one_line(run("doctor"))
+    assert not Path("data").exists()
+    monkeypatch.setenv("VIEWERATLAS_CONFIG", "config/config.yaml")
+    assert run("analyze", "--day", "2022-01-12").exit_code == 2
+    result = run("analyze", "--day", "2022-01-12", "--config", "elsewhere/named.yaml")
+    assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "environment", "told"),
+    [
+        ("", {}, "http://127.0.0.1:{port}"),
+        ("alerts: {ui_url: 'https://desk.example'}", {}, None),
+        ("", {"DAGSTER_UI_URL": "https://desk.example"}, "https://desk.example"),
+    ],
+)
+def test_alerts_lead_to_the_ui_that_was_opened_unless_a_setting_says_where(
+    home, monkeypatch, config, environment, told
+):
+    Path("mine/lake").mkdir(parents=True)
+    Path("mine/config.yaml").write_text(config)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    started = []
+    monkeypatch.setattr(os, "execve", lambda *call: started.append(call))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.listen()
+        taken = run("ui", "--data-dir", "mine", "--port", port)
+        assert taken.exit_code == 1
+        assert f"port {port}: Address already in use; try another --port" in one_line(taken)
+    assert started == []
+    result = run("ui", "--data-dir", "mine", "--port", port)
+    assert result.exit_code == 0, result.stderr
+    [(_, command, given)] = started
+    assert command[-1] == str(port)
+    assert given.get("DAGSTER_UI_URL") == (told and told.format(port=port))
+    assert given["VIEWERATLAS_CONFIG"] == str(home / "mine/config.yaml")
+
+
+def test_ui_without_a_lake_says_what_to_do(home):
+    result = run("ui", "--data-dir", "nothing")
+    assert result.exit_code == 1
+    assert "nothing holds no lake to look at; run `make demo` or `make live` first" in one_line(result)
 
 
 def test_live_without_channels_says_what_is_missing(home):

@@ -110,7 +110,7 @@ def test_wrong_settings_stop_the_code_location_with_one_line(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text("analysis: {resolution: 0}\n")
     done = subprocess.run(
-        [sys.executable, "-c", "import vieweratlas_dagster.definitions"],
+        [sys.executable, "-c", "from vieweratlas_dagster.definitions import defs; defs()"],
         env={"VIEWERATLAS_CONFIG": str(config), "PATH": ""},
         capture_output=True,
         text=True,
@@ -126,7 +126,7 @@ def test_wrong_settings_stop_the_code_location_with_one_line(tmp_path):
 
 def test_loading_shows_no_warnings():
     done = subprocess.run(
-        [sys.executable, "-W", "always", "-c", "import vieweratlas_dagster.definitions"],
+        [sys.executable, "-W", "always", "-c", "from vieweratlas_dagster.definitions import defs; defs()"],
         capture_output=True,
         text=True,
         check=True,

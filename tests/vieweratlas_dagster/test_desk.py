@@ -8,10 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from collector_service.lake import Lake
 from vieweratlas_dagster.assets.lineage import ASSET_OF, SOURCES
+from vieweratlas_dagster.assets.metadata import column_schema, preview_table, rounded
 from vieweratlas_dagster.automation.launch import run_partition
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.settings import Settings
@@ -106,6 +108,32 @@ def test_column_lineage_names_columns_of_assets_further_up(definitions):
     assert "dagster/column_lineage" not in found["channels"].metadata
 
 
+def test_column_types_read_like_those_of_a_table():
+    types = {
+        column.type
+        for table in ALL_TABLES
+        for column in column_schema(table)["dagster/column_schema"].columns
+    }
+    assert types == {
+        *("string", "boolean", "int64", "uint64", "uint32", "double"),
+        *("timestamp[ms, UTC]", "list<string>", "list<int64>"),
+    }
+
+
+def test_a_table_in_the_ui_has_empty_cells_where_nothing_is_known():
+    frame = pl.DataFrame({"reason": ["bot", None], "limit": [None, 100], "share": [0.25, None]})
+    lines = preview_table(frame).value.splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == ["reason", "limit", "share"]
+    assert cells[2:] == [["bot", "", "0.25"], ["", "100", ""]]
+
+
+def test_numbers_are_short_enough_to_read():
+    assert [rounded(number) for number in (0.7930681529238774, 0.00012345678, 123456.7, 0, 1)] == [
+        *(0.7931, 0.0001235, 123500.0, 0.0, 1.0)
+    ]
+
+
 def test_column_lineage_passes_through_tables_that_are_no_asset(definitions):
     lineage = nodes(definitions)["atlas"].metadata["dagster/column_lineage"].deps_by_column
     told = {
@@ -167,7 +195,7 @@ def test_every_field_of_run_configuration_is_documented(definitions):
 
 
 def test_loading_the_code_location_loads_no_heavy_library():
-    code = "import sys, vieweratlas_dagster.definitions; print(*sys.modules)"
+    code = "import sys; from vieweratlas_dagster.definitions import defs; defs(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) & HEAVY == set()
 
@@ -210,6 +238,13 @@ def test_a_key_of_metadata_always_has_the_same_type(told):
     }
     assert len(numbers) > 30
     assert numbers <= empty.keys(), "a plot needs its number every time"
+
+
+def test_the_page_is_named_by_a_path_that_can_be_copied(told):
+    ordinary, _ = told
+    page = ordinary[dg.AssetKey("atlas"), "page"]
+    assert isinstance(page, dg.PathMetadataValue)
+    assert Path(page.value).read_bytes().startswith(b"<!")
 
 
 def test_the_map_has_a_small_picture_and_others_have_tables(told):

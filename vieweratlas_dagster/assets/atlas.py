@@ -15,6 +15,7 @@ from vieweratlas_dagster.assets.metadata import (
     about,
     picture,
     preview_table,
+    rounded,
     rows,
 )
 from vieweratlas_dagster.automation.partitions import daily
@@ -110,9 +111,10 @@ def atlas(
                 .select("label", "size", "viewers"),
                 20,
             ),
-            "neighbour_preservation": neighbour_preservation(audiences, edges, positions),
+            "neighbour_preservation": rounded(neighbour_preservation(audiences, edges, positions)),
             "page_bytes": len(page),
-            "page": dg.MetadataValue.url(f"{store.uri}/{analysis_key(day, 'atlas.html')}"),
+            # A path to copy: browsers open no file from a page of a server.
+            "page": dg.MetadataValue.path(store.address(analysis_key(day, "atlas.html"))),
             "dagster/uri": f"{store.uri}/{analysis_key(day, 'nodes.parquet')}",
         }
     )

@@ -17,6 +17,7 @@ from vieweratlas_dagster.assets.metadata import (
     TAGS,
     about,
     preview_table,
+    rounded,
     rows,
 )
 from vieweratlas_dagster.automation.partitions import daily
@@ -80,7 +81,7 @@ def community_partitions(
     return dg.MaterializeResult(
         metadata={
             **rows(partition.height),
-            **{name: float(value) for name, value in found.quality.items()},
+            **{name: rounded(value) for name, value in found.quality.items()},
             "n_communities": partition["community"].drop_nulls().n_unique(),
             "n_regions": partition["region"].drop_nulls().n_unique(),
             "isolated_channels": partition["community"].null_count(),
@@ -118,7 +119,7 @@ def community_labels(context: dg.AssetExecutionContext, lake: LakeResource) -> d
         metadata={
             **rows(labels.height),
             "generic_labels": fine.filter(pl.col("generic")).height,
-            "largest_community_share": max(sizes, default=0) / max(1, sum(sizes)),
+            "largest_community_share": rounded(max(sizes, default=0) / max(1, sum(sizes))),
             "communities": preview_table(
                 fine.sort("viewers", descending=True).select("label", "size", "viewers", "reason"), 20
             ),

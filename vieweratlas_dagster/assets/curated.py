@@ -20,6 +20,7 @@ from vieweratlas_dagster.assets.metadata import (
     TAGS,
     about,
     preview_table,
+    rounded,
     rows,
 )
 from vieweratlas_dagster.assets.raw import snapshots
@@ -127,7 +128,7 @@ def curated_tables(
             "unobserved": channels.filter(status="unobserved").height,
             "collector_status": preview_table(status_counts(channels)),
             "messages": int(channels["messages"].sum()),
-            "coverage": observed_share(channels),
+            "coverage": rounded(observed_share(channels)),
             "largest": preview_table(
                 channels.sort("viewers", descending=True).select(
                     "channel", "viewers", "game_name", "language", "coverage"

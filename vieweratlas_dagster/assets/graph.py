@@ -19,6 +19,7 @@ from vieweratlas_dagster.assets.metadata import (
     TAGS,
     about,
     preview_table,
+    rounded,
     rows,
 )
 from vieweratlas_dagster.automation.partitions import daily, last_days
@@ -132,7 +133,7 @@ def build_overlap_graph(window_days: int) -> dg.AssetsDefinition:
                 **rows(n_edges),
                 "n_channels": n_channels,
                 "n_edges": n_edges,
-                "density": n_edges / pairs if pairs else 0.0,
+                "density": rounded(n_edges / pairs if pairs else 0.0),
                 "left_out_channels": graph.left_out.height,
                 "left_out": preview_table(
                     graph.left_out.group_by("kind")

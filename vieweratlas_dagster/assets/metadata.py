@@ -39,6 +39,9 @@ _TYPES = {
     "UInt64": "uint64",
     "UInt32": "uint32",
     "Float64": "double",
+    "Datetime(time_unit='ms', time_zone='UTC')": "timestamp[ms, UTC]",
+    "List(String)": "list<string>",
+    "List(Int64)": "list<int64>",
 }
 
 
@@ -57,7 +60,7 @@ def column_schema(table: Table) -> dict[str, Any]:
     columns = [
         dg.TableColumn(
             name=column.name,
-            type=_TYPES.get(str(column.dtype), str(column.dtype)),
+            type=_TYPES[str(column.dtype)],
             description=column.description,
             constraints=dg.TableColumnConstraints(nullable=column.nullable),
         )
@@ -74,11 +77,19 @@ def column_schema(table: Table) -> dict[str, Any]:
 
 def rows(count: int) -> dict[str, Any]:
     """Materialization metadata: the rows of this partition."""
-    return {"dagster/partition_row_count": count, "row_count": count}
+    return {"dagster/partition_row_count": count}
+
+
+def rounded(number: float) -> float:
+    """A number for people to read and plot: four significant digits."""
+    return float(f"{number:.4g}")
 
 
 def preview_table(frame: pl.DataFrame, limit: int = 10) -> dg.MetadataValue:
-    """The first rows as a Markdown table."""
+    """The first rows as a Markdown table; a cell without a value is empty."""
+    shown = frame.head(limit)
+    missing = [name for name in shown.columns if shown[name].null_count()]
+    shown = shown.with_columns(pl.col(missing).cast(pl.String).fill_null(""))
     with pl.Config(
         tbl_formatting="ASCII_MARKDOWN",
         tbl_hide_dataframe_shape=True,
@@ -88,7 +99,7 @@ def preview_table(frame: pl.DataFrame, limit: int = 10) -> dg.MetadataValue:
         fmt_str_lengths=60,
         tbl_width_chars=10_000,
     ):
-        return dg.MetadataValue.md(str(frame.head(limit)))
+        return dg.MetadataValue.md(str(shown))
 
 
 def picture(png: bytes, alt: str) -> dg.MetadataValue:

@@ -11,7 +11,7 @@ import dagster as dg
 
 from collector_service.contract import LIVE_PREFIX, VOD_PREFIX, live_day_prefix, vod_day_prefix
 from collector_service.lake import Lake, ObjectInfo
-from vieweratlas_dagster.assets.metadata import CODE_VERSIONS, MAPS, OWNERS, TAGS, about, rows
+from vieweratlas_dagster.assets.metadata import CODE_VERSIONS, MAPS, OWNERS, TAGS, about, rounded, rows
 from vieweratlas_dagster.automation.partitions import daily, quarters
 from vieweratlas_dagster.curation.validation import (
     ObjectReport,
@@ -73,7 +73,7 @@ def vod_chat(
             "enabled": True,
             **{f"discovery_{name}": count for name, count in asdict(discovery).items()},
             **{name: count for name, count in asdict(report).items() if isinstance(count, int)},
-            "oldest_pending_age_hours": (report.oldest_pending_age_seconds or 0.0) / 3600,
+            "oldest_pending_age_hours": rounded((report.oldest_pending_age_seconds or 0.0) / 3600),
             "days": ", ".join(report.days) or "none",
             "dagster/uri": place,
         }

@@ -17,12 +17,18 @@ from pathlib import Path
 from typing import NoReturn
 
 import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 from rich.console import Console
 
+from collector_service.settings import CONFIG_VARIABLE
 from vieweratlas_dagster.lake_layout import LATEST_PREFIX
 from vieweratlas_dagster.settings import Settings
 
-_LOCATION = "vieweratlas"
+# The code location of workspace.yaml by its name alone: where it is served, each machine knows itself.
+_REPOSITORY = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("vieweratlas"), "__repository__")
 _LOCAL_INSTANCE = Path(__file__).with_name("local_dagster.yaml")
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -56,6 +62,14 @@ def open_instance(home: Path) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_config(str(home))
 
 
+def instance_home(settings: Settings) -> Path:
+    """The instance's folder: what DAGSTER_HOME names, else `dagster` beside a lake on this machine."""
+    if named := os.environ.get("DAGSTER_HOME"):
+        return Path(named)
+    storage = settings.storage
+    return storage.dir.parent / "dagster" if storage.type == "file" else Path("data/dagster")
+
+
 def _prepare_home(home: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
@@ -69,13 +83,18 @@ def _prepare_home(home: Path) -> None:
 def exec_ui(data_dir: Path, port: int, console: Console) -> NoReturn:
     """Become `dagster dev` over the lake and the instance below ``data_dir``.
 
+    Alerts lead to this UI unless a setting says where they should.
+
     Raises:
         FileNotFoundError: there is no lake below ``data_dir``.
-        OSError: the port is in use.
+        OSError: the port cannot be had.
+        SettingsError: a setting is wrong.
     """
     root = data_dir.resolve()
     if not (root / "lake").is_dir():
-        raise FileNotFoundError(f"{data_dir} holds no lake to look at")
+        raise FileNotFoundError(
+            f"{data_dir} holds no lake to look at; run `make demo` or `make live` first"
+        )
     _prepare_home(root / "dagster")
     places = {
         "DAGSTER_HOME": str(root / "dagster"),
@@ -83,11 +102,16 @@ def exec_ui(data_dir: Path, port: int, console: Console) -> NoReturn:
         "VIEWER_KEY_FILE": str(root / "viewer_key.secret"),
     }
     if (root / "config.yaml").exists():
-        places["VIEWERATLAS_CONFIG"] = str(root / "config.yaml")
+        places[CONFIG_VARIABLE] = str(root / "config.yaml")
+    url = f"http://127.0.0.1:{port}"
+    if "ui_url" not in Settings.load(environment=os.environ | places).alerts.model_fields_set:
+        places["DAGSTER_UI_URL"] = url
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", port))
-    url = f"http://127.0.0.1:{port}"
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise OSError(f"port {port}: {error.strerror}; try another --port") from error
     console.print(f"In a few seconds: {url}/asset-groups (lineage), {url}/runs, {url}/assets/atlas")
     console.print(
         f"The atlas itself: {root}/lake/{LATEST_PREFIX}atlas.html. Stop with Ctrl-C.", soft_wrap=True
@@ -117,14 +141,33 @@ def analyze_days(settings: Settings, first: date, last: date, home: Path) -> Ite
 def run_partition(
     definitions: dg.Definitions, job: str, partition: str, instance: dg.DagsterInstance
 ) -> RunOutcome:
-    """Run one partition of a job to its end; a failure is in the outcome, not raised."""
-    result = definitions.resolve_job_def(job).execute_in_process(
-        instance=instance,
-        partition_key=partition,
-        raise_on_error=False,
+    """Run one partition of a job to its end; a failure is in the outcome, not raised.
+
+    For the UI and the daemon it is a run of the code location like any other.
+
+    Raises:
+        ValueError: the job has no such partition.
+    """
+    definition = definitions.resolve_job_def(job)
+    partitions = definition.partitions_def
+    if partitions is None or not partitions.has_partition_key(partition):
+        ends = (
+            partitions
+            and f"{partitions.get_first_partition_key()} to {partitions.get_last_partition_key()}"
+        )
+        raise ValueError(f"{job} has no partition {partition}; it has {ends or 'none'}")
+    # Not job.execute_in_process: a run without an origin cannot be re-executed and is missing in timelines.
+    run = instance.create_run_for_job(
+        definition,
         run_config=_QUIET,
-        tags={".dagster/repository": f"__repository__@{_LOCATION}"},
+        tags={
+            **definition.run_tags,
+            **definition.get_tags_for_partition_key(partition, selected_asset_keys=None),
+            REPOSITORY_LABEL_TAG: _REPOSITORY.get_label(),
+        },
+        remote_job_origin=_REPOSITORY.get_job_origin(job),
     )
+    result = execute_run(InMemoryJob(definition), run, instance)
     failures = []
     for event in result.filter_events(lambda event: event.is_step_failure or event.is_run_failure):
         data = event.event_specific_data

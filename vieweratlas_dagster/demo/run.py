@@ -147,13 +147,14 @@ def _collect(options: DemoOptions, world: World, lake: Lake, progress: Progress)
 
 
 def _run_jobs(settings: Settings, days: list[date], home: Path, progress: Progress) -> Iterator[RunOutcome]:
-    """Every day's VOD quarters, then the day itself, as the schedules would."""
+    """All VOD quarters, then the days, so that no day is made before the last of its chat has come."""
     os.environ["DAGSTER_HOME"] = str(home.resolve())
     # Dagster is heavy to import, and nothing before this point needs it.
     from vieweratlas_dagster.definitions import build_definitions
 
     definitions = build_definitions(settings)
-    runs = [run for day in days for run in _runs_of(day)]
+    quarters = [("vod_6h", quarter) for day in days for quarter in quarters_of(day)]
+    runs = [*quarters, *(("analysis_daily", day.isoformat()) for day in days)]
     task = progress.add_task("Dagster", total=len(runs), note="")
     with open_instance(home) as instance:
         for job, partition in runs:
@@ -161,12 +162,6 @@ def _run_jobs(settings: Settings, days: list[date], home: Path, progress: Progre
             yield run_partition(definitions, job, partition, instance)
             progress.advance(task)
     progress.update(task, note=f"{len(runs)} runs")
-
-
-def _runs_of(day: date) -> Iterator[tuple[str, str]]:
-    for quarter in quarters_of(day):
-        yield "vod_6h", quarter
-    yield "analysis_daily", day.isoformat()
 
 
 def _compare(options: DemoOptions, lake: Lake, secret: str, days: list[date]) -> CollectionTruth:
