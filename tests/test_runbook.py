@@ -199,6 +199,9 @@ EFFECTS = {
     "vieweratlas analyze --day": has_runs(("analysis_daily", "SUCCESS", "2026-03-01")),
     "vieweratlas analyze --from": has_runs(("analysis_daily", "SUCCESS", "2026-03-02")),
     "vieweratlas doctor": prints(r"ok +heartbeat: \d+ minutes old", "ok +lake"),
+    "dagster job launch -w workspace.yaml -j analysis_daily": has_runs(
+        ("analysis_daily", "QUEUED", "2026-03-01")
+    ),
     "dagster job launch -w workspace.yaml -j freshness": has_runs(("freshness", "QUEUED", None)),
     "dagster job execute -m vieweratlas_dagster.definitions -j freshness": has_runs(
         ("freshness", "SUCCESS", None)
@@ -221,6 +224,7 @@ EFFECTS = {
     "python -m collector_service health": prints("no answer from a collector on port"),
     "grep": prints('"vod_id": "77"', '"status": "pending"', '"attempts": 0'),
     "cat": prints('"reason": ?"bad_gzip"', "cut.ndjson.gz"),
+    "ls -l data/lake/curated/audiences": prints("audience.parquet"),
     "ls data/lake/raw": prints("hour=20", "hour=21"),
     "ls -lR data/lake/curated/presence": prints("source=live", "presence.parquet"),
     "ls data/lake/curated/analysis": prints("atlas.html", "atlas.png", "nodes.parquet"),
