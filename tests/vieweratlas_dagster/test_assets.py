@@ -18,7 +18,15 @@ from collector_service.contract import SnapshotRecord, encode_object, live_key
 from collector_service.lake import Lake
 from vieweratlas_dagster.automation.launch import run_partition
 from vieweratlas_dagster.definitions import build_definitions
-from vieweratlas_dagster.lake_layout import analysis_key, day_audience_key, presence_key, read_table
+from vieweratlas_dagster.lake_layout import (
+    analysis_key,
+    channels_key,
+    day_audience_key,
+    presence_key,
+    previous_analysis_day,
+    read_table,
+    write_table,
+)
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import (
     CHANNELS,
@@ -323,3 +331,30 @@ def test_the_same_day_on_s3_gives_the_same_tables(tmp_path, s3_storage):
     for name in ("edges.parquet", "nodes.parquet", "communities.parquet", "atlas.html"):
         key = analysis_key(FIRST.isoformat(), name)
         assert lakes[0].get(key) == lakes[1].get(key)
+
+
+def test_a_graph_is_refused_while_a_day_of_its_window_does_not_fit_together(tmp_path):
+    settings = settings_for(tmp_path)
+    lake = Lake.open(settings.storage)
+    days = [FIRST, FIRST + timedelta(days=1)]
+    for day in days:
+        put_day(lake, day, planted_day(day)[:8])
+    with dg.instance_for_test() as instance:
+        assert run_day(settings, days[0], instance).success
+        key = channels_key(f"{days[0]}")
+        write_table(lake, key, read_table(lake, key, CHANNELS)[1:], CHANNELS)
+        outcome = run_day(settings, days[1], instance)
+        assert not outcome.success
+        assert f"run analysis_daily for {days[0]} first" in outcome.failures[0]
+        assert previous_analysis_day(lake, "2099-01-01") == f"{days[0]}"
+        assert run_day(settings, days[0], instance).success
+        assert run_day(settings, days[1], instance).success
+
+
+def test_the_graph_of_a_day_without_curated_tables_is_refused(tmp_path):
+    settings = settings_for(tmp_path)
+    Lake.open(settings.storage)
+    with dg.instance_for_test() as instance:
+        outcome = run_partition(build_definitions(settings), "graph_daily", f"{FIRST}", instance)
+    assert not outcome.success
+    assert "run analysis_daily for the day" in outcome.failures[0]

@@ -42,12 +42,23 @@ if TYPE_CHECKING:
 
 
 def _days(lake: Lake, days: list[str]) -> Iterator[pl.DataFrame]:
-    """The audiences of the days that have one; those that an earlier version left without, by presence."""
+    """The audiences of the days that have one; those that an earlier version left without, by presence.
+
+    Raises:
+        dagster.Failure: a day's tables do not fit together. Its own run was stopped for that.
+    """
     for day in days:
         audience = read_table_if_there(lake, day_audience_key(day), DAY_AUDIENCES)
         if audience is None:
             audience = derived_audience(lake, day)
         if audience is not None:
+            known = read_table_if_there(lake, channels_key(day), CHANNELS)
+            ids = CHANNELS.empty()["channel_id"] if known is None else known["channel_id"]
+            if unknown := audience["channel_id"].unique().is_in(ids.implode()).not_().sum():
+                raise dg.Failure(
+                    f"{day}, a day of the window, has viewers of {unknown} channels that its channel "
+                    f"dimension lacks: run analysis_daily for {day} first"
+                )
             yield audience
 
 
