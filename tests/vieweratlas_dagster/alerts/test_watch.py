@@ -40,6 +40,8 @@ class World:
             return dg.MaterializeResult()
 
         def judge(name: str) -> dg.AssetCheckResult:
+            if name in self.broken:
+                raise ValueError(self.broken[name])
             return dg.AssetCheckResult(
                 passed=name not in self.severity,
                 severity=self.severity.get(name, dg.AssetCheckSeverity.WARN),
@@ -171,6 +173,19 @@ def test_a_run_that_other_runs_made_up_for_is_over(desk):
     assert done.success
     [message] = desk.watch()
     assert message.startswith(f"ViewerAtlas: daily {DAY} is well again")
+
+
+def test_checks_that_were_started_by_hand_and_broke_are_no_incident(desk):
+    desk.world.broken["small"] = "no day"
+    whole = desk.world.definitions().get_implicit_global_asset_job_def()
+    key = dg.AssetCheckKey(dg.AssetKey("a"), "small")
+    part = whole.get_subset(asset_selection=set(), asset_check_selection={key})
+    assert not part.execute_in_process(instance=desk.instance, raise_on_error=False).success
+    assert desk.watch() == []
+    # In a job it is one.
+    desk.run()
+    [message] = desk.watch()
+    assert message.startswith(f"ViewerAtlas: daily {DAY} failed at a_small")
 
 
 def test_nothing_is_said_while_a_retry_is_coming(lake, tmp_path):
