@@ -203,13 +203,17 @@ def map_(
     previous: Annotated[
         Path | None, typer.Option(help="An earlier result, for stable ids and places.")
     ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Names of your own for communities: see config/labels.yaml.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(show_default=False)] = None,
     config: ConfigOption = None,
 ) -> None:
     """Make the whole atlas from an overlap list of your own; no lake and no Dagster needed."""
+    from vieweratlas_dagster.labels_file import LabelsFileError
     from vieweratlas_dagster.overlap_list import OverlapListError, map_overlap_list
 
-    with _exit_codes(OverlapListError):
+    with _exit_codes(OverlapListError, LabelsFileError):
         given = {"resolution": resolution, "seed": seed}
         wanted = {name: value for name, value in given.items() if value is not None}
         settings = Settings.load(config, {"analysis": wanted})
@@ -226,6 +230,7 @@ def map_(
                 min_shared_published=settings.privacy.min_shared_published,
                 seed=analysis.seed,
                 previous_dir=previous,
+                labels_path=labels,
             )
         for name, value in facts.items():
             shown = f"{value:.4g}" if isinstance(value, float) else value
