@@ -4,22 +4,22 @@ Belongs here: from the graph and its communities to coordinates, alignment with 
 how well neighbours are kept together. Does not belong here: drawing.
 
 Each channel is tied to its strongest neighbours, a little to its community and its region, and these
-ties are embedded by t-SNE (van der Maaten & Hinton 2008; openTSNE, Poličar et al. 2024) from an
-arrangement of the regions and of the communities within them.
+ties are embedded by t-SNE (``embedding``) from an arrangement of the regions and of the communities within
+them.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from openTSNE import TSNEEmbedding
-from openTSNE.affinity import PrecomputedAffinities
 from scipy import sparse
 from scipy.spatial import KDTree
 
+from vieweratlas_dagster.analysis.embedding import Points, descend
 from vieweratlas_dagster.analysis.network import Labels, Network, balanced, network, symmetric
 from vieweratlas_dagster.analysis.stability import Previous
 
@@ -29,15 +29,13 @@ _TIES = (0.1, 0.1)  # to the community, to the region; the rest is to the neighb
 _GAP_COMMUNITIES, _GAP_REGIONS = 1.05, 1.15
 # Attraction below 1 makes t-SNE fill its area evenly instead of leaving tight knots.
 _SPREAD = 0.75
+_EARLY_STEPS, _STEPS = 100, 500
 _COLD_SCALE = 10.0
 _FEWEST_EMBEDDED = 5
 _FEWEST_ALIGNED = 3
 _KNOWN_ENOUGH = 0.25
-_LARGE = 10_000
 _RADIUS = 0.93
 _PER_RING = 400
-
-_Points = NDArray[np.float64]
 
 
 def place(
@@ -89,13 +87,19 @@ def similarities(graph: Network, edges: pl.DataFrame) -> sparse.csr_array:
 
 def strongest(similarity: sparse.csr_array, count: int) -> sparse.csr_array:
     """Each row's ``count`` largest values; among equals the lower column comes first."""
-    row = np.repeat(np.arange(similarity.shape[0]), np.diff(similarity.indptr))
-    order = np.lexsort((similarity.indices, -similarity.data, row))
-    rank = np.arange(len(order)) - similarity.indptr[row]
-    kept = order[rank < count]
-    return sparse.csr_array(
-        (similarity.data[kept], (row[kept], similarity.indices[kept])), shape=similarity.shape
-    )
+    kept = []
+    for begin, end in itertools.pairwise(similarity.indptr):
+        values = similarity.data[begin:end]
+        place = np.arange(len(values))
+        if len(values) > count:
+            least = np.partition(values, -count)[-count]
+            place = np.flatnonzero(values >= least)
+            order = np.lexsort((similarity.indices[begin + place], -values[place]))
+            place = place[order[:count]]
+        kept.append(begin + place)
+    row = np.repeat(np.arange(similarity.shape[0]), [len(places) for places in kept])
+    at = np.concatenate([*kept, np.empty(0, np.int64)])
+    return sparse.csr_array((similarity.data[at], (row, similarity.indices[at])), shape=similarity.shape)
 
 
 def neighbour_preservation(
@@ -127,8 +131,8 @@ def neighbour_preservation(
 
 
 def _embed(
-    strong: sparse.csr_array, community: Labels, region: Labels, before: _Points, seed: int
-) -> _Points:
+    strong: sparse.csr_array, community: Labels, region: Labels, before: Points, seed: int
+) -> Points:
     """Places of the channels that have edges, shape (n, 2), within a disc of radius ``_RADIUS``."""
     size = strong.shape[0]
     if size == 0:
@@ -140,17 +144,10 @@ def _embed(
         return _into_disc(start)
     if warm := len(known) >= size * _KNOWN_ENOUGH:
         start = _from_before(ties, start, before, known)
-    embedding = TSNEEmbedding(
-        ties.with_anchors(start * (np.sqrt(size) if warm else _COLD_SCALE)),
-        PrecomputedAffinities(ties.matrix),
-        negative_gradient_method="bh" if size < _LARGE else "fft",
-        random_state=seed,
-        n_jobs=1,  # more threads add in another order
-    )
+    points = ties.with_anchors(start * (np.sqrt(size) if warm else _COLD_SCALE))
     if not warm:
-        embedding = embedding.optimize(150, exaggeration=4, momentum=0.5)
-    embedding = embedding.optimize(500, exaggeration=_SPREAD, momentum=0.8)
-    points = np.asarray(embedding, dtype=np.float64)[:size]
+        points = descend(ties.matrix, points, steps=_EARLY_STEPS, exaggeration=4, momentum=0.5)
+    points = descend(ties.matrix, points, steps=_STEPS, exaggeration=_SPREAD, momentum=0.8)[:size]
     for members, factor in ((ties.in_community, _GAP_COMMUNITIES), (ties.in_region, _GAP_REGIONS)):
         points = points + (factor - 1) * (members @ _centres(members, points))
     points = _into_disc(points)
@@ -183,12 +180,12 @@ class _Ties:
         both = one_way + one_way.T
         return cls(sparse.csr_array(both / both.sum()), neighbours, *groups)
 
-    def with_anchors(self, points: _Points) -> _Points:
+    def with_anchors(self, points: Points) -> Points:
         """The channels' points, then the centres of the communities and of the regions."""
         centres = [_centres(members, points) for members in (self.in_community, self.in_region)]
         return np.concatenate([points, *centres])
 
-    def arrangement(self, rng: np.random.Generator) -> _Points:
+    def arrangement(self, rng: np.random.Generator) -> Points:
         """Regions placed by their ties, communities within them likewise, channels about those."""
         places = self.in_region @ _scaled(self.in_region.T @ self.neighbours @ self.in_region)
         between = sparse.csr_array(self.in_community.T @ self.neighbours @ self.in_community)
@@ -205,12 +202,12 @@ def _membership(labels: Labels) -> sparse.csr_array:
     return sparse.csr_array((np.ones(len(group)), (np.arange(len(group)), group)))
 
 
-def _centres(members: sparse.csr_array, points: _Points) -> _Points:
-    centres: _Points = (members.T @ points) / members.sum(axis=0)[:, None]
+def _centres(members: sparse.csr_array, points: Points) -> Points:
+    centres: Points = (members.T @ points) / members.sum(axis=0)[:, None]
     return centres
 
 
-def _scaled(ties: sparse.csr_array) -> _Points:
+def _scaled(ties: sparse.csr_array) -> Points:
     """Classical scaling (Torgerson 1952) of groups by their mutual ties; within the unit disc."""
     size = ties.shape[0]
     if size == 1:
@@ -229,7 +226,7 @@ def _scaled(ties: sparse.csr_array) -> _Points:
     return _into_disc(axes, radius=1.0)
 
 
-def _from_before(ties: _Ties, start: _Points, before: _Points, known: NDArray[np.int64]) -> _Points:
+def _from_before(ties: _Ties, start: Points, before: Points, known: NDArray[np.int64]) -> Points:
     """Earlier places; a new channel starts between its neighbours that had one, or as in ``start``."""
     points = _onto(start, before, known) if len(known) >= _FEWEST_ALIGNED else start.copy()
     weights = ties.neighbours[:, known]
@@ -240,7 +237,7 @@ def _from_before(ties: _Ties, start: _Points, before: _Points, known: NDArray[np
     return points
 
 
-def _onto(points: _Points, before: _Points, known: NDArray[np.int64]) -> _Points:
+def _onto(points: Points, before: Points, known: NDArray[np.int64]) -> Points:
     """Points turned, mirrored, shifted and scaled so that the known ones lie best on their earlier places.
 
     Orthogonal Procrustes (Schönemann 1966) with scale, by the singular value decomposition.
@@ -249,18 +246,18 @@ def _onto(points: _Points, before: _Points, known: NDArray[np.int64]) -> _Points
     moved, target = points[known] - from_centre, before[known] - to_centre
     left, values, right = np.linalg.svd(moved.T @ target)
     scale = values.sum() / max((moved**2).sum(), 1e-12)
-    placed: _Points = (points - from_centre) @ (left @ right) * scale + to_centre
+    placed: Points = (points - from_centre) @ (left @ right) * scale + to_centre
     farthest = float(np.linalg.norm(placed, axis=1).max())
     return placed * min(1.0, _RADIUS / max(farthest, 1e-12))
 
 
-def _into_disc(points: _Points, radius: float = _RADIUS) -> _Points:
-    centred: _Points = points - (points.max(axis=0) + points.min(axis=0)) / 2
+def _into_disc(points: Points, radius: float = _RADIUS) -> Points:
+    centred: Points = points - (points.max(axis=0) + points.min(axis=0)) / 2
     farthest = float(np.linalg.norm(centred, axis=1).max())
     return centred * float(radius / farthest) if farthest > 0 else centred
 
 
-def _around(count: int, *, alone: bool) -> _Points:
+def _around(count: int, *, alone: bool) -> Points:
     """Rings outside the disc of the others; a disc of their own when there are no others."""
     at = np.arange(count)
     if alone:
@@ -272,7 +269,7 @@ def _around(count: int, *, alone: bool) -> _Points:
     return np.column_stack([spots.real, spots.imag])
 
 
-def _places_before(channels: pl.Series, previous: Previous | None) -> _Points:
+def _places_before(channels: pl.Series, previous: Previous | None) -> Points:
     """Each channel's earlier place, nan without one; channels that were isolated have none either."""
     if previous is None:
         return np.full((len(channels), 2), np.nan)

@@ -3,10 +3,13 @@
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
 from scipy.spatial import KDTree
 
 from vieweratlas_dagster.analysis.atlas import build
-from vieweratlas_dagster.analysis.layout import neighbour_preservation, place
+from vieweratlas_dagster.analysis.layout import neighbour_preservation, place, strongest
 from vieweratlas_dagster.analysis.stability import Previous
 from vieweratlas_dagster.tables import EDGES, NODES, PARTITION
 
@@ -80,6 +83,25 @@ def test_the_next_map_lies_on_the_earlier_one(real):
         moved[name] = np.median(np.hypot(both["x"] - both["x_after"], both["y"] - both["y_after"]))
     assert moved["aligned"] < 0.12
     assert moved["aligned"] < moved["free"] / 2
+
+
+@given(
+    st.dictionaries(
+        st.tuples(st.integers(0, 7), st.integers(0, 7)), st.sampled_from([0.1, 0.2, 0.3]), max_size=40
+    ),
+    st.integers(1, 4),
+)
+@settings(max_examples=100, deadline=None)
+def test_the_strongest_of_each_row(cells, count):
+    matrix = sparse.coo_array(
+        (list(cells.values()), ([row for row, _ in cells], [column for _, column in cells])), shape=(8, 8)
+    ).tocsr()
+    expected = {}
+    for row in range(8):
+        values = sorted((-value, column) for (at, column), value in cells.items() if at == row)
+        expected |= {(row, column): -value for value, column in values[:count]}
+    found = strongest(matrix, count).tocoo()
+    assert dict(zip(zip(*found.coords, strict=True), found.data, strict=True)) == expected
 
 
 GRAPHS = {
