@@ -110,7 +110,7 @@ def test_import_names_file_and_line(home):
     Path("p.csv").write_text("channel,viewer\nok,1\nnot ok,1\n")
     result = run("import", "--presence", "p.csv", "--date", "2022-01-12")
     assert result.exit_code == 1
-    assert "p.csv, line 3: channel 'not ok' is not a login" in one_line(result)
+    assert "p.csv, row 3: channel 'not ok' is not a login" in one_line(result)
 
 
 def test_a_wrong_setting_stops_every_command_with_one_line(home):
