@@ -33,7 +33,7 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help=f"Settings file.  [default: the one that {CONFIG_VARIABLE} names, else {DEFAULT_CONFIG}]",
+        help=f"Settings file.  \\[default: the one that {CONFIG_VARIABLE} names, else {DEFAULT_CONFIG}]",
         show_default=False,
     ),
 ]
@@ -67,7 +67,7 @@ def demo(
     config: Annotated[
         Path | None,
         # Not what VIEWERATLAS_CONFIG names, which may be the settings of the demo before.
-        typer.Option(help=f"Settings to begin with.  [default: {DEFAULT_CONFIG}]", show_default=False),
+        typer.Option(help=f"Settings to begin with.  \\[default: {DEFAULT_CONFIG}]", show_default=False),
     ] = None,
 ) -> None:
     """Run the whole platform on a simulated Twitch and compare the result with the truth."""
@@ -99,7 +99,8 @@ def live(
     channels_file: Annotated[
         Path | None,
         typer.Option(
-            help="Logins, one a line.  [default: config/channels.txt, unless there are Twitch credentials]",
+            help="Logins, one a line.  "
+            "\\[default: config/channels.txt, unless there are Twitch credentials]",
             show_default=False,
         ),
     ] = None,
@@ -202,7 +203,7 @@ def map_(
         typer.Option(
             help="Resolution of the communities' modularity: 1 is the standard one, above it they get "
             "smaller.  "
-            "[default: the likeliest]",
+            "\\[default: the likeliest]",
             show_default=False,
         ),
     ] = None,
@@ -215,17 +216,21 @@ def map_(
     seed: Annotated[
         int | None,
         typer.Option(
-            help="The same seed and input give the same files.  [default: analysis.seed]",
+            help="The same seed and input give the same files.  \\[default: analysis.seed]",
             show_default=False,
         ),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Names of your own for communities: see config/labels.yaml.")
     ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Make the whole atlas from an overlap list of your own; no lake and no Dagster needed."""
+    from vieweratlas_dagster.labels_file import LabelsFileError
     from vieweratlas_dagster.overlap_list import map_overlap_list
     from vieweratlas_dagster.strict_csv import FileError
 
-    with _exit_codes(FileError):
+    with _exit_codes(FileError, LabelsFileError):
         given = {"resolution": resolution, "seed": seed}
         wanted = {name: value for name, value in given.items() if value is not None}
         settings = Settings.load(config, {"analysis": wanted})
@@ -242,6 +247,7 @@ def map_(
                 min_shared_published=settings.privacy.min_shared_published,
                 seed=analysis.seed,
                 previous_dir=previous,
+                labels_path=labels,
             )
         for name, value in facts.items():
             shown = f"{value:.4g}" if isinstance(value, float) else value

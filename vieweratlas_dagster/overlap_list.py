@@ -33,8 +33,10 @@ import polars as pl
 
 from vieweratlas_dagster.analysis.atlas import Atlas, build
 from vieweratlas_dagster.analysis.clustering import Algorithm
+from vieweratlas_dagster.analysis.labels import unknown_overrides
 from vieweratlas_dagster.analysis.overlap import with_measures
 from vieweratlas_dagster.analysis.stability import Previous
+from vieweratlas_dagster.labels_file import read_labels_file
 from vieweratlas_dagster.publish.exports import csv_bytes, gexf_bytes
 from vieweratlas_dagster.publish.page import render_page
 from vieweratlas_dagster.publish.picture import draw_atlas
@@ -75,6 +77,7 @@ def map_overlap_list(
     min_shared_published: int = 1,
     seed: int = 7,
     previous_dir: Path | None = None,
+    labels_path: Path | None = None,
 ) -> dict[str, object]:
     """Make the whole atlas of a list; nothing is written unless everything could be made.
 
@@ -93,12 +96,15 @@ def map_overlap_list(
         min_shared_published: pairs with fewer shared viewers stay out of everything but edges.parquet.
         seed: makes the result a function of the input.
         previous_dir: an earlier result, whose ids, names, colours and places are kept.
+        labels_path: names given by people, see ``labels_file``.
 
     Raises:
+        LabelsFileError: the names cannot be used.
         FileError: a file is missing, unreadable or wrong, or the result cannot be written.
     """
     _check_out(out_dir, [path for path in (edges_path, nodes_path) if path])
     previous = None if previous_dir is None else read_previous(previous_dir)
+    names = {} if labels_path is None else read_labels_file(labels_path)
     given = read_overlap_list(edges_path, nodes_path)
     atlas = build(
         given.audiences,
@@ -109,6 +115,7 @@ def map_overlap_list(
         min_community_size=min_community_size,
         seed=seed,
         previous=previous,
+        overrides=names,
     )
     published = published_pairs(atlas.edges, min_shared_published)
     facts: dict[str, object] = {
@@ -129,6 +136,8 @@ def map_overlap_list(
     }
     if previous is not None:
         facts |= _kept(previous, atlas)
+    if unknown := unknown_overrides(atlas.communities, names):
+        facts["named_but_not_on_the_map"] = ", ".join(unknown)
     try:
         _write_all(out_dir, _result_files(atlas, published, facts))
     except OSError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -39,6 +40,7 @@ class AnalysisSettings(Section):
     max_channels_per_viewer: int = Field(100, ge=2)
     loyalty: Literal["none", "messages", "windows"] = "none"
     seed: int = Field(7, ge=0, le=2**31 - 1)
+    labels_file: Path | None = None
 
     @model_validator(mode="after")
     def _levels_in_order(self) -> Self:

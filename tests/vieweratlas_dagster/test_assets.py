@@ -216,6 +216,28 @@ def test_communities_are_the_planted_groups_with_names(three_days):
     assert communities["reason"].str.len_chars().min() > 10
 
 
+def test_names_given_by_people_win_and_unknown_ids_are_reported(tmp_path):
+    file = tmp_path / "labels.yaml"
+    settings, day = settings_for(tmp_path, labels_file=file), FIRST.isoformat()
+    lake = Lake.open(settings.storage)
+    put_day(lake, FIRST, planted_day(FIRST))
+    with dg.instance_for_test() as instance:
+        file.write_text("community:\n  1: The first\n  77: Nobody\n")
+        outcome = run_day(settings, FIRST, instance)
+        assert outcome.success, outcome.failures
+        record = instance.get_latest_materialization_event(dg.AssetKey("community_labels"))
+        metadata = record.asset_materialization.metadata
+        assert metadata["named_by_hand"].value == 1
+        assert metadata["named_by_hand_not_on_the_map"].value == "community 77 (Nobody)"
+        nodes = read_table(lake, analysis_key(day, "nodes.parquet"), NODES)
+        assert set(nodes.filter(pl.col("community") == 1)["label"]) == {"The first"}
+
+        file.write_text("community:\n  1: The first\n  2: 5\n")
+        outcome = run_day(settings, FIRST, instance)
+        assert not outcome.success
+        assert any("labels.yaml, line 3: the name of community 2" in text for text in outcome.failures)
+
+
 def test_ids_colours_and_places_stay_from_day_to_day(three_days):
     _, lake, days, *_ = three_days
     first, last = (

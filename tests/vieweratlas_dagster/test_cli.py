@@ -70,6 +70,20 @@ def test_map_refuses_a_bad_list_and_leaves_nothing(home):
     assert not Path("out").exists()
 
 
+def test_map_takes_names_of_your_own(home):
+    Path("list.csv").write_text("source,target,shared_viewers\na,b,5\nb,c,5\na,c,5\n")
+    Path("names.yaml").write_text("community:\n  1: The three\n  8: Nobody\n")
+    result = run("map", "--edges", "list.csv", "--out", "out", "--labels", "names.yaml")
+    assert result.exit_code == 0, result.output
+    assert "named but not on the map community 8 (Nobody)" in one_line(result)
+    assert set(pl.read_parquet("out/nodes.parquet")["label"]) == {"The three"}
+    Path("names.yaml").write_text("community:\n  one: The three\n")
+    result = run("map", "--edges", "list.csv", "--out", "other", "--labels", "names.yaml")
+    assert result.exit_code == 1
+    assert "names.yaml, line 2: community 'one' is no id" in one_line(result)
+    assert not Path("other").exists()
+
+
 def test_import_and_analyze_make_an_atlas_of_membership_rows(home):
     rng = random.Random(4)
     rows = {
@@ -275,3 +289,9 @@ def test_live_without_channels_says_what_is_missing(home):
     result = run("live", "--channels-file", "none.txt")
     assert result.exit_code == 2
     assert "no channels file none.txt" in one_line(result)
+
+
+def test_help_says_the_defaults(home):
+    shown = " ".join(run("map", "--help").output.replace("│", " ").split())
+    for default in ("the likeliest", "analysis.seed", "the one that VIEWERATLAS_CONFIG names"):
+        assert f"[default: {default}]" in shown

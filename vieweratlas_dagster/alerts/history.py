@@ -273,6 +273,11 @@ class _Run:
         if self.run.status != dg.DagsterRunStatus.FAILURE or self.will_retry:
             return None
         failed = [event for event, _ in self._of(Kind.STEP_FAILURE)]
+        if self.run.job_name.startswith("__") and not self._materializations(
+            Kind.ASSET_MATERIALIZATION_PLANNED
+        ):
+            # Checks alone, started by hand: whoever did it looks at them, and no later run is its like.
+            return None
         if self.ended_all_steps:
             # Killed between its last step and saying so: it is run again, and nothing is missing.
             return None

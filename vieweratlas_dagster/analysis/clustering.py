@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import community as python_louvain
-import graspologic_native
 import networkx as nx
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import adjusted_mutual_info_score
 
+from vieweratlas_dagster.analysis.leiden import leiden
 from vieweratlas_dagster.analysis.network import Labels, Network, renumber
 
 Algorithm = Literal["leiden", "louvain"]
 
-_LEIDEN_PASSES = 3
 _RESOLUTIONS = np.geomspace(0.5, 8, 9)
 # Gains below this, in nats per unit of weight, are found in graphs without any communities as well.
 _FEWEST_NATS = 0.1
@@ -73,17 +71,16 @@ def cluster(graph: Network, algorithm: Algorithm, resolution: float, seed: int) 
 
     Args:
         graph: at least one vertex.
-        algorithm: ``leiden`` (graspologic-native) or ``louvain`` (python-louvain), which maximise the
-            same modularity; python-louvain 0.16 stops too early below resolution 1.
+        algorithm: ``leiden`` or ``louvain`` (python-louvain), which maximise the same modularity;
+            python-louvain 0.16 stops too early below resolution 1.
         resolution: of the modularity; 1 is the standard one.
         seed: of the random order of moves.
     """
     if len(graph.weight) == 0:
         return np.arange(graph.size)
-    run = _leiden if algorithm == "leiden" else _louvain
-    found = run(graph, resolution, seed)
-    # Leiden leaves out vertices without edges; Louvain can leave a community in pieces.
-    return graph.connected_parts(np.where(found < 0, graph.size + np.arange(graph.size), found))
+    run = leiden if algorithm == "leiden" else _louvain
+    # Louvain often leaves a label in pieces, and in theory so may the last moves of Leiden.
+    return graph.connected_parts(run(graph, resolution, seed))
 
 
 def likeliest(graph: Network, algorithm: Algorithm, seed: int, fewest_nats: float = _FEWEST_NATS) -> Labels:
@@ -150,20 +147,6 @@ def merge_small(graph: Network, labels: Labels, smallest: int) -> Labels:
         labels = renumber(np.where(labels == one, links.col[np.argmax(gain)], labels))
 
 
-def _leiden(graph: Network, resolution: float, seed: int) -> Labels:
-    matrix = graph.adjacency
-    _, found = graspologic_native.leiden_csr(
-        matrix.indptr.astype(np.int64),
-        matrix.indices.astype(np.int32),
-        matrix.data.astype(np.float64),
-        graph.size,
-        resolution=resolution,
-        iterations=_LEIDEN_PASSES,
-        seed=seed,
-    )
-    return _as_labels(found, graph.size)
-
-
 def _louvain(graph: Network, resolution: float, seed: int) -> Labels:
     whole: nx.Graph[int] = nx.Graph()
     whole.add_nodes_from(range(graph.size))
@@ -171,10 +154,4 @@ def _louvain(graph: Network, resolution: float, seed: int) -> Labels:
         zip(graph.source.tolist(), graph.target.tolist(), graph.weight.tolist(), strict=True)
     )
     found = python_louvain.best_partition(whole, resolution=resolution, random_state=seed)
-    return _as_labels(found, graph.size)
-
-
-def _as_labels(found: dict[int, int], size: int) -> Labels:
-    labels: NDArray[np.int64] = np.full(size, -1, dtype=np.int64)
-    labels[np.fromiter(found, dtype=np.int64)] = np.fromiter(found.values(), dtype=np.int64)
-    return labels
+    return np.array([found[vertex] for vertex in range(graph.size)], dtype=np.int64)

@@ -7,24 +7,12 @@ belong here: frames, names, threads and everything that need not be a loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-_Loop = TypeVar("_Loop", bound=Callable[..., Any])
-
-
-def _compiled(loop: _Loop) -> _Loop:
-    """The loop, compiled at its first call and kept beside the source, where that can be written to."""
-    try:
-        made = numba.njit(nogil=True, cache=True)(loop)
-    except RuntimeError:
-        made = numba.njit(nogil=True)(loop)
-    return cast("_Loop", made)
-
+from vieweratlas_dagster.analysis.compiling import compiled
 
 # viewer_key, channel_id, messages, windows, known_bot; all of one length, sorted by the first two.
 Columns = tuple[
@@ -34,7 +22,7 @@ Columns = tuple[
 _MOST = np.int64(2**32 - 1)
 
 
-@_compiled
+@compiled
 def merged(first: Columns, second: Columns, out: Columns) -> int:
     """Merge two sorted sets of rows into ``out``; rows with the same key become one.
 
@@ -72,7 +60,7 @@ def merged(first: Columns, second: Columns, out: Columns) -> int:
     return n
 
 
-@_compiled
+@compiled
 def arrange(
     channel: NDArray[np.int32],
     starts: NDArray[np.int64],
@@ -127,7 +115,7 @@ def arrange(
                 list_weight[index] = moved[at]
 
 
-@_compiled
+@compiled
 def shared_in_rows(
     lists: NDArray[Any],
     list_weight: NDArray[np.uint8],

@@ -40,6 +40,7 @@ _STEADINESS = 0.15
 _STILL_LEADING = 0.5
 _APART = " · "
 _AND = " & "
+_AROUND = "Around "
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ def label_communities(
     A channel counts by its viewers; when any audience is unknown, every channel counts the same.
     Communities are named by a game that holds half of the audience (or two that hold 60 %), with the
     language when it is not the one that most of the map speaks; else by language; else by the biggest
-    channel. Regions are named by language first. Names that coincide get the biggest channel added.
+    channel. Regions are named by language first. Names that coincide get the biggest channel added; a
+    community makes way for a region, so that no name is on the map twice.
 
     Args:
         audiences: rows of AUDIENCES.
@@ -120,6 +122,7 @@ def label_communities(
     before = _before(previous)
     rows: list[dict[str, Any]] = []
     colors: dict[tuple[str, int], str] = {}
+    taken: list[str] = []
     for level in ("region", "community"):
         ours = [group for group in groups if group.level == level]
         given = (overrides or {}).get(level, {})
@@ -133,7 +136,9 @@ def label_communities(
             },
             given,
             before,
+            taken,
         )
+        taken = [name.text for name in names.values()]
         _give_colors(ours, colors, before)
         newest = max(
             [group.id for group in ours] + ([previous.newest_id(level)] if previous else []), default=0
@@ -155,6 +160,22 @@ def label_communities(
             for group in ours
         ]
     return COMMUNITIES.conform(pl.DataFrame(rows, schema=COMMUNITIES.schema))
+
+
+def unknown_overrides(communities: pl.DataFrame, overrides: Mapping[str, Mapping[int, str]]) -> list[str]:
+    """The names given by people for what is not on the map: such as ``community 12 (Speedrunners)``.
+
+    Args:
+        communities: rows of COMMUNITIES.
+        overrides: see `label_communities`.
+    """
+    known = set(communities.select("level", "id").iter_rows())
+    return [
+        f"{level} {key} ({label})"
+        for level, given in overrides.items()
+        for key, label in given.items()
+        if (level, key) not in known
+    ]
 
 
 def language_name(code: str) -> str:
@@ -216,7 +237,7 @@ def _around(group: _Group, at: int) -> _Name:
     size = f"one of its biggest channels, {known:,} viewers" if known is not None else "one of its channels"
     share = member["weight"] / sum(other["weight"] for other in group.members)
     reason = f"{member['channel']} is {size}; no game or language prevails"
-    return _Name(f"Around {member['channel']}", reason, share, generic=True)
+    return _Name(_AROUND + member["channel"], reason, share, generic=True)
 
 
 def _with_language(name: _Name, language: tuple[str, float] | None, usual: str | None) -> _Name:
@@ -278,28 +299,31 @@ def _unique(
     names: dict[int, _Name],
     by_hand: Collection[int],
     before: Mapping[tuple[str, int], Mapping[str, Any]],
+    taken: Collection[str],
 ) -> dict[int, _Name]:
-    """Names made different by adding leading channels; those given by hand stay as they are."""
+    """Names made different, also from those taken, by adding leading channels; given ones stay."""
     result = dict(names)
     most = max((len(group.members) for group in groups), default=0)
     for count in range(1, most + 2):
-        uses = Counter(name.text.casefold() for name in result.values())
+        texts = [*taken, *(name.text for name in result.values())]
+        uses = Counter(text.casefold() for text in texts)
         for group in groups:
             name = names[group.id]
             if group.id in by_hand or uses[result[group.id].text.casefold()] == 1:
                 continue
-            leaders = _leaders(group, before.get((group.level, group.id)))
+            leaders = _leaders(group, name, before.get((group.level, group.id)))
             added = _AND.join(leaders[:count]) + (f" ({group.id})" if count > len(leaders) else "")
-            text = f"Around {added}" if name.generic else f"{name.text}{_APART}{added}"
+            text = _AROUND + added if name.generic else f"{name.text}{_APART}{added}"
             result[group.id] = replace(name, text=text)
     return result
 
 
-def _leaders(group: _Group, before: Mapping[str, Any] | None) -> list[str]:
-    """Its channels, largest first, but the one that told it apart before still first while it leads."""
+def _leaders(group: _Group, name: _Name, before: Mapping[str, Any] | None) -> list[str]:
+    """Its channels, largest first, but the one in the name or the earlier label before while it leads."""
     leading = [member["channel"] for member in group.members if group.leads(member)]
-    told_by = str(before["label"]).rpartition(_APART)[2] if before else ""
-    return sorted(group.leaders, key=lambda channel: channel != told_by or channel not in leading)
+    told_by = str(before["label"]).rpartition(_APART)[2].partition(_AND)[0] if before else ""
+    first = name.text.removeprefix(_AROUND) if name.generic else told_by
+    return sorted(group.leaders, key=lambda channel: channel != first or channel not in leading)
 
 
 def _give_colors(

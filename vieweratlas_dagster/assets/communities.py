@@ -21,6 +21,7 @@ from vieweratlas_dagster.assets.metadata import (
     rows,
 )
 from vieweratlas_dagster.automation.partitions import daily
+from vieweratlas_dagster.labels_file import read_labels_file
 from vieweratlas_dagster.lake_layout import analysis_key, previous_analysis_day, read_table, write_table
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
@@ -102,16 +103,25 @@ def community_partitions(
     kinds={"parquet", "python"},
     code_version=CODE_VERSIONS["communities"],
 )
-def community_labels(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
-    """A name for every community and region, from game, language and leading channels, with the reason."""
-    from vieweratlas_dagster.analysis.labels import label_communities
+def community_labels(
+    context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """A name for every community and region, from game, language and leading channels, with the reason.
 
-    day, store = context.partition_key, lake.lake
+    Names that people gave in `analysis.labels_file` win.
+    """
+    from vieweratlas_dagster.analysis.labels import label_communities, unknown_overrides
+
+    day, store, file = context.partition_key, lake.lake, settings.analysis.labels_file
+    given = read_labels_file(file) if file else {}
     labels = label_communities(
         read_table(store, analysis_key(day, "audiences.parquet"), AUDIENCES),
         read_table(store, analysis_key(day, "partition.parquet"), PARTITION),
         previous=previous_map(store, day),
+        overrides=given,
     )
+    if unknown := unknown_overrides(labels, given):
+        context.log.warning("%s: not on the map of %s: %s", file, day, ", ".join(unknown))
     labels = write_table(store, analysis_key(day, "communities.parquet"), labels, COMMUNITIES)
     fine = labels.filter(level="community")
     sizes = fine["size"].to_list()
@@ -120,8 +130,10 @@ def community_labels(context: dg.AssetExecutionContext, lake: LakeResource) -> d
             **rows(labels.height),
             "generic_labels": fine.filter(pl.col("generic")).height,
             "largest_community_share": rounded(max(sizes, default=0) / max(1, sum(sizes))),
+            "named_by_hand": sum(map(len, given.values())) - len(unknown),
+            "named_by_hand_not_on_the_map": ", ".join(unknown) or "none",
             "communities": preview_table(
-                fine.sort("viewers", descending=True).select("label", "size", "viewers", "reason"), 20
+                fine.sort("viewers", descending=True).select("id", "label", "size", "viewers", "reason"), 20
             ),
             "dagster/uri": f"{store.uri}/{analysis_key(day, 'communities.parquet')}",
         }

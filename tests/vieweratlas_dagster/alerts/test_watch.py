@@ -40,6 +40,8 @@ class World:
             return dg.MaterializeResult()
 
         def judge(name: str) -> dg.AssetCheckResult:
+            if name in self.broken:
+                raise ValueError(self.broken[name])
             return dg.AssetCheckResult(
                 passed=name not in self.severity,
                 severity=self.severity.get(name, dg.AssetCheckSeverity.WARN),
@@ -125,6 +127,14 @@ def desk(lake):
         yield Desk(instance, lake, Settings())
 
 
+@pytest.fixture
+def retrying(lake, tmp_path):
+    """A desk whose failed runs say that they will be retried."""
+    (tmp_path / "dagster.yaml").write_text(RETRIES)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        yield Desk(instance, lake, Settings())
+
+
 @pytest.fixture(params=["sqlite", "ephemeral"])
 def any_desk(request, lake, tmp_path):
     if request.param == "ephemeral":
@@ -173,93 +183,82 @@ def test_a_run_that_other_runs_made_up_for_is_over(desk):
     assert message.startswith(f"ViewerAtlas: daily {DAY} is well again")
 
 
-def test_nothing_is_said_while_a_retry_is_coming(lake, tmp_path):
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "dagster.yaml").write_text(RETRIES)
-    with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
-        desk = Desk(instance, lake, Settings())
-        desk.world.broken["b"] = "no"
-        first = desk.run()
-        assert instance.get_run_by_id(first.run_id).tags["dagster/will_retry"] == "true"
-        assert desk.watch() == []
-        last = desk.run(tags={"dagster/parent_run_id": first.run_id, "dagster/max_retries": "0"})
-        assert instance.get_run_by_id(last.run_id).tags["dagster/will_retry"] == "false"
-        [message] = desk.watch()
-        assert message.startswith(f"ViewerAtlas: daily {DAY} failed at b")
+def test_checks_that_were_started_by_hand_and_broke_are_no_incident(desk):
+    desk.world.broken["small"] = "no day"
+    whole = desk.world.definitions().get_implicit_global_asset_job_def()
+    key = dg.AssetCheckKey(dg.AssetKey("a"), "small")
+    part = whole.get_subset(asset_selection=set(), asset_check_selection={key})
+    assert not part.execute_in_process(instance=desk.instance, raise_on_error=False).success
+    assert desk.watch() == []
+    # In a job it is one.
+    desk.run()
+    [message] = desk.watch()
+    assert message.startswith(f"ViewerAtlas: daily {DAY} failed at a_small")
 
 
-def test_a_warning_whose_step_ended_before_the_kill_is_told_since_no_retry_makes_it_again(lake, tmp_path):
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "dagster.yaml").write_text(RETRIES)
-    with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
-        desk = Desk(instance, lake, Settings())
-        desk.world.severity["small"] = dg.AssetCheckSeverity.WARN
-        desk.world.broken["b"] = "killed"
-        first = desk.run()
-        assert instance.get_run_by_id(first.run_id).tags["dagster/will_retry"] == "true"
-        [message] = desk.watch()
-        assert message.startswith(f"ViewerAtlas: small of a {DAY} did not pass")
+def test_nothing_is_said_while_a_retry_is_coming(retrying):
+    retrying.world.broken["b"] = "no"
+    first = retrying.run()
+    assert retrying.instance.get_run_by_id(first.run_id).tags["dagster/will_retry"] == "true"
+    assert retrying.watch() == []
+    last = retrying.run(tags={"dagster/parent_run_id": first.run_id, "dagster/max_retries": "0"})
+    assert retrying.instance.get_run_by_id(last.run_id).tags["dagster/will_retry"] == "false"
+    [message] = retrying.watch()
+    assert message.startswith(f"ViewerAtlas: daily {DAY} failed at b")
 
 
-def test_a_retry_that_succeeds_makes_no_noise_at_all(lake, tmp_path):
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "dagster.yaml").write_text(RETRIES)
-    with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
-        desk = Desk(instance, lake, Settings())
-        desk.world.broken["b"] = "no"
-        first = desk.run()
-        assert desk.watch() == []
-        desk.world.broken.clear()
-        desk.run(tags={"dagster/parent_run_id": first.run_id})
-        assert desk.watch() == desk.watch(5) == []
+def test_a_warning_whose_step_ended_before_the_kill_is_told_since_no_retry_makes_it_again(retrying):
+    retrying.world.severity["small"] = dg.AssetCheckSeverity.WARN
+    retrying.world.broken["b"] = "killed"
+    first = retrying.run()
+    assert retrying.instance.get_run_by_id(first.run_id).tags["dagster/will_retry"] == "true"
+    [message] = retrying.watch()
+    assert message.startswith(f"ViewerAtlas: small of a {DAY} did not pass")
 
 
-def test_a_retry_that_did_not_come_after_all_is_told(lake, tmp_path):
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "dagster.yaml").write_text(RETRIES)
-    with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
-        desk = Desk(instance, lake, Settings())
-        desk.world.broken["b"] = "no"
-        run = desk.run()
-        assert desk.watch() == []
-        # What the daemon does when it cannot launch the retry.
-        instance.add_run_tags(run.run_id, {"dagster/will_retry": "false"})
-        assert len(desk.watch(1)) == 1
+def test_a_retry_that_succeeds_makes_no_noise_at_all(retrying):
+    retrying.world.broken["b"] = "no"
+    first = retrying.run()
+    assert retrying.watch() == []
+    retrying.world.broken.clear()
+    retrying.run(tags={"dagster/parent_run_id": first.run_id})
+    assert retrying.watch() == retrying.watch(5) == []
+
+
+def test_a_retry_that_did_not_come_after_all_is_told(retrying):
+    retrying.world.broken["b"] = "no"
+    run = retrying.run()
+    assert retrying.watch() == []
+    # What the daemon does when it cannot launch the retry.
+    retrying.instance.add_run_tags(run.run_id, {"dagster/will_retry": "false"})
+    assert len(retrying.watch(1)) == 1
 
 
 @pytest.mark.parametrize("made_good", [False, True])
-def test_a_retry_that_was_announced_and_never_came_is_told(made_good, lake, tmp_path):
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "dagster.yaml").write_text(RETRIES)
-    with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
-        desk = Desk(instance, lake, Settings())
-        desk.world.broken["b"] = "no"
-        desk.run()
-        assert desk.watch() == desk.watch(9) == []
-        if made_good:
-            desk.world.broken.clear()
-            assert desk.run().success
-        told = [message.split(" | ")[0] for message in desk.watch(11)]
-        assert told == ([] if made_good else [f"ViewerAtlas: daily {DAY} failed at b"])
-        # Nothing is told twice, however long the run stays as it is.
-        assert desk.watch(90) == []
+def test_a_retry_that_was_announced_and_never_came_is_told(made_good, retrying):
+    retrying.world.broken["b"] = "no"
+    retrying.run()
+    assert retrying.watch() == retrying.watch(9) == []
+    if made_good:
+        retrying.world.broken.clear()
+        assert retrying.run().success
+    told = [message.split(" | ")[0] for message in retrying.watch(11)]
+    assert told == ([] if made_good else [f"ViewerAtlas: daily {DAY} failed at b"])
+    # Nothing is told twice, however long the run stays as it is.
+    assert retrying.watch(90) == []
 
 
-def test_a_failure_whose_retry_is_not_decided_yet_waits_and_is_then_told(lake, tmp_path):
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "dagster.yaml").write_text(RETRIES)
-    with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
-        desk = Desk(instance, lake, Settings())
-        # Started by hand, and failed by an event of its own: Dagster's tag never comes.
-        job = desk.world.definitions().resolve_job_def("daily")
-        run = instance.create_run_for_job(job, tags={"dagster/partition": DAY})
-        failed = dg.DagsterEvent(
-            event_type_value=dg.DagsterEventType.RUN_FAILURE.value, job_name="daily", message="gone"
-        )
-        instance.run_storage.handle_run_event(run.run_id, failed)
-        assert desk.watch() == desk.watch(1) == []
-        [message] = desk.watch(3)
-        assert f"daily {DAY} failed. | Error: the run ended without a word" in message
+def test_a_failure_whose_retry_is_not_decided_yet_waits_and_is_then_told(retrying):
+    # Started by hand, and failed by an event of its own: Dagster's tag never comes.
+    job = retrying.world.definitions().resolve_job_def("daily")
+    run = retrying.instance.create_run_for_job(job, tags={"dagster/partition": DAY})
+    failed = dg.DagsterEvent(
+        event_type_value=dg.DagsterEventType.RUN_FAILURE.value, job_name="daily", message="gone"
+    )
+    retrying.instance.run_storage.handle_run_event(run.run_id, failed)
+    assert retrying.watch() == retrying.watch(1) == []
+    [message] = retrying.watch(3)
+    assert f"daily {DAY} failed. | Error: the run ended without a word" in message
 
 
 def test_a_run_that_was_killed_says_what_dagster_knows(desk):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vieweratlas_dagster.analysis import colors
-from vieweratlas_dagster.analysis.labels import label_communities
+from vieweratlas_dagster.analysis.labels import label_communities, unknown_overrides
 from vieweratlas_dagster.analysis.stability import Previous
 from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, NODES, PARTITION
 
@@ -74,7 +74,7 @@ def test_names_come_from_game_and_language_with_reason_and_confidence():
 
 def test_a_community_of_many_games_is_named_by_its_language():
     rows = [(f"c{i}", 10, f"game {i}", "de", 1, 1) for i in range(5)] + [("x", 999, "Chess", "en", 2, 2)]
-    assert labelled(rows)[1]["community", 1]["label"] == "German"
+    assert labelled(rows)[1]["community", 1]["label"] == "German · c0"
 
 
 def test_equal_names_are_told_apart_by_the_leading_channel():
@@ -89,14 +89,39 @@ def test_equal_names_are_told_apart_by_the_leading_channel():
     assert named["community", 2]["label"] == "League of Legends · Korean · faker"
 
 
+def test_a_community_never_repeats_the_name_of_a_region():
+    rows = [(f"c{i}", 20 - i, f"game {i}", "es", 1, 1) for i in range(5)]
+    rows += [(f"d{i}", 10 - i, f"game {i}", "es", 2, 1) for i in range(5)]
+    rows += [("x", 999, "Chess", "en", 3, 2)]
+    frame, named, partition = labelled(rows)
+    assert named["region", 1]["label"] == "Spanish"
+    assert named["community", 1]["label"] == "Spanish · c0"
+    assert named["community", 2]["label"] == "Spanish · d0"
+    only = [row for row in rows if row[4] != 2]
+    assert labelled(only)[1]["community", 1]["label"] == "Spanish · c0"
+    overtaken = [(name, 25 if name == "c1" else viewers, *rest) for name, viewers, *rest in rows]
+    again = labelled(overtaken, as_previous(frame, partition))[1]
+    assert again["community", 1]["label"] == "Spanish · c0"
+    by_hand = labelled(rows, overrides={"region": {2: "spanish · c0"}})[1]
+    assert by_hand["community", 1]["label"] == "Spanish · c0 & c1"
+
+
+def test_names_for_what_is_not_on_the_map_are_told():
+    frame, _, _ = labelled(ROWS)
+    given_names = {"community": {3: "Here", 12: "Gone"}, "region": {5: "Never", 4: "Here"}}
+    assert unknown_overrides(frame, given_names) == ["community 12 (Gone)", "region 5 (Never)"]
+    assert unknown_overrides(frame, {}) == []
+
+
 def test_without_games_and_languages_names_are_generic_but_human():
     rows = [(name, 10 - i, None, None, i // 2 + 1, 1) for i, name in enumerate("abcdef")]
     _, named, _ = labelled(rows)
     assert {row["label"] for (level, _), row in named.items() if level == "community"} == {
-        "Around a",
+        "Around a & b",
         "Around c",
         "Around e",
     }
+    assert named["region", 1]["label"] == "Around a"
     assert all(row["generic"] for row in named.values())
 
 
@@ -125,9 +150,11 @@ def test_a_generic_name_stays_while_its_channel_leads():
     frame, _, partition = labelled([("a", 60, None, None, 1, 1), ("b", 50, None, None, 1, 1)])
     previous = as_previous(frame, partition)
     overtaken = labelled([("a", 60, None, None, 1, 1), ("b", 90, None, None, 1, 1)], previous)
-    assert overtaken[1]["community", 1]["label"] == "Around a"
+    assert overtaken[1]["region", 1]["label"] == "Around a"
+    assert overtaken[1]["community", 1]["label"] == "Around a & b"
     faded = labelled([("a", 10, None, None, 1, 1), ("b", 90, None, None, 1, 1)], previous)
-    assert faded[1]["community", 1]["label"] == "Around b"
+    assert faded[1]["region", 1]["label"] == "Around b"
+    assert faded[1]["community", 1]["label"] == "Around b & a"
 
 
 def test_names_given_by_hand_win_and_others_make_way():
@@ -191,3 +218,5 @@ def test_labels_are_unique_in_their_level(rows, by_hand):
         labels = frame.filter(level=level)["label"]
         assert labels.str.to_lowercase().is_duplicated().sum() == 0
         assert not labels.str.contains("(?i)^community|^region").any()
+    named = frame.filter(pl.col("reason") != "named by hand")
+    assert named["label"].str.to_lowercase().is_duplicated().sum() == 0

@@ -14,7 +14,7 @@ from collector_service.lake import Lake
 from tests.vieweratlas_dagster.test_assets import planted_day, put_day, run_day
 from vieweratlas_dagster.automation.late_data import vieweratlas_late_data
 from vieweratlas_dagster.definitions import build_definitions
-from vieweratlas_dagster.lake_layout import presence_key
+from vieweratlas_dagster.lake_layout import day_audience_key
 from vieweratlas_dagster.settings import Settings
 
 NOON = datetime.fromisoformat("2026-03-04T12:00:00Z")
@@ -192,14 +192,14 @@ def test_a_failed_run_stops_the_chain_until_it_has_been_made_by_hand(made):
     put_late(made.lake, DAYS[0])
     assert made.execute(made.request())
     second = made.request()
-    good = made.lake.get(presence_key(SECOND, "live"))
-    made.lake.put(presence_key(SECOND, "live"), b"not Parquet")
+    good = made.lake.get(day_audience_key(SECOND))
+    made.lake.put(day_audience_key(SECOND), b"not Parquet")
     assert not made.execute(second)
     for _ in range(2):
         reason = made.reason()
         assert "graph_daily of 2026-03-02 (run " in reason
         assert "did not succeed: re-execute it from the failed step; until then 1 later runs wait" in reason
-    made.lake.put(presence_key(SECOND, "live"), good)
+    made.lake.put(day_audience_key(SECOND), good)
     assert made.run("graph_daily", SECOND)
     assert made.work_off() == [("graph_daily", THIRD)]
 
@@ -209,10 +209,10 @@ def test_a_failed_run_is_made_good_by_whatever_makes_its_day(by, made):
     put_late(made.lake, DAYS[0])
     assert made.execute(made.request())
     second = made.request()
-    good = made.lake.get(presence_key(SECOND, "live"))
-    made.lake.put(presence_key(SECOND, "live"), b"not Parquet")
+    good = made.lake.get(day_audience_key(SECOND))
+    made.lake.put(day_audience_key(SECOND), b"not Parquet")
     assert not made.execute(second)
-    made.lake.put(presence_key(SECOND, "live"), good)
+    made.lake.put(day_audience_key(SECOND), good)
     if by == "a larger job":
         assert made.run("analysis_daily", SECOND)
     else:

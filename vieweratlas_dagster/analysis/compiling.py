@@ -1,6 +1,6 @@
-"""Compiling plain loops over arrays.
+"""How plain loops over arrays become machine code.
 
-Belongs here: how a loop is compiled. Does not belong here: any loop.
+Belongs here: the one way in which this package compiles. Does not belong here: any loop.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _Loop = TypeVar("_Loop", bound=Callable[..., Any])
 
 
 def compiled(loop: _Loop) -> _Loop:
-    """The loop, compiled at its first call, which takes seconds; it runs without the interpreter's lock.
+    """The loop, compiled at its first call and kept beside the source, where that can be written to.
 
-    What was compiled is kept beside the source, where that can be written to.
+    It runs without the interpreter's lock. The first call takes some seconds.
     """
     try:
         made = numba.njit(nogil=True, cache=True)(loop)
