@@ -206,8 +206,9 @@ class _Scanner:
                     continue
                 problem = "the file ends within it" if self._ended else "it is not valid JSON"
                 raise ChatJsonError(f"{self._name}: {what}: {problem}") from None
-            # A number at the end of the buffer could go on in the next piece.
-            if end < len(self._buffer) or not self._more():
+            # A number at the end of the buffer could go on in the next piece, also behind a point or an e.
+            rest = self._buffer[end : end + 3]
+            if len(rest) > 2 or (rest and rest[0] not in ".eE") or not self._more():
                 self._position = end
                 return value
 

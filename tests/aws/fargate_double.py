@@ -56,7 +56,9 @@ class FargateDouble:
         found = (
             ecs.describe_tasks(cluster=self._cluster, tasks=arns, include=["TAGS"])["tasks"] if arns else []
         )
-        return [task for task in found if {"key": "dagster/run_id", "value": run_id} in task["tags"]]
+        return [
+            task for task in found if {"key": "dagster/run_id", "value": run_id} in task.get("tags", [])
+        ]
 
     def signal(self, run_id: str, number: signal.Signals) -> None:
         """Send a signal to the process of a run's task: SIGTERM is a reclaimed Spot task."""

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from collector_service.twitch import vod_json
@@ -163,7 +163,18 @@ def test_a_torn_gzip_and_bad_bytes_are_refused(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("number", ["0.5", "12.25", "1e3", "1e-3", "2.5E+2", "7"])
+def test_a_number_that_a_piece_cuts_anywhere_is_whole(number, monkeypatch):
+    text = json.dumps(document([entry(0, 98127)])).replace("98127", number)
+    expected = [one.offset_seconds for one in read(text)[1]]
+    assert expected == [float(number)]
+    for chunk in range(1, len(text)):
+        monkeypatch.setattr(vod_json, "_CHUNK", chunk)
+        assert [one.offset_seconds for one in read(text)[1]] == expected
+
+
 @settings(max_examples=50)
+@example(chunk=61, offsets=[], indent=None)
 @given(
     chunk=st.integers(1, 300),
     offsets=st.lists(st.floats(0, 3600, allow_nan=False), max_size=12),

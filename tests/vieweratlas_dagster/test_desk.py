@@ -48,7 +48,7 @@ TABLE_OF = {
     "atlas": NODES,
 }
 # Loading the code location must not load them: they are needed when a step runs.
-HEAVY = {"aiohttp", "boto3", "matplotlib", "networkx", "numba", "openTSNE", "pandas", "PIL", "scipy",
+HEAVY = {"aiohttp", "boto3", "matplotlib", "networkx", "numba", "pandas", "PIL", "scipy",
          "sklearn", "sqlalchemy", "twitchio"}  # fmt: skip
 SENTENCE = re.compile(r"[A-Z0-9].{20,}[.?)]", re.DOTALL)
 

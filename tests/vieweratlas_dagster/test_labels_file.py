@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from vieweratlas_dagster import overlap_list
 from vieweratlas_dagster.labels_file import LabelsFileError, read_labels_file
 from vieweratlas_dagster.overlap_list import map_overlap_list
-from vieweratlas_dagster.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = REPOSITORY / "examples" / "twitch-atlas-2020-08"
@@ -37,10 +36,9 @@ def test_there_may_be_no_names(read, text):
 
 
 def test_the_file_that_comes_with_the_project_names_nothing_and_its_example_is_right(read):
-    path = Settings.load(REPOSITORY / "config/config.yaml").analysis.labels_file
-    text = (REPOSITORY / path).read_text()
-    assert not any(read_labels_file(REPOSITORY / path).values())
-    example = text.partition("For example:\n#\n")[2].partition("\n\n")[0]
+    path = REPOSITORY / "config/labels.yaml"
+    assert not any(read_labels_file(path).values())
+    example = path.read_text().partition("For example:\n#\n")[2].partition("\n\n")[0]
     example = "".join(line.removeprefix("# ") for line in example.splitlines(keepends=True))
     assert read(example) == {"community": {12: "Speedrunners", 31: "2024"}, "region": {3: "Iberia"}}
 

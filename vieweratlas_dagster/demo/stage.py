@@ -97,8 +97,8 @@ def write_demo_config(options: DemoOptions, base: Path) -> None:
     root = options.data_dir.resolve()
     settings["storage"] = {"type": "file", "dir": str(root / "lake")}
     settings["privacy"] = settings.get("privacy", {}) | {"viewer_key_file": str(root / "viewer_key.secret")}
-    # A small world has small overlaps, and none of the communities that somebody gave names to.
-    small = {"first_day": options.first_day, "overlap_threshold": 2, "labels_file": None}
+    # A small world has small overlaps.
+    small = {"first_day": options.first_day, "overlap_threshold": 2}
     settings["analysis"] = settings.get("analysis", {}) | small
     settings["collection"] = settings.get("collection", {}) | {
         "state_dir": str(root / "collector"),
