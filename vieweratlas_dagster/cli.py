@@ -33,7 +33,7 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help=f"Settings file.  [default: the one that {CONFIG_VARIABLE} names, else {DEFAULT_CONFIG}]",
+        help=f"Settings file.  \\[default: the one that {CONFIG_VARIABLE} names, else {DEFAULT_CONFIG}]",
         show_default=False,
     ),
 ]
@@ -67,7 +67,7 @@ def demo(
     config: Annotated[
         Path | None,
         # Not what VIEWERATLAS_CONFIG names, which may be the settings of the demo before.
-        typer.Option(help=f"Settings to begin with.  [default: {DEFAULT_CONFIG}]", show_default=False),
+        typer.Option(help=f"Settings to begin with.  \\[default: {DEFAULT_CONFIG}]", show_default=False),
     ] = None,
 ) -> None:
     """Run the whole platform on a simulated Twitch and compare the result with the truth."""
@@ -99,7 +99,8 @@ def live(
     channels_file: Annotated[
         Path | None,
         typer.Option(
-            help="Logins, one a line.  [default: config/channels.txt, unless there are Twitch credentials]",
+            help="Logins, one a line.  "
+            "\\[default: config/channels.txt, unless there are Twitch credentials]",
             show_default=False,
         ),
     ] = None,
@@ -188,32 +189,48 @@ def ui(
 @app.command("map")
 def map_(
     edges: Annotated[Path, typer.Option(help="CSV[.gz]: source,target,shared_viewers (or weight).")],
-    out: Annotated[Path, typer.Option(help="Folder for the results; made when missing.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for the results; made when missing. An earlier result in it is replaced."
+        ),
+    ],
     nodes: Annotated[
         Path | None, typer.Option(help="CSV[.gz]: channel[,viewers][,game_name][,language].")
     ] = None,
     resolution: Annotated[
         float | None,
         typer.Option(
-            help="Of the modularity: 1 is the standard one, above it communities get smaller.  "
-            "[default: the likeliest]",
+            help="Resolution of the communities' modularity: 1 is the standard one, above it they get "
+            "smaller.  "
+            "\\[default: the likeliest]",
             show_default=False,
         ),
     ] = None,
     previous: Annotated[
-        Path | None, typer.Option(help="An earlier result, for stable ids and places.")
+        Path | None,
+        typer.Option(
+            help="Folder of an earlier result; its ids, names, colours and places stay where they fit."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="The same seed and input give the same files.  \\[default: analysis.seed]",
+            show_default=False,
+        ),
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="Names of your own for communities: see config/labels.yaml.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(show_default=False)] = None,
     config: ConfigOption = None,
 ) -> None:
     """Make the whole atlas from an overlap list of your own; no lake and no Dagster needed."""
     from vieweratlas_dagster.labels_file import LabelsFileError
-    from vieweratlas_dagster.overlap_list import OverlapListError, map_overlap_list
+    from vieweratlas_dagster.overlap_list import map_overlap_list
+    from vieweratlas_dagster.strict_csv import FileError
 
-    with _exit_codes(OverlapListError, LabelsFileError):
+    with _exit_codes(FileError, LabelsFileError):
         given = {"resolution": resolution, "seed": seed}
         wanted = {name: value for name, value in given.items() if value is not None}
         settings = Settings.load(config, {"analysis": wanted})
@@ -250,18 +267,20 @@ def import_(
     """Bring membership rows into the lake, where the daily job finds them."""
     from collector_service.identity import load_viewer_key_secret
     from collector_service.lake import Lake
-    from vieweratlas_dagster.presence_import import ImportFileError, import_presence
+    from vieweratlas_dagster.presence_import import import_presence
+    from vieweratlas_dagster.strict_csv import FileError
 
-    with _exit_codes(ImportFileError):
+    with _exit_codes(FileError):
         settings = Settings.load(config)
         when = _day(day, settings)
-        report = import_presence(
-            Lake.open(settings.storage),
-            load_viewer_key_secret(settings.privacy),
-            presence,
-            channels,
-            when,
-        )
+        with console.status("reading the rows"):
+            report = import_presence(
+                Lake.open(settings.storage),
+                load_viewer_key_secret(settings.privacy),
+                presence,
+                channels,
+                when,
+            )
         console.print(
             f"{report.channels} channels, {report.viewers} viewers, {report.memberships} memberships"
             f" ({report.repeated_rows} repeated rows)"

@@ -8,23 +8,23 @@ What the lists may hold
   is taken when both are there. Any order of columns, further columns are passed over.
 - nodes.csv[.gz]: channel, and any of viewers, game_name, language. An empty field means unknown.
   Channels that only edges.csv names are added with everything unknown.
-- Names are texts, whatever they look like; blanks around them do not count. Empty lines do not count.
+- Names are texts of at most 200 characters, whatever they look like, but for control characters.
 - The same pair again, also the other way round, is one pair when the values agree. Different values, a
   channel paired with itself, more shared viewers than one of the two has, a negative or unreadable
   number, and a channel listed twice are errors that name file and row. A value of 0 means no overlap.
+- Everything else about the files: ``strict_csv``.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
 import io
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,18 +41,17 @@ from vieweratlas_dagster.publish.exports import csv_bytes, gexf_bytes
 from vieweratlas_dagster.publish.page import render_page
 from vieweratlas_dagster.publish.picture import draw_atlas
 from vieweratlas_dagster.publish.privacy import published_pairs
+from vieweratlas_dagster.strict_csv import FileError, rows
 from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, NODES, PARTITION, Table
 
 FACTS_FILE = "atlas.json"
 # The daily job's folders have this instead.
 _DAILY_FILE = "partition.parquet"
 _LARGEST_COUNT = 2**53
-_GZIP = b"\x1f\x8b"
-_FIELD_LIMIT = 1_000_000
-
-
-class OverlapListError(ValueError):
-    """A list, or an earlier result, that cannot be used; the text names the file, and the row if any."""
+_SMALLEST_WEIGHT = 2**-53
+_LONGEST_NAME = 200
+# Neither a file of the result nor a screen can show these.
+_UNSHOWABLE = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def map_overlap_list(
 
     Raises:
         LabelsFileError: the names cannot be used.
-        OverlapListError: a file is missing, unreadable or wrong, or the result cannot be written.
+        FileError: a file is missing, unreadable or wrong, or the result cannot be written.
     """
     _check_out(out_dir, [path for path in (edges_path, nodes_path) if path])
     previous = None if previous_dir is None else read_previous(previous_dir)
@@ -135,21 +134,34 @@ def map_overlap_list(
         "zero_rows": given.zero_rows,
         "added_channels": given.added_channels,
     }
+    if previous is not None:
+        facts |= _kept(previous, atlas)
     if unknown := unknown_overrides(atlas.communities, names):
         facts["named_but_not_on_the_map"] = ", ".join(unknown)
     try:
         _write_all(out_dir, _result_files(atlas, published, facts))
     except OSError as error:
-        raise OverlapListError(f"{out_dir}: cannot write the result: {error}") from error
+        raise FileError(f"{out_dir}: cannot write the result: {error}") from error
     return facts
+
+
+def _kept(previous: Previous, atlas: Atlas) -> dict[str, object]:
+    """What stayed the same since the earlier result, of the channels that have a community in both."""
+    both = previous.partition.join(atlas.partition, on="channel", suffix="_now").filter(
+        pl.all_horizontal(pl.col("community", "community_now").is_not_null())
+    )
+    kept = both.select((pl.col("community") == pl.col("community_now")).mean()).item()
+    return {"shared_channels": both.height, "kept_community": kept, "events": atlas.events.height}
 
 
 def _check_out(folder: Path, inputs: list[Path]) -> None:
     """Refuse a folder that holds an input, or anything that is no earlier result."""
+    if folder.exists() and not folder.is_dir():
+        raise FileError(f"{folder}: a file, not a folder; name a folder for the result")
     if any(path.resolve().parent == folder.resolve() for path in inputs):
-        raise OverlapListError(f"{folder}: the input lies there; name another folder for the result")
+        raise FileError(f"{folder}: the input lies there; name another folder for the result")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / FACTS_FILE).exists():
-        raise OverlapListError(f"{folder}: not empty, and no earlier result; name another folder")
+        raise FileError(f"{folder}: not empty, and no earlier result; name another folder")
 
 
 def _title(edges_path: Path) -> str:
@@ -162,18 +174,18 @@ def read_overlap_list(edges_path: Path, nodes_path: Path | None) -> OverlapList:
     """Read both lists strictly; see the head of this module for what they may hold.
 
     Raises:
-        OverlapListError: with the file and the row.
+        FileError: with the file and the row.
     """
     nodes = {} if nodes_path is None else _read_nodes(nodes_path)
     listed = len(nodes)
     pairs, column, repeated, zero = _read_pairs(edges_path, nodes)
     if not nodes:
-        raise OverlapListError(f"{nodes_path or edges_path}: there is no channel in it")
+        raise FileError(f"{nodes_path or edges_path}: there is no channel in it")
     audiences = AUDIENCES.conform(pl.DataFrame(list(nodes.values()), schema=AUDIENCES.schema, orient="row"))
     counts = column == "shared_viewers"
-    rows = [(*pair, value if counts else None, float(value)) for pair, value in pairs.items()]
+    links = [(*pair, value if counts else None, float(value)) for pair, value in pairs.items()]
     columns = ("source", "target", "shared_viewers", "weight")
-    edges = pl.DataFrame(rows, schema={name: EDGES.schema[name] for name in columns}, orient="row")
+    edges = pl.DataFrame(links, schema={name: EDGES.schema[name] for name in columns}, orient="row")
     # How many people there are in all is not in such a list, so nothing can be said about chance.
     edges = with_measures(edges, audiences).with_columns(significance=None)
     return OverlapList(audiences, EDGES.conform(edges), repeated, zero, len(nodes) - listed)
@@ -183,10 +195,10 @@ def read_previous(folder: Path) -> Previous:
     """An earlier result of `map_overlap_list`, or a folder of the daily job.
 
     Raises:
-        OverlapListError: a file is missing or is no such result.
+        FileError: a file is missing or is no such result.
     """
     if not any((folder / name).is_file() for name in (FACTS_FILE, _DAILY_FILE)):
-        raise OverlapListError(
+        raise FileError(
             f"{folder}: not an earlier result: no {FACTS_FILE}, so it is none or was interrupted"
         )
     nodes = _read_table(folder / "nodes.parquet", NODES)
@@ -198,25 +210,25 @@ def _read_table(path: Path, table: Table) -> pl.DataFrame:
     try:
         return table.conform(pl.read_parquet(path))
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        raise OverlapListError(f"{path}: not an earlier result: {' '.join(str(error).split())}") from error
+        raise FileError(f"{path}: not an earlier result: {' '.join(str(error).split())}") from error
 
 
 def _read_nodes(path: Path) -> dict[str, dict[str, Any]]:
     """AUDIENCES rows by channel."""
     nodes: dict[str, dict[str, Any]] = {}
     first_row: dict[str, int] = {}
-    for row, fields in _rows(path, ("channel",)):
+    for row, fields in rows(path, ("channel",)):
         channel = _name(fields, "channel", path, row)
         if channel in nodes:
-            raise OverlapListError(
+            raise FileError(
                 f"{path}, row {row}: channel {channel!r} is in row {first_row[channel]} already"
             )
         first_row[channel] = row
         viewers = fields.get("viewers", "")
         nodes[channel] = _unknown_channel(channel) | {
             "viewers": _whole(viewers, "viewers", path, row) if viewers else None,
-            "game_name": fields.get("game_name") or None,
-            "language": fields.get("language") or None,
+            "game_name": _text(fields, "game_name", path, row),
+            "language": _text(fields, "language", path, row),
         }
     return nodes
 
@@ -233,17 +245,17 @@ def _read_pairs(
     repeated = zero = 0
     column = ""
     read_value: Callable[[str, str, Path, int], float] = _whole
-    for row, fields in _rows(path, ("source", "target"), ("shared_viewers", "weight")):
+    for row, fields in rows(path, ("source", "target"), ("shared_viewers", "weight")):
         if not column:
             column = "shared_viewers" if "shared_viewers" in fields else "weight"
             read_value = _whole if column == "shared_viewers" else _number
         one, other = (_name(fields, end, path, row) for end in ("source", "target"))
         value = read_value(fields[column], column, path, row)
         if one == other:
-            raise OverlapListError(f"{path}, row {row}: {one!r} is paired with itself; remove the row")
+            raise FileError(f"{path}, row {row}: {one!r} is paired with itself; remove the row")
         pair = (min(one, other), max(one, other))
         if pairs.setdefault(pair, value) != value:
-            raise OverlapListError(
+            raise FileError(
                 f"{path}, row {row}: {one!r} and {other!r} have {column} {value:g} here and"
                 f" {pairs[pair]:g} in row {first_row[pair]}"
             )
@@ -253,7 +265,7 @@ def _read_pairs(
         for channel in pair:
             viewers = nodes.setdefault(channel, _unknown_channel(channel))["viewers"]
             if column == "shared_viewers" and viewers is not None and value > viewers:
-                raise OverlapListError(
+                raise FileError(
                     f"{path}, row {row}: {value:g} shared viewers are more than {channel!r} has"
                     f" ({viewers}); correct either, or leave its viewers empty"
                 )
@@ -264,70 +276,27 @@ def _unknown_channel(channel: str) -> dict[str, Any]:
     return dict.fromkeys(AUDIENCES.schema) | {"channel": channel}
 
 
-def _rows(
-    path: Path, needed: tuple[str, ...], one_of: tuple[str, ...] = ()
-) -> Iterator[tuple[int, dict[str, str]]]:
-    """The line number in which each row ends, and its fields by column, without blanks around them."""
-    lines = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
-    csv.field_size_limit(_FIELD_LIMIT)
-    header: list[str] = []
-    try:
-        for fields in lines:
-            if not any(field.strip() for field in fields):
-                continue
-            if not header:
-                header = [field.strip() for field in fields]
-                _check_header(header, needed, one_of, path)
-                continue
-            if len(fields) != len(header):
-                raise OverlapListError(
-                    f"{path}, row {lines.line_num}: {len(fields)} fields instead of {len(header)}"
-                )
-            yield lines.line_num, {name: field.strip() for name, field in zip(header, fields, strict=True)}
-    except csv.Error as error:
-        raise OverlapListError(f"{path}, row {lines.line_num}: {error}") from error
-    if not header:
-        raise OverlapListError(f"{path}: empty; expected a header with {', '.join(needed)}")
-
-
-def _check_header(header: list[str], needed: tuple[str, ...], one_of: tuple[str, ...], path: Path) -> None:
-    missing = [name for name in needed if name not in header]
-    if one_of and not set(one_of) & set(header):
-        missing.append(" or ".join(one_of))
-    if missing:
-        raise OverlapListError(
-            f"{path}, row 1: no column {', '.join(missing)}; there are {', '.join(header)}"
-        )
-    doubled = sorted({name for name in header if name and header.count(name) > 1})
-    if doubled:
-        raise OverlapListError(f"{path}, row 1: column {', '.join(doubled)} is there more than once")
-
-
-def _text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-        if data.startswith(_GZIP):
-            data = gzip.decompress(data)
-        return data.decode("utf-8-sig")
-    except (OSError, EOFError) as error:
-        raise OverlapListError(f"{path}: cannot be read: {error}") from error
-    except UnicodeDecodeError as error:
-        row = data[: error.start].count(b"\n") + 1
-        raise OverlapListError(f"{path}, row {row}: not UTF-8 text") from error
-
-
 def _name(fields: dict[str, str], column: str, path: Path, row: int) -> str:
-    if not fields[column]:
-        raise OverlapListError(f"{path}, row {row}: {column} is empty")
-    return fields[column]
+    if name := _text(fields, column, path, row):
+        return name
+    raise FileError(f"{path}, row {row}: {column} is empty")
+
+
+def _text(fields: dict[str, str], column: str, path: Path, row: int) -> str | None:
+    text = fields.get(column, "")
+    if len(text) > _LONGEST_NAME:
+        raise FileError(f"{path}, row {row}: {column} has {len(text)} characters; at most {_LONGEST_NAME}")
+    if _UNSHOWABLE.search(text):
+        raise FileError(f"{path}, row {row}: {column} {text!r} holds a control character")
+    return text or None
 
 
 def _whole(text: str, column: str, path: Path, row: int) -> int:
     if not (text.isascii() and text.isdigit()):
         hint = "; numbers that are no counts go into a column weight" if column == "shared_viewers" else ""
-        raise OverlapListError(f"{path}, row {row}: {column} {text!r} is not a whole number >= 0{hint}")
+        raise FileError(f"{path}, row {row}: {column} {text[:60]!r} is not a whole number >= 0{hint}")
     if len(text) > 16 or int(text) > _LARGEST_COUNT:
-        raise OverlapListError(f"{path}, row {row}: {column} {text[:20]} is beyond 2^53")
+        raise FileError(f"{path}, row {row}: {column} {text[:20]} is beyond 2^53")
     return int(text)
 
 
@@ -337,7 +306,9 @@ def _number(text: str, column: str, path: Path, row: int) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
-        raise OverlapListError(f"{path}, row {row}: {column} {text!r} is not a number >= 0")
+        raise FileError(f"{path}, row {row}: {column} {text[:60]!r} is not a number >= 0")
+    if value and not _SMALLEST_WEIGHT <= value <= _LARGEST_COUNT:
+        raise FileError(f"{path}, row {row}: {column} {text[:60]} is not between 2^-53 and 2^53")
     return value
 
 

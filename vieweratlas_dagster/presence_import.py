@@ -11,10 +11,7 @@ get one derived from the login, far above the ids that Twitch gives.
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -30,16 +27,15 @@ from collector_service.contract import (
     viewer_key,
 )
 from collector_service.lake import Lake
+from vieweratlas_dagster.strict_csv import FileError, rows
 
 # How collector_id begins for what was imported.
 IMPORT_ORIGIN = "import."
 DERIVED_ID_BASE = 2**62
 _DAY_SECONDS = 86_400
-_MAX_FIELD = 1_000
-
-
-class ImportFileError(ValueError):
-    """A file cannot be imported; the text names the file, the row and what was expected."""
+_LONGEST_VIEWER = 1_000
+# Below DERIVED_ID_BASE, so that no two channels come to the same id.
+_LONGEST_ID = 18
 
 
 @dataclass(frozen=True)
@@ -77,9 +73,9 @@ def import_presence(
         day: the UTC day that the rows belong to.
 
     Raises:
-        ImportFileError: a file or row cannot be read; nothing is written then.
+        FileError: a file or row cannot be read; nothing is written then.
     """
-    attributes = dict(_read_channels(channels)) if channels else {}
+    attributes = _read_channels(channels) if channels else {}
     members: dict[str, set[int]] = {name: set() for name in attributes}
     repeated = 0
     for name, viewer in _read_presence(presence):
@@ -88,15 +84,12 @@ def import_presence(
         repeated += pseudonym in audience
         audience.add(pseudonym)
     if not any(members.values()):
-        raise ImportFileError(f"{presence}: no rows below the header line")
+        raise FileError(f"{presence}: no rows below the header line")
 
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     records = [
         _record(name, members[name], attributes.get(name, ChannelRow()), start) for name in sorted(members)
     ]
-    ids = {record.channel_id for record in records}
-    if len(ids) < len(records):
-        raise ImportFileError(f"{channels}: two channels have the same channel_id")
     content = "".join(record.to_json() + "\n" for record in records).encode()
     origin = f"{IMPORT_ORIGIN}{hashlib.sha256(content).hexdigest()[:12]}"
     for record in records:
@@ -153,64 +146,39 @@ def _record(name: str, audience: set[int], row: ChannelRow, start: datetime) -> 
 
 
 def _read_presence(path: Path) -> Iterator[tuple[str, str]]:
-    for place, row in _rows(path, ("channel", "viewer")):
-        viewer = row["viewer"].strip()
+    for row, fields in rows(path, ("channel", "viewer")):
+        viewer = fields["viewer"]
         if not viewer:
-            raise ImportFileError(f"{place}: viewer is empty")
-        yield _login(row["channel"], place), viewer
+            raise FileError(f"{path}, row {row}: viewer is empty")
+        if len(viewer) > _LONGEST_VIEWER:
+            raise FileError(
+                f"{path}, row {row}: viewer has {len(viewer)} characters; at most {_LONGEST_VIEWER}"
+            )
+        yield _login(fields["channel"], path, row), viewer
 
 
-def _read_channels(path: Path) -> Iterator[tuple[str, ChannelRow]]:
-    seen: set[str] = set()
-    for place, row in _rows(path, ("channel",)):
-        name = _login(row["channel"], place)
-        if name in seen:
-            raise ImportFileError(f"{place}: channel {name} stands there twice")
-        seen.add(name)
-        number = row.get("channel_id", "").strip()
-        if number and not (number.isascii() and number.isdigit() and len(number) <= 18):
-            raise ImportFileError(f"{place}: channel_id {number!r} is not a Twitch id")
-        yield (
-            name,
-            ChannelRow(
-                int(number) if number else None,
-                row.get("game_name", "").strip()[:MAX_TEXT] or None,
-                row.get("language", "").strip().lower()[:MAX_TEXT] or None,
-            ),
+def _read_channels(path: Path) -> dict[str, ChannelRow]:
+    channels: dict[str, ChannelRow] = {}
+    row_of: dict[str | int, int] = {}
+    for row, fields in rows(path, ("channel",)):
+        name = _login(fields["channel"], path, row)
+        number = fields.get("channel_id", "")
+        if number and not (number.isascii() and number.isdigit() and len(number) <= _LONGEST_ID):
+            raise FileError(f"{path}, row {row}: channel_id {number[:60]!r} is not a Twitch id")
+        channel_id = int(number) if number else None
+        for what, value in (("channel", name), ("channel_id", channel_id)):
+            if value is not None and row_of.setdefault(value, row) != row:
+                raise FileError(f"{path}, row {row}: {what} {value} is in row {row_of[value]} already")
+        channels[name] = ChannelRow(
+            channel_id,
+            fields.get("game_name", "")[:MAX_TEXT] or None,
+            fields.get("language", "").lower()[:MAX_TEXT] or None,
         )
+    return channels
 
 
-def _login(text: str, place: str) -> str:
-    name = text.strip().lower()
+def _login(text: str, path: Path, row: int) -> str:
+    name = text.lower()
     if not LOGIN.fullmatch(name):
-        raise ImportFileError(f"{place}: channel {text[:60]!r} is not a login (a-z, 0-9 and _)")
+        raise FileError(f"{path}, row {row}: channel {text[:60]!r} is not a login (a-z, 0-9 and _)")
     return name
-
-
-def _rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Rows as dictionaries of texts, each with its place (file and line) for messages."""
-    csv.field_size_limit(_MAX_FIELD)
-    try:
-        with _open_text(path) as lines:
-            reader = csv.DictReader(lines, restkey="", restval="")
-            header = reader.fieldnames or ()
-            missing = [name for name in required if name not in header]
-            if missing:
-                seen = f"it has {','.join(header)[:100]}" if header else "the file is empty"
-                raise ImportFileError(
-                    f"{path}: the header line lacks {', '.join(missing)} (comma-separated); {seen}"
-                )
-            for row in reader:
-                if "" in row:
-                    raise ImportFileError(f"{path}, line {reader.line_num}: more fields than the header")
-                yield f"{path}, line {reader.line_num}", row
-    except UnicodeDecodeError:
-        raise ImportFileError(f"{path} cannot be read: it is not UTF-8 text; save it as UTF-8") from None
-    except (OSError, EOFError, csv.Error) as error:
-        raise ImportFileError(f"{path} cannot be read: {error}") from None
-
-
-def _open_text(path: Path) -> io.TextIOBase:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")

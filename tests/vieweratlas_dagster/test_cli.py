@@ -124,7 +124,7 @@ def test_import_names_file_and_line(home):
     Path("p.csv").write_text("channel,viewer\nok,1\nnot ok,1\n")
     result = run("import", "--presence", "p.csv", "--date", "2022-01-12")
     assert result.exit_code == 1
-    assert "p.csv, line 3: channel 'not ok' is not a login" in one_line(result)
+    assert "p.csv, row 3: channel 'not ok' is not a login" in one_line(result)
 
 
 def test_a_wrong_setting_stops_every_command_with_one_line(home):
@@ -289,3 +289,9 @@ def test_live_without_channels_says_what_is_missing(home):
     result = run("live", "--channels-file", "none.txt")
     assert result.exit_code == 2
     assert "no channels file none.txt" in one_line(result)
+
+
+def test_help_says_the_defaults(home):
+    shown = " ".join(run("map", "--help").output.replace("│", " ").split())
+    for default in ("the likeliest", "analysis.seed", "the one that VIEWERATLAS_CONFIG names"):
+        assert f"[default: {default}" in shown

@@ -1,5 +1,6 @@
 """Somebody's own list: what is read, what is refused, what is written."""
 
+import csv
 import gzip
 import json
 from pathlib import Path
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vieweratlas_dagster import overlap_list, tables
-from vieweratlas_dagster.overlap_list import OverlapListError, map_overlap_list, read_overlap_list
+from vieweratlas_dagster.overlap_list import map_overlap_list, read_overlap_list
+from vieweratlas_dagster.strict_csv import FileError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "twitch-atlas-2020-08"
 FILES = {
@@ -117,14 +119,22 @@ BAD = [
     ("source,target,weight\na,b,inf\n", None, r"row 2: weight 'inf'"),
     (HEAD + "a,,5\n", None, r"row 2: target is empty"),
     (HEAD + "a,b\n", None, r"row 2: 2 fields instead of 3"),
-    (HEAD + '"a\nb",c,1\nd,d,1\n', None, r"row 4: 'd' is paired"),
+    ("note," + HEAD + '"two\nlines",a,c,1\n,d,d,1\n', None, r"row 4: 'd' is paired"),
+    (HEAD + '"a\nb",c,1\n', None, r"row 3: source 'a\\nb' holds a control character"),
+    (HEAD + "a,b\x00,1\n", None, r"row 2: target 'b\\x00' holds a control character"),
+    (HEAD + "a," + "b" * 201 + ",1\n", None, r"row 2: target has 201 characters; at most 200"),
+    (HEAD + "a,b,5\n", "channel,game_name\na,\x1b[31m\n", r"nodes\.csv, row 2: game_name .* control"),
+    ("source,target,weight\na,b,1e308\n", None, r"row 2: weight 1e308 is not between 2\^-53 and 2\^53"),
+    ("source,target,weight\na,b,1e-320\n", None, r"row 2: weight 1e-320 is not between"),
+    ("source;target;weight\na;b;1\n", None, r"edges\.csv, row 1: .* semicolons"),
+    ("source,target\na,b\n", None, r"edges\.csv, row 1: no column shared_viewers or weight"),
     (HEAD + 'a,"b,5\n', None, r"edges\.csv, row 2: "),
     ("a,b,5\n", None, r"row 1: no column source, target, shared_viewers or weight; there are a, b, 5"),
     ("source,target,weight,weight\n", None, r"row 1: column weight is there more than once"),
     ("", None, r"edges\.csv: empty; expected a header"),
     (HEAD, None, r"edges\.csv: there is no channel in it"),
     (b"source,target,shared_viewers\na,b,1\n\xff,b,2\n", None, r"edges\.csv, row 3: not UTF-8"),
-    (b"\x1f\x8bnonsense", None, r"edges\.csv: cannot be read"),
+    (b"\x1f\x8bnonsense", None, r"edges\.csv: damaged or cut off"),
     (HEAD + "a,b,5\n", "channel,viewers\na,9\nb,1\na,9\n", r"nodes\.csv, row 4: .* is in row 2 already"),
     (HEAD + "a,b,5\n", "channel,viewers\na,many\n", r"nodes\.csv, row 2: viewers 'many' is not a"),
     (HEAD + "a,b,5\n", "channel,viewers\na,4\n", r"row 2: 5 shared viewers are more than 'a' has \(4\)"),
@@ -134,12 +144,12 @@ BAD = [
 
 @pytest.mark.parametrize(("edges", "nodes", "message"), BAD, ids=[message for _, _, message in BAD])
 def test_what_is_wrong_is_said_with_file_and_row(read, edges, nodes, message):
-    with pytest.raises(OverlapListError, match=message):
+    with pytest.raises(FileError, match=message):
         read(edges, nodes)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(OverlapListError, match=r"none\.csv: cannot be read"):
+    with pytest.raises(FileError, match=r"none\.csv: cannot be read"):
         read_overlap_list(tmp_path / "none.csv", None)
 
 
@@ -150,7 +160,7 @@ def test_any_text_is_read_or_refused(tmp_path_factory, text, with_header):
     path.write_text((HEAD if with_header else "") + text, encoding="utf-8", newline="")
     try:
         found = read_overlap_list(path, None)
-    except OverlapListError as error:
+    except FileError as error:
         refusal = str(error)
     else:
         refusal = ""
@@ -159,6 +169,83 @@ def test_any_text_is_read_or_refused(tmp_path_factory, text, with_header):
         return
     assert tables.EDGES.problems(found.edges) == []
     assert (found.edges["source"] < found.edges["target"]).all()
+
+
+NAMES = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cn", "Z")), min_size=1, max_size=5
+)
+COUNTS = st.dictionaries(
+    st.tuples(NAMES, NAMES).filter(lambda pair: pair[0] != pair[1]).map(lambda pair: tuple(sorted(pair))),
+    st.integers(0, 2**53),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(COUNTS, st.randoms(use_true_random=False))
+def test_order_direction_and_repetition_do_not_matter(tmp_path_factory, counts, random):
+    path = tmp_path_factory.mktemp("same") / "edges.csv"
+    rows = list(counts.items()) + random.choices(list(counts.items()), k=3)
+    random.shuffle(rows)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("source", "target", "shared_viewers"))
+        writer.writerows((*(random.choice((pair, pair[::-1]))), count) for pair, count in rows)
+    found = read_overlap_list(path, None)
+    assert pairs(found) == {pair: count for pair, count in counts.items() if count}
+    assert set(found.audiences["channel"]) == {name for pair in counts for name in pair}
+    assert found.repeated_rows == 3
+
+
+ODD = {
+    "one channel": (HEAD, "channel\na\n", (1, 0, 0)),
+    "no pair": (HEAD, "channel,viewers\na,5\nb,\n", (2, 0, 0)),
+    "only zeros": (HEAD + "a,b,0\n", None, (2, 0, 0)),
+    "one pair": (HEAD + "a,b,1\n", None, (2, 1, 1)),
+    "names of all kinds": (
+        HEAD + '</script><b>,😀 ü,3\n\u202eabc,😀 ü,2\n"x,y","q""q",2\n=1+1,"q""q",1\n', None, (6, 4, 2)
+    ),
+    "the same audience in each": (
+        HEAD + "".join(f"c{i},c{j},100\n" for i in range(12) for j in range(i)),
+        "channel,viewers\n" + "".join(f"c{i},100\n" for i in range(12)),
+        (12, 66, 1),
+    ),
+    "the largest numbers": (
+        HEAD + "".join(f"c{i},c{j},{2**53}\n" for i in range(6) for j in range(i)),
+        "channel,viewers\n" + "".join(f"c{i},{2**53}\n" for i in range(6)),
+        (6, 15, 1),
+    ),
+    "the smallest and the largest weight": (
+        f"source,target,weight\na,b,{2.0**-53}\nb,c,{2.0**53}\n", None, (3, 2, 1)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", ODD)
+def test_odd_lists_become_a_whole_atlas(tmp_path, shape):
+    edges, nodes, expected = ODD[shape]
+    (tmp_path / "edges.csv").write_text(edges)
+    (tmp_path / "nodes.csv").write_text(nodes or "channel\n")
+    out = tmp_path / "out"
+    facts = map_overlap_list(tmp_path / "edges.csv", tmp_path / "nodes.csv", out)
+    assert (facts["channels"], facts["edges"], facts["communities"]) == expected
+    assert {path.name for path in out.iterdir()} == FILES
+    found = pl.read_parquet(out / "nodes.parquet")
+    assert tables.NODES.problems(found) == []
+    assert pl.read_csv(out / "nodes.csv", schema=found.schema)["channel"].equals(found["channel"])
+    assert set(nx.read_gexf(out / "graph.gexf")) == set(found["channel"])
+
+
+def test_one_giant_component_is_parted_into_connected_communities(tmp_path):
+    path = tmp_path / "edges.csv"
+    path.write_text(HEAD + "".join(f"c{i:03d},c{i + 1:03d},{5 + i % 3}\n" for i in range(200)))
+    map_overlap_list(path, None, tmp_path / "out")
+    nodes = pl.read_parquet(tmp_path / "out" / "nodes.parquet")
+    assert nodes["community"].null_count() == 0
+    graph = nx.path_graph(sorted(nodes["channel"]))
+    for members in nodes.group_by("community").agg("channel")["channel"]:
+        assert nx.is_connected(graph.subgraph(members.to_list()))
 
 
 @pytest.fixture(scope="module")
@@ -196,12 +283,19 @@ def test_the_same_list_gives_the_same_bytes(mapped, tmp_path, monkeypatch):
 
 def test_an_earlier_result_keeps_ids_and_places(mapped, tmp_path):
     out = tmp_path / "next"
-    map_overlap_list(EXAMPLE / "edges.csv", EXAMPLE / "nodes.csv", out, previous_dir=mapped[0], seed=5)
+    facts = map_overlap_list(
+        EXAMPLE / "edges.csv", EXAMPLE / "nodes.csv", out, previous_dir=mapped[0], seed=5
+    )
     both = pl.read_parquet(mapped[0] / "nodes.parquet").join(
         pl.read_parquet(out / "nodes.parquet"), on="channel", suffix="_next"
     )
     both = both.drop_nulls("community")
-    assert (both["community"] == both["community_next"]).mean() > 0.95
+    kept = (both["community"] == both["community_next"]).mean()
+    assert kept > 0.95
+    events = pl.read_parquet(out / "events.parquet")
+    told = (facts["shared_channels"], facts["kept_community"], facts["events"])
+    assert told == (both.height, kept, events.height)
+    assert "kept_community" not in mapped[1]
     moved = ((both["x"] - both["x_next"]) ** 2 + (both["y"] - both["y_next"]) ** 2).sqrt()
     assert moved.median() < 0.1
 
@@ -243,7 +337,7 @@ def test_nothing_changes_when_something_fails(mapped, tmp_path, monkeypatch):
 
     monkeypatch.setattr(overlap_list, "render_page", broken)
     (tmp_path / "edges.csv").write_text(HEAD + "a,b,1\nb,c,2\n")
-    with pytest.raises(OverlapListError, match="disk full"):
+    with pytest.raises(FileError, match="disk full"):
         map_overlap_list(tmp_path / "edges.csv", None, out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert {path.name for path in tmp_path.iterdir()} == {"out", "edges.csv"}
@@ -267,11 +361,18 @@ def test_a_crash_while_moving_leaves_no_folder_that_looks_complete(tmp_path, mon
         map_overlap_list(tmp_path / "edges.csv", None, out)
     monkeypatch.undo()
     assert not (out / "atlas.json").exists()
-    with pytest.raises(OverlapListError, match=r"atlas\.json"):
+    with pytest.raises(FileError, match=r"atlas\.json"):
         map_overlap_list(tmp_path / "edges.csv", None, tmp_path / "next", previous_dir=out)
 
 
+def test_a_file_is_no_folder_for_the_result(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(FileError, match=r"out: a file, not a folder"):
+        map_overlap_list(EXAMPLE / "edges.csv", None, tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_an_earlier_result_that_is_none_is_named(tmp_path):
-    with pytest.raises(OverlapListError, match="not an earlier result"):
+    with pytest.raises(FileError, match="not an earlier result"):
         map_overlap_list(EXAMPLE / "edges.csv", None, tmp_path / "out", previous_dir=tmp_path)
     assert not (tmp_path / "out").exists()

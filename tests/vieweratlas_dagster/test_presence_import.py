@@ -1,16 +1,17 @@
 """Importing membership rows: they become snapshots, or one error names file and line."""
 
+import csv
 import gzip
+from collections import Counter
 from datetime import UTC, date, datetime
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from collector_service.contract import decode_lines, parse_record, viewer_key
-from vieweratlas_dagster.presence_import import (
-    ImportFileError,
-    derived_channel_id,
-    import_presence,
-)
+from vieweratlas_dagster.presence_import import derived_channel_id, import_presence
+from vieweratlas_dagster.strict_csv import FileError
 
 DAY = date(2022, 1, 12)
 SECRET = "s" * 32
@@ -48,6 +49,29 @@ def test_rows_become_one_record_a_channel(lake, folder):
     assert "päul".encode() not in gzip.decompress(lake.get(report.key))
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            st.from_regex(r"[a-zA-Z0-9_]{1,6}", fullmatch=True),
+            st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).map(str.strip).filter(bool),
+        ),
+        min_size=1,
+        max_size=15,
+    )
+)
+def test_records_hold_the_rows_each_once(lake, tmp_path, rows):
+    with (tmp_path / "any.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("channel", "viewer"), *rows])
+    report = import_presence(lake, SECRET, tmp_path / "any.csv", None, DAY)
+    expected = {(channel.lower(), viewer) for channel, viewer in rows}
+    assert report.memberships == len(expected)
+    assert report.repeated_rows == len(rows) - len(expected)
+    assert report.viewers == len({viewer for _, viewer in expected})
+    audiences = {name: len(record.viewer_keys) for name, record in read(lake, report.key).items()}
+    assert audiences == Counter(channel for channel, _ in expected)
+
+
 def test_the_same_import_again_changes_nothing(lake, folder):
     first = import_presence(lake, SECRET, folder / "presence.csv", None, DAY)
     before = lake.get(first.key)
@@ -59,7 +83,7 @@ def test_the_same_import_again_changes_nothing(lake, folder):
 
 
 def test_gzipped_files_are_read_alike(lake, folder):
-    packed = folder / "p.csv.gz"
+    packed = folder / "p.csv"  # known by the content, not the name
     packed.write_bytes(gzip.compress((folder / "presence.csv").read_bytes()))
     assert import_presence(lake, SECRET, packed, None, DAY).memberships == 4
 
@@ -67,21 +91,30 @@ def test_gzipped_files_are_read_alike(lake, folder):
 @pytest.mark.parametrize(
     ("presence", "channels", "expected"),
     [
-        ("chan,viewer\na,1\n", None, "presence.csv: the header line lacks channel"),
-        ("", None, "the header line lacks channel, viewer"),
-        ("channel,viewer\n", None, "no rows below the header line"),
-        ("channel,viewer\na,1\na,\n", None, "presence.csv, line 3: viewer is empty"),
-        ("channel,viewer\na b,1\n", None, "presence.csv, line 2: channel 'a b' is not a login"),
-        ("channel,viewer\n../x,1\n", None, "line 2: channel '../x' is not a login"),
-        ("channel,viewer\na,1,2\n", None, "line 2: more fields than the header"),
-        ("channel,viewer\na,1\n", "channel\na\na\n", "channels.csv, line 3: channel a stands there twice"),
-        ("channel,viewer\na,1\n", "channel,channel_id\na,x\n", "line 2: channel_id 'x' is not a Twitch id"),
+        ("chan,viewer\na,1\n", None, "presence.csv, row 1: no column channel; there are chan, viewer"),
+        (
+            "channel;viewer\na;1\n",
+            None,
+            "presence.csv, row 1: no column channel, viewer; fields are separated",
+        ),
+        ("", None, "presence.csv: empty; expected a header with channel, viewer"),
+        ("channel,viewer\n", None, "presence.csv: no rows below the header line"),
+        ("channel,viewer\na,1\na,\n", None, "presence.csv, row 3: viewer is empty"),
+        ("channel,viewer\na,1\na\n", None, "presence.csv, row 3: 1 fields instead of 2"),
+        ("channel,viewer\na b,1\n", None, "presence.csv, row 2: channel 'a b' is not a login"),
+        ("channel,viewer\n漢字,1\n", None, "presence.csv, row 2: channel '漢字' is not a login"),
+        ("channel,viewer\n../x,1\n", None, "row 2: channel '../x' is not a login"),
+        ("channel,viewer\na,1,2\n", None, "row 2: 3 fields instead of 2"),
+        ("channel,viewer\na," + "x" * 2000 + "\n", None, "row 2: viewer has 2000 characters; at most 1000"),
+        ("channel,viewer\na,1\n", "channel\na\na\n", "channels.csv, row 3: channel a is in row 2 already"),
+        ("channel,viewer\na,1\n", "channel,channel_id\na,x\n", "row 2: channel_id 'x' is not a Twitch id"),
+        ("channel,viewer\na,1\n", "channel,channel_id\na,-1\n", "row 2: channel_id '-1' is not"),
+        ("channel,viewer\na,1\n", "channel,channel_id\na," + "9" * 19 + "\n", "row 2: channel_id '9999"),
         (
             "channel,viewer\na,1\n",
-            "channel,channel_id\na,5\nb,5\n",
-            "two channels have the same channel_id",
+            "channel,channel_id\na,5\n\nb,5\n",
+            "channels.csv, row 4: channel_id 5 is in row 2 already",
         ),
-        ("channel,viewer\na," + "x" * 2000 + "\n", None, "cannot be read"),
     ],
 )
 def test_bad_files_are_named_and_nothing_is_written(lake, tmp_path, presence, channels, expected):
@@ -90,15 +123,15 @@ def test_bad_files_are_named_and_nothing_is_written(lake, tmp_path, presence, ch
     if channels is not None:
         channels_path = tmp_path / "channels.csv"
         channels_path.write_text(channels)
-    with pytest.raises(ImportFileError) as refused:
+    with pytest.raises(FileError) as refused:
         import_presence(lake, SECRET, tmp_path / "presence.csv", channels_path, DAY)
     assert expected in str(refused.value)
     assert lake.objects("raw/") == []
 
 
 def test_a_missing_file_and_bytes_that_are_no_text_are_named(lake, tmp_path):
-    with pytest.raises(ImportFileError, match=r"none\.csv cannot be read"):
+    with pytest.raises(FileError, match=r"none\.csv: cannot be read"):
         import_presence(lake, SECRET, tmp_path / "none.csv", None, DAY)
     (tmp_path / "bin.csv").write_bytes(b"channel,viewer\n\xff\xfe,1\n")
-    with pytest.raises(ImportFileError, match=r"bin\.csv cannot be read"):
+    with pytest.raises(FileError, match=r"bin\.csv, row 2: not UTF-8"):
         import_presence(lake, SECRET, tmp_path / "bin.csv", None, DAY)

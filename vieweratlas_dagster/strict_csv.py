@@ -1,0 +1,116 @@
+"""CSV files of people, row by row, where anything wrong is said with file and row.
+
+Belongs here: opening, decoding, the header, and that every row fits it. Does not belong here: what the
+columns mean (``overlap_list``, ``presence_import``).
+
+Files are UTF-8 with or without a byte order mark, plain or gzipped (known by the content, not the name),
+with commas, and a header in the first row that is not blank. Columns may stand in any order. Blanks around
+fields do not count, nor do rows of nothing but blanks.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+_GZIP = b"\x1f\x8b"
+# A quote that is never closed would swallow the whole file.
+_FIELD_LIMIT = 1_000_000
+_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+class FileError(ValueError):
+    """A file or folder that somebody named cannot be used; the text says which, the row if any, and why."""
+
+
+def rows(
+    path: Path, needed: tuple[str, ...], one_of: tuple[str, ...] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """The line in which each row ends, counted from 1, and its fields by column.
+
+    Args:
+        path: the file.
+        needed: columns that must be there.
+        one_of: columns of which at least one must be there.
+
+    Raises:
+        FileError: while iterating, at the first row that is wrong.
+    """
+    csv.field_size_limit(_FIELD_LIMIT)
+    header: list[str] = []
+    row = 0
+    try:
+        with _open(path) as text:
+            lines = csv.reader(text, strict=True)
+            for found in lines:
+                row = lines.line_num
+                fields = [field.strip() for field in found]
+                if not any(fields):
+                    continue
+                if not header:
+                    header = fields
+                    _check_header(header, needed, one_of, path, row)
+                elif len(fields) != len(header):
+                    hint = "; a field with a comma in it must stand in double quotes"
+                    raise FileError(
+                        f"{path}, row {row}: {len(fields)} fields instead of {len(header)}"
+                        f"{hint if len(fields) > len(header) else ''}"
+                    )
+                else:
+                    yield row, dict(zip(header, fields, strict=True))
+    except UnicodeDecodeError:
+        raise FileError(
+            f"{path}, row {_undecodable_row(path)}: not UTF-8 text; save the file as UTF-8"
+        ) from None
+    except csv.Error as error:
+        raise FileError(f"{path}, row {lines.line_num}: {error}") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise FileError(f"{path}: damaged or cut off after row {row}: {error}") from None
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if not header:
+        raise FileError(f"{path}: empty; expected a header with {', '.join(needed)}")
+
+
+def _open(path: Path) -> io.TextIOBase:
+    if _packed(path):
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _packed(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_GZIP)) == _GZIP
+
+
+def _undecodable_row(path: Path) -> int:
+    """The first line that is not UTF-8; a reader of text decodes ahead and cannot tell."""
+    with gzip.open(path) if _packed(path) else path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    raise AssertionError(f"{path} changed while it was read")
+
+
+def _check_header(
+    header: list[str], needed: tuple[str, ...], one_of: tuple[str, ...], path: Path, row: int
+) -> None:
+    missing = [name for name in needed if name not in header]
+    if one_of and not set(one_of) & set(header):
+        missing.append(" or ".join(one_of))
+    if missing:
+        there = ", ".join(header)
+        hint = f"there are {there[:100]}"
+        for separator, name in _OTHER_SEPARATORS.items():
+            if separator in there:
+                hint = f"fields are separated by {name} there; save the file with commas"
+        raise FileError(f"{path}, row {row}: no column {', '.join(missing)}; {hint}")
+    doubled = sorted({name for name in header if name and header.count(name) > 1})
+    if doubled:
+        raise FileError(f"{path}, row {row}: column {', '.join(doubled)} is there more than once")
