@@ -251,7 +251,7 @@ async def helix(kind, folder):
         for _ in range(3):
             # A second refusal in a row would be final, and rightly so.
             it.faults.helix(kind, 1 if kind == "unauthorized" else 4)
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(3.0)
         assert it.joined() >= before
         found = await it.finish(collector)
         logins = {channel.channel_id: channel.login for channel in it.simulator.world.channels}
