@@ -54,7 +54,7 @@ def descend(
             repulsion, normaliser = _repulsion(places, pool, threads)
             attraction = np.empty_like(places)
             _attract(ties.indptr, ties.indices, ties.data, places, attraction)
-            gradient = exaggeration * attraction - repulsion / normaliser
+            gradient = 4 * (exaggeration * attraction - repulsion / normaliser)
             gain = np.where(np.sign(moved) == np.sign(gradient), gain * 0.8 + _MIN_GAIN, gain + 0.2)
             moved = momentum * moved - rate * gain * gradient
             places += moved
