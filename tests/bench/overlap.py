@@ -53,7 +53,7 @@ def measure_rival(quick: bool) -> list[Row]:
     channels, viewers = (2_000, 300_000) if quick else (10_000, 7_130_000)
     with tempfile.TemporaryDirectory(prefix="vieweratlas-bench-") as name:
         folder = Path(name)
-        python = _install_rival(folder)
+        python = install_rival(folder)
         progress(f"rival: writing a world of {channels:,} channels and {viewers:,} viewers ...")
         world = write_world(_lake(folder), channels=channels, viewers=viewers)
         progress(f"rival: {world.increments:,} increments, the engine ...")
@@ -67,7 +67,7 @@ def measure_rival(quick: bool) -> list[Row]:
             str(THRESHOLD),
         ]
         # A new machine has nothing compiled yet.
-        engine = _timed(
+        engine = timed(
             [*module, "whole" if quick else "filtered"], NUMBA_CACHE_DIR=str(folder / "compiled")
         )
         progress(f"rival: {RIVAL} ...")
@@ -75,7 +75,7 @@ def measure_rival(quick: bool) -> list[Row]:
         memory = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') * 0.8 / 2**30:.0f}GiB"
         script = str(Path(__file__).with_name("overlap_duckdb.py"))
         arguments = [files, str(theirs), str(THRESHOLD), memory, str(folder / "spill")]
-        rival = _timed([str(python), script, *arguments])
+        rival = timed([str(python), script, *arguments])
         found, expected = pl.read_parquet(ours), pl.read_parquet(theirs)
         if not found.equals(expected.select(pl.col(one).cast(found.schema[one]) for one in found.columns)):
             raise BenchError(f"the engine's {found.height:,} edges are not {RIVAL}'s {expected.height:,}")
@@ -223,7 +223,7 @@ def _seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - began, made
 
 
-def _timed(command: list[str], **environment: str) -> dict[str, float]:
+def timed(command: list[str], **environment: str) -> dict[str, float]:
     """What a process that measures itself says."""
     try:
         done = subprocess.run(
@@ -243,7 +243,7 @@ def _timed(command: list[str], **environment: str) -> dict[str, float]:
     return found
 
 
-def _install_rival(folder: Path) -> Path:
+def install_rival(folder: Path) -> Path:
     """Install the rival into a new environment; returns its Python."""
     progress(f"rival: installing {RIVAL} for the moment ...")
     python = folder / "rival/bin/python"

@@ -89,4 +89,4 @@ def test_a_wrong_result_is_no_measurement(part, broken, text, monkeypatch):
 
 def test_a_process_that_fails_says_how():
     with pytest.raises(BenchError, match="no such thing"):
-        overlap._timed(["python3", "-c", "raise SystemExit('no such thing')"])
+        overlap.timed(["python3", "-c", "raise SystemExit('no such thing')"])

@@ -54,7 +54,7 @@ def descend(
             repulsion, normaliser = _repulsion(places, pool, threads)
             attraction = np.empty_like(places)
             _attract(ties.indptr, ties.indices, ties.data, places, attraction)
-            gradient = exaggeration * attraction - repulsion / normaliser
+            gradient = 4 * (exaggeration * attraction - repulsion / normaliser)
             gain = np.where(np.sign(moved) == np.sign(gradient), gain * 0.8 + _MIN_GAIN, gain + 0.2)
             moved = momentum * moved - rate * gain * gradient
             places += moved
@@ -112,18 +112,16 @@ def _tree(
         Per cell: its centre of mass, its number of points, its squared width (0 when nothing is in
         it but points), and the next cell that is not in it.
     """
+    # Plain numbers only: operations on whole arrays take seconds to compile.
     n = len(code)
     sums = np.zeros((n + 1, 2))
     for i in range(n):
-        sums[i + 1] = sums[i] + points[i]
-    centre, mass, squared, ends = (
-        np.empty((2 * n, 2)),
-        np.empty(2 * n),
-        np.zeros(2 * n),
-        np.empty(2 * n, np.int64),
-    )
-    first = np.full(n + 1, -1, np.int64)
-    begins, stops = np.empty(4 * 17, np.int64), np.empty(4 * 17, np.int64)
+        for axis in range(2):
+            sums[i + 1, axis] = sums[i, axis] + points[i, axis]
+    centre, mass, squared = np.empty((2 * n, 2)), np.empty(2 * n), np.zeros(2 * n)
+    ends, first = np.empty(2 * n, np.int64), np.full(n + 1, -1, np.int64)
+    # Of each level at most three cells wait while the fourth is gone through.
+    begins, stops = np.empty(4 * (_LEVELS + 1), np.int64), np.empty(4 * (_LEVELS + 1), np.int64)
     begins[0], stops[0] = 0, n
     waiting, cells = 1, 0
     while waiting:
@@ -131,26 +129,30 @@ def _tree(
         begin, stop = begins[waiting], stops[waiting]
         if first[begin] < 0:
             first[begin] = cells
-        size = stop - begin
-        centre[cells] = points[begin] if size == 1 else (sums[stop] - sums[begin]) / size
-        mass[cells], ends[cells] = size, stop
+        for axis in range(2):
+            alone = stop - begin == 1
+            total = points[begin, axis] if alone else sums[stop, axis] - sums[begin, axis]
+            centre[cells, axis] = total / (stop - begin)
+        mass[cells], ends[cells] = stop - begin, stop
         differing = code[begin] ^ code[stop - 1]
         if differing:
-            # The highest differing pair of bits tells the smallest cell that holds all of these points.
+            # The highest pair of bits that differs tells the smallest cell that holds all of these points.
             level = 0
             while differing >> (2 * level + 2):
                 level += 1
             squared[cells] = (width * 2.0 ** (level + 1 - _LEVELS)) ** 2
-            upper = stop
-            while upper > begin:
-                quarter = code[upper - 1] >> (2 * level)
-                lower = begin + np.searchsorted(code[begin:upper], quarter << (2 * level))
-                begins[waiting], stops[waiting] = lower, upper
-                waiting += 1
-                upper = lower
+            end = stop
+            for at in range(stop - 1, begin - 1, -1):
+                if at == begin or code[at - 1] >> (2 * level) != code[at] >> (2 * level):
+                    begins[waiting], stops[waiting] = at, end
+                    waiting += 1
+                    end = at
         cells += 1
     first[n] = cells
-    return centre[:cells], mass[:cells], squared[:cells], first[ends[:cells]]
+    beyond = np.empty(cells, np.int64)
+    for cell in range(cells):
+        beyond[cell] = first[ends[cell]]
+    return centre, mass[:cells], squared, beyond
 
 
 @compiled

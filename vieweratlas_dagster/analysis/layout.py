@@ -29,7 +29,10 @@ _TIES = (0.1, 0.1)  # to the community, to the region; the rest is to the neighb
 _GAP_COMMUNITIES, _GAP_REGIONS = 1.05, 1.15
 # Attraction below 1 makes t-SNE fill its area evenly instead of leaving tight knots.
 _SPREAD = 0.75
-_EARLY_STEPS, _STEPS = 100, 500
+# No two channels shall be nearer than this share of the distance that they had if spread evenly.
+_LEAST_APART = 0.1
+_ROUNDS_APART = 50
+_EARLY_STEPS, _STEPS = 100, 250
 _COLD_SCALE = 10.0
 _FEWEST_EMBEDDED = 5
 _FEWEST_ALIGNED = 3
@@ -150,7 +153,7 @@ def _embed(
     points = descend(ties.matrix, points, steps=_STEPS, exaggeration=_SPREAD, momentum=0.8)[:size]
     for members, factor in ((ties.in_community, _GAP_COMMUNITIES), (ties.in_region, _GAP_REGIONS)):
         points = points + (factor - 1) * (members @ _centres(members, points))
-    points = _into_disc(points)
+    points = _apart(_into_disc(points))
     return _onto(points, before, known) if len(known) >= _FEWEST_ALIGNED else points
 
 
@@ -255,6 +258,29 @@ def _into_disc(points: Points, radius: float = _RADIUS) -> Points:
     centred: Points = points - (points.max(axis=0) + points.min(axis=0)) / 2
     farthest = float(np.linalg.norm(centred, axis=1).max())
     return centred * float(radius / farthest) if farthest > 0 else centred
+
+
+def _apart(points: Points) -> Points:
+    """Points moved, where two lie on each other or nearly so, until they can be told apart.
+
+    Two channels that share viewers with nobody else pull on each other so strongly that t-SNE takes very
+    long to part them.
+    """
+    least = _LEAST_APART * _RADIUS * np.sqrt(np.pi / len(points))
+    for _ in range(_ROUNDS_APART):
+        pairs = KDTree(points).query_pairs(0.99 * least, output_type="ndarray")
+        if not len(pairs):
+            break
+        one, other = pairs[np.lexsort(pairs.T)].T
+        between = points[one] - points[other]
+        distance = np.linalg.norm(between, axis=1, keepdims=True)
+        sideways = distance[:, 0] == 0
+        between[sideways], distance[sideways] = (1.0, 0.0), 1.0
+        push = between / distance * (least - np.where(sideways[:, None], 0, distance)) / 2
+        points = points.copy()
+        np.add.at(points, one, push)
+        np.subtract.at(points, other, push)
+    return points
 
 
 def _around(count: int, *, alone: bool) -> Points:

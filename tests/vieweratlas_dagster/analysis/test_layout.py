@@ -58,6 +58,12 @@ def test_regions_read_as_countries(real):
     assert (region[near] == region[:, None]).mean() > 0.9
 
 
+def test_every_two_channels_can_be_told_apart(real):
+    points = real[2].nodes.drop_nulls("community").select("x", "y").to_numpy()
+    evenly = 0.93 * np.sqrt(np.pi / len(points))
+    assert KDTree(points).query(points, k=2)[0][:, 1].min() > 0.09 * evenly
+
+
 def test_isolated_channels_lie_around_the_others(real):
     nodes = real[2].nodes.with_columns(distance=(pl.col("x") ** 2 + pl.col("y") ** 2).sqrt())
     alone = pl.col("community").is_null()
