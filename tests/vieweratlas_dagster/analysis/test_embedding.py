@@ -78,8 +78,8 @@ def test_one_step_goes_along_the_gradient(exact):
     apart = points[:, None] - points[None]
     pull = ties.toarray() / (1 + (apart**2).sum(axis=2))
     gradient = 2 * (apart * pull[:, :, None]).sum(axis=1) - repelled / total
-    # The first gain is 1.2, and the step length n / exaggeration.
-    expected = points - 25 * 1.2 * 4 * gradient
+    # The first gain is 1.2; the step length is n / exaggeration, for a gradient without its factor of 4.
+    expected = points - 25 * 1.2 * gradient
     found = descend(ties, points, steps=1, exaggeration=2, momentum=0.5)
     assert np.allclose(found, expected - expected.mean(axis=0))
 
