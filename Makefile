@@ -92,6 +92,7 @@ bench-dagster: .venv/installed ## its second part: the operator's desk, ARGS="--
 bench-analysis: .venv/installed ## its third part: from presence to the atlas, ARGS="--quick"
 	$(BIN)/python -m tests.bench.overlap $(ARGS)
 	$(BIN)/python -m tests.bench.communities $(ARGS)
+	$(BIN)/python -m tests.bench.analysis $(ARGS)
 
 bench-spark: .venv/spark ## how the Spark engine grows beside the local one
 	$(BIN)/python -m tests.bench.spark_growth $(ARGS)
