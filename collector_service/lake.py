@@ -10,6 +10,7 @@ obstore serves both back ends with one API: puts are atomic (a temporary file an
 from __future__ import annotations
 
 import fcntl
+import io
 import random
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
@@ -28,9 +29,13 @@ from collector_service.settings import StorageSettings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from _typeshed import WriteableBuffer
+    from obstore import ReadableFile
+
 # What any call may raise while the lake is away or refuses.
 LAKE_ERRORS = (BaseError, OSError, RuntimeError)
 
+_READ_BYTES = 1024 * 1024
 _UPDATE_ATTEMPTS = 50
 _UPDATE_PAUSE_SECONDS = 0.2
 # One request may take so long, and no new attempt begins after so long: a request that hangs has failed
@@ -111,6 +116,15 @@ class Lake:
         """
         return obstore.get(self._store, key).bytes().to_bytes()
 
+    def reader(self, key: str) -> BinaryIO:
+        """An object's bytes as a stream that can be read and sought, for objects larger than memory.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
+        stream = _ObjectStream(obstore.open_reader(self._store, key))
+        return cast("BinaryIO", io.BufferedReader(stream, _READ_BYTES))
+
     def exists(self, key: str) -> bool:
         """Whether the object is there."""
         try:
@@ -176,6 +190,31 @@ class Lake:
         new = change(old)
         obstore.put(self._store, key, new, mode=mode if conditional else "overwrite")
         return new
+
+
+class _ObjectStream(io.RawIOBase):
+    """Makes of obstore's file what Python's readers expect of one."""
+
+    def __init__(self, file: ReadableFile) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer)
+        data = self._file.read(len(view)).to_bytes()
+        view[: len(data)] = data
+        return len(data)
 
 
 @contextmanager

@@ -202,6 +202,7 @@ class VodSettings(Section):
     vod_limit_per_channel: int = Field(5, ge=1, le=100)
     max_age_hours: float = Field(24.0, gt=0)
     min_views: int = Field(0, ge=0)
+    max_wait_hours: float = Field(72.0, gt=0)
     bucket_len_s: int = Field(300, ge=10, le=3600)
     max_attempts: int = Field(5, ge=1)
     lease_seconds: float = Field(900.0, gt=0)

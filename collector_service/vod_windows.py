@@ -26,7 +26,8 @@ class VodWindows:
     """Counts the comments of one VOD by window and viewer; memory grows with presence, not with chat.
 
     Attributes:
-        comments: comments counted.
+        comments: comments counted, those of `resume` included.
+        mirrored: comments of another channel's chat in a shared one; they prove no presence in this one.
         null_commenters: comments whose account no longer exists; they prove nobody's presence.
         outside: comments before the VOD's start or well after its end; they are left out.
     """
@@ -48,16 +49,29 @@ class VodWindows:
         self._bot_logins = bots
         self._begin = vod.created_at.timestamp()
         self._windows: defaultdict[int, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
+        self._mirrored: defaultdict[int, int] = defaultdict(int)
         self._keys: dict[str, int] = {}
         self._bots: set[int] = set()
         self.comments = 0
+        self.mirrored = 0
         self.null_commenters = 0
         self.outside = 0
 
     @property
     def viewers(self) -> int:
         """Distinct viewers, known bots included."""
-        return len(self._keys)
+        return len(set[int]().union(*self._windows.values()))
+
+    def resume(self, records: Iterable[SnapshotRecord]) -> None:
+        """Go on from records that an earlier count of the same VOD left, as if it had never ended."""
+        for record in records:
+            start = int(record.window_start.timestamp())
+            for key, messages in zip(record.viewer_keys, record.viewer_messages, strict=True):
+                self._windows[start][key] += messages
+            self._mirrored[start] += record.mirrored_messages
+            self._bots.update(record.known_bots)
+            self.comments += record.messages
+            self.mirrored += record.mirrored_messages
 
     def add(self, comment: VodComment) -> None:
         """Count one comment; the caller gives each comment once."""
@@ -67,12 +81,17 @@ class VodWindows:
         if not 0 <= comment.offset_seconds <= self._vod.duration_seconds + _BEYOND_END_SECONDS:
             self.outside += 1
             return
+        start = self._window_of(self._begin + comment.offset_seconds)
+        if comment.mirrored:
+            self._mirrored[start] += 1
+            self.mirrored += 1
+            return
         key = self._keys.get(comment.user_id)
         if key is None:
             key = self._keys[comment.user_id] = viewer_key(self._secret, comment.user_id)
         if comment.is_bot or (comment.login or "").lower() in self._bot_logins:
             self._bots.add(key)
-        self._windows[self._window_of(self._begin + comment.offset_seconds)][key] += 1
+        self._windows[start][key] += 1
         self.comments += 1
 
     def records(self, covered: tuple[float, float]) -> list[SnapshotRecord]:
@@ -87,7 +106,7 @@ class VodWindows:
         """
         begin, end = self._begin, self._begin + self._vod.duration_seconds
         first, last = max(begin, begin + covered[0]), min(end, begin + covered[1])
-        starts = set(self._windows)
+        starts = {*self._windows, *self._mirrored}
         if last > first:
             stop = math.ceil(last / self._window_seconds) * self._window_seconds
             starts.update(range(self._window_of(first), stop, self._window_seconds))
@@ -122,6 +141,7 @@ class VodWindows:
             title=self._vod.title,
             started_at=self._vod.created_at,
             messages=sum(counts.values()),
+            mirrored_messages=self._mirrored.get(start, 0),
             viewer_keys=keys,
             viewer_messages=[counts[key] for key in keys],
             known_bots=[key for key in keys if key in self._bots],

@@ -34,7 +34,7 @@ from vieweratlas_dagster.checks.severities import SEVERITIES
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.lake_layout import LATEST_MANIFEST
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.vod.queue import QUEUE_KEY, encode
+from vieweratlas_dagster.vod.queue_store import QUEUE_KEY, encode
 
 # The fixture's commands, when other tests share the machine.
 pytestmark = pytest.mark.timeout(900)

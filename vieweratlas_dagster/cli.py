@@ -8,36 +8,24 @@ needed so that ``--help`` is quick.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from collector_service.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, SettingsError
 from vieweratlas_dagster.settings import Settings
+from vieweratlas_dagster.terminal import ConfigOption, console, errors, exit_codes
+from vieweratlas_dagster.vod.commands import vod
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
-errors = Console(stderr=True)
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        help=f"Settings file.  \\[default: the one that {CONFIG_VARIABLE} names, else {DEFAULT_CONFIG}]",
-        show_default=False,
-    ),
-]
-DayOption = Annotated[str, typer.Option(help="A UTC day: YYYY-MM-DD, today or yesterday.")]
+app.add_typer(vod, name="vod")
 
 
 def _version(wanted: bool) -> None:
@@ -77,7 +65,7 @@ def demo(
     first_day = datetime.now(UTC).date() - timedelta(days=days)
     options = DemoOptions(seed, channels, viewers, days, data_dir, first_day)
     base = config or DEFAULT_CONFIG
-    with _exit_codes(DemoError):
+    with exit_codes(DemoError):
         Settings.load(base)
         if not run_demo(options, base, console):
             raise typer.Exit(1)
@@ -89,7 +77,7 @@ def collect(config: ConfigOption = None) -> None:
     from collector_service.service import run
     from collector_service.settings import Settings as CollectorSettings
 
-    with _exit_codes():
+    with exit_codes():
         raise typer.Exit(run(CollectorSettings.load(config)))
 
 
@@ -109,7 +97,7 @@ def live(
     """Collect from the real Twitch until Ctrl-C, then map what came in."""
     from vieweratlas_dagster.live import run_live
 
-    with _exit_codes():
+    with exit_codes():
         raise typer.Exit(run_live(data_dir, channels_file, config, console))
 
 
@@ -127,7 +115,7 @@ def analyze(
     """Run the daily job for a day (or a range of days) in this process."""
     from vieweratlas_dagster.automation.launch import analyze_days, instance_home
 
-    with _exit_codes():
+    with exit_codes():
         settings = Settings.load(config)
         first = _day(day, settings)
         last = _day(to, settings) if to else first
@@ -182,7 +170,7 @@ def ui(
     """Open the Dagster UI (webserver and daemon) on a data folder, until Ctrl-C."""
     from vieweratlas_dagster.automation.launch import exec_ui
 
-    with _exit_codes(OSError):
+    with exit_codes(OSError):
         exec_ui(data_dir, port, console)
 
 
@@ -230,7 +218,7 @@ def map_(
     from vieweratlas_dagster.overlap_list import map_overlap_list
     from vieweratlas_dagster.strict_csv import FileError
 
-    with _exit_codes(FileError, LabelsFileError):
+    with exit_codes(FileError, LabelsFileError):
         given = {"resolution": resolution, "seed": seed}
         wanted = {name: value for name, value in given.items() if value is not None}
         settings = Settings.load(config, {"analysis": wanted})
@@ -257,20 +245,41 @@ def map_(
 
 @app.command("import")
 def import_(
-    day: Annotated[str, typer.Option("--date", help="The UTC day the rows belong to: YYYY-MM-DD.")],
-    presence: Annotated[Path, typer.Option(help="CSV[.gz]: channel,viewer.")],
+    day: Annotated[
+        str, typer.Option("--date", help="The UTC day the presence rows belong to: YYYY-MM-DD.")
+    ] = "",
+    presence: Annotated[Path | None, typer.Option(help="CSV[.gz]: channel,viewer.")] = None,
     channels: Annotated[
         Path | None, typer.Option(help="CSV[.gz]: channel[,channel_id][,game_name][,language].")
     ] = None,
+    vod_json: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PLACE",
+            help="Chat that TwitchDownloaderCLI wrote: a file (.json or .json.gz), a folder of them, or "
+            "lake:PREFIX for those in the lake. May be given several times.",
+        ),
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Bring membership rows into the lake, where the daily job finds them."""
+    """Bring membership rows, or the chat of recordings, into the lake, where the daily job finds them."""
+    if vod_json and (presence or channels or day):
+        raise typer.BadParameter("--vod-json brings its own dates and channels; use it alone")
+    if vod_json:
+        _import_vod_json(vod_json, config)
+    elif not presence or not day:
+        raise typer.BadParameter("either --presence with --date, or --vod-json")
+    else:
+        _import_presence(day, presence, channels, config)
+
+
+def _import_presence(day: str, presence: Path, channels: Path | None, config: Path | None) -> None:
     from collector_service.identity import load_viewer_key_secret
     from collector_service.lake import Lake
     from vieweratlas_dagster.presence_import import import_presence
     from vieweratlas_dagster.strict_csv import FileError
 
-    with _exit_codes(FileError):
+    with exit_codes(FileError):
         settings = Settings.load(config)
         when = _day(day, settings)
         with console.status("reading the rows"):
@@ -292,12 +301,48 @@ def import_(
         console.print(f"Next: vieweratlas analyze --day {when}", highlight=False)
 
 
+def _import_vod_json(places: list[str], config: Path | None) -> None:
+    from collector_service.identity import load_viewer_key_secret
+    from collector_service.lake import Lake
+    from collector_service.twitch.vod_json import ChatJsonError
+    from vieweratlas_dagster.vod.chat_files import import_vod_json
+    from vieweratlas_dagster.vod.round import known_bots
+
+    with exit_codes(ChatJsonError):
+        settings = Settings.load(config)
+        with console.status("reading") as status:
+            report = import_vod_json(
+                places,
+                Lake.open(settings.storage),
+                secret=load_viewer_key_secret(settings.privacy),
+                window_seconds=settings.vod.bucket_len_s,
+                bots=known_bots(settings),
+                progress=lambda name: status.update(f"reading {name}"),
+            )
+        for name in report.already_there:
+            console.print(f"{name}: the lake has more of this VOD already", soft_wrap=True, markup=False)
+        for problem in report.refused:
+            errors.print(f"left out: {problem}", soft_wrap=True, markup=False, highlight=False)
+        console.print(
+            f"{report.files} VODs, {report.comments} comments of {report.viewers} viewers "
+            f"({report.null_commenters} of deleted accounts, {report.mirrored} mirrored, {report.outside} "
+            f"outside the VOD) in {report.objects} objects",
+            soft_wrap=True,
+            highlight=False,
+        )
+        if report.days:
+            span = f"--from {report.days[0]} --to {report.days[-1]}"
+            console.print(f"Next: vieweratlas analyze {span}", highlight=False)
+        if report.refused:
+            raise typer.Exit(1)
+
+
 @app.command()
 def doctor(config: ConfigOption = None) -> None:
     """Check settings, lake, viewer key, atlas page, Dagster and Twitch, and say what to do."""
     from vieweratlas_dagster.doctor import examine
 
-    with _exit_codes():
+    with exit_codes():
         findings = examine(Settings.load(config))
         for finding in findings:
             mark, style = ("ok  ", "green")
@@ -323,19 +368,6 @@ def _day(text: str, settings: Settings) -> date:
     if not first <= day <= today:
         raise typer.BadParameter(f"{day} is not between {first} (analysis.first_day) and {today} (today)")
     return day
-
-
-@contextmanager
-def _exit_codes(*expected: type[Exception]) -> Iterator[None]:
-    """Turn expected errors into one message and an exit code."""
-    try:
-        yield
-    except SettingsError as error:
-        errors.print(f"vieweratlas: wrong setting\n{error}", soft_wrap=True, markup=False, highlight=False)
-        raise typer.Exit(2) from None
-    except expected as error:
-        errors.print(f"vieweratlas: {error}", soft_wrap=True, markup=False, highlight=False)
-        raise typer.Exit(1) from None
 
 
 def main() -> None:

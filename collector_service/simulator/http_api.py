@@ -310,6 +310,8 @@ class HttpApi:
                 or str(self._world.channels[stream.channel].channel_id) in users
             )
         ]  # fmt: skip
+        if ids and not found:
+            raise _HelixError(404, "Not Found", "")
         page, pagination = _page(request, found)
         return {"data": [self._video(stream, now) for stream in page], "pagination": pagination}
 

@@ -97,12 +97,20 @@ class Helix:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, twitch: TwitchSettings, stats: Stats | None = None) -> AsyncIterator[Helix]:
-        """A client that logs in with its first question."""
+    async def open(
+        cls, twitch: TwitchSettings, stats: Stats | None = None, *, leave: float = 0.0
+    ) -> AsyncIterator[Helix]:
+        """A client that logs in with its first question.
+
+        Args:
+            twitch: addresses and credentials.
+            stats: counters; None for some of its own.
+            leave: the share of Helix's points that stays for other clients with the same credentials.
+        """
         twitchio.Route.BASE = twitch.helix_url + "/"
         twitchio.Route.ID_BASE = twitch.id_url + "/"
         context = ssl.create_default_context(cafile=twitch.ca_file)
-        patience = _Patience(twitch, stats or Stats())
+        patience = _Patience(twitch, stats or Stats(), leave)
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context),
             timeout=aiohttp.ClientTimeout(total=None, sock_read=REQUEST_SECONDS),
@@ -217,6 +225,28 @@ class Helix:
         await self._with_restarts(collect)
         return list(found.values())
 
+    async def videos(self, video_ids: Sequence[str]) -> list[Video]:
+        """The past broadcasts with these ids; highlights, uploads and those that are gone are left out.
+
+        Raises:
+            HelixError: no complete answer after all retries.
+        """
+        found: dict[str, Video] = {}
+        for chunk in _chunks(list(video_ids)):
+
+            async def collect(client: twitchio.Client, chunk: list[str] = chunk) -> None:
+                try:
+                    async for item in client.fetch_videos(ids=list(chunk), first=PAGE):
+                        if item.type == "archive":
+                            found[str(item.id)] = _video(item)
+                except HTTPException as error:
+                    # Twitch's answer when it has none of them.
+                    if error.status != 404:
+                        raise
+
+            await self._with_restarts(collect)
+        return list(found.values())
+
     async def _with_restarts(self, collect: Callable[[twitchio.Client], Awaitable[None]]) -> None:
         """Run ``collect``, from the first page again when Twitch forgets its cursor.
 
@@ -284,7 +314,8 @@ class _Patience:
         stats: counters.
     """
 
-    def __init__(self, twitch: TwitchSettings, stats: Stats) -> None:
+    def __init__(self, twitch: TwitchSettings, stats: Stats, leave: float) -> None:
+        self._leave = leave
         secrets = (twitch.client_secret.get_secret_value(), twitch.oauth_token.get_secret_value())
         self._secrets = [secret.removeprefix("oauth:") for secret in secrets if secret]
         self._refused = False
@@ -316,6 +347,7 @@ class _Patience:
                 self.stats.helix_requests[str(status)] += 1
                 if status < 500 and status != 429:
                     self._watch_refusals(status, request)
+                    await asyncio.sleep(_until_shared(response, self._leave))
                     return response
                 problem = f"status {status}"
                 delay = _until_reset(response) if status == 429 else None
@@ -373,6 +405,15 @@ def _until_reset(response: aiohttp.ClientResponse) -> float | None:
     except (KeyError, ValueError):
         return None
     return min(max(reset - time.time(), 0.1), LONGEST_LIMIT_SECONDS)
+
+
+def _until_shared(response: aiohttp.ClientResponse, leave: float) -> float:
+    """Seconds until Helix's bucket, which fills up in a minute, has the share of points to leave again."""
+    try:
+        limit, remaining = (float(response.headers[f"Ratelimit-{name}"]) for name in ("Limit", "Remaining"))
+    except (KeyError, ValueError):
+        return 0.0
+    return max(0.0, leave - remaining / limit) * 60.0 if limit > 0 else 0.0
 
 
 def _chunks(items: Sequence[T]) -> list[list[T]]:

@@ -69,27 +69,33 @@ class Vod:
 
 @dataclass(frozen=True, slots=True)
 class VodComment:
-    """Who wrote when (seconds after the VOD's start); no author when the account no longer exists."""
+    """Who wrote when (seconds after the VOD's start); no author when the account no longer exists.
+
+    ``mirrored`` when it was written in another channel's chat and shown here too (Shared Chat).
+    """
 
     id: str
     offset_seconds: float
     user_id: str | None
     login: str | None
     is_bot: bool
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CommentPage:
     """Comments that no earlier page had, and how far the chat is known by now.
 
-    Everything before ``coverage_seconds`` has been read. The last page is either ``complete`` or has
-    the ``reason`` why the chat broke off; every other page has neither.
+    Everything before ``coverage_seconds`` has been read, but for ``passed_over`` seconds whose comments
+    cannot be had. The last page is either ``complete`` or has the ``reason`` why the chat broke off; every
+    other page has neither.
     """
 
     comments: list[VodComment]
     coverage_seconds: float
     complete: bool = False
     reason: str | None = None
+    passed_over: int = 0
 
 
 class VodGoneError(Exception):
@@ -103,14 +109,21 @@ class CommentsUnavailableError(Exception):
 class CommentSource(Protocol):
     """Where the comments of VODs come from."""
 
-    def pages(self, vod_id: str, duration_seconds: float) -> AsyncGenerator[CommentPage, None]:
-        """The chat of one VOD from its start.
+    def pages(
+        self, vod_id: str, duration_seconds: float, start_seconds: int = 0
+    ) -> AsyncGenerator[CommentPage, None]:
+        """The chat of one VOD from a second on.
+
+        Args:
+            vod_id: the VOD.
+            duration_seconds: its length.
+            start_seconds: comments before it are left out.
 
         Yields:
             Pages in the order of time, each comment once. The last one says whether the chat is complete.
 
         Raises:
-            VodGoneError: before the first page.
+            VodGoneError: at any page.
             CommentsUnavailableError: at any page.
         """
         ...
@@ -156,7 +169,9 @@ class GraphqlComments:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             yield cls(session, twitch.gql_url, retry_seconds=retry_seconds)
 
-    async def pages(self, vod_id: str, duration_seconds: float) -> AsyncGenerator[CommentPage, None]:
+    async def pages(
+        self, vod_id: str, duration_seconds: float, start_seconds: int = 0
+    ) -> AsyncGenerator[CommentPage, None]:
         """See `CommentSource.pages`.
 
         Pages follow each other by cursor. Once a cursor is refused, the rest goes by offset, starting
@@ -167,8 +182,7 @@ class GraphqlComments:
         seen: set[str] = set()
         cursor: str | None = None
         cursors_work = True
-        offset = skipped = 0
-        reached = 0.0
+        offset, reached, skipped = start_seconds, float(start_seconds), 0
         while True:
             if cursor is None:
                 used: set[str] = set()
@@ -179,27 +193,21 @@ class GraphqlComments:
                 if cursor is not None:
                     cursor, cursors_work, offset = None, False, int(reached)
                     continue
-                yield CommentPage([], min(reached, duration_seconds), reason=str(error))
-                return
-            except VodGoneError:
-                if not seen:
-                    raise
-                yield CommentPage(
-                    [], min(reached, duration_seconds), reason="the VOD was deleted meanwhile"
-                )
+                yield CommentPage([], min(reached, duration_seconds), False, str(error), skipped)
                 return
             except _BrokenOffError as error:
-                yield CommentPage([], min(reached, duration_seconds), reason=str(error))
+                yield CommentPage([], min(reached, duration_seconds), False, str(error), skipped)
                 return
 
-            fresh = _unseen(answer.comments, seen)
+            # A page by offset may begin a little earlier.
+            fresh = [one for one in _unseen(answer.comments, seen) if one.offset_seconds >= start_seconds]
             reached = max([reached, *(comment.offset_seconds for comment in fresh)])
             found_new = found_new or bool(fresh)
             if not found_new and (not answer.has_next or (not cursors_work and offset > duration_seconds)):
                 reason = f"{skipped} s held more comments than a page" if skipped else None
-                yield CommentPage([], duration_seconds, complete=not skipped, reason=reason)
+                yield CommentPage([], duration_seconds, not skipped, reason, skipped)
                 return
-            yield CommentPage(fresh, min(reached, duration_seconds))
+            yield CommentPage(fresh, min(reached, duration_seconds), passed_over=skipped)
 
             if not answer.has_next:
                 cursor, offset = None, int(reached)

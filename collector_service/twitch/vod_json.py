@@ -4,8 +4,9 @@ Belongs here: reading their JSON one comment at a time, whatever the file's size
 belong here: downloading (``vod_chat``), windows (``vod_windows``).
 
 The format (version 1): ``streamer{name, login, id}``, ``video{id, title, created_at, start, end, length}``,
-then ``comments[{_id, content_offset_seconds, commenter{_id, name}, message{user_badges[{_id}]}}]``.
-A commenter's login is ``name``; ``commenter`` is null or missing for a deleted account.
+then ``comments[{_id, channel_id, content_offset_seconds, commenter{_id, name},
+message{user_badges[{_id}]}}]``. A commenter's login is ``name``; ``commenter`` is null or missing for a
+deleted account. A comment with the ``channel_id`` of another channel was mirrored from there (Shared Chat).
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def read_chat_json(stream: BinaryIO, name: str) -> ChatJson:
                 f"{name}: {section} does not come before comments; is it TwitchDownloader's?"
             )
     vod, covered = _vod(sections["streamer"], sections["video"], name)
-    return ChatJson(vod, covered, _comments(scanner, name))
+    return ChatJson(vod, covered, _comments(scanner, name, str(vod.channel_id)))
 
 
 def _vod(streamer: dict[str, Any], video: dict[str, Any], name: str) -> tuple[Vod, tuple[float, float]]:
@@ -119,14 +120,15 @@ def _vod(streamer: dict[str, Any], video: dict[str, Any], name: str) -> tuple[Vo
     return vod, (start, end)
 
 
-def _comments(scanner: _Scanner, name: str) -> Iterator[VodComment]:
+def _comments(scanner: _Scanner, name: str, channel_id: str) -> Iterator[VodComment]:
     seen: set[str] = set()
     scanner.take("[")
     if scanner.peek() == "]":
         return
     position = 0
     while True:
-        comment = _comment(scanner.value(f"comments[{position}]"), f"{name}: comments[{position}]")
+        data = scanner.value(f"comments[{position}]")
+        comment = _comment(data, f"{name}: comments[{position}]", channel_id)
         if comment.id not in seen:
             seen.add(comment.id)
             yield comment
@@ -136,7 +138,7 @@ def _comments(scanner: _Scanner, name: str) -> Iterator[VodComment]:
         position += 1
 
 
-def _comment(data: Any, place: str) -> VodComment:
+def _comment(data: Any, place: str, channel_id: str) -> VodComment:
     if not isinstance(data, dict):
         raise ChatJsonError(f"{place} is not an object")
     comment_id = data.get("_id")
@@ -155,7 +157,8 @@ def _comment(data: Any, place: str) -> VodComment:
     message = data.get("message")
     badges = message.get("user_badges") if isinstance(message, dict) else None
     is_bot = any(isinstance(badge, dict) and badge.get("_id") == BOT_BADGE for badge in badges or ())
-    return VodComment(comment_id, offset, user_id, login, is_bot)
+    mirrored = str(data.get("channel_id") or channel_id) != channel_id
+    return VodComment(comment_id, offset, user_id, login, is_bot, mirrored)
 
 
 def _seconds(data: dict[str, Any], field: str, place: str) -> float:

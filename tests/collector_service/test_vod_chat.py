@@ -185,6 +185,8 @@ async def test_a_second_with_more_than_a_page_is_never_complete_by_offset():
     assert ids(pages) == [f"c{i}" for i in [*range(50), *range(100, 160)]]
     assert not pages[-1].complete
     assert pages[-1].reason == "1 s held more comments than a page"
+    assert [page.passed_over for page in pages] == sorted(page.passed_over for page in pages)
+    assert pages[-1].passed_over == 1
     assert pages[-1].coverage_seconds == DURATION
 
 
@@ -255,13 +257,16 @@ async def test_a_vod_that_is_not_there():
         await read(endpoint)
 
 
-async def test_a_vod_deleted_meanwhile_keeps_its_coverage():
+async def test_a_vod_deleted_meanwhile_gives_what_there_was():
     endpoint = Endpoint(even_chat(80))
     endpoint.faults.extend([None, GONE])
-    pages = await read(endpoint)
-    assert len(ids(pages)) == 50
-    assert (pages[-1].complete, pages[-1].coverage_seconds) == (False, 49)
-    assert "deleted" in pages[-1].reason
+    async with serving(endpoint) as source:
+        pages = source.pages("1", DURATION)
+        first = await anext(pages)
+        with pytest.raises(VodGoneError, match="deleted or expired"):
+            await anext(pages)
+    assert len(first.comments) == 50
+    assert (first.complete, first.coverage_seconds) == (False, 49)
 
 
 @pytest.mark.parametrize(
@@ -298,6 +303,20 @@ async def test_an_endless_chain_of_the_same_page_ends():
     assert ids(pages) == ["c0"]
     assert not pages[-1].complete
     assert len(endpoint.requests) < 50
+
+
+@pytest.mark.parametrize("cursors", [None, 0])
+@pytest.mark.parametrize("early", [0, 2])
+async def test_reading_can_begin_at_any_second(cursors, early):
+    nodes = even_chat(120, per_second=2)
+    for start in (0, 1, 17, 59, 60, 61):
+        endpoint = Endpoint(nodes, page=9 + early, cursors_fail_after=cursors, early=early)
+        async with serving(endpoint) as source:
+            pages = [page async for page in source.pages("1", DURATION, start)]
+        assert endpoint.requests[0] == {"videoID": "1", "contentOffsetSeconds": start}
+        assert ids(pages) == [f"c{i}" for i in range(2 * start, 120)]
+        assert pages[-1].complete
+        assert all(page.coverage_seconds >= start for page in pages)
 
 
 @settings(max_examples=60, deadline=None)

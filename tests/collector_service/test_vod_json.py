@@ -83,7 +83,8 @@ def test_reads_a_real_shape(encode):
     del comments[3]["message"]
     missing = entry(3, 3)
     del missing["commenter"]
-    chat, got = read(document([*comments, missing]), encode)
+    mirrored = entry(4, 4) | {"channel_id": "10"}
+    chat, got = read(document([*comments, missing, mirrored]), encode)
     assert chat.vod.vod_id == "555"
     assert (chat.vod.channel, chat.vod.channel_id, chat.vod.title) == ("alpha", 9, "A title")
     assert chat.vod.created_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -93,6 +94,7 @@ def test_reads_a_real_shape(encode):
         VodComment("id-1", 1.5, "101", "login1", is_bot=True),
         VodComment("id-2", 2.0, None, None, is_bot=False),
         VodComment("id-3", 3.0, None, None, is_bot=False),
+        VodComment("id-4", 4.0, "104", "login4", is_bot=False, mirrored=True),
     ]
 
 

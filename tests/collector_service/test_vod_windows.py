@@ -103,6 +103,39 @@ def test_what_proves_no_presence_is_counted():
     assert last.observed_seconds == 130
 
 
+def test_comments_mirrored_from_another_channel_prove_no_presence():
+    told = [comment(0, 400), comment(1, 400), comment(2, 400), comment(3, 900, "200")]
+    windows = counted(replace(one, mirrored=one.id != "c1") for one in told)
+    records = [record for record in windows.records((0.0, 1200.0)) if record.mirrored_messages]
+    assert [(record.messages, record.mirrored_messages) for record in records] == [(1, 2), (0, 1)]
+    assert (windows.comments, windows.mirrored, windows.viewers) == (1, 3, 1)
+
+
+@given(
+    offsets=st.lists(st.floats(0, 7199), max_size=40).map(sorted),
+    stop=st.integers(0, 7200),
+)
+def test_a_count_that_is_resumed_ends_as_one_that_never_stopped(offsets, stop):
+    told = [
+        VodComment(f"c{n}", at, None if n % 7 == 6 else str(7000 + n % 5), "x", n % 5 == 1, n % 11 == 3)
+        for n, at in enumerate(offsets)
+    ]
+    long = vod(duration=7200.0)
+    whole = counted(told, of=long)
+    first = counted((one for one in told if one.offset_seconds < stop), of=long)
+    second = counted([], of=long)
+    second.resume(parse_record(record.to_json()) for record in first.records((0.0, float(stop))))
+    for one in told:
+        if one.offset_seconds >= stop:
+            second.add(one)
+    assert second.records((0.0, 7200.0)) == whole.records((0.0, 7200.0))
+    assert (second.comments, second.mirrored, second.viewers) == (
+        whole.comments,
+        whole.mirrored,
+        whole.viewers,
+    )
+
+
 def test_no_text_or_identity_in_the_bytes():
     objects = vod_objects("77", counted([comment(0, 1, "987654321", "markerlogin")]).records((0, 1200)))
     for data in objects.values():

@@ -56,7 +56,8 @@ def vod_chat(
     """Presence in the chat of broadcasts that ended in these six hours, from their recordings.
 
     Off by default (vod.enabled), because the endpoint is unofficial. Each run looks for recordings of
-    the channels known from the last days, queues them, and works through the queue within its limits.
+    the channels that the collector had in these hours, queues them, and works through the queue within its
+    limits.
     """
     place = f"{lake.lake.uri}/{VOD_PREFIX}/"
     if not settings.vod.enabled:
@@ -73,6 +74,7 @@ def vod_chat(
             "enabled": True,
             **{f"discovery_{name}": count for name, count in asdict(discovery).items()},
             **{name: count for name, count in asdict(report).items() if isinstance(count, int)},
+            "queue_waiting": report.queue_pending + report.queue_incomplete,
             "oldest_pending_age_hours": rounded((report.oldest_pending_age_seconds or 0.0) / 3600),
             "days": ", ".join(report.days) or "none",
             "dagster/uri": place,

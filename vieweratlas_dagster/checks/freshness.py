@@ -80,7 +80,7 @@ def vod_queue_moves(view: View) -> Verdict:
     if not view.settings.vod.enabled:
         return Verdict(passed=True, text="VOD chat is off (vod.enabled)")
     # Here and not above: it loads the Twitch clients, which the code location does without.
-    from vieweratlas_dagster.vod.queue import QueueStore
+    from vieweratlas_dagster.vod.queue_store import QueueStore
 
     # Leases are in real time, whatever clock the data have.
     items = QueueStore(view.lake).load().values()

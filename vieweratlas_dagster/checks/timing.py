@@ -64,17 +64,17 @@ def queue_state(items: Iterable[VodItem], *, now: datetime, real_now: datetime) 
 
     Args:
         items: the whole queue.
-        now: by the clock of the data; waiting counts from the end of the broadcast.
+        now: by the clock of the data; waiting counts from when it could be read.
         real_now: leases are in real time; one that ran out is there to be taken over.
     """
     every = list(items)
-    waiting = [item for item in every if item.status in ("pending", "incomplete")]
+    waiting = [item for item in every if item.waits]
     leased = [item for item in every if item.status == "leased"]
     expired = (item.lease_expires_at for item in leased if item.lease_expires_at)
     return QueueState(
         waiting=len(waiting),
         leased=len(leased),
         dead=sum(item.status == "dead" for item in every),
-        oldest_waiting_hours=max(((now - item.ended_at) / _HOUR for item in waiting), default=0.0),
+        oldest_waiting_hours=max(((now - item.waiting_since) / _HOUR for item in waiting), default=0.0),
         longest_expired_hours=max((max(0.0, (real_now - end) / _HOUR) for end in expired), default=0.0),
     )

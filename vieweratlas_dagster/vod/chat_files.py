@@ -1,94 +1,147 @@
 """Bringing TwitchDownloaderCLI's chat files into the lake.
 
-Belongs here: from files to raw VOD objects. Does not belong here: the files' format
-(``collector_service.twitch.vod_json``) and the queue, which such VODs need not be in.
+Belongs here: from files, on this machine or in the lake, to raw VOD objects. Does not belong here: the
+files' format (``collector_service.twitch.vod_json``) and the queue, which such VODs need not be in.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from collector_service.lake import Lake
-from collector_service.twitch.vod_json import ChatJsonError, open_chat_json
-from collector_service.vod_windows import VodWindows, vod_objects
+from collector_service.twitch.vod_json import ChatJson, ChatJsonError, open_chat_json, read_chat_json
+from collector_service.vod_windows import VodWindows
+from vieweratlas_dagster.vod.raw_objects import stored_chat, write_chat
+
+LAKE_SCHEME = "lake:"
+_SUFFIXES = (".json", ".json.gz")
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import wrote. ``refused`` says for each file that was left out which and why."""
+    """What an import wrote.
+
+    ``refused`` says for each file that was left out which and why; ``already_there`` names the files of
+    whose VODs the lake has more.
+    """
 
     files: int
     refused: tuple[str, ...]
+    already_there: tuple[str, ...]
     comments: int
     viewers: int
     null_commenters: int
+    mirrored: int
     outside: int
     objects: int
     days: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Source:
+    name: str
+    open: Callable[[], AbstractContextManager[ChatJson]]
+
+
 def import_vod_json(
-    paths: Iterable[Path],
+    places: Iterable[str],
     lake: Lake,
     *,
     secret: str,
     window_seconds: int,
     bots: Collection[str] = frozenset(),
-    progress: Callable[[Path], None] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> ImportReport:
     """Write the presence in chat files to the lake's raw VOD objects.
 
-    A file is written as a whole or, when anything in it is wrong, not at all. Importing it again
-    changes nothing.
+    A file is written as a whole or, when anything in it is wrong, not at all. Importing it again changes
+    nothing, and a file of a part never takes the place of more.
 
     Args:
-        paths: files, plain or gzipped; a folder stands for all its ``*.json`` and ``*.json.gz``.
+        places: files, plain or gzipped; a folder, or ``lake:`` and a prefix in the lake, stands for all its
+            ``*.json`` and ``*.json.gz``.
         lake: for raw objects.
         secret: the key behind viewer keys.
         window_seconds: length of a window.
         bots: logins to mark as known bots.
-        progress: called after each file.
+        progress: called with each file's name before it is read.
     """
     counts: Counter[str] = Counter()
     refused: list[str] = []
+    already_there: list[str] = []
     keys: set[str] = set()
-    for path in _files(paths):
+    for source in _sources(places, lake):
+        if progress:
+            progress(source.name)
         try:
-            with open_chat_json(path) as chat:
+            with source.open() as chat:
+                stored = stored_chat(lake, chat.vod)
                 windows = VodWindows(chat.vod, window_seconds=window_seconds, secret=secret, bots=bots)
                 for comment in chat.comments:
                     windows.add(comment)
         except ChatJsonError as error:
             refused.append(str(error))
-        else:
-            counts["files"] += 1
-            for name in ("comments", "viewers", "null_commenters", "outside"):
-                counts[name] += getattr(windows, name)
-            for key, data in vod_objects(chat.vod.vod_id, windows.records(chat.covered)).items():
-                lake.put(key, data)
-                keys.add(key)
-        if progress:
-            progress(path)
+            continue
+        if stored.covered and not stored.is_within(*chat.covered):
+            if stored.covers(*chat.covered):
+                already_there.append(source.name)
+            else:
+                (first, last), (since, until) = chat.covered, stored.covered
+                refused.append(
+                    f"{source.name}: it has seconds {first:g} to {last:g} of VOD {chat.vod.vod_id}, the "
+                    f"lake {since:g} to {until:g}; parts cannot be put together: download the whole chat"
+                )
+            continue
+        counts["files"] += 1
+        for name in ("comments", "viewers", "null_commenters", "mirrored", "outside"):
+            counts[name] += getattr(windows, name)
+        keys.update(write_chat(lake, chat.vod.vod_id, windows.records(chat.covered)))
     return ImportReport(
         files=counts["files"],
         refused=tuple(refused),
+        already_there=tuple(already_there),
         comments=counts["comments"],
         viewers=counts["viewers"],
         null_commenters=counts["null_commenters"],
+        mirrored=counts["mirrored"],
         outside=counts["outside"],
         objects=len(keys),
         days=tuple(sorted({key.split("/date=")[1][:10] for key in keys})),
     )
 
 
-def _files(paths: Iterable[Path]) -> list[Path]:
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            files += sorted([*path.rglob("*.json"), *path.rglob("*.json.gz")])
+def _sources(places: Iterable[str], lake: Lake) -> Iterator[_Source]:
+    """The files that the places stand for.
+
+    Raises:
+        ChatJsonError: a folder or prefix has none.
+    """
+    for place in places:
+        if place.startswith(LAKE_SCHEME):
+            prefix = place.removeprefix(LAKE_SCHEME).strip("/")
+            found = [info.key for info in lake.objects(f"{prefix}/") if info.key.endswith(_SUFFIXES)]
+            if lake.exists(prefix):
+                found = [prefix]
+            sources = [_Source(lake.address(key), partial(_open_object, lake, key)) for key in found]
         else:
-            files.append(path)
-    return files
+            path = Path(place)
+            files = [path]
+            if path.is_dir():
+                files = sorted(file for file in path.rglob("*") if file.name.endswith(_SUFFIXES))
+            sources = [_Source(str(file), partial(open_chat_json, file)) for file in files]
+        if not sources:
+            raise ChatJsonError(
+                f"{place}: there is no {' and no '.join(f'*{end}' for end in _SUFFIXES)} in it"
+            )
+        yield from sources
+
+
+@contextmanager
+def _open_object(lake: Lake, key: str) -> Iterator[ChatJson]:
+    with lake.reader(key) as stream:
+        yield read_chat_json(stream, lake.address(key))

@@ -1,7 +1,7 @@
-"""The queue of VODs: its states, the transitions between them, and its one object in the lake.
+"""The queue of VODs: its states, and the transitions between them.
 
-Belongs here: what happens to a VOD from discovery to done, as pure functions, and `QueueStore`. Does
-not belong here: fetching, discovery, reports (``run``).
+Belongs here: what happens to a VOD from discovery to done, as pure functions. Does not belong here: the
+queue's object in the lake (``queue_store``), fetching, discovery, reports (``run``).
 
     pending ──lease──▶ leased ──complete──▶ done
        ▲                 │ ├────break_off──▶ incomplete ──lease──▶ leased …
@@ -14,30 +14,22 @@ lease changes nothing. Lease and back-off times are real time, whatever clock th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, ConfigDict
 
-from collector_service.lake import Lake
 from collector_service.twitch.vod_chat import Vod
 
-QUEUE_KEY = "state/vod/queue.json"
-MARKER_KEY = "state/vod/queue_exists"
 _FIRST_BACKOFF_SECONDS = 30.0
 _LONGEST_BACKOFF_SECONDS = 3600.0
 
 Status = Literal["pending", "leased", "done", "incomplete", "dead"]
-Result = TypeVar("Result")
 _DUE = ("pending", "incomplete")
 _FINISHED = ("done", "dead")
 _STRICT = ConfigDict(strict=True, extra="forbid")
-
-
-class QueueError(Exception):
-    """The queue in the lake is unusable; the text names the object and how to repair it."""
 
 
 class LeaseLostError(Exception):
@@ -49,8 +41,9 @@ class VodItem:
     """One VOD in the queue.
 
     ``attempts`` counts leases; ``next_attempt_at`` is null when the item may be leased at once.
-    ``reason`` tells why the last attempt failed. ``coverage_seconds``, ``comments`` and ``viewers``
-    describe what is in the lake by now.
+    ``queued_at`` is when it was found, by the clock of the data. ``reason`` tells why the last attempt
+    failed; ``gone`` says that Twitch has deleted it. ``coverage_seconds``, ``comments``, ``viewers`` and
+    ``resume_seconds`` are those of `Kept`.
 
     Raises:
         ValueError: the fields describe no VOD.
@@ -74,6 +67,9 @@ class VodItem:
     coverage_seconds: float = 0.0
     comments: int = 0
     viewers: int = 0
+    resume_seconds: int = 0
+    queued_at: AwareDatetime | None = None
+    gone: bool = False
 
     def __post_init__(self) -> None:
         _ = self.vod
@@ -90,14 +86,29 @@ class VodItem:
         """When the broadcast ended."""
         return self.created_at + timedelta(seconds=self.duration_seconds)
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is to be read, now or later, and nobody holds it."""
+        return self.status in _DUE
+
+    @property
+    def waiting_since(self) -> datetime:
+        """Since when it could have been read."""
+        return max(self.ended_at, self.queued_at or self.ended_at)
+
 
 @dataclass(frozen=True)
 class Kept:
-    """What the lake has of a VOD's chat: seconds from its start, comments, distinct viewers."""
+    """What the lake has of a VOD's chat: seconds from its start, comments, distinct viewers.
+
+    It has exactly the comments before ``resume_seconds``, so that a later attempt can begin there; 0 when
+    the next attempt must begin at the start.
+    """
 
     coverage_seconds: float
     comments: int
     viewers: int
+    resume_seconds: int = 0
 
 
 Items = Mapping[str, VodItem]
@@ -155,13 +166,22 @@ def lease(
     return result, taken
 
 
-def extend(items: Items, leased: VodItem, *, now: datetime, lease_seconds: float) -> dict[str, VodItem]:
+def extend(
+    items: Items, leased: VodItem, *, now: datetime, lease_seconds: float, kept: Kept | None = None
+) -> dict[str, VodItem]:
     """Prolong a lease from now.
+
+    Args:
+        items: the queue.
+        leased: the item as it was leased.
+        now: real time.
+        lease_seconds: how long the lease holds from now on.
+        kept: what the lake has of the chat by now; None when nothing new.
 
     Raises:
         LeaseLostError: it is no longer held.
     """
-    current = _held(items, leased)
+    current = _with(_held(items, leased), kept)
     expires = now + timedelta(seconds=lease_seconds)
     return {**items, current.vod_id: replace(current, lease_expires_at=expires)}
 
@@ -173,7 +193,7 @@ def complete(items: Items, leased: VodItem, *, kept: Kept) -> dict[str, VodItem]
         LeaseLostError: the lease is no longer held.
     """
     current = _held(items, leased)
-    done = _unleased(replace(current, **asdict(kept)), status="done", reason=None)
+    done = _unleased(_with(current, kept), status="done", reason=None)
     if current.duration_seconds > leased.duration_seconds:
         done = _again(done)
     return {**items, current.vod_id: done}
@@ -203,9 +223,7 @@ def fail(
     Raises:
         LeaseLostError: the lease is no longer held.
     """
-    current = _held(items, leased)
-    if kept:
-        current = replace(current, **asdict(kept))
+    current = _with(_held(items, leased), kept)
     if current.attempts >= max_attempts:
         ended = _unleased(current, status="dead", reason=reason)
     else:
@@ -215,24 +233,30 @@ def fail(
     return {**items, current.vod_id: ended}
 
 
-def release(items: Items, leased: VodItem) -> dict[str, VodItem]:
-    """Give a lease back unused; it does not count as an attempt.
+def release(items: Items, leased: VodItem, *, kept: Kept | None = None) -> dict[str, VodItem]:
+    """Give a lease back before the end, through no fault of the VOD; it does not count as an attempt.
+
+    Args:
+        items: the queue.
+        leased: the item as it was leased.
+        kept: what the lake has of the chat by now; None when nothing new.
 
     Raises:
         LeaseLostError: the lease is no longer held.
     """
-    current = _held(items, leased)
+    current = _with(_held(items, leased), kept)
     returned = _unleased(current, status=_waiting(current), attempts=current.attempts - 1)
     return {**items, current.vod_id: returned}
 
 
-def bury(items: Items, leased: VodItem, *, reason: str) -> dict[str, VodItem]:
-    """The VOD can never be read (again); what the lake has of it stays.
+def bury(items: Items, leased: VodItem, *, reason: str, kept: Kept | None = None) -> dict[str, VodItem]:
+    """The VOD is gone from Twitch; what the lake has of it stays.
 
     Raises:
         LeaseLostError: the lease is no longer held.
     """
-    return {**items, leased.vod_id: _unleased(_held(items, leased), status="dead", reason=reason)}
+    current = _with(_held(items, leased), kept)
+    return {**items, leased.vod_id: _unleased(current, status="dead", reason=reason, gone=True)}
 
 
 def retry(items: Items, vod_ids: Iterable[str]) -> dict[str, VodItem]:
@@ -244,19 +268,26 @@ def retry(items: Items, vod_ids: Iterable[str]) -> dict[str, VodItem]:
     return {**items, **{vod_id: _again(items[vod_id]) for vod_id in vod_ids}}
 
 
-def prune(items: Items, *, ended_before: datetime) -> dict[str, VodItem]:
-    """Drop finished VODs that ended before an instant from which discovery no longer finds them."""
+def prune(items: Items, *, finished_before: datetime, waiting_before: datetime) -> dict[str, VodItem]:
+    """Drop what no longer matters.
+
+    Args:
+        items: the queue.
+        finished_before: finished VODs that ended earlier go; discovery no longer finds them.
+        waiting_before: VODs that wait since earlier go: nobody came to them, and Twitch deletes them soon.
+    """
     return {
         vod_id: item
         for vod_id, item in items.items()
-        if item.status not in _FINISHED or item.ended_at >= ended_before
+        if not (item.status in _FINISHED and item.ended_at < finished_before)
+        and not (item.waits and item.waiting_since < waiting_before)
     }
 
 
 def _due(item: VodItem, now: datetime) -> bool:
     if item.status == "leased":
         return item.lease_expires_at is None or item.lease_expires_at <= now
-    return item.status in _DUE and (item.next_attempt_at is None or item.next_attempt_at <= now)
+    return item.waits and (item.next_attempt_at is None or item.next_attempt_at <= now)
 
 
 def _held(items: Items, leased: VodItem) -> VodItem:
@@ -266,110 +297,17 @@ def _held(items: Items, leased: VodItem) -> VodItem:
     return current
 
 
+def _with(item: VodItem, kept: Kept | None) -> VodItem:
+    return replace(item, **asdict(kept)) if kept else item
+
+
 def _unleased(item: VodItem, **changes: Any) -> VodItem:
     return replace(item, lease_id=None, lease_expires_at=None, **changes)
 
 
 def _again(item: VodItem) -> VodItem:
-    return _unleased(item, status=_waiting(item), attempts=0, next_attempt_at=None)
+    return _unleased(item, status=_waiting(item), attempts=0, next_attempt_at=None, gone=False)
 
 
 def _waiting(item: VodItem) -> Status:
     return "incomplete" if item.coverage_seconds else "pending"
-
-
-class QueueStore:
-    """The queue's one object in the lake, changed by conditional writes only.
-
-    A marker beside it remembers that a queue was created: from then on a missing object is an error
-    and not an empty queue.
-    """
-
-    def __init__(self, lake: Lake) -> None:
-        self._lake = lake
-        self._marked = False
-
-    def load(self) -> dict[str, VodItem]:
-        """The queue, as it is now.
-
-        Raises:
-            QueueError: it is missing though it was created before, or not readable.
-        """
-        try:
-            data: bytes | None = self._lake.get(QUEUE_KEY)
-        except FileNotFoundError:
-            data = None
-        return self._decode(data)
-
-    def change(self, transition: Callable[[Items], tuple[dict[str, VodItem], Result]]) -> Result:
-        """Apply a transition to the newest state; it may be called several times, its last result counts.
-
-        Raises:
-            QueueError: see `load`; nothing is written then.
-            RuntimeError: others kept changing the queue; nothing was written.
-        """
-        outcome: list[Result] = []
-
-        def rewrite(data: bytes | None) -> bytes:
-            items, result = transition(self._decode(data))
-            outcome[:] = [result]
-            return encode(items)
-
-        self._lake.update(QUEUE_KEY, rewrite)
-        if not self._marked:
-            self._lake.create(MARKER_KEY, b"The VOD queue exists; without it, queue.json was lost.\n")
-            self._marked = True
-        return outcome[0]
-
-    def apply(self, transition: Callable[[Items], dict[str, VodItem]]) -> None:
-        """Like `change`, for a transition that only has a new state."""
-        self.change(lambda items: (transition(items), None))
-
-    def _decode(self, data: bytes | None) -> dict[str, VodItem]:
-        place = f"{self._lake.uri}/{QUEUE_KEY}"
-        repair = (
-            f"Restore an earlier version of it, or delete it and {MARKER_KEY} to begin with an empty "
-            "queue: the next run finds recent VODs again"
-        )
-        if data is None:
-            if self._lake.exists(MARKER_KEY):
-                raise QueueError(f"The VOD queue {place} is missing, but it existed before. {repair}.")
-            return {}
-        try:
-            return decode(data)
-        except ValueError as error:
-            raise QueueError(f"The VOD queue {place} is not usable ({error}). {repair}.") from None
-
-
-def encode(items: Items) -> bytes:
-    """The queue as JSON, ordered by VOD id, one field a line; the same queue gives the same bytes."""
-    return _adapter.dump_json(_File(1, [items[vod_id] for vod_id in sorted(items)]), indent=1) + b"\n"
-
-
-def decode(data: bytes) -> dict[str, VodItem]:
-    """The queue from its JSON.
-
-    Raises:
-        ValueError: it is no such JSON.
-    """
-    try:
-        rows = _adapter.validate_json(data).items
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from None
-    result = {item.vod_id: item for item in rows}
-    if len(result) != len(rows):
-        raise ValueError("a VOD is in it twice")
-    return result
-
-
-@dataclass(frozen=True)
-class _File:
-    __pydantic_config__ = _STRICT
-
-    schema_version: Literal[1]
-    items: list[VodItem]
-
-
-_adapter = TypeAdapter(_File)

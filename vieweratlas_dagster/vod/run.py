@@ -1,7 +1,8 @@
-"""Finding VODs and reading their chat: one discovery, and one run over the queue.
+"""One run over the queue of VODs, within its limits.
 
-Belongs here: which archives are worth reading, and taking leased VODs from the source to raw objects.
-Does not belong here: the queue's rules (``queue``), schedules and metadata (``assets``).
+Belongs here: leasing, and what becomes of a VOD's queue entry. Does not belong here: the queue's rules
+(``queue``), reading one VOD (``reading``), which VODs are queued (``discovery``), schedules and metadata
+(``assets``).
 
 Raw objects are written before the queue says so, and the same chat gives the same bytes, so a run that
 is killed anywhere is simply repeated. Only whole reads replace better ones.
@@ -12,60 +13,23 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
+from typing import TypeVar
 
 from collector_service.clock import Clock, SystemClock, utc
 from collector_service.lake import Lake
 from collector_service.settings import VodSettings
-from collector_service.twitch.helix import CredentialsRefusedError, HelixError, Video
-from collector_service.twitch.vod_chat import (
-    CommentPage,
-    CommentSource,
-    CommentsUnavailableError,
-    VodGoneError,
-)
-from collector_service.vod_windows import VodWindows, vod_objects
+from collector_service.twitch.vod_chat import CommentSource, CommentsUnavailableError, VodGoneError
 from vieweratlas_dagster.vod import queue
-from vieweratlas_dagster.vod.queue import Items, Kept, LeaseLostError, QueueStore, VodItem
-
-# A broadcast that is still running reports a length that lags behind.
-_FINISHED_SECONDS = 300.0
-_KEEP_FINISHED = timedelta(days=7)
+from vieweratlas_dagster.vod.queue import Items, Kept, LeaseLostError, VodItem
+from vieweratlas_dagster.vod.queue_store import QueueStore
+from vieweratlas_dagster.vod.reading import VodReading
 
 Progress = Callable[[VodItem, float], None]
-
-
-class Archives(Protocol):
-    """What discovery needs of Helix."""
-
-    async def archives(self, user_id: int, limit: int) -> list[Video]:
-        """A channel's past broadcasts, the newest first."""
-        ...
-
-
-@dataclass(frozen=True)
-class Discovery:
-    """What one discovery saw: every video is in exactly one of the counts after ``videos``.
-
-    ``queued`` are new in the queue, ``known`` were in it, ``unusable`` have no proper id or login.
-    ``failed_channels`` could not be listed. ``pruned`` are old finished entries dropped.
-    """
-
-    channels: int
-    failed_channels: int
-    videos: int
-    queued: int
-    known: int
-    running: int
-    too_old: int
-    too_few_views: int
-    unusable: int
-    pruned: int
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,9 +37,11 @@ class VodRunReport:
     """What one run did, and how the queue is after it.
 
     ``done``, ``incomplete``, ``dead``, ``failed`` (to be tried again, nothing new read), ``released``
-    (unused: time was up or the endpoint refused us) and ``lost`` (taken over by another run) count the
-    VODs this run leased. ``comments``, ``viewers`` (summed over VODs), ``null_commenters`` and
-    ``outside`` count what was written. ``stopped`` is why the run ended early, when the endpoint refused.
+    (given back: time was up or the endpoint refused us; what was read is kept) and ``lost`` (taken over by
+    another run) count the VODs this run leased; ``queue_...`` all VODs by their status now. ``comments``,
+    ``viewers`` (summed over VODs), ``null_commenters``, ``mirrored`` and ``outside`` count what was
+    written. ``oldest_pending_age_seconds`` is how long the VOD that waits longest could have been read.
+    ``stopped`` is why the run ended early, when the endpoint refused.
     """
 
     done: int
@@ -84,104 +50,20 @@ class VodRunReport:
     failed: int
     released: int
     lost: int
-    queued: int
+    queue_pending: int
+    queue_incomplete: int
+    queue_leased: int
+    queue_done: int
+    queue_dead: int
     comments: int
     viewers: int
     null_commenters: int
+    mirrored: int
     outside: int
     oldest_pending_age_seconds: float | None
     objects: int
     days: tuple[str, ...]
     stopped: str | None
-
-
-async def discover(
-    helix: Archives,
-    lake: Lake,
-    channels: Sequence[tuple[int, str]],
-    settings: VodSettings,
-    *,
-    now: datetime,
-) -> Discovery:
-    """Queue the finished VODs of channels that are recent enough and have enough views.
-
-    Args:
-        helix: where archives are listed; one call a channel.
-        lake: where the queue is.
-        channels: (channel_id, login) of each.
-        settings: ``vod_limit_per_channel``, ``max_age_hours`` (since the broadcast's end), ``min_views``
-            and ``concurrency`` (calls at a time).
-        now: by the clock of the data.
-
-    Raises:
-        HelixError: Helix refuses the credentials, or answered for no channel.
-        QueueError: the queue is unusable.
-    """
-    slots = asyncio.Semaphore(settings.concurrency)
-
-    async def videos_of(channel_id: int) -> list[Video] | HelixError:
-        async with slots:
-            try:
-                return await helix.archives(channel_id, settings.vod_limit_per_channel)
-            except CredentialsRefusedError:
-                raise
-            except HelixError as error:
-                return error
-
-    answers = await asyncio.gather(*(videos_of(channel_id) for channel_id, _ in channels))
-    failures = [answer for answer in answers if isinstance(answer, HelixError)]
-    if failures and len(failures) == len(answers):
-        raise failures[0]
-    logins = dict(channels)
-    videos = {video.id: video for listed in answers if isinstance(listed, list) for video in listed}
-    oldest = now - timedelta(hours=settings.max_age_hours)
-    counts: Counter[str] = Counter()
-    wanted = []
-    for video in videos.values():
-        try:
-            item = _item(video, logins.get(video.user_id, video.login))
-        except ValueError:
-            counts["unusable"] += 1
-            continue
-        if item.ended_at > now - timedelta(seconds=_FINISHED_SECONDS):
-            counts["running"] += 1
-        elif item.ended_at < oldest:
-            counts["too_old"] += 1
-        elif item.view_count < settings.min_views:
-            counts["too_few_views"] += 1
-        else:
-            wanted.append(item)
-
-    def add(items: Items) -> tuple[dict[str, VodItem], tuple[int, int]]:
-        kept = queue.prune(items, ended_before=oldest - _KEEP_FINISHED)
-        known = sum(item.vod_id in items for item in wanted)
-        return queue.enqueue(kept, wanted), (known, len(items) - len(kept))
-
-    known, pruned = await asyncio.to_thread(QueueStore(lake).change, add)
-    return Discovery(
-        channels=len(channels),
-        failed_channels=len(failures),
-        videos=len(videos),
-        queued=len(wanted) - known,
-        known=known,
-        running=counts["running"],
-        too_old=counts["too_old"],
-        too_few_views=counts["too_few_views"],
-        unusable=counts["unusable"],
-        pruned=pruned,
-    )
-
-
-def _item(video: Video, login: str) -> VodItem:
-    return VodItem(
-        vod_id=video.id,
-        channel=login,
-        channel_id=video.user_id,
-        title=video.title or None,
-        created_at=video.created_at,
-        duration_seconds=float(video.duration_seconds),
-        view_count=video.view_count,
-    )
 
 
 async def process(
@@ -287,70 +169,80 @@ class _Run:
     async def _read_safely(self, item: VodItem) -> None:
         """Read one VOD; whatever happens to it, its queue entry says so."""
         try:
-            await self._read(item)
-        except VodGoneError as error:
-            await self._settle(item, "dead", partial(queue.bury, leased=item, reason=str(error)))
-        except CommentsUnavailableError as error:
-            self._stopped = str(error)
-            await self._release(item)
+            reading = await asyncio.to_thread(
+                VodReading,
+                self._lake,
+                item,
+                window_seconds=self._settings.bucket_len_s,
+                secret=self._secret,
+                bots=self._bots,
+            )
+            try:
+                await self._read(item, reading)
+            except VodGoneError as error:
+                kept = await self._save(item, partial(reading.keep, last=True))
+                bury = partial(queue.bury, leased=item, reason=str(error), kept=kept)
+                await self._settle(item, "dead", bury)
+            except CommentsUnavailableError as error:
+                self._stopped = str(error)
+                await self._release(item, await self._save(item, reading.keep))
+            finally:
+                self._tell(reading)
         except LeaseLostError:
             self._counts["lost"] += 1
         except asyncio.CancelledError:
             await asyncio.shield(self._release(item))
             raise
 
-    async def _read(self, item: VodItem) -> None:
+    async def _read(self, item: VodItem, reading: VodReading) -> None:
         settings = self._settings
-        windows = VodWindows(
-            item.vod, window_seconds=settings.bucket_len_s, secret=self._secret, bots=self._bots
-        )
         renew_at = self._wall.now() + settings.lease_seconds / 2
-        async with aclosing(self._source.pages(item.vod_id, item.duration_seconds)) as pages:
+        source = self._source.pages(item.vod_id, item.duration_seconds, reading.start)
+        async with aclosing(source) as pages:
             async for page in pages:
-                for comment in page.comments:
-                    windows.add(comment)
+                reading.add(page)
                 if self._progress:
                     self._progress(item, page.coverage_seconds)
-                if page.complete or page.reason:
-                    await self._keep(item, windows, page)
+                if page.complete:
+                    kept = await self._save(item, reading.finish)
+                    await self._settle(item, "done", partial(queue.complete, leased=item, kept=kept))
+                elif page.reason:
+                    await self._break_off(item, reading, page.reason)
                 elif self._time_is_up():
-                    await self._release(item)
+                    await self._release(item, await self._save(item, reading.keep))
                     return
                 elif self._wall.now() >= renew_at:
-                    await self._extend(item)
+                    # What a killed run has read is not read again.
+                    await self._extend(item, await self._save(item, reading.keep))
                     renew_at = self._wall.now() + settings.lease_seconds / 2
 
-    async def _keep(self, item: VodItem, windows: VodWindows, page: CommentPage) -> None:
-        """Write what was read, unless the lake has more of it already, and tell the queue."""
-        kept = Kept(page.coverage_seconds, windows.comments, windows.viewers)
-        better = (kept.coverage_seconds, kept.comments) > (item.coverage_seconds, item.comments)
-        if page.complete or better:
-            await self._extend(item)
-            await self._write(item, windows, page.coverage_seconds)
-        if page.complete:
-            await self._settle(item, "done", partial(queue.complete, leased=item, kept=kept))
-            return
+    async def _break_off(self, item: VodItem, reading: VodReading, reason: str) -> None:
+        most = self._settings.max_attempts
+        kept = await self._save(item, partial(reading.keep, last=item.attempts >= most))
         failed = partial(
             queue.fail,
             leased=item,
             now=utc(self._wall.now()),
-            reason=page.reason or "",
-            max_attempts=self._settings.max_attempts,
-            kept=kept if better else None,
+            reason=reason,
+            max_attempts=most,
+            kept=kept,
         )
-        await self._settle(item, "incomplete" if better else "failed", failed)
+        await self._settle(item, "incomplete" if kept else "failed", failed)
 
-    async def _write(self, item: VodItem, windows: VodWindows, coverage: float) -> None:
-        def write() -> list[str]:
-            records = windows.records((0.0, coverage))
-            for key, data in vod_objects(item.vod_id, records).items():
-                self._lake.put(key, data)
-            return [f"{record.window_start:%Y-%m-%d}" for record in records]
+    async def _save(self, item: VodItem, write: Callable[[], T]) -> T:
+        """Let a reading write, if the VOD is still ours."""
+        await self._extend(item)
+        return await asyncio.to_thread(write)
 
-        days = set(await asyncio.to_thread(write))
-        self._days |= days
-        self._counts["objects"] += len(days)
-        for name in ("comments", "viewers", "null_commenters", "outside"):
+    def _tell(self, reading: VodReading) -> None:
+        """Count what a reading has written."""
+        if not reading.written:
+            return
+        windows = reading.windows
+        self._days |= {key.split("/date=")[1][:10] for key in reading.written}
+        self._counts["objects"] += len(reading.written)
+        self._counts["comments"] += windows.comments - reading.earlier
+        for name in ("viewers", "null_commenters", "mirrored", "outside"):
             self._counts[name] += getattr(windows, name)
 
     async def _settle(
@@ -369,23 +261,24 @@ class _Run:
         else:
             self._counts["dead" if dead else outcome] += 1
 
-    async def _release(self, item: VodItem) -> None:
-        await self._settle(item, "released", partial(queue.release, leased=item))
+    async def _release(self, item: VodItem, kept: Kept | None = None) -> None:
+        await self._settle(item, "released", partial(queue.release, leased=item, kept=kept))
 
-    async def _extend(self, item: VodItem) -> None:
+    async def _extend(self, item: VodItem, kept: Kept | None = None) -> None:
         extend = partial(
             queue.extend,
             leased=item,
             now=utc(self._wall.now()),
             lease_seconds=self._settings.lease_seconds,
+            kept=kept,
         )
         await asyncio.to_thread(self._queue.apply, extend)
 
     async def report(self, now: float) -> VodRunReport:
         """The report, with the queue as it is now."""
         items = await asyncio.to_thread(self._queue.load)
-        waiting = [item for item in items.values() if item.status in ("pending", "incomplete")]
-        ages = [now - item.ended_at.timestamp() for item in waiting]
+        states = Counter(item.status for item in items.values())
+        ages = [now - item.waiting_since.timestamp() for item in items.values() if item.waits]
         counts = self._counts
         return VodRunReport(
             done=counts["done"],
@@ -394,10 +287,15 @@ class _Run:
             failed=counts["failed"],
             released=counts["released"],
             lost=counts["lost"],
-            queued=len(waiting),
+            queue_pending=states["pending"],
+            queue_incomplete=states["incomplete"],
+            queue_leased=states["leased"],
+            queue_done=states["done"],
+            queue_dead=states["dead"],
             comments=counts["comments"],
             viewers=counts["viewers"],
             null_commenters=counts["null_commenters"],
+            mirrored=counts["mirrored"],
             outside=counts["outside"],
             oldest_pending_age_seconds=max(ages, default=None),
             objects=counts["objects"],

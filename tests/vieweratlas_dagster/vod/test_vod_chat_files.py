@@ -7,6 +7,8 @@ import pytest
 
 from collector_service.contract import decode_lines, parse_record, viewer_key
 from collector_service.lake import Lake
+from collector_service.settings import StorageSettings
+from collector_service.twitch.vod_json import ChatJsonError
 from vieweratlas_dagster.vod.chat_files import import_vod_json
 
 SECRET = "f" * 32
@@ -48,7 +50,9 @@ def folder(tmp_path):
 
 
 def run(lake, *paths, **options):
-    return import_vod_json(paths, lake, secret=SECRET, window_seconds=300, **options)
+    return import_vod_json(
+        [str(path) for path in paths], lake, secret=SECRET, window_seconds=300, **options
+    )
 
 
 def test_a_folder_is_imported_once_and_for_all(folder):
@@ -82,6 +86,57 @@ def test_a_folder_is_imported_once_and_for_all(folder):
     assert {key: lake.get(key) for key in keys if "vod=2" in key} == {
         key: data for key, data in before.items() if "vod=2" in key
     }
+
+
+def test_files_in_the_lake_are_the_same_as_on_this_machine(folder, tmp_path):
+    ours, theirs = Lake.in_memory(), Lake.open(StorageSettings(dir=tmp_path / "lake"))
+    for lake in (ours, theirs):
+        lake.put("chats/a.json", (folder / "a.json").read_bytes())
+        lake.put("chats/deep/b.json.gz", (folder / "deep/b.json.gz").read_bytes())
+        lake.put("chats/notes.txt", b"no chat")
+        seen = []
+        report = run(lake, "lake:chats", progress=seen.append)
+        assert (report.files, report.refused) == (2, ())
+        assert seen == [lake.address("chats/a.json"), lake.address("chats/deep/b.json.gz")]
+        again = run(lake, "lake:chats/a.json")
+        assert (again.files, again.comments) == (1, 3)
+    expected = Lake.in_memory()
+    run(expected, folder / "a.json", folder / "deep")
+    raw = {info.key: expected.get(info.key) for info in expected.objects("raw/")}
+    assert len(raw) == 4
+    for lake in (ours, theirs):
+        assert {info.key: lake.get(info.key) for info in lake.objects("raw/")} == raw
+
+
+def cropped(start, end, comments, length=600):
+    data = json.loads(text("1", comments))
+    data["video"] |= {"start": start, "end": end, "length": length}
+    return json.dumps(data).encode()
+
+
+def test_a_part_never_takes_the_place_of_more(tmp_path):
+    lake = Lake.in_memory()
+    told = [(at, "777001") for at in range(0, 600, 50)]
+    (tmp_path / "whole.json").write_bytes(text("1", told))
+    (tmp_path / "begin.json").write_bytes(cropped(0, 250, told[:5]))
+    (tmp_path / "end.json").write_bytes(cropped(200, 600, told[4:]))
+    assert run(lake, tmp_path / "begin.json").comments == 5
+    report = run(lake, tmp_path / "end.json")
+    assert report.files == 0
+    assert "200 to 600 of VOD 1, the lake 0 to 250" in report.refused[0]
+    assert run(lake, tmp_path / "whole.json").comments == 12
+    whole = {info.key: lake.get(info.key) for info in lake.objects("raw/")}
+    for name in ("begin.json", "end.json"):
+        report = run(lake, tmp_path / name)
+        assert (report.files, report.refused) == (0, ())
+        assert report.already_there == (str(tmp_path / name),)
+    assert {info.key: lake.get(info.key) for info in lake.objects("raw/")} == whole
+
+
+def test_places_without_chat_are_refused(tmp_path):
+    for place in (tmp_path, "lake:chats"):
+        with pytest.raises(ChatJsonError, match=r"there is no \*\.json"):
+            run(Lake.in_memory(), place)
 
 
 def test_a_missing_file_is_refused(tmp_path):

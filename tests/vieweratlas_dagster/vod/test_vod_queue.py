@@ -1,26 +1,16 @@
-"""The VOD queue: transitions against a model, and its object in the lake."""
+"""The VOD queue: its transitions, one by one and against a model."""
 
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, multiple, rule
 
-from collector_service.lake import Lake
-from collector_service.settings import StorageSettings
 from vieweratlas_dagster.vod import queue
-from vieweratlas_dagster.vod.queue import (
-    MARKER_KEY,
-    QUEUE_KEY,
-    Kept,
-    LeaseLostError,
-    QueueError,
-    QueueStore,
-    VodItem,
-)
+from vieweratlas_dagster.vod.queue import Kept, LeaseLostError, VodItem
+from vieweratlas_dagster.vod.queue_store import decode, encode
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -168,13 +158,32 @@ def test_a_lost_lease_changes_nothing():
     assert queue.bury(items, new, reason="gone")["1"].status == "dead"
 
 
-def test_prune_drops_old_finished_entries_only():
+def test_what_a_run_left_in_the_lake_goes_with_the_lease():
+    items, (leased,) = take(queued(item(1)))
+    items = queue.extend(items, leased, now=at(5), lease_seconds=900, kept=Kept(600.0, 40, 9, 600))
+    one = items["1"]
+    assert (one.lease_expires_at, one.coverage_seconds, one.resume_seconds) == (at(905), 600, 600)
+    assert queue.extend(items, leased, now=at(9), lease_seconds=900)["1"].resume_seconds == 600
+    items = queue.release(items, leased, kept=Kept(900.0, 50, 9, 900))
+    assert (items["1"].status, items["1"].attempts, items["1"].resume_seconds) == ("incomplete", 0, 900)
+    items, (leased,) = take(items)
+    assert leased.resume_seconds == 900
+    gone = queue.bury(items, leased, reason="deleted", kept=Kept(950.5, 55, 9))["1"]
+    assert (gone.status, gone.gone, gone.coverage_seconds, gone.resume_seconds) == ("dead", True, 950.5, 0)
+    assert not queue.retry({"1": gone}, ["1"])["1"].gone
+
+
+def test_prune_drops_old_finished_entries_and_what_nobody_came_to():
     items = queued(
-        item(1, hours=100, status="done"), item(2, hours=100, status="dead"), item(3, hours=100),
-        item(4, hours=2, status="done"),
+        item(1, hours=100, status="done"), item(2, hours=100, status="dead"),
+        item(3, hours=100), item(4, hours=2, status="done"), item(5, hours=30), item(6, hours=29),
+        item(7, hours=100, status="incomplete"), item(8, hours=100, status="leased", lease_id="x"),
+        item(9, hours=100, queued_at=NOW),
     )  # fmt: skip
-    kept = queue.prune(items, ended_before=NOW - timedelta(hours=50))
-    assert sorted(kept) == ["3", "4"]
+    kept = queue.prune(
+        items, finished_before=NOW - timedelta(hours=50), waiting_before=NOW - timedelta(hours=29)
+    )
+    assert sorted(kept) == ["4", "6", "8", "9"]
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -230,7 +239,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def check(self):
         assert set(self.items) == self.known
-        assert queue.decode(queue.encode(self.items)) == self.items
+        assert decode(encode(self.items)) == self.items
         for one in self.items.values():
             assert (
                 (one.status == "leased") == (one.lease_id is not None) == (one.lease_expires_at is not None)
@@ -239,87 +248,3 @@ class QueueMachine(RuleBasedStateMachine):
 
 QueueMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
 test_queue_machine = QueueMachine.TestCase
-
-
-# The object in the lake --------------------------------------------------------------------------
-
-
-@pytest.fixture(params=["file", "memory"])
-def lake(request, tmp_path):
-    if request.param == "file":
-        return Lake.open(StorageSettings(dir=tmp_path / "lake"))
-    return Lake.in_memory()
-
-
-def fill(lake, *items):
-    QueueStore(lake).apply(lambda old: queue.enqueue(old, items))
-
-
-def test_a_first_use_is_an_empty_queue(lake):
-    assert QueueStore(lake).load() == {}
-    fill(lake, item(2), item(1))
-    assert QueueStore(lake).load() == queued(item(1), item(2))
-    data = lake.get(QUEUE_KEY)
-    fill(lake)
-    assert lake.get(QUEUE_KEY) == data
-    assert b'"created_at": "2026-05-01T11:00:00Z"' in data
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda data: b"",
-        lambda data: data[: len(data) // 2],
-        lambda data: b"[]",
-        lambda data: b'{"schema_version": 1}',
-        lambda data: data.replace(b'"schema_version": 1', b'"schema_version": 2'),
-        lambda data: data.replace(b'"pending"', b'"sleeping"'),
-        lambda data: data.replace(b"T11:00:00Z", b"T11:00:00"),
-        lambda data: data.replace(b'"attempts": 0', b'"attempts": "0"'),
-        lambda data: data.replace(b'"vod_id": "1"', b'"vod_id": "../1"'),
-        lambda data: data.replace(b'"attempts"', b'"tries"'),
-        lambda data: data.replace(b'"vod_id": "2"', b'"vod_id": "1"'),
-    ],
-)
-def test_a_corrupt_queue_is_an_error_and_stays_as_it_is(lake, spoil):
-    fill(lake, item(1), item(2))
-    bad = spoil(lake.get(QUEUE_KEY))
-    assert bad != lake.get(QUEUE_KEY)
-    lake.put(QUEUE_KEY, bad)
-    for use in (lambda: QueueStore(lake).load(), lambda: fill(lake, item(3))):
-        with pytest.raises(QueueError, match=r"state/vod/queue\.json is not usable .*Restore"):
-            use()
-    assert lake.get(QUEUE_KEY) == bad
-
-
-def test_a_lost_queue_is_an_error_until_its_marker_is_removed(lake):
-    fill(lake, item(1))
-    lake.delete(QUEUE_KEY)
-    for use in (lambda: QueueStore(lake).load(), lambda: fill(lake, item(3))):
-        with pytest.raises(QueueError, match=r"is missing, but it existed before.*state/vod/queue_exists"):
-            use()
-    lake.delete(MARKER_KEY)
-    fill(lake, item(3))
-    assert QueueStore(lake).load() == queued(item(3))
-
-
-@given(count=st.integers(1, 12), workers=st.integers(2, 4))
-@settings(max_examples=10, deadline=None)
-def test_two_lessees_never_get_the_same_vod(tmp_path_factory, count, workers):
-    lake = Lake.open(StorageSettings(dir=tmp_path_factory.mktemp("lake")))
-    fill(lake, *(item(n, hours=n + 1) for n in range(count)))
-    got, barrier = [], threading.Barrier(workers)
-
-    def work(name):
-        store = QueueStore(Lake.open(StorageSettings(dir=lake._local_root)))
-        barrier.wait()
-        while taken := store.change(lambda items: take(items, lease_id=name)):
-            got.extend(taken)
-
-    threads = [threading.Thread(target=work, args=(f"w{n}",)) for n in range(workers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(int(one.vod_id) for one in got) == list(range(count))
-    assert all(one.status == "leased" for one in QueueStore(lake).load().values())

@@ -1,4 +1,4 @@
-"""Discovery and runs over the queue, with a source of comments in memory."""
+"""Runs over the queue, with a source of comments in memory."""
 
 import asyncio
 import gzip
@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
-from collector_service.contract import VOD_PREFIX, decode_lines, parse_record, viewer_key
+from collector_service.contract import VOD_PREFIX, decode_lines, encode_object, parse_record, viewer_key
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings, VodSettings
-from collector_service.twitch.helix import CredentialsRefusedError, HelixError, Video
 from collector_service.twitch.vod_chat import (
     CommentPage,
     CommentsUnavailableError,
@@ -19,8 +21,9 @@ from collector_service.twitch.vod_chat import (
     VodGoneError,
 )
 from vieweratlas_dagster.vod import queue
-from vieweratlas_dagster.vod.queue import QueueStore, VodItem
-from vieweratlas_dagster.vod.run import discover, process
+from vieweratlas_dagster.vod.queue import VodItem
+from vieweratlas_dagster.vod.queue_store import QueueStore
+from vieweratlas_dagster.vod.run import process
 
 NOW = datetime(2026, 5, 2, 6, tzinfo=UTC)
 SECRET = "k" * 32
@@ -47,32 +50,36 @@ class Chats:
     stop_after: dict = field(default_factory=dict)
     on_page: object = None
     reads: Counter = field(default_factory=Counter)
+    starts: list = field(default_factory=list)
+    passed_over: int = 0
     together: int = 0
     most_together: int = 0
 
-    async def pages(self, vod_id, duration_seconds):
+    async def pages(self, vod_id, duration_seconds, start_seconds=0):
         self.reads[vod_id] += 1
+        self.starts.append(start_seconds)
         self.together += 1
         self.most_together = max(self.most_together, self.together)
         try:
-            chat, reached = self.chats[vod_id], 0.0
-            limit = self.stop_after.get(vod_id, len(chat))
+            chat = [one for one in self.chats[vod_id] if one[0] >= start_seconds]
+            reached = float(start_seconds)
+            limit = min(self.stop_after.get(vod_id, len(chat)), len(chat))
             for start in range(0, limit, 10):
                 await asyncio.sleep(0)
                 if self.on_page:
                     await self.on_page(vod_id, start)
                 part = chat[start : min(start + 10, limit)]
                 comments = [
-                    VodComment(f"{vod_id}-{start + i}", at, user, f"marker_login_{user}", is_bot=False)
+                    VodComment(f"{vod_id}-{at}-{start + i}", at, user, f"marker_login_{user}", is_bot=False)
                     for i, (at, user) in enumerate(part)
                 ]
-                reached = part[-1][0]
+                reached = min(part[-1][0], duration_seconds)
                 yield CommentPage(comments, reached)
             end = self.ends.get(vod_id)
             if isinstance(end, Exception):
                 raise end
             if end:
-                yield CommentPage([], reached, reason=end)
+                yield CommentPage([], reached, reason=end, passed_over=self.passed_over)
             else:
                 yield CommentPage([], duration_seconds, complete=True)
         finally:
@@ -118,14 +125,16 @@ def objects(lake):
     return {info.key: lake.get(info.key) for info in lake.objects(VOD_PREFIX + "/")}
 
 
+def records(lake):
+    return [parse_record(line) for data in objects(lake).values() for line in decode_lines(data)]
+
+
 def presence(lake):
     counts = Counter()
-    for data in objects(lake).values():
-        for line in decode_lines(data):
-            record = parse_record(line)
-            start = int(record.window_start.timestamp())
-            for key, messages in zip(record.viewer_keys, record.viewer_messages, strict=True):
-                counts[record.channel_id, start, key] += messages
+    for record in records(lake):
+        start = int(record.window_start.timestamp())
+        for key, messages in zip(record.viewer_keys, record.viewer_messages, strict=True):
+            counts[record.channel_id, start, key] += messages
     return counts
 
 
@@ -145,7 +154,8 @@ async def test_a_run_reads_the_queue(lake):
     source = Chats({str(n): chat(n) for n in range(3)})
     report = await run(lake, source)
     assert presence(lake) == expected(3)
-    assert (report.done, report.incomplete, report.dead, report.failed, report.queued) == (3, 0, 0, 0, 0)
+    assert (report.done, report.incomplete, report.dead, report.failed) == (3, 0, 0, 0)
+    assert (report.queue_done, report.queue_pending, report.queue_incomplete) == (3, 0, 0)
     assert (report.comments, report.viewers, report.null_commenters) == (90, 18, 15)
     assert report.days == ("2026-05-01", "2026-05-02")
     assert report.objects == len(objects(lake)) == 4
@@ -170,29 +180,126 @@ async def test_no_identity_is_written_anywhere(lake):
         assert b'"90' not in plain
 
 
-async def test_a_chat_that_broke_off_is_incomplete_and_read_again(lake):
+async def test_a_chat_that_broke_off_is_incomplete_and_read_on(lake):
     fill(lake, 1)
     hands = Hands()
     source = Chats({"0": chat(0)}, ends={"0": "HTTP 503"}, stop_after={"0": 20})
     report = await run(lake, source, hands)
-    assert (report.incomplete, report.done, report.queued) == (1, 0, 1)
+    assert (report.incomplete, report.done, report.queue_incomplete) == (1, 0, 1)
     assert report.oldest_pending_age_seconds == 9000
     one = QueueStore(lake).load()["0"]
     assert (one.status, one.coverage_seconds, one.reason) == ("incomplete", 3800, "HTTP 503")
-    assert presence(lake) == expected(1, until=3800)
+    # The comment in second 3800 may not be the only one of it.
+    assert presence(lake) == expected(1, until=3799)
+    assert {record.partial for record in records(lake) if record.observed_seconds < 300} == {True}
 
-    source.stop_after["0"] = 10
+    source.stop_after["0"] = 0
     hands.instant += 60
     first = objects(lake)
     report = await run(lake, source, hands)
-    assert (report.failed, report.incomplete) == (1, 0)
+    assert (report.failed, report.incomplete, report.comments) == (1, 0, 0)
     assert objects(lake) == first
 
     source.stop_after, source.ends = {}, {}
     hands.instant += 60
     report = await run(lake, source, hands)
     assert report.done == 1
+    assert report.comments == expected(1).total() - expected(1, until=3799).total()
+    assert source.starts == [0, 3800, 3800]
     assert presence(lake) == expected(1)
+    one = QueueStore(lake).load()["0"]
+    assert (one.comments, one.viewers, one.resume_seconds) == (30, 6, 0)
+
+
+async def test_reading_begins_anew_when_the_lake_has_something_else(lake):
+    def shortened(key):
+        lake.put(key, encode_object([parse_record(line) for line in decode_lines(lake.get(key))][1:]))
+
+    hands = Hands()
+    for spoil in (lake.delete, lambda key: lake.put(key, b"no gzip"), shortened):
+        QueueStore(lake).apply(lambda items: {"0": item(0)})
+        source = Chats({"0": chat(0)}, ends={"0": "HTTP 503"}, stop_after={"0": 20})
+        await run(lake, source, hands)
+        (key,) = objects(lake)
+        spoil(key)
+        source.stop_after, source.ends = {}, {}
+        hands.instant += 60
+        assert (await run(lake, source, hands)).done == 1
+        assert source.starts == [0, 0]
+        assert presence(lake) == expected(1)
+
+
+async def test_seconds_that_were_passed_over_are_looked_for_again(lake):
+    fill(lake, 1)
+    hands = Hands()
+    source = Chats({"0": chat(0)}, ends={"0": "1 s held more"}, passed_over=1)
+    assert (await run(lake, source, hands)).incomplete == 1
+    assert presence(lake) == expected(1)
+    hands.instant += 60
+    assert (
+        await run(lake, Chats({"0": chat(0)}, stop_after={"0": 10}, ends={"0": "503"}), hands)
+    ).failed == 1
+    assert presence(lake) == expected(1)
+    source.ends, source.passed_over = {}, 0
+    hands.instant += 600
+    assert (await run(lake, source, hands)).done == 1
+    assert source.starts == [0, 0]
+    assert presence(lake) == expected(1)
+
+
+async def test_a_vod_deleted_half_way_keeps_all_that_was_read(lake):
+    fill(lake, 1)
+    source = Chats({"0": chat(0)}, ends={"0": VodGoneError("deleted")}, stop_after={"0": 20})
+    report = await run(lake, source)
+    assert (report.dead, report.comments) == (1, 17)
+    one = QueueStore(lake).load()["0"]
+    assert (one.status, one.gone, one.coverage_seconds) == ("dead", True, 3800)
+    assert presence(lake) == expected(1, until=3800)
+
+
+async def test_the_last_attempt_keeps_all_that_was_read(lake):
+    fill(lake, 1)
+    source = Chats({"0": chat(0)}, ends={"0": "HTTP 503"}, stop_after={"0": 20})
+    assert (await run(lake, source, max_attempts=1)).dead == 1
+    assert presence(lake) == expected(1, until=3800)
+
+
+@given(
+    seconds=st.lists(st.integers(0, 40), max_size=60).map(sorted),
+    breaks=st.lists(st.tuples(st.integers(0, 60), st.sampled_from(["503", "refused", "time"])), max_size=6),
+    stretch=st.sampled_from([1, 7, 150]),
+)
+@example(seconds=[0, 0, 0, 1, 1, 5, 5, 5, 5, 9], breaks=[(4, "503"), (3, "time"), (2, "503")], stretch=150)
+@hypothesis_settings(max_examples=60, deadline=None)
+async def test_however_reading_is_interrupted_each_comment_counts_once(seconds, breaks, stretch):
+    lake, hands = Lake.in_memory(), Hands()
+    told = [(float(at * stretch), str(90000 + number % 5)) for number, at in enumerate(seconds)]
+    truth = Counter()
+    begin = item(0).created_at.timestamp()
+    for at, user in told:
+        truth[0, int((begin + at) // 300 * 300), viewer_key(SECRET, user)] += 1
+    fill(lake, 1)
+    source = Chats({"0": told})
+    for stop, how in breaks:
+        source.stop_after = {"0": stop}
+        refused = CommentsUnavailableError("refused")
+        source.ends = {"0": refused if how == "refused" else "HTTP 503"}
+
+        async def late(vod_id, start, stop=stop, how=how):
+            if how == "time" and start + 10 >= stop:
+                hands.instant += 2 * 3600
+
+        source.on_page = late
+        await run(lake, source, hands, max_processing_hours=1.0, max_attempts=99)
+        hands.instant += 4000
+        one = QueueStore(lake).load()["0"]
+        assert one.status in ("pending", "incomplete")
+        found = presence(lake)
+        assert found.total() == one.comments
+        assert not found - truth
+    source.stop_after, source.ends, source.on_page = {}, {}, None
+    assert (await run(lake, source, hands, max_attempts=99)).done == 1
+    assert presence(lake) == truth
 
 
 async def test_nothing_read_is_a_failure_and_dead_at_last(lake):
@@ -222,7 +329,7 @@ async def test_a_refusing_endpoint_stops_the_run_and_costs_no_attempt(lake):
     source = Chats({str(n): [] for n in range(9)}, ends={str(n): refusal for n in range(9)})
     report = await run(lake, source, concurrency=2)
     assert report.stopped == "PersistedQueryNotFound"
-    assert report.queued == 9
+    assert report.queue_pending == 9
     assert sum(source.reads.values()) == report.released <= 2
     assert {(one.status, one.attempts) for one in QueueStore(lake).load().values()} == {("pending", 0)}
 
@@ -231,7 +338,7 @@ async def test_limits_leave_the_rest_queued(lake):
     fill(lake, 6)
     source = Chats({str(n): chat(n) for n in range(6)})
     report = await run(lake, source, max_vods_per_run=2, concurrency=3)
-    assert (report.done, report.queued) == (2, 4)
+    assert (report.done, report.queue_pending) == (2, 4)
     assert sorted(source.reads) == ["0", "1"]
 
     hands = Hands()
@@ -241,8 +348,13 @@ async def test_limits_leave_the_rest_queued(lake):
 
     source.on_page = time_flies
     report = await run(lake, source, hands, max_processing_hours=1.0, concurrency=1)
-    assert (report.done, report.released, report.queued) == (0, 1, 4)
-    assert QueueStore(lake).load()["2"].attempts == 0
+    assert (report.done, report.released, report.queue_pending, report.queue_incomplete) == (0, 1, 3, 1)
+    half_read = QueueStore(lake).load()["2"]
+    assert (half_read.attempts, half_read.coverage_seconds) == (0, 3800)
+    source.on_page = None
+    assert (await run(lake, source)).done == 4
+    assert source.starts.count(3800) == 1
+    assert presence(lake) == expected(6)
 
 
 async def test_concurrency_is_bounded_and_used(lake):
@@ -266,6 +378,32 @@ async def test_long_reads_keep_their_lease(lake):
     assert report.done == 1
     assert min(late) > 0
     assert len(late) == 10
+
+
+async def test_what_a_killed_run_has_read_of_a_long_vod_is_not_read_again(lake):
+    fill(lake, 1)
+    hands = Hands()
+
+    async def slow_then_killed(vod_id, start):
+        hands.instant += 200
+        if start == 70:
+            raise SystemError("killed")
+
+    told = [(number * 70.0, str(90000 + number % 7)) for number in range(100)]
+    source = Chats({"0": told}, on_page=slow_then_killed)
+    with pytest.raises(SystemError):
+        await run(lake, source, hands, lease_seconds=900)
+    one = QueueStore(lake).load()["0"]
+    # Prolonged with the pages that came after 600 and 1,200 seconds.
+    assert (one.status, one.resume_seconds) == ("leased", 59 * 70)
+    source.on_page = None
+    hands.instant += 900
+    assert (await run(lake, source, hands, lease_seconds=900)).done == 1
+    assert source.starts == [0, 59 * 70]
+    truth, begin = Counter(), item(0).created_at.timestamp()
+    for at, user in told:
+        truth[0, int((begin + at) // 300 * 300), viewer_key(SECRET, user)] += 1
+    assert presence(lake) == truth
 
 
 async def test_a_lost_lease_is_counted_and_writes_nothing(lake):
@@ -333,76 +471,3 @@ async def test_two_runs_at_once_share_the_work(lake):
     assert sum(report.done for report in reports) == 10
     assert set(source.reads.values()) == {1}
     assert presence(lake) == expected(10)
-
-
-# Discovery ---------------------------------------------------------------------------------------
-
-
-@dataclass
-class Shelf:
-    videos: dict
-    failing: dict = field(default_factory=dict)
-    asked: list = field(default_factory=list)
-
-    async def archives(self, user_id, limit):
-        self.asked.append((user_id, limit))
-        if user_id in self.failing:
-            raise self.failing[user_id]
-        return self.videos.get(user_id, [])[:limit]
-
-
-def video(number, *, ended_hours_ago=2.0, hours=1.0, views=3, user_id=1):
-    return Video(
-        id=str(number),
-        user_id=user_id,
-        login=f"login{user_id}",
-        title="title",
-        created_at=NOW - timedelta(hours=ended_hours_ago + hours),
-        duration_seconds=int(hours * 3600),
-        view_count=views,
-    )
-
-
-async def test_discovery_queues_what_is_worth_reading(lake):
-    shelf = Shelf(
-        {
-            1: [video(10, ended_hours_ago=0), video(11), video(12, ended_hours_ago=25),
-                video(13, ended_hours_ago=23, hours=12)],
-            2: [video(20, user_id=2, views=1), video(21, user_id=2, views=2)],
-        }
-    )  # fmt: skip
-    report = await discover(
-        shelf, lake, [(1, "one"), (2, "two")], settings(min_views=2, vod_limit_per_channel=7), now=NOW
-    )
-    assert sorted(shelf.asked) == [(1, 7), (2, 7)]
-    assert (report.channels, report.videos, report.queued, report.known) == (2, 6, 3, 0)
-    assert (report.running, report.too_old, report.too_few_views, report.unusable) == (1, 1, 1, 0)
-    items = QueueStore(lake).load()
-    assert {(one.vod_id, one.channel, one.channel_id) for one in items.values()} == {
-        ("11", "one", 1), ("13", "one", 1), ("21", "two", 2),
-    }  # fmt: skip
-    again = await discover(shelf, lake, [(1, "one"), (2, "two")], settings(min_views=2), now=NOW)
-    assert (again.queued, again.known) == (0, 3)
-    assert QueueStore(lake).load() == items
-
-
-async def test_discovery_survives_single_channels_and_odd_videos(lake):
-    shelf = Shelf({1: [video(1), replace(video(2), id="x")]}, failing={2: HelixError("503")})
-    report = await discover(shelf, lake, [(1, "one"), (2, "two")], settings(), now=NOW)
-    assert (report.queued, report.failed_channels, report.unusable) == (1, 1, 1)
-    with pytest.raises(HelixError, match="503"):
-        await discover(shelf, lake, [(2, "two")], settings(), now=NOW)
-    shelf.failing[2] = CredentialsRefusedError("401")
-    with pytest.raises(CredentialsRefusedError):
-        await discover(shelf, lake, [(1, "one"), (2, "two")], settings(), now=NOW)
-
-
-async def test_discovery_drops_old_finished_entries(lake):
-    shelf = Shelf({1: [video(1)]})
-    await discover(shelf, lake, [(1, "one")], settings(), now=NOW)
-    QueueStore(lake).apply(lambda items: {"1": replace(items["1"], status="done")})
-    report = await discover(Shelf({}), lake, [(1, "one")], settings(), now=NOW + timedelta(days=7))
-    assert report.pruned == 0
-    report = await discover(Shelf({}), lake, [(1, "one")], settings(), now=NOW + timedelta(days=8))
-    assert report.pruned == 1
-    assert QueueStore(lake).load() == {}

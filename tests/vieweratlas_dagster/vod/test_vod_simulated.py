@@ -16,8 +16,10 @@ from collector_service.simulator.server import Simulator
 from collector_service.simulator.world import WorldOptions, plant
 from collector_service.twitch.helix import Helix
 from collector_service.twitch.vod_chat import GraphqlComments
-from vieweratlas_dagster.vod.queue import QueueStore
-from vieweratlas_dagster.vod.run import discover, process
+from vieweratlas_dagster.vod.channels import CollectedChannel
+from vieweratlas_dagster.vod.discovery import discover
+from vieweratlas_dagster.vod.queue_store import QueueStore
+from vieweratlas_dagster.vod.run import process
 
 SECRET = "z" * 32
 SETTINGS = VodSettings(enabled=True, max_age_hours=48, max_vods_per_run=500, vod_limit_per_channel=100)
@@ -48,7 +50,7 @@ def after_the_end(world):
 
 
 async def read(lake, world, twitch, clock, **changes):
-    channels = [(channel.channel_id, channel.login) for channel in world.channels]
+    channels = [CollectedChannel(one.channel_id, one.login, hidden=True) for one in world.channels]
     settings = SETTINGS.model_copy(update=changes)
     async with Helix.open(twitch) as helix:
         discovery = await discover(helix, lake, channels, settings, now=utc(clock.now()))
@@ -128,7 +130,11 @@ async def test_a_changed_query_stops_the_run_and_is_healed_by_the_next(world):
         simulator.faults.gql("persisted_query")
         _, report = await read(lake, world, twitch, clock)
         assert "PersistedQueryNotFound" in report.stopped
-        assert (report.done, report.queued, lake.objects(VOD_PREFIX + "/")) == (0, len(world.streams), [])
+        assert (report.done, report.queue_pending, lake.objects(VOD_PREFIX + "/")) == (
+            0,
+            len(world.streams),
+            [],
+        )
         simulator.faults.clear()
         discovery, report = await read(lake, world, twitch, clock)
     assert (discovery.queued, discovery.known) == (0, len(world.streams))

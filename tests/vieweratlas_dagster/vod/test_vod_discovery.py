@@ -1,0 +1,185 @@
+"""Discovery: who is asked, what is queued, what is remembered."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from collector_service.lake import Lake
+from collector_service.settings import StorageSettings, VodSettings
+from collector_service.twitch.helix import CredentialsRefusedError, HelixError, Video
+from vieweratlas_dagster.vod.channels import CollectedChannel
+from vieweratlas_dagster.vod.discovery import MEMORY_KEY, discover, queue_videos
+from vieweratlas_dagster.vod.queue_store import QueueStore
+
+NOW = datetime(2026, 5, 2, 6, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return Lake.open(StorageSettings(dir=tmp_path / "lake"))
+
+
+def settings(**changes):
+    return VodSettings(**{"enabled": True, **changes})
+
+
+def seen(number, *, hours_ago=2.0, now=NOW, **changes):
+    return CollectedChannel(number, f"channel{number}", now - hours_ago * HOUR, **changes)
+
+
+ONE_AND_TWO = [seen(1), seen(2)]
+
+
+@dataclass
+class Shelf:
+    videos: dict
+    failing: dict = field(default_factory=dict)
+    asked: list = field(default_factory=list)
+
+    async def archives(self, user_id, limit):
+        self.asked.append((user_id, limit))
+        if user_id in self.failing:
+            raise self.failing[user_id]
+        return self.videos.get(user_id, [])[:limit]
+
+
+def video(number, *, ended_hours_ago=2.0, hours=1.0, views=3, user_id=1):
+    return Video(
+        id=str(number),
+        user_id=user_id,
+        login=f"login{user_id}",
+        title="title",
+        created_at=NOW - timedelta(hours=ended_hours_ago + hours),
+        duration_seconds=int(hours * 3600),
+        view_count=views,
+    )
+
+
+async def test_discovery_queues_what_is_worth_reading(lake):
+    shelf = Shelf(
+        {
+            1: [video(10, ended_hours_ago=0), video(11), video(12, ended_hours_ago=25),
+                video(13, ended_hours_ago=23, hours=12)],
+            2: [video(20, user_id=2, views=1), video(21, user_id=2, views=2)],
+        }
+    )  # fmt: skip
+    report = await discover(
+        shelf, lake, ONE_AND_TWO, settings(min_views=2, vod_limit_per_channel=7), now=NOW
+    )
+    assert sorted(shelf.asked) == [(1, 7), (2, 7)]
+    assert (report.channels, report.videos, report.queued, report.known) == (2, 6, 3, 0)
+    assert (report.running, report.too_old, report.too_few_views, report.unusable) == (1, 1, 1, 0)
+    items = QueueStore(lake).load()
+    assert {(one.vod_id, one.channel, one.channel_id) for one in items.values()} == {
+        ("11", "channel1", 1), ("13", "channel1", 1), ("21", "channel2", 2),
+    }  # fmt: skip
+    lake.delete(MEMORY_KEY)
+    again = await discover(shelf, lake, ONE_AND_TWO, settings(min_views=2), now=NOW)
+    assert (again.queued, again.known) == (0, 3)
+    assert QueueStore(lake).load() == items
+
+
+async def test_discovery_survives_single_channels_and_odd_videos(lake):
+    shelf = Shelf({1: [video(1), replace(video(2), id="x")]}, failing={2: HelixError("503")})
+    report = await discover(shelf, lake, ONE_AND_TWO, settings(), now=NOW)
+    assert (report.queued, report.failed_channels, report.unusable) == (1, 1, 1)
+    with pytest.raises(HelixError, match="503"):
+        await discover(shelf, lake, [seen(2)], settings(), now=NOW)
+    shelf.failing[2] = CredentialsRefusedError("401")
+    with pytest.raises(CredentialsRefusedError):
+        await discover(shelf, lake, ONE_AND_TWO, settings(), now=NOW)
+
+
+async def test_discovery_drops_what_no_longer_matters(lake):
+    shelf = Shelf({1: [video(1), video(2)]})
+    await discover(shelf, lake, [seen(1)], settings(), now=NOW)
+    QueueStore(lake).apply(lambda items: items | {"1": replace(items["1"], status="done")})
+    report = await discover(Shelf({}), lake, [], settings(), now=NOW + timedelta(days=3))
+    assert (report.pruned, report.expired, sorted(QueueStore(lake).load())) == (0, 0, ["1", "2"])
+    report = await discover(Shelf({}), lake, [], settings(), now=NOW + timedelta(days=3, seconds=1))
+    assert (report.pruned, report.expired, sorted(QueueStore(lake).load())) == (0, 1, ["1"])
+    report = await discover(Shelf({}), lake, [], settings(), now=NOW + timedelta(days=8))
+    assert (report.pruned, QueueStore(lake).load()) == (1, {})
+
+
+async def rounds(lake, shelf, *steps):
+    """Discoveries six hours apart; the ids that each asked."""
+    asked = []
+    for number, channels in enumerate(steps):
+        shelf.asked.clear()
+        await discover(shelf, lake, channels, settings(), now=NOW + 6 * number * HOUR)
+        asked.append(sorted(user for user, _ in shelf.asked))
+    return asked
+
+
+async def test_a_channel_is_asked_once_a_broadcast(lake):
+    def at(number, **changes):
+        return seen(1, now=NOW + 6 * number * HOUR, **changes)
+
+    quiet = CollectedChannel(1, "channel1")
+    asked = await rounds(
+        lake, Shelf({}),
+        [at(0)],                              # live, and over
+        [quiet],                              # nothing new
+        [],
+        [at(3, hours_ago=0, running=True)],   # the next one goes on
+        [at(4, hours_ago=0, running=True)],
+        [],                                   # over: not even collected any more
+        [quiet],
+    )  # fmt: skip
+    assert asked == [[1], [], [], [], [], [1], []]
+
+
+async def test_a_broadcast_that_runs_on_is_asked_for_until_it_is_over(lake):
+    running = replace(video(1, ended_hours_ago=0), created_at=NOW - HOUR)
+    shelf = Shelf({1: [running]})
+    assert await rounds(lake, shelf, [seen(1, hours_ago=0.05)], []) == [[1], [1]]
+    assert sorted(QueueStore(lake).load()) == ["1"]
+
+
+async def test_a_channel_that_could_not_be_listed_is_asked_again(lake):
+    shelf = Shelf({1: [video(1)]}, failing={1: HelixError("503")})
+    await discover(shelf, lake, ONE_AND_TWO, settings(), now=NOW)
+    shelf.failing.clear()
+    shelf.asked.clear()
+    await discover(shelf, lake, [], settings(), now=NOW + 6 * HOUR)
+    assert [user for user, _ in shelf.asked] == [1]
+    assert sorted(QueueStore(lake).load()) == ["1"]
+
+
+async def test_after_an_outage_everybody_is_asked(lake):
+    hidden = [CollectedChannel(number, f"channel{number}", hidden=True) for number in (1, 2)]
+    asked = await rounds(lake, Shelf({}), ONE_AND_TWO, hidden, [seen(1, hours_ago=9, now=NOW + 6 * HOUR)])
+    assert asked == [[1, 2], [1, 2], []]
+
+
+async def test_a_past_range_can_be_filled_afterwards(lake):
+    old = NOW - timedelta(days=5)
+    shelf = Shelf({1: [video(1), video(2, ended_hours_ago=5 * 24 + 2.0)]})
+    await discover(shelf, lake, [seen(1)], settings(), now=NOW)
+    report = await discover(shelf, lake, [seen(1, now=old)], settings(), now=old)
+    assert (report.asked_channels, report.queued) == (1, 1)
+    assert sorted(QueueStore(lake).load()) == ["1", "2"]
+
+
+@pytest.mark.parametrize("bad", [b"", b"{", b"[]", b'{"asked": {"x": 1}}'])
+async def test_a_damaged_memory_costs_calls_alone(lake, bad):
+    await discover(Shelf({}), lake, [seen(1)], settings(), now=NOW)
+    sound = lake.get(MEMORY_KEY)
+    lake.put(MEMORY_KEY, bad)
+    report = await discover(Shelf({}), lake, [seen(1)], settings(), now=NOW)
+    assert report.asked_channels == 1
+    assert lake.get(MEMORY_KEY) == sound
+
+
+def test_vods_are_added_by_hand_whatever_their_age_and_views(lake):
+    old, running = video(1, ended_hours_ago=900, views=0), video(2, ended_hours_ago=0)
+    outcome = queue_videos(lake, ["1", "2", "3", "1"], [old, running], now=NOW)
+    assert [item.vod_id for item in outcome.queued] == ["1"]
+    assert (outcome.known, outcome.missing, outcome.running) == ((), ("3",), ("2",))
+    (item,) = QueueStore(lake).load().values()
+    assert (item.channel, item.waiting_since) == ("login1", NOW)
+    outcome = queue_videos(lake, ["1"], [old], now=NOW)
+    assert ([item.vod_id for item in outcome.known], outcome.queued) == (["1"], ())

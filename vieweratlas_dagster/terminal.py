@@ -1,0 +1,41 @@
+"""What all commands share at the terminal: the consoles, the common option, exit codes.
+
+Belongs here: 0 done, 1 failed, 2 wrong use or setting. Does not belong here: any command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from collector_service.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, SettingsError
+
+console = Console()
+errors = Console(stderr=True)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help=f"Settings file.  \\[default: the one that {CONFIG_VARIABLE} names, else {DEFAULT_CONFIG}]",
+        show_default=False,
+    ),
+]
+
+
+@contextmanager
+def exit_codes(*expected: type[Exception]) -> Iterator[None]:
+    """Turn expected errors into one message and an exit code."""
+    try:
+        yield
+    except SettingsError as error:
+        errors.print(f"vieweratlas: wrong setting\n{error}", soft_wrap=True, markup=False, highlight=False)
+        raise typer.Exit(2) from None
+    except expected as error:
+        errors.print(f"vieweratlas: {error}", soft_wrap=True, markup=False, highlight=False)
+        raise typer.Exit(1) from None

@@ -1,0 +1,177 @@
+"""The queue's one object in the lake: read, changed without lost updates, recovered.
+
+Belongs here: its bytes, the marker that it exists, and what to do when it is damaged. Does not belong
+here: what the entries mean and how they change (``queue``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from collector_service.lake import Lake
+from vieweratlas_dagster.vod.queue import Items, VodItem
+
+QUEUE_KEY = "state/vod/queue.json"
+MARKER_KEY = "state/vod/queue_exists"
+_MARKER = b"The VOD queue exists; without it, queue.json was lost.\n"
+_QUARANTINE_PREFIX = "quarantine/vod_queue"
+
+Result = TypeVar("Result")
+
+
+class QueueError(Exception):
+    """The queue in the lake is unusable; the text names the object and how to repair it."""
+
+
+class QueueStore:
+    """The queue's one object in the lake, changed by conditional writes only.
+
+    A marker beside it remembers that a queue was created: from then on a missing object is an error
+    and not an empty queue.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._marked = False
+
+    def load(self) -> dict[str, VodItem]:
+        """The queue, as it is now.
+
+        Raises:
+            QueueError: it is missing though it was created before, or not readable.
+        """
+        try:
+            data: bytes | None = self._lake.get(QUEUE_KEY)
+        except FileNotFoundError:
+            data = None
+        return self._decode(data)
+
+    def change(self, transition: Callable[[Items], tuple[dict[str, VodItem], Result]]) -> Result:
+        """Apply a transition to the newest state; it may be called several times, its last result counts.
+
+        Raises:
+            QueueError: see `load`; nothing is written then.
+            RuntimeError: others kept changing the queue; nothing was written.
+        """
+        outcome: list[Result] = []
+
+        def rewrite(data: bytes | None) -> bytes:
+            items, result = transition(self._decode(data))
+            outcome[:] = [result]
+            return encode(items)
+
+        self._lake.update(QUEUE_KEY, rewrite)
+        if not self._marked:
+            self._lake.create(MARKER_KEY, _MARKER)
+            self._marked = True
+        return outcome[0]
+
+    def apply(self, transition: Callable[[Items], dict[str, VodItem]]) -> None:
+        """Like `change`, for a transition that only has a new state."""
+        self.change(lambda items: (transition(items), None))
+
+    def recover(self) -> Recovery:
+        """Make the queue usable again with every entry that can be read; a usable one stays as it is.
+
+        Unusable bytes are copied to ``quarantine/vod_queue/`` before they are replaced.
+        """
+        outcome: list[Recovery] = []
+
+        def rewrite(data: bytes | None) -> bytes:
+            kept, lost = salvage(data or b"")
+            copy = None
+            if data is not None and lost != 0:
+                key = f"{_QUARANTINE_PREFIX}/{hashlib.sha256(data).hexdigest()[:16]}.json"
+                self._lake.put(key, data)
+                copy = self._lake.address(key)
+            outcome[:] = [Recovery(len(kept), lost, copy)]
+            return encode(kept)
+
+        self._lake.update(QUEUE_KEY, rewrite)
+        self._lake.create(MARKER_KEY, _MARKER)
+        return outcome[0]
+
+    def _decode(self, data: bytes | None) -> dict[str, VodItem]:
+        place = f"{self._lake.uri}/{QUEUE_KEY}"
+        repair = (
+            "Restore an earlier version of it, or run `vieweratlas vod recover`, which keeps every entry "
+            "that can be read; the next run finds recent VODs again"
+        )
+        if data is None:
+            if self._lake.exists(MARKER_KEY):
+                raise QueueError(f"The VOD queue {place} is missing, but it existed before. {repair}.")
+            return {}
+        try:
+            return decode(data)
+        except ValueError as error:
+            raise QueueError(f"The VOD queue {place} is not usable ({error}). {repair}.") from None
+
+
+def encode(items: Items) -> bytes:
+    """The queue as JSON, ordered by VOD id, one field a line; the same queue gives the same bytes."""
+    return _adapter.dump_json(_File(1, [items[vod_id] for vod_id in sorted(items)]), indent=1) + b"\n"
+
+
+def decode(data: bytes) -> dict[str, VodItem]:
+    """The queue from its JSON.
+
+    Raises:
+        ValueError: it is no such JSON.
+    """
+    try:
+        rows = _adapter.validate_json(data).items
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from None
+    result = {item.vod_id: item for item in rows}
+    if len(result) != len(rows):
+        raise ValueError("a VOD is in it twice")
+    return result
+
+
+def salvage(data: bytes) -> tuple[dict[str, VodItem], int | None]:
+    """The entries of a damaged queue that can be read, and how many cannot (None: unknown)."""
+    try:
+        return decode(data), 0
+    except ValueError:
+        pass
+    try:
+        rows = list(json.loads(data)["items"])
+    except (ValueError, TypeError, KeyError):
+        return {}, None
+    kept: dict[str, VodItem] = {}
+    for row in rows:
+        try:
+            item = _item_adapter.validate_json(json.dumps(row))
+        except ValidationError:
+            continue
+        kept[item.vod_id] = item
+    return kept, len(rows) - len(kept)
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What was saved: entries ``kept``, how many were ``lost`` (None: unknown), and where a copy is."""
+
+    kept: int
+    lost: int | None
+    copy: str | None
+
+
+@dataclass(frozen=True)
+class _File:
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+
+    schema_version: Literal[1]
+    items: list[VodItem]
+
+
+_adapter = TypeAdapter(_File)
+_item_adapter = TypeAdapter(VodItem)

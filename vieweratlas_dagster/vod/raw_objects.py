@@ -1,0 +1,95 @@
+"""What the lake has of one VOD's chat: its raw objects, read back and written.
+
+Belongs here: which of the days have an object, what part of the VOD they cover, and writing them. Does
+not belong here: making records of comments (``collector_service.vod_windows``), and the queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from collector_service.contract import SnapshotRecord, decode_lines, parse_record, vod_key
+from collector_service.lake import Lake
+from collector_service.twitch.vod_chat import Vod
+from collector_service.vod_windows import vod_objects
+
+# Times in records are whole milliseconds.
+_ROUNDING_SECONDS = 0.002
+# Chat that goes on after the end may reach into the next window.
+_BEYOND_END = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class StoredChat:
+    """A VOD's records in the order of time, and the stretch of it that they cover.
+
+    ``covered`` is from and to, in seconds after the VOD's start; None when nothing is observed, or not in
+    one stretch.
+    """
+
+    records: list[SnapshotRecord]
+    covered: tuple[float, float] | None
+
+    @property
+    def messages(self) -> int:
+        """Comments counted in the records."""
+        return sum(record.messages for record in self.records)
+
+    def covers(self, first: float, last: float) -> bool:
+        """Whether the covered stretch holds this one."""
+        return self.covered is not None and (
+            self.covered[0] <= first + _ROUNDING_SECONDS and last <= self.covered[1] + _ROUNDING_SECONDS
+        )
+
+    def is_within(self, first: float, last: float) -> bool:
+        """Whether this stretch holds the covered one."""
+        return self.covered is not None and (
+            first <= self.covered[0] + _ROUNDING_SECONDS and self.covered[1] <= last + _ROUNDING_SECONDS
+        )
+
+
+def stored_chat(lake: Lake, vod: Vod) -> StoredChat:
+    """What the lake has of a VOD; nothing when a line of it cannot be used, since all can be read again."""
+    records: list[SnapshotRecord] = []
+    for day in _days(vod):
+        try:
+            data = lake.get(vod_key(day, vod.vod_id))
+        except FileNotFoundError:
+            continue
+        try:
+            records += [parse_record(line) for line in decode_lines(data)]
+        except ValueError:
+            return StoredChat([], None)
+    records.sort(key=lambda record: record.window_start)
+    return StoredChat(records, _covered(records, vod.created_at))
+
+
+def write_chat(lake: Lake, vod_id: str, records: Iterable[SnapshotRecord]) -> list[str]:
+    """Write a VOD's records, one object per UTC day; returns their keys."""
+    objects = vod_objects(vod_id, records)
+    for key, data in objects.items():
+        lake.put(key, data)
+    return list(objects)
+
+
+def _days(vod: Vod) -> list[str]:
+    # A window may begin the day before.
+    first = (vod.created_at - _BEYOND_END).date()
+    last = (vod.created_at + timedelta(seconds=vod.duration_seconds) + _BEYOND_END).date()
+    return [f"{first + timedelta(days=number)}" for number in range((last - first).days + 1)]
+
+
+def _covered(records: list[SnapshotRecord], begin: datetime) -> tuple[float, float] | None:
+    found: tuple[float, float] | None = None
+    for record in records:
+        at = (record.window_start - begin).total_seconds()
+        for since, until in record.observed_intervals or ():
+            if found is None:
+                found = (at + since, at + until)
+            elif abs(at + since - found[1]) <= _ROUNDING_SECONDS:
+                found = (found[0], at + until)
+            else:
+                return None
+    return found

@@ -1,0 +1,91 @@
+"""Reading the chat of one leased VOD, page by page, into its raw objects.
+
+Belongs here: where reading begins, what is certain at any moment, and when it is written. Does not belong
+here: which VOD is next and what becomes of its queue entry (``run``), and the comments' source.
+
+What is written before the end holds exactly the comments before a whole second, so that a later attempt
+goes on there and no comment is lost or counted twice. The comments of the second that is being read wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from collector_service.lake import Lake
+from collector_service.twitch.vod_chat import CommentPage, VodComment
+from collector_service.vod_windows import VodWindows
+from vieweratlas_dagster.vod.queue import Kept, VodItem
+from vieweratlas_dagster.vod.raw_objects import stored_chat, write_chat
+
+
+class VodReading:
+    """One attempt at one VOD.
+
+    Attributes:
+        start: the second at which the source has to begin.
+        reached: everything before this second of the VOD has been read.
+        windows: what was counted.
+        earlier: how many of the counted comments are of earlier attempts.
+        written: keys of the objects that were written.
+    """
+
+    def __init__(
+        self, lake: Lake, item: VodItem, *, window_seconds: int, secret: str, bots: Collection[str]
+    ) -> None:
+        """Go on where the last attempt ended, if the lake still has exactly what it left."""
+        self._lake = lake
+        self._item = item
+        self._waiting: list[VodComment] = []
+        self._passed_over = 0
+        self.windows = VodWindows(item.vod, window_seconds=window_seconds, secret=secret, bots=bots)
+        self.start = 0
+        if item.resume_seconds:
+            stored = stored_chat(lake, item.vod)
+            if stored.covers(0, item.resume_seconds) and stored.is_within(0, item.resume_seconds):
+                self.windows.resume(stored.records)
+                self.start = item.resume_seconds
+        self.reached = float(self.start)
+        self.earlier = self.windows.comments
+        self.written: set[str] = set()
+
+    def add(self, page: CommentPage) -> None:
+        """Count a page's comments, as far as their second is over."""
+        self.reached = page.coverage_seconds
+        self._passed_over = page.passed_over
+        self._waiting += page.comments
+        self._count(before=int(self.reached))
+
+    def finish(self) -> Kept:
+        """Write the whole chat; returns what the lake has now."""
+        self._count(before=float("inf"))
+        return self._write(Kept(self.reached, self.windows.comments, self.windows.viewers))
+
+    def keep(self, *, last: bool = False) -> Kept | None:
+        """Write what was read so far, unless the lake has as much of it already.
+
+        Args:
+            last: nobody will go on from here: the second that was reached counts as far as it was read.
+
+        Returns:
+            What the lake has now; None when nothing was written.
+        """
+        coverage, resume = float(int(self.reached)), int(self.reached)
+        if last or self._passed_over:
+            self._count(before=float("inf"))
+            coverage, resume = self.reached, 0
+        kept = Kept(coverage, self.windows.comments, self.windows.viewers, resume)
+        had = (self._item.coverage_seconds, self._item.comments)
+        return self._write(kept) if (kept.coverage_seconds, kept.comments) > had else None
+
+    def _write(self, kept: Kept) -> Kept:
+        records = self.windows.records((0.0, kept.coverage_seconds))
+        self.written.update(write_chat(self._lake, self._item.vod_id, records))
+        return kept
+
+    def _count(self, *, before: float) -> None:
+        waiting, self._waiting = self._waiting, []
+        for comment in waiting:
+            if comment.offset_seconds < before:
+                self.windows.add(comment)
+            else:
+                self._waiting.append(comment)
