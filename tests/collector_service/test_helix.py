@@ -63,6 +63,7 @@ class Api:
         self.tokens = ["app-token-1"]
         self.refuse_tokens = False
         self.overlap = 10
+        self.points = {}
 
     def token(self, request):
         self.calls["token"] += 1
@@ -122,11 +123,21 @@ class Api:
         asked = [*request.query.getall("id", []), *request.query.getall("login", [])]
         assert 0 < len(asked) <= 100
         numbers = [int(one.removeprefix("login")) for one in asked]
-        return web.json_response({"data": [user(number) for number in numbers if number < 200]})
+        return web.json_response(
+            {"data": [user(number) for number in numbers if number < 200]}, headers=self.points
+        )
 
     async def videos(self, request):
         if fault := self.problem(request):
             return fault
+        if ids := request.query.getall("id", []):
+            assert len(ids) <= 100
+            known = {"1": video(1), "2": video(2), "3": video(3) | {"type": "highlight"}}
+            if not known.keys() & set(ids):
+                problem = {"error": "Not Found", "status": 404, "message": ""}
+                return web.json_response(problem, status=404)
+            data = [known[one] for one in ids if one in known]
+            return web.json_response({"data": data, "pagination": {}})
         assert request.query["type"] == "archive"
         return web.json_response({"data": [video(2), video(1), video(2)], "pagination": {}})
 
@@ -162,6 +173,12 @@ async def serving(api):
         await runner.cleanup()
 
 
+def access(url):
+    return TwitchSettings(
+        helix_url=url + "/helix", id_url=url, client_id="the-client", client_secret=SECRET
+    )
+
+
 @pytest.fixture
 async def api():
     return Api()
@@ -171,10 +188,7 @@ async def api():
 async def helix(api, quick):
     async with serving(api) as url:
         stats = Stats()
-        settings = TwitchSettings(
-            helix_url=url + "/helix", id_url=url, client_id="the-client", client_secret=SECRET
-        )
-        async with Helix.open(settings, stats) as client:
+        async with Helix.open(access(url), stats) as client:
             client.stats = stats
             yield client
 
@@ -220,6 +234,34 @@ async def test_users_and_archives(helix, api):
         Video("2", 5, "login5", "video 2", created, 11_313, 3),
         Video("1", 5, "login5", "video 1", created, 11_313, 3),
     ]
+
+
+async def test_recordings_by_their_ids_without_those_that_are_no_broadcasts(helix, api):
+    found = await helix.videos([*(str(number) for number in range(1, 4)), *["77"] * 150])
+    assert sorted(int(one.id) for one in found) == [1, 2]
+    assert api.calls["/helix/videos"] == 2
+    assert await helix.videos(["77"]) == []
+    assert await helix.videos([]) == []
+    api.faults = [web.Response(status=400) for _ in range(2)]
+    with pytest.raises(HelixError):
+        await helix.videos(["1"])
+
+
+async def test_points_are_left_to_others(api, monkeypatch):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(round(seconds, 3))
+
+    monkeypatch.setattr(helix_module.asyncio, "sleep", sleep)
+    headers = [(800, 800), (800, 401), (800, 400), (800, 300), (800, 0), (None, None), (0, 0)]
+    async with serving(api) as url, Helix.open(access(url), leave=0.5) as helix:
+        for limit, remaining in headers:
+            api.points = {}
+            if limit is not None:
+                api.points = {"Ratelimit-Limit": str(limit), "Ratelimit-Remaining": str(remaining)}
+            await helix.users(ids=[1])
+    assert [one for one in slept if one] == [7.5, 30.0]
 
 
 async def test_a_rate_limit_is_waited_for(helix, api):

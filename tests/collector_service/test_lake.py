@@ -1,5 +1,8 @@
 """The lake behaves the same on a folder, on S3 and in memory."""
 
+import gzip
+import io
+import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +23,22 @@ def test_objects_come_back_as_they_were_put(any_lake: Lake):
     assert not any_lake.exists("raw/a=1/x.bin")
     with pytest.raises(FileNotFoundError):
         any_lake.get("raw/a=1/x.bin")
+
+
+def test_a_large_object_is_read_as_a_stream(any_lake: Lake):
+    data = random.Random(1).randbytes(3_000_000)
+    any_lake.put("big.bin", data)
+    with any_lake.reader("big.bin") as stream:
+        assert stream.read(5) == data[:5]
+        assert stream.seek(0) == 0
+        assert b"".join(iter(lambda: stream.read(700_001), b"")) == data
+        stream.seek(-10, io.SEEK_END)
+        assert (stream.tell(), stream.read()) == (len(data) - 10, data[-10:])
+    any_lake.put("big.bin.gz", gzip.compress(data))
+    with any_lake.reader("big.bin.gz") as stream, gzip.open(stream) as unpacked:
+        assert unpacked.read() == data
+    with pytest.raises(FileNotFoundError):
+        any_lake.reader("none.bin")
 
 
 def test_create_never_replaces(any_lake: Lake):
