@@ -107,6 +107,26 @@ class OptOuts:
         return json.dumps(content, indent=1).encode() + b"\n"
 
 
+def read_opt_outs(lake: Lake) -> OptOuts:
+    """The opt-outs that the lake lists now; nobody's when it lists none.
+
+    Raises:
+        BadOptOutsError: the object is unusable.
+    """
+    return _read_listed(lake) or OptOuts()
+
+
+def _read_listed(lake: Lake) -> OptOuts | None:
+    try:
+        data = lake.get(OPT_OUTS_KEY)
+    except FileNotFoundError as error:
+        # Without its bucket the whole lake is missing, not just this object.
+        if "NoSuchBucket" in str(error):
+            raise
+        return None
+    return OptOuts.from_bytes(data, f"{lake.uri}/{OPT_OUTS_KEY}")
+
+
 class OptOutsKeeper:
     """The opt-outs of now, from the lake, with a copy in the collector's state folder.
 
@@ -172,7 +192,7 @@ class OptOutsKeeper:
     async def _take(self, last: OptOuts | None) -> None:
         """Put the lake's opt-outs in force and keep a copy of them."""
         async with asyncio.timeout(READ_SECONDS if last is None else _READ_SECONDS_WITH_COPY):
-            found = await in_daemon_thread(self._read_lake)
+            found = await in_daemon_thread(lambda: _read_listed(self._lake))
         if found is None and last is not None and last != OptOuts():
             self._stats.refresh_failures += 1
             _log.error(
@@ -182,16 +202,6 @@ class OptOutsKeeper:
             return
         self.current = found or OptOuts()
         await in_daemon_thread(self._save)
-
-    def _read_lake(self) -> OptOuts | None:
-        try:
-            data = self._lake.get(OPT_OUTS_KEY)
-        except FileNotFoundError as error:
-            # Without its bucket the whole lake is missing, not just this object.
-            if "NoSuchBucket" in str(error):
-                raise
-            return None
-        return OptOuts.from_bytes(data, f"{self._lake.uri}/{OPT_OUTS_KEY}")
 
     def _read_copy(self) -> OptOuts | None:
         try:

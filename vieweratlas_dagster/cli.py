@@ -304,19 +304,22 @@ def _import_presence(day: str, presence: Path, channels: Path | None, config: Pa
 def _import_vod_json(places: list[str], config: Path | None) -> None:
     from collector_service.identity import load_viewer_key_secret
     from collector_service.lake import Lake
+    from collector_service.opt_outs import read_opt_outs
     from collector_service.twitch.vod_json import ChatJsonError
     from vieweratlas_dagster.vod.chat_files import import_vod_json
     from vieweratlas_dagster.vod.round import known_bots
 
     with exit_codes(ChatJsonError):
         settings = Settings.load(config)
+        lake = Lake.open(settings.storage)
         with console.status("reading") as status:
             report = import_vod_json(
                 places,
-                Lake.open(settings.storage),
+                lake,
                 secret=load_viewer_key_secret(settings.privacy),
                 window_seconds=settings.vod.bucket_len_s,
                 bots=known_bots(settings),
+                opt_outs=read_opt_outs(lake),
                 progress=lambda name: status.update(f"reading {name}"),
             )
         for name in report.already_there:
@@ -325,8 +328,8 @@ def _import_vod_json(places: list[str], config: Path | None) -> None:
             errors.print(f"left out: {problem}", soft_wrap=True, markup=False, highlight=False)
         console.print(
             f"{report.files} VODs, {report.comments} comments of {report.viewers} viewers "
-            f"({report.null_commenters} of deleted accounts, {report.mirrored} mirrored, {report.outside} "
-            f"outside the VOD) in {report.objects} objects",
+            f"({report.null_commenters} of deleted accounts, {report.mirrored} mirrored, "
+            f"{report.left_out} left out, {report.outside} outside the VOD) in {report.objects} objects",
             soft_wrap=True,
             highlight=False,
         )

@@ -14,11 +14,13 @@ from functools import partial
 from pathlib import Path
 
 from collector_service.lake import Lake
+from collector_service.opt_outs import OptOuts
 from collector_service.twitch.vod_json import ChatJson, ChatJsonError, open_chat_json, read_chat_json
 from collector_service.vod_windows import VodWindows
 from vieweratlas_dagster.vod.raw_objects import stored_chat, write_chat
 
 LAKE_SCHEME = "lake:"
+_NOBODY = OptOuts()
 _SUFFIXES = (".json", ".json.gz")
 
 
@@ -37,6 +39,7 @@ class ImportReport:
     viewers: int
     null_commenters: int
     mirrored: int
+    left_out: int
     outside: int
     objects: int
     days: tuple[str, ...]
@@ -55,6 +58,7 @@ def import_vod_json(
     secret: str,
     window_seconds: int,
     bots: Collection[str] = frozenset(),
+    opt_outs: OptOuts = _NOBODY,
     progress: Callable[[str], None] | None = None,
 ) -> ImportReport:
     """Write the presence in chat files to the lake's raw VOD objects.
@@ -69,6 +73,7 @@ def import_vod_json(
         secret: the key behind viewer keys.
         window_seconds: length of a window.
         bots: logins to mark as known bots.
+        opt_outs: viewers and channels that are left out.
         progress: called with each file's name before it is read.
     """
     counts: Counter[str] = Counter()
@@ -80,8 +85,15 @@ def import_vod_json(
             progress(source.name)
         try:
             with source.open() as chat:
+                _refuse_left_out(chat, opt_outs, source.name)
                 stored = stored_chat(lake, chat.vod)
-                windows = VodWindows(chat.vod, window_seconds=window_seconds, secret=secret, bots=bots)
+                windows = VodWindows(
+                    chat.vod,
+                    window_seconds=window_seconds,
+                    secret=secret,
+                    bots=bots,
+                    left_out=opt_outs.viewer_keys,
+                )
                 for comment in chat.comments:
                     windows.add(comment)
         except ChatJsonError as error:
@@ -98,7 +110,7 @@ def import_vod_json(
                 )
             continue
         counts["files"] += 1
-        for name in ("comments", "viewers", "null_commenters", "mirrored", "outside"):
+        for name in ("comments", "viewers", "null_commenters", "mirrored", "left_out", "outside"):
             counts[name] += getattr(windows, name)
         keys.update(write_chat(lake, chat.vod.vod_id, windows.records(chat.covered)))
     return ImportReport(
@@ -109,10 +121,16 @@ def import_vod_json(
         viewers=counts["viewers"],
         null_commenters=counts["null_commenters"],
         mirrored=counts["mirrored"],
+        left_out=counts["left_out"],
         outside=counts["outside"],
         objects=len(keys),
         days=tuple(sorted({key.split("/date=")[1][:10] for key in keys})),
     )
+
+
+def _refuse_left_out(chat: ChatJson, opt_outs: OptOuts, name: str) -> None:
+    if opt_outs.has_channel(chat.vod.channel, chat.vod.channel_id):
+        raise ChatJsonError(f"{name}: its channel has asked to be left out")
 
 
 def _sources(places: Iterable[str], lake: Lake) -> Iterator[_Source]:

@@ -42,8 +42,8 @@ class VodItem:
 
     ``attempts`` counts leases; ``next_attempt_at`` is null when the item may be leased at once.
     ``queued_at`` is when it was found, by the clock of the data. ``reason`` tells why the last attempt
-    failed; ``gone`` says that Twitch has deleted it. ``coverage_seconds``, ``comments``, ``viewers`` and
-    ``resume_seconds`` are those of `Kept`.
+    failed; ``gone`` says that it cannot be read any more: deleted, or its channel has opted out.
+    ``coverage_seconds``, ``comments``, ``viewers`` and ``resume_seconds`` are those of `Kept`.
 
     Raises:
         ValueError: the fields describe no VOD.
@@ -250,7 +250,7 @@ def release(items: Items, leased: VodItem, *, kept: Kept | None = None) -> dict[
 
 
 def bury(items: Items, leased: VodItem, *, reason: str, kept: Kept | None = None) -> dict[str, VodItem]:
-    """The VOD is gone from Twitch; what the lake has of it stays.
+    """The VOD is gone from Twitch, or its channel has opted out; what the lake has of it stays.
 
     Raises:
         LeaseLostError: the lease is no longer held.

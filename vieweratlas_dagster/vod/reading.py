@@ -30,14 +30,23 @@ class VodReading:
     """
 
     def __init__(
-        self, lake: Lake, item: VodItem, *, window_seconds: int, secret: str, bots: Collection[str]
+        self,
+        lake: Lake,
+        item: VodItem,
+        *,
+        window_seconds: int,
+        secret: str,
+        bots: Collection[str],
+        left_out: Collection[int],
     ) -> None:
         """Go on where the last attempt ended, if the lake still has exactly what it left."""
         self._lake = lake
         self._item = item
         self._waiting: list[VodComment] = []
         self._passed_over = 0
-        self.windows = VodWindows(item.vod, window_seconds=window_seconds, secret=secret, bots=bots)
+        self.windows = VodWindows(
+            item.vod, window_seconds=window_seconds, secret=secret, bots=bots, left_out=left_out
+        )
         self.start = 0
         if item.resume_seconds:
             stored = stored_chat(lake, item.vod)

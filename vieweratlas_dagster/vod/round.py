@@ -12,6 +12,7 @@ from datetime import datetime
 from collector_service.identity import load_viewer_key_secret
 from collector_service.lake import Lake
 from collector_service.logins import read_logins
+from collector_service.opt_outs import read_opt_outs
 from collector_service.twitch.helix import Helix
 from collector_service.twitch.vod_chat import GraphqlComments
 from vieweratlas_dagster.settings import Settings
@@ -37,13 +38,23 @@ async def read_vods(
     Raises:
         HelixError: Helix cannot be asked.
         QueueError: the queue is unusable.
-        SettingsError: the viewer key or the bot list is.
+        SettingsError: the viewer key, the bot list or the list of opt-outs is.
     """
     secret, bots = load_viewer_key_secret(settings.privacy), known_bots(settings)
+    opt_outs = read_opt_outs(lake)
+    wanted = [one for one in channels if not opt_outs.has_channel(one.login, one.channel_id)]
     async with Helix.open(settings.twitch, leave=_POINTS_LEFT_TO_OTHERS) as helix:
-        discovery = await discover(helix, lake, channels, settings.vod, now=now)
+        discovery = await discover(helix, lake, wanted, settings.vod, now=now)
     async with GraphqlComments.open(settings.twitch) as comments:
-        report = await process(lake, comments, settings.vod, secret=secret, clock=settings.clock, bots=bots)
+        report = await process(
+            lake,
+            comments,
+            settings.vod,
+            secret=secret,
+            clock=settings.clock,
+            bots=bots,
+            opt_outs=opt_outs,
+        )
     return discovery, report
 
 

@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from collector_service.clock import Clock, SystemClock, utc
 from collector_service.lake import Lake
+from collector_service.opt_outs import OptOuts
 from collector_service.settings import VodSettings
 from collector_service.twitch.vod_chat import CommentSource, CommentsUnavailableError, VodGoneError
 from vieweratlas_dagster.vod import queue
@@ -30,6 +31,7 @@ from vieweratlas_dagster.vod.reading import VodReading
 
 Progress = Callable[[VodItem, float], None]
 T = TypeVar("T")
+_NOBODY = OptOuts()
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class VodRunReport:
     ``done``, ``incomplete``, ``dead``, ``failed`` (to be tried again, nothing new read), ``released``
     (given back: time was up or the endpoint refused us; what was read is kept) and ``lost`` (taken over by
     another run) count the VODs this run leased; ``queue_...`` all VODs by their status now. ``comments``,
-    ``viewers`` (summed over VODs), ``null_commenters``, ``mirrored`` and ``outside`` count what was
-    written. ``oldest_pending_age_seconds`` is how long the VOD that waits longest could have been read.
+    ``viewers`` (summed over VODs), ``null_commenters``, ``mirrored``, ``left_out`` and ``outside`` count
+    what was read. ``oldest_pending_age_seconds`` is since when the VOD that waits longest could be read;
     ``stopped`` is why the run ended early, when the endpoint refused.
     """
 
@@ -59,6 +61,7 @@ class VodRunReport:
     viewers: int
     null_commenters: int
     mirrored: int
+    left_out: int
     outside: int
     oldest_pending_age_seconds: float | None
     objects: int
@@ -74,6 +77,7 @@ async def process(
     secret: str,
     clock: Clock,
     bots: Collection[str] = frozenset(),
+    opt_outs: OptOuts = _NOBODY,
     progress: Progress | None = None,
     wall: Clock | None = None,
 ) -> VodRunReport:
@@ -87,13 +91,14 @@ async def process(
         secret: the key behind viewer keys.
         clock: the clock of the data, for ages in the report.
         bots: logins to mark as known bots.
+        opt_outs: viewers and channels that are left out.
         progress: called after each page with the VOD and the seconds of it that are known.
         wall: the clock of leases, back-off and the run's limit; real time unless a test says otherwise.
 
     Raises:
         QueueError: the queue is unusable.
     """
-    run = _Run(lake, source, settings, secret, bots, progress, wall or SystemClock())
+    run = _Run(lake, source, settings, secret, bots, opt_outs, progress, wall or SystemClock())
     try:
         async with asyncio.TaskGroup() as workers:
             for _ in range(settings.concurrency):
@@ -113,6 +118,7 @@ class _Run:
         settings: VodSettings,
         secret: str,
         bots: Collection[str],
+        opt_outs: OptOuts,
         progress: Progress | None,
         wall: Clock,
     ) -> None:
@@ -122,6 +128,7 @@ class _Run:
         self._settings = settings
         self._secret = secret
         self._bots = bots
+        self._opt_outs = opt_outs
         self._progress = progress
         self._wall = wall
         self._deadline = wall.now() + settings.max_processing_hours * 3600
@@ -168,6 +175,10 @@ class _Run:
 
     async def _read_safely(self, item: VodItem) -> None:
         """Read one VOD; whatever happens to it, its queue entry says so."""
+        if self._opt_outs.has_channel(item.channel, item.channel_id):
+            reason = "the channel has asked to be left out"
+            await self._settle(item, "dead", partial(queue.bury, leased=item, reason=reason))
+            return
         try:
             reading = await asyncio.to_thread(
                 VodReading,
@@ -176,6 +187,7 @@ class _Run:
                 window_seconds=self._settings.bucket_len_s,
                 secret=self._secret,
                 bots=self._bots,
+                left_out=self._opt_outs.viewer_keys,
             )
             try:
                 await self._read(item, reading)
@@ -242,7 +254,7 @@ class _Run:
         self._days |= {key.split("/date=")[1][:10] for key in reading.written}
         self._counts["objects"] += len(reading.written)
         self._counts["comments"] += windows.comments - reading.earlier
-        for name in ("viewers", "null_commenters", "mirrored", "outside"):
+        for name in ("viewers", "null_commenters", "mirrored", "left_out", "outside"):
             self._counts[name] += getattr(windows, name)
 
     async def _settle(
@@ -296,6 +308,7 @@ class _Run:
             viewers=counts["viewers"],
             null_commenters=counts["null_commenters"],
             mirrored=counts["mirrored"],
+            left_out=counts["left_out"],
             outside=counts["outside"],
             oldest_pending_age_seconds=max(ages, default=None),
             objects=counts["objects"],

@@ -7,6 +7,7 @@ import pytest
 
 from collector_service.contract import decode_lines, parse_record, viewer_key
 from collector_service.lake import Lake
+from collector_service.opt_outs import OptOuts
 from collector_service.settings import StorageSettings
 from collector_service.twitch.vod_json import ChatJsonError
 from vieweratlas_dagster.vod.chat_files import import_vod_json
@@ -106,6 +107,20 @@ def test_files_in_the_lake_are_the_same_as_on_this_machine(folder, tmp_path):
     assert len(raw) == 4
     for lake in (ours, theirs):
         assert {info.key: lake.get(info.key) for info in lake.objects("raw/")} == raw
+
+
+def test_who_asked_to_be_left_out_is_left_out(folder):
+    lake = Lake.in_memory()
+    viewer = viewer_key(SECRET, "777001")
+    report = run(lake, folder / "a.json", opt_outs=OptOuts(frozenset({viewer})))
+    assert (report.comments, report.left_out) == (1, 2)
+    records = [
+        parse_record(line) for info in lake.objects("raw/") for line in decode_lines(lake.get(info.key))
+    ]
+    assert {key for record in records for key in record.viewer_keys} == {viewer_key(SECRET, "777002")}
+    report = run(Lake.in_memory(), folder / "a.json", opt_outs=OptOuts(channels=frozenset({"alpha"})))
+    assert (report.files, len(report.refused)) == (0, 1)
+    assert "its channel has asked to be left out" in report.refused[0]
 
 
 def cropped(start, end, comments, length=600):

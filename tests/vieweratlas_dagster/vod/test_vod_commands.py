@@ -158,7 +158,10 @@ def test_chat_files_are_imported_with_their_dates(lake, tmp_path):
     result = run("import", "--vod-json", tmp_path / "a.json")
     assert result.exit_code == 0
     told = " ".join(result.output.split())
-    assert "1 VODs, 2 comments of 2 viewers (1 of deleted accounts, 0 mirrored, 0 outside the VOD)" in told
+    assert (
+        "1 VODs, 2 comments of 2 viewers (1 of deleted accounts, 0 mirrored, 0 left out, 0 outside the VOD)"
+        in told
+    )
     assert "in 2 objects" in told
     assert "Next: vieweratlas analyze --from 2026-01-02 --to 2026-01-03" in told
     (tmp_path / "b.json").write_text("{}")

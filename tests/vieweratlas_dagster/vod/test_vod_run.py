@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from collector_service.contract import VOD_PREFIX, decode_lines, encode_object, parse_record, viewer_key
 from collector_service.lake import Lake
+from collector_service.opt_outs import OptOuts
 from collector_service.settings import StorageSettings, VodSettings
 from collector_service.twitch.vod_chat import (
     CommentPage,
@@ -355,6 +356,24 @@ async def test_limits_leave_the_rest_queued(lake):
     assert (await run(lake, source)).done == 4
     assert source.starts.count(3800) == 1
     assert presence(lake) == expected(6)
+
+
+async def test_who_asked_to_be_left_out_is_left_out(lake):
+    fill(lake, 3)
+    viewer = viewer_key(SECRET, "90011")
+    opt_outs = OptOuts(frozenset({viewer}), channel_ids=frozenset({2}), channels=frozenset({"channel0"}))
+    source = Chats({str(n): chat(n) for n in range(3)})
+    hands = Hands()
+    report = await process(
+        lake, source, settings(), secret=SECRET, clock=hands, wall=hands, opt_outs=opt_outs
+    )
+    assert (report.done, report.dead, report.left_out) == (1, 2, 5)
+    assert list(source.reads) == ["1"]
+    truth = {place: count for place, count in expected(3).items() if place[0] == 1 and place[2] != viewer}
+    assert presence(lake) == truth
+    assert {one.reason for key, one in QueueStore(lake).load().items() if key != "1"} == {
+        "the channel has asked to be left out"
+    }
 
 
 async def test_concurrency_is_bounded_and_used(lake):
