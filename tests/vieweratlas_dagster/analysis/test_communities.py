@@ -160,6 +160,20 @@ def test_the_result_depends_on_nothing_but_input_and_seed():
     assert first.quality == again.quality
 
 
+@pytest.mark.parametrize("resolution", [None, 1.0])
+def test_channels_without_edges_change_nothing_else(resolution):
+    rng = np.random.default_rng(4)
+    noise = {(f"c{i:02d}", f"c{j:02d}"): int(rng.integers(1, 9)) for i in range(50) for j in range(i)}
+    sparse = {pair: weight for pair, weight in noise.items() if rng.random() < 0.12}
+    told = [
+        communities_of(*tables_of(sparse, alone), resolution=resolution)
+        for alone in ([], [f"z{i:04d}" for i in range(2000)])
+    ]
+    assert told[1].quality == told[0].quality
+    assert told[0].quality["agreement"] < 0.9
+    assert told[1].partition.drop_nulls().equals(told[0].partition)
+
+
 def test_higher_resolution_gives_more_communities():
     audiences, edges = example()
     counts = [
