@@ -39,6 +39,7 @@ _FEWEST_ALIGNED = 3
 _KNOWN_ENOUGH = 0.25
 _RADIUS = 0.93
 _PER_RING = 400
+_RING_GAP, _RIM = 0.03, 0.08  # between two rings, and all of them together at most
 
 
 def place(
@@ -284,14 +285,15 @@ def _apart(points: Points) -> Points:
 
 
 def _around(count: int, *, alone: bool) -> Points:
-    """Rings outside the disc of the others; a disc of their own when there are no others."""
+    """Rings outside the disc of the others, closer when there are many; a disc when there are no others."""
     at = np.arange(count)
     if alone:
         golden = np.pi * (3 - np.sqrt(5))
         spots = _RADIUS * np.sqrt(at / max(count - 1, 1)) * np.exp(1j * golden * at)
     else:
         on_ring = max(1, min(count, _PER_RING))
-        spots = (1 + 0.03 * (at // _PER_RING)) * np.exp(2j * np.pi * (at % on_ring + 0.5) / on_ring)
+        gap = min(_RING_GAP, _RIM / max(1, (count - 1) // _PER_RING))
+        spots = (1 + gap * (at // _PER_RING)) * np.exp(2j * np.pi * (at % on_ring + 0.5) / on_ring)
     return np.column_stack([spots.real, spots.imag])
 
 

@@ -71,6 +71,21 @@ def test_isolated_channels_lie_around_the_others(real):
     assert NODES.problems(real[2].nodes) == []
 
 
+@pytest.mark.parametrize("alone", [1, 401, 5000])
+def test_any_number_of_isolated_channels_fits_around_the_others(alone):
+    """Beyond 1.09 the picture ends."""
+    triangle = {("a", "b"): 5, ("b", "c"): 5, ("a", "c"): 5}
+    audiences, edges = tables_of(triangle, [f"z{at:04d}" for at in range(alone)])
+    partition = communities_of(audiences, edges).partition
+    found = place(audiences, edges, partition, seed=1).join(partition, on="channel")
+    points = found.filter(pl.col("community").is_null()).select("x", "y").to_numpy()
+    distance = np.hypot(*points.T)
+    assert len(points) == alone
+    assert distance.min() > 0.99
+    assert distance.max() < 1.09
+    assert len(np.unique(points.round(6), axis=0)) == alone
+
+
 def test_the_same_input_gives_the_same_places(real):
     audiences, edges, atlas = real
     again = place(audiences, edges, atlas.partition, seed=7)
