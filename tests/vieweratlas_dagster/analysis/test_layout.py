@@ -92,6 +92,23 @@ def test_the_same_input_gives_the_same_places(real):
     assert again.sort("channel").equals(atlas.nodes.select("channel", "x", "y"))
 
 
+@pytest.mark.parametrize("with_earlier_map", [False, True])
+def test_the_last_digits_of_linear_algebra_do_not_matter(real, monkeypatch, with_earlier_map):
+    """They differ from one kind of processor to the next."""
+    audiences, edges, atlas = real
+    previous = Previous(atlas.partition, atlas.communities, atlas.nodes) if with_earlier_map else None
+    eigh, svd = np.linalg.eigh, np.linalg.svd
+    rng = np.random.default_rng(1)
+
+    def inexact(found):
+        return tuple(part * (1 + 1e-14 * rng.standard_normal(part.shape)) for part in found)
+
+    plain = place(audiences, edges, atlas.partition, seed=3, previous=previous)
+    monkeypatch.setattr(np.linalg, "eigh", lambda matrix: inexact(eigh(matrix)))
+    monkeypatch.setattr(np.linalg, "svd", lambda matrix: inexact(svd(matrix)))
+    assert place(audiences, edges, atlas.partition, seed=3, previous=previous).equals(plain)
+
+
 def test_the_next_map_lies_on_the_earlier_one(real):
     audiences, edges, atlas = real
     fewer = edges.filter(pl.int_range(pl.len()) % 10 != 0)
