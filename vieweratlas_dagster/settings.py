@@ -30,8 +30,8 @@ class AnalysisSettings(Section):
     window_days: int = Field(7, ge=1, le=90)
     min_channel_viewers: int = Field(10, ge=1)
     overlap_threshold: int = Field(5, ge=1)
-    resolution: float | None = Field(None, gt=0)
-    region_resolution: float | None = Field(None, gt=0)
+    resolution: float | None = Field(None, gt=0, allow_inf_nan=False)
+    region_resolution: float | None = Field(None, gt=0, allow_inf_nan=False)
     min_community_size: int = Field(3, ge=1)
     algorithm: Literal["leiden", "louvain"] = "leiden"
     engine: Literal["local", "spark"] = "local"

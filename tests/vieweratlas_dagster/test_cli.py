@@ -196,7 +196,12 @@ def test_map_never_writes_over_its_input_or_strangers(home):
         assert result.exit_code == 1
         assert expected in one_line(result)
     assert edges.read_text() == "source,target,shared_viewers\na,b,5\n"
-    for option in (("--resolution", "-1"), ("--resolution", "nan"), ("--seed", "99999999999")):
+    for option in (
+        ("--resolution", "-1"),
+        ("--resolution", "nan"),
+        ("--resolution", "inf"),
+        ("--seed", "99999999999"),
+    ):
         result = run("map", "--edges", edges, "--out", "out", *option)
         assert result.exit_code == 2, option
         assert f"analysis.{option[0][2:]}" in one_line(result)

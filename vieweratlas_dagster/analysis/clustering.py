@@ -134,17 +134,38 @@ def merge_small(graph: Network, labels: Labels, smallest: int) -> Labels:
     Smallest first; a label without any neighbour stays as it is, for there is nothing to join.
     """
     labels = renumber(labels)
-    while True:
-        sizes = np.bincount(labels[labels >= 0])
-        between = graph.quotient(labels)
-        small = np.flatnonzero((sizes < smallest) & (between.degree > 0))
-        if not len(small):
-            return labels
-        one = small[np.argmin(sizes[small])]
-        strength = np.bincount(labels[labels >= 0], graph.strength[labels >= 0])
-        links = between.adjacency[[one]].tocoo()
-        gain = links.data - strength[one] * strength[links.col] / graph.strength.sum()
-        labels = renumber(np.where(labels == one, links.col[np.argmax(gain)], labels))
+    known = labels >= 0
+    sizes = np.bincount(labels[known])
+    strength = np.bincount(labels[known], graph.strength[known])
+    total = graph.strength.sum()
+    between = graph.quotient(labels)
+    ties: list[dict[int, float]] = [{} for _ in sizes]
+    for one, other, weight in zip(
+        between.source.tolist(), between.target.tolist(), between.weight.tolist(), strict=True
+    ):
+        ties[one][other] = ties[other][one] = weight
+
+    into = np.arange(len(sizes))
+    small = {label for label, size in enumerate(sizes.tolist()) if size < smallest and ties[label]}
+    while small:
+        one = min(small, key=lambda label: (sizes[label], label))
+        near = np.array(sorted(ties[one]))
+        weight_to = np.array([ties[one][label] for label in near.tolist()])
+        gain = weight_to - strength[one] * strength[near] / total
+        kept, gone = sorted((one, int(near[np.argmax(gain)])))
+        for far, weight in ties[gone].items():
+            del ties[far][gone]
+            if far != kept:
+                ties[kept][far] = ties[far][kept] = ties[kept].get(far, 0.0) + weight
+        sizes[kept] += sizes[gone]
+        strength[kept] += strength[gone]
+        into[into == gone] = kept
+        small -= {kept, gone}
+        if sizes[kept] < smallest and ties[kept]:
+            small.add(kept)
+    merged = labels.copy()
+    merged[known] = into[labels[known]]
+    return renumber(merged)
 
 
 def _louvain(graph: Network, resolution: float, seed: int) -> Labels:

@@ -72,7 +72,7 @@ def _farthest(candidates: list[str], taken: Sequence[str]) -> str:
         return candidates[len(candidates) // 2]
     distances = []
     for sight in _SIGHTS:
-        ours, theirs = (_oklab(_linear(colors) @ sight.T) for colors in (candidates, list(taken)))
+        ours, theirs = (_oklab(_linear(colors) @ sight.T) for colors in (candidates, sorted(set(taken))))
         distances.append(np.linalg.norm(ours[:, None] - theirs[None], axis=2))
     normal, *impaired = distances
     # By the impaired alone only yellows and blues would remain; the sum serves everybody.

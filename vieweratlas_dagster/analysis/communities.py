@@ -143,19 +143,33 @@ def find_communities(
 def _most_modular(
     graph: Network, algorithm: Algorithm, resolution: float, seeds: Sequence[int]
 ) -> Consensus:
-    found = _each(seeds, lambda seed: cluster(graph, algorithm, resolution, seed))
+    found = _each(graph, seeds, lambda core, seed: cluster(core, algorithm, resolution, seed))
     return choose(found, [modularity(graph, labels, resolution) for labels in found])
 
 
 def _likeliest(graph: Network, algorithm: Algorithm, seeds: Sequence[int]) -> Consensus:
     some = seeds[:_LIKELIEST_RUNS]
-    return choose_central(_each(some, lambda seed: _likeliest_communities(graph, algorithm, seed)))
+    return choose_central(
+        _each(graph, some, lambda core, seed: _likeliest_communities(core, algorithm, seed))
+    )
 
 
-def _each(seeds: Sequence[int], run: Callable[[int], Labels]) -> list[Labels]:
-    """One run per seed; Leiden releases the interpreter lock, so threads share the work."""
+def _each(graph: Network, seeds: Sequence[int], run: Callable[[Network, int], Labels]) -> list[Labels]:
+    """One run per seed on the vertices that have edges, -1 for the others.
+
+    All runs would agree on those, which says nothing, and to compare so many labels takes long. Leiden
+    releases the interpreter lock, so threads share the work.
+    """
+    linked = np.flatnonzero(graph.degree > 0)
+    core = graph.induced(linked)
+
+    def whole(seed: int) -> Labels:
+        labels = np.full(graph.size, -1, dtype=np.int64)
+        labels[linked] = run(core, seed)
+        return labels
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(run, seeds))
+        return list(pool.map(whole, seeds))
 
 
 def _likeliest_communities(graph: Network, algorithm: Algorithm, seed: int) -> Labels:

@@ -38,7 +38,10 @@ _FEWEST_EMBEDDED = 5
 _FEWEST_ALIGNED = 3
 _KNOWN_ENOUGH = 0.25
 _RADIUS = 0.93
+# The last digits of linear algebra differ from one kind of processor to the next, and t-SNE blows them up.
+_SAME_EVERYWHERE = 9
 _PER_RING = 400
+_RING_GAP, _RIM = 0.03, 0.08  # between two rings, and all of them together at most
 
 
 def place(
@@ -71,7 +74,8 @@ def place(
     strong = strongest(similarities(graph, edges), NEIGHBOURS)[linked][:, linked]
     points = np.zeros((graph.size, 2))
     before = _places_before(audiences["channel"], previous)
-    points[linked] = _embed(strong, community[linked], region[linked], before[linked], seed)
+    embedded = _embed(strong, community[linked], region[linked], before[linked], seed)
+    points[linked] = np.round(embedded, _SAME_EVERYWHERE)
     isolated = np.flatnonzero(graph.degree == 0)
     points[isolated] = _around(len(isolated), alone=len(linked) == 0)
     return pl.DataFrame({"channel": audiences["channel"], "x": points[:, 0], "y": points[:, 1]})
@@ -147,7 +151,8 @@ def _embed(
         return _into_disc(start)
     if warm := len(known) >= size * _KNOWN_ENOUGH:
         start = _from_before(ties, start, before, known)
-    points = ties.with_anchors(start * (np.sqrt(size) if warm else _COLD_SCALE))
+    start = np.round(start * (np.sqrt(size) if warm else _COLD_SCALE), _SAME_EVERYWHERE)
+    points = ties.with_anchors(start)
     if not warm:
         points = descend(ties.matrix, points, steps=_EARLY_STEPS, exaggeration=4, momentum=0.5)
     points = descend(ties.matrix, points, steps=_STEPS, exaggeration=_SPREAD, momentum=0.8)[:size]
@@ -223,7 +228,7 @@ def _scaled(ties: sparse.csr_array) -> Points:
     np.fill_diagonal(squared, 0)
     centring = np.eye(size) - 1 / size
     values, vectors = np.linalg.eigh(-centring @ squared @ centring / 2)
-    axes = vectors[:, -2:] * np.sqrt(np.clip(values[-2:], 0, None))
+    axes = np.round(vectors[:, -2:] * np.sqrt(np.clip(values[-2:], 0, None)), _SAME_EVERYWHERE)
     # An eigenvector's sign is arbitrary: its largest entry shall be positive.
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])] + 1e-300)
     return _into_disc(axes, radius=1.0)
@@ -284,14 +289,15 @@ def _apart(points: Points) -> Points:
 
 
 def _around(count: int, *, alone: bool) -> Points:
-    """Rings outside the disc of the others; a disc of their own when there are no others."""
+    """Rings outside the disc of the others, closer when there are many; a disc when there are no others."""
     at = np.arange(count)
     if alone:
         golden = np.pi * (3 - np.sqrt(5))
         spots = _RADIUS * np.sqrt(at / max(count - 1, 1)) * np.exp(1j * golden * at)
     else:
         on_ring = max(1, min(count, _PER_RING))
-        spots = (1 + 0.03 * (at // _PER_RING)) * np.exp(2j * np.pi * (at % on_ring + 0.5) / on_ring)
+        gap = min(_RING_GAP, _RIM / max(1, (count - 1) // _PER_RING))
+        spots = (1 + gap * (at // _PER_RING)) * np.exp(2j * np.pi * (at % on_ring + 0.5) / on_ring)
     return np.column_stack([spots.real, spots.imag])
 
 

@@ -160,6 +160,20 @@ def test_the_result_depends_on_nothing_but_input_and_seed():
     assert first.quality == again.quality
 
 
+@pytest.mark.parametrize("resolution", [None, 1.0])
+def test_channels_without_edges_change_nothing_else(resolution):
+    rng = np.random.default_rng(4)
+    noise = {(f"c{i:02d}", f"c{j:02d}"): int(rng.integers(1, 9)) for i in range(50) for j in range(i)}
+    sparse = {pair: weight for pair, weight in noise.items() if rng.random() < 0.12}
+    told = [
+        communities_of(*tables_of(sparse, alone), resolution=resolution)
+        for alone in ([], [f"z{i:04d}" for i in range(2000)])
+    ]
+    assert told[1].quality == told[0].quality
+    assert told[0].quality["agreement"] < 0.9
+    assert told[1].partition.drop_nulls().equals(told[0].partition)
+
+
 def test_higher_resolution_gives_more_communities():
     audiences, edges = example()
     counts = [
@@ -310,3 +324,29 @@ def test_a_graph_without_groups_is_not_cut():
     assert likeliest(graph, "leiden", 0).max() == 0
     halves = (np.arange(30) % 2).astype(np.int64)
     assert abs(evidence(graph, halves)) < 0.01
+
+
+@settings(max_examples=150, deadline=None)
+@given(graphs, st.integers(0, 9), st.integers(1, 6))
+def test_small_labels_join_one_after_the_other_where_modularity_says(graph, seed, smallest):
+    """Against the modularity of every merger, worked out anew each time."""
+    labels = np.random.default_rng(seed).integers(0, 6, graph.size)
+    labels = expected = graph.connected_parts(labels)
+    while True:
+        sizes = np.bincount(expected)
+        tied = {
+            tuple(pair)
+            for one, other in zip(expected[graph.source], expected[graph.target], strict=True)
+            for pair in ((one, other), (other, one))
+            if one != other
+        }
+        small = [(sizes[one], one) for one in range(len(sizes)) if sizes[one] < smallest]
+        small = [(size, one) for size, one in small if any(pair[0] == one for pair in tied)]
+        if not small:
+            break
+        _, one = min(small)
+        near = sorted(other for mine, other in tied if mine == one)
+        joined = [np.where(expected == one, other, expected) for other in near]
+        worth = [round(modularity(graph, each), 12) for each in joined]
+        expected = graph.connected_parts(joined[worth.index(max(worth))])
+    assert (merge_small(graph, labels, smallest) == expected).all()

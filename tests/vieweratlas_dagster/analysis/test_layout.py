@@ -71,10 +71,42 @@ def test_isolated_channels_lie_around_the_others(real):
     assert NODES.problems(real[2].nodes) == []
 
 
+@pytest.mark.parametrize("alone", [1, 401, 5000])
+def test_any_number_of_isolated_channels_fits_around_the_others(alone):
+    """Beyond 1.09 the picture ends."""
+    triangle = {("a", "b"): 5, ("b", "c"): 5, ("a", "c"): 5}
+    audiences, edges = tables_of(triangle, [f"z{at:04d}" for at in range(alone)])
+    partition = communities_of(audiences, edges).partition
+    found = place(audiences, edges, partition, seed=1).join(partition, on="channel")
+    points = found.filter(pl.col("community").is_null()).select("x", "y").to_numpy()
+    distance = np.hypot(*points.T)
+    assert len(points) == alone
+    assert distance.min() > 0.99
+    assert distance.max() < 1.09
+    assert len(np.unique(points.round(6), axis=0)) == alone
+
+
 def test_the_same_input_gives_the_same_places(real):
     audiences, edges, atlas = real
     again = place(audiences, edges, atlas.partition, seed=7)
     assert again.sort("channel").equals(atlas.nodes.select("channel", "x", "y"))
+
+
+@pytest.mark.parametrize("with_earlier_map", [False, True])
+def test_the_last_digits_of_linear_algebra_do_not_matter(real, monkeypatch, with_earlier_map):
+    """They differ from one kind of processor to the next."""
+    audiences, edges, atlas = real
+    previous = Previous(atlas.partition, atlas.communities, atlas.nodes) if with_earlier_map else None
+    eigh, svd = np.linalg.eigh, np.linalg.svd
+    rng = np.random.default_rng(1)
+
+    def inexact(found):
+        return tuple(part * (1 + 1e-14 * rng.standard_normal(part.shape)) for part in found)
+
+    plain = place(audiences, edges, atlas.partition, seed=3, previous=previous)
+    monkeypatch.setattr(np.linalg, "eigh", lambda matrix: inexact(eigh(matrix)))
+    monkeypatch.setattr(np.linalg, "svd", lambda matrix: inexact(svd(matrix)))
+    assert place(audiences, edges, atlas.partition, seed=3, previous=previous).equals(plain)
 
 
 def test_the_next_map_lies_on_the_earlier_one(real):
