@@ -11,7 +11,7 @@ from datetime import datetime
 
 from collector_service.identity import load_viewer_key_secret
 from collector_service.lake import Lake
-from collector_service.logins import read_logins
+from collector_service.logins import known_bots
 from collector_service.opt_outs import read_opt_outs
 from collector_service.twitch.helix import Helix
 from collector_service.twitch.vod_chat import GraphqlComments
@@ -40,7 +40,7 @@ async def read_vods(
         QueueError: the queue is unusable.
         SettingsError: the viewer key, the bot list or the list of opt-outs is.
     """
-    secret, bots = load_viewer_key_secret(settings.privacy), known_bots(settings)
+    secret, bots = load_viewer_key_secret(settings.privacy), known_bots(settings.collection)
     opt_outs = read_opt_outs(lake)
     wanted = [one for one in channels if not opt_outs.has_channel(one.login, one.channel_id)]
     async with Helix.open(settings.twitch, leave=_POINTS_LEFT_TO_OTHERS) as helix:
@@ -74,13 +74,3 @@ async def add_vods(lake: Lake, vod_ids: Sequence[str], settings: Settings, *, no
     async with Helix.open(settings.twitch) as helix:
         videos = await helix.videos(vod_ids)
     return queue_videos(lake, vod_ids, videos, now=now)
-
-
-def known_bots(settings: Settings) -> frozenset[str]:
-    """The logins of the bot list.
-
-    Raises:
-        SettingsError: the list is unusable.
-    """
-    bots_file = settings.collection.bots_file
-    return frozenset(read_logins(bots_file, "collection.bots_file")) if bots_file else frozenset()
