@@ -71,7 +71,7 @@ _MARKER = ".vieweratlas-demo"
 _LEAST_AGREEMENT = 0.9
 # Of the presences in the hours without a collector. A recording has no notices, and nobody looks for those
 # of channels that the collector has never seen.
-_LEAST_RESTORED = 0.5
+_LEAST_RESTORED = 0.7
 # Real seconds for the last messages of the world to arrive.
 _SETTLE_SECONDS = 2.0
 # When on the second day the collector is killed, in world seconds after midnight. Much is said at night,
