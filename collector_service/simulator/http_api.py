@@ -352,8 +352,11 @@ class HttpApi:
         if self._faults.hits_gql("server_error"):
             return web.Response(status=503, text="upstream connect error")
         if self._faults.hits_gql("rate_limited"):
-            problem = {"error": "Too Many Requests", "status": 429, "message": "too many requests"}
-            return web.json_response(problem, status=429, headers={"Retry-After": "1"})
+            return web.json_response(
+                {"error": "Too Many Requests", "status": 429, "message": "too many requests"},
+                status=429,
+                headers={"Retry-After": "1"},
+            )
         client_id = request.headers.get("Client-ID")
         if client_id != GQL_CLIENT_ID:
             problem = "is missing from the request" if not client_id else "is invalid"

@@ -80,13 +80,13 @@ class _Usual(msgspec.Struct, gc=False):
         commenter, message = self.commenter, self.message
         if commenter is None:
             return VodComment(self.id, self.content_offset_seconds, None, None, is_bot=False)
-        badges = message.user_badges if message else None
+        badges = (message.user_badges if message else None) or ()
         return VodComment(
             self.id,
             self.content_offset_seconds,
             commenter.id,
             commenter.name,
-            bool(badges) and BOT_BADGE in [badge.id for badge in badges],
+            BOT_BADGE in [badge.id for badge in badges],
             (self.channel_id or channel_id) != channel_id,
         )
 
