@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from collector_service.contract import VOD_PREFIX
 from collector_service.simulator.http_api import _PAGE_SIZES
 
 from .harness import planted
@@ -38,7 +39,7 @@ async def test_killed_between_any_writes(tmp_path):
         async with vod_session(tmp_path / f"{seed}", small(seed)) as it:
             kills = 0
             while not it.done:
-                kills += await it.play(at_write=("SIGKILL", rng.randint(3, 16)), **SHORT) is None
+                kills += await it.play(at_write=("SIGKILL", rng.randint(3, 16), ""), **SHORT) is None
                 assert it.collected().messages <= it.truth()
             assert kills >= 2
             it.check()
@@ -103,6 +104,19 @@ async def test_a_run_that_slept_while_another_took_over_changes_nothing(tmp_path
             it.check()
 
     await at_once(scenario)
+
+
+@pytest.mark.parametrize("writes", [0, 1])
+async def test_a_run_that_slept_in_the_middle_of_writing_overwrites_nothing(writes, tmp_path, s3_storage):
+    """It had asked whether the VOD was still its own, and written nothing yet, when it fell asleep."""
+    async with vod_session(tmp_path / "it", small(1), s3_storage) as it:
+        sleeper = await it.start(at_write=("SIGSTOP", writes, VOD_PREFIX), **SHORT)
+        await sleeper.stopped()
+        await it.all_done(**SHORT)
+        sleeper.send(signal.SIGCONT)
+        _, report = await sleeper.finish()
+        assert report["lost"] == 1
+        it.check()
 
 
 @pytest.mark.parametrize(

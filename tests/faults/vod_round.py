@@ -1,10 +1,10 @@
-"""A round of VOD work in a process of its own: ``python vod_round.py CHANNELS [SIGNAL WRITES]``.
+"""A round of VOD work in a process of its own: ``python vod_round.py CHANNELS [SIGNAL WRITES PREFIX]``.
 
 Belongs here: the real round with the ``config.yaml`` of the working directory; prints what it did as one
 line of JSON. Does not belong here: scenarios (``test_vod_faults``).
 
-CHANNELS is a JSON object of channel ids and logins. After WRITES writes into the lake, when the next one is
-due, the process sends itself SIGNAL. Requests are given up and asked again soon, so that tests
+CHANNELS is a JSON object of channel ids and logins. After WRITES writes below PREFIX in the lake, when the
+next one is due, the process sends itself SIGNAL. Requests are given up and asked again soon, so that tests
 need not wait long.
 """
 
@@ -27,15 +27,16 @@ from vieweratlas_dagster.vod.channels import CollectedChannel
 from vieweratlas_dagster.vod.round import read_vods
 
 
-def interrupt(number: signal.Signals, writes: int) -> None:
-    """Send this process a signal before the write after so many."""
+def interrupt(number: signal.Signals, writes: int, prefix: str) -> None:
+    """Send this process a signal before the write after so many below a prefix."""
     put, left = obstore.put, writes
 
     def counted(*what, **how):
         nonlocal left
-        if left == 0:
-            os.kill(os.getpid(), number)
-        left -= 1
+        if what[1].startswith(prefix):
+            if left == 0:
+                os.kill(os.getpid(), number)
+            left -= 1
         return put(*what, **how)
 
     obstore.put = counted
@@ -59,7 +60,7 @@ def main() -> None:
     lake = Lake.open(settings.storage)
     be_quick()
     if len(sys.argv) > 2:
-        interrupt(signal.Signals[sys.argv[2]], int(sys.argv[3]))
+        interrupt(signal.Signals[sys.argv[2]], int(sys.argv[3]), sys.argv[4])
     round_ = asyncio.run(read_vods(lake, channels, settings, now=utc(settings.clock.now())))
     print(json.dumps([asdict(part) for part in round_]))
 

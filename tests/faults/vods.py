@@ -70,11 +70,12 @@ class VodSession:
         self._rounds = 0
         self._running: list[Round] = []
 
-    async def start(self, *, at_write: tuple[str, int] | None = None, **vod) -> Round:
+    async def start(self, *, at_write: tuple[str, int, str] | None = None, **vod) -> Round:
         """Start a round.
 
         Args:
-            at_write: the name of a signal that it sends itself, and before which write.
+            at_write: the name of a signal that it sends itself, after how many writes, and below which
+                prefix of the lake they count.
             **vod: settings of that section.
         """
         self._rounds += 1
