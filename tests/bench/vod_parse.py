@@ -6,7 +6,6 @@ and then the same fields. Prints one line of JSON; ``digest`` is of all comments
 
 import hashlib
 import json
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from pathlib import Path
 
 from collector_service.twitch.vod_chat import BOT_BADGE, VodComment
 from collector_service.twitch.vod_json import open_chat_json
+
+from .peak import peak_mb
 
 
 def ours(path: Path) -> Iterator[VodComment]:
@@ -51,14 +52,14 @@ def main() -> None:
     path, read = Path(sys.argv[1]), {"ours": ours, "rival": rival}[sys.argv[2]]
     began = time.process_time()
     comments = sum(1 for _ in read(path))
-    seconds = time.process_time() - began
+    seconds, peak = time.process_time() - began, peak_mb()
     digest = hashlib.sha256()
     for comment in read(path):
         digest.update(repr(tuple(comment)).encode())
     told = {
         "comments": comments,
         "seconds": seconds,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak,
         "digest": digest.hexdigest(),
     }
     print(json.dumps(told))

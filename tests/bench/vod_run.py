@@ -6,7 +6,6 @@ Prints one line of JSON with what that took.
 
 import asyncio
 import json
-import resource
 import sys
 import time
 
@@ -16,6 +15,7 @@ from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.vod.channels import CollectedChannel
 from vieweratlas_dagster.vod.round import read_vods
 
+from .peak import peak_mb
 from .vod_world import SECRET, WINDOW_SECONDS
 
 
@@ -34,13 +34,13 @@ def main() -> None:
     )
     lake = Lake.open(settings.storage)
     channels = [CollectedChannel(facts["id"], facts["login"], hidden=True)]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mb()
     began = time.perf_counter()
     _, report = asyncio.run(read_vods(lake, channels, settings, now=utc(settings.clock.now())))
     took = {
         "seconds": time.perf_counter() - began,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "start_mb": before / 1024,
+        "peak_mb": peak_mb(),
+        "start_mb": before,
         "done": report.done,
         "comments": report.comments,
         "null_commenters": report.null_commenters,
