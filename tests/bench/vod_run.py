@@ -36,7 +36,7 @@ def main() -> None:
     channels = [CollectedChannel(facts["id"], facts["login"], hidden=True)]
     before = peak_mb()
     began = time.perf_counter()
-    _, report = asyncio.run(read_vods(lake, channels, settings, now=utc(settings.clock.now())))
+    report = asyncio.run(read_vods(lake, channels, settings, now=utc(settings.clock.now()))).report
     took = {
         "seconds": time.perf_counter() - began,
         "peak_mb": peak_mb(),

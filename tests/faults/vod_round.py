@@ -62,7 +62,7 @@ def main() -> None:
     if len(sys.argv) > 2:
         interrupt(signal.Signals[sys.argv[2]], int(sys.argv[3]), sys.argv[4])
     round_ = asyncio.run(read_vods(lake, channels, settings, now=utc(settings.clock.now())))
-    print(json.dumps([asdict(part) for part in round_]))
+    print(json.dumps(asdict(round_)))
 
 
 if __name__ == "__main__":

@@ -44,8 +44,8 @@ class Round:
         if self._process.returncode == -signal.SIGKILL:
             return None
         assert self._process.returncode == 0, err.decode()
-        discovery, report = json.loads(out.splitlines()[-1])
-        return discovery, report
+        done = json.loads(out.splitlines()[-1])
+        return done["discovery"], done["report"]
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, if it is still there."""
