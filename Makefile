@@ -17,11 +17,11 @@ ARGS ?=
 DATA ?= data/demo
 PORT ?= 3000
 
-.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-vod bench-spark chaos lock clean
+.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-spark chaos lock clean
 
 help: ## list the targets
 	@echo 'make TARGET, and where it makes sense ARGS="..." (options), DATA=folder, PORT=number'
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
 
 setup: .venv/installed $(PAGE) ## install everything into .venv/ and build the atlas page
 
@@ -79,7 +79,7 @@ else
 endif
 
 bench: .venv/installed ## how fast it is, against what it should be: minutes, on a quiet machine
-	@# One after another, and the second even when the first misses a bar.
+	@# One after another, and the next even when one misses a bar.
 	@$(MAKE) --no-print-directory --jobs=1 --keep-going bench-collector bench-dagster bench-analysis bench-vod
 
 bench-collector: .venv/installed ## its first part: the collector, ARGS="--quick --only lag"
@@ -89,9 +89,16 @@ bench-dagster: .venv/installed ## its second part: the operator's desk, ARGS="--
 	bash infrastructure/setup/postgres.sh
 	$(BIN)/python -m tests.bench.dagster_desk $(ARGS)
 
-bench-analysis: .venv/installed ## its third part: from presence to the atlas, ARGS="--quick"
+bench-analysis: .venv/installed ## its third part: the three below, ARGS="--quick"
+	@$(MAKE) --no-print-directory --jobs=1 --keep-going bench-overlap bench-communities bench-atlas
+
+bench-overlap: .venv/installed ## the overlap engine, ARGS="--quick --only growth"
 	$(BIN)/python -m tests.bench.overlap $(ARGS)
+
+bench-communities: .venv/installed ## the communities, ARGS="--quick"
 	$(BIN)/python -m tests.bench.communities $(ARGS)
+
+bench-atlas: .venv/installed ## the whole analysis, from presence to the atlas, ARGS="--quick"
 	$(BIN)/python -m tests.bench.analysis $(ARGS)
 
 bench-vod: .venv/installed ## its fourth part: chat of past broadcasts, ARGS="--quick --only parsing"

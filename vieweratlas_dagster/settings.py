@@ -38,6 +38,7 @@ class AnalysisSettings(Section):
     spark: SparkSettings = SparkSettings()
     bot_filter: bool = True
     max_channels_per_viewer: int = Field(100, ge=2)
+    max_hours_per_day: int = Field(18, ge=1)
     loyalty: Literal["none", "messages", "windows"] = "none"
     seed: int = Field(7, ge=0, le=2**31 - 1)
     labels_file: Path | None = None
@@ -65,6 +66,7 @@ class CheckSettings(Section):
     max_times_usual: float = Field(2.0, gt=0)
     max_bot_share: float = Field(0.3, ge=0, le=1)
     max_many_channels_share: float = Field(0.2, ge=0, le=1)
+    max_many_hours_share: float = Field(0.05, ge=0, le=1)
     min_modularity: float = Field(0.2, ge=-1, le=1)
     max_largest_community_share: float = Field(0.6, ge=0, le=1)
     max_isolated_share: float = Field(0.5, ge=0, le=1)

@@ -215,11 +215,11 @@ EXCLUSIONS = Table(
     "exclusions",
     "one reason for leaving viewers out of the graph",
     (
-        Column("reason", pl.String, "known bot, or too many channels"),
+        Column("reason", pl.String, "known bot, too many channels, or too many hours"),
         Column("viewers", pl.Int64, "distinct viewers left out for it"),
         Column("memberships", pl.Int64, "(channel, viewer) pairs left out for it"),
         Column("pairs_avoided", pl.Int64, "increments of channel pairs they would have caused"),
-        Column("limit", pl.Int64, "the threshold, where there is one", True),
+        Column("limit", pl.Int64, "the most channels, or windows of one channel; null: none", True),
         Column("channels", pl.Int64, "channels that they were in", True),
     ),
     ("reason",),

@@ -24,7 +24,7 @@ def main() -> None:
     from vieweratlas_dagster.lake_layout import channels_key, day_audience_key, read_table
     from vieweratlas_dagster.tables import CHANNELS, DAY_AUDIENCES
 
-    from .overlap_world import DAYS, MOST_CHANNELS
+    from .overlap_world import DAYS, MOST_CHANNELS, MOST_WINDOWS
 
     lake = Lake.open(StorageSettings(dir=Path(folder)))
     graph = overlap_graph(
@@ -34,6 +34,7 @@ def main() -> None:
         overlap_threshold=int(threshold),
         # Judged as on every day, but in so large a world nobody is left out, as in the rival's query.
         max_channels_per_viewer=MOST_CHANNELS,
+        max_windows=MOST_WINDOWS,
         bot_filter=filtered == "filtered",
     )
     seconds = time.perf_counter() - began

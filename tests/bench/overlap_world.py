@@ -26,6 +26,8 @@ DAYS = tuple(f"2026-03-{day:02d}" for day in range(1, 8))
 CHANNELS_PER_COMMUNITY = 100
 COMMUNITIES_PER_REGION = 10
 MOST_CHANNELS = 500
+# More than any viewer has, so that everybody is judged by hours, and nobody is left out.
+MOST_WINDOWS = 288 * len(DAYS)
 
 _VISITS_EXPONENT = 1.8255
 _POPULARITY_EXPONENT = 0.7

@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
-from tests.bench.overlap_world import DAYS, write_world
+from tests.bench.overlap_world import DAYS, MOST_WINDOWS, write_world
 from tests.bench.report import Row, exit_code, progress, render
 from vieweratlas_dagster.analysis.audiences import window_audience
 from vieweratlas_dagster.analysis.overlap import OverlapGraph, overlap_graph
@@ -29,7 +29,7 @@ from vieweratlas_dagster.spark.finish import graph_of_counts
 from vieweratlas_dagster.spark.overlap_job import count_overlaps
 from vieweratlas_dagster.tables import CHANNELS, DAY_AUDIENCES
 
-_OPTIONS = {"min_channel_viewers": 10, "overlap_threshold": 5}
+_OPTIONS = {"min_channel_viewers": 10, "overlap_threshold": 5, "max_windows": MOST_WINDOWS}
 _BOTH = _OPTIONS | {"bot_filter": True, "max_channels_per_viewer": 100}
 _CHANNELS, _QUICK_CHANNELS = 2_000, 500
 _VIEWERS = (200_000, 400_000, 800_000)

@@ -119,7 +119,7 @@ def test_the_unlisted_bots_are_found_by_what_they_do(finished_demo):
     exclusions = pl.read_parquet(latest(finished_demo, "exclusions.parquet"))
     bots = oracle_rows(finished_demo, "bots.csv")
     assert exclusions["viewers"].sum() >= len(bots) * 0.9
-    assert exclusions.height == 2
+    assert exclusions.height == 3
 
 
 def test_no_day_was_made_before_its_last_chat_came(finished_demo):

@@ -141,7 +141,9 @@ def test_column_lineage_passes_through_tables_that_are_no_asset(definitions):
         for column in ("viewers", "label", "game_name", "x")
     }
     assert told == {
-        "viewers": {f"day_audiences.{name}" for name in ("channel_id", "viewer_key", "known_bot")},
+        "viewers": {
+            f"day_audiences.{name}" for name in ("channel_id", "viewer_key", "known_bot", "windows")
+        },
         "label": {"community_labels.label"},
         "game_name": {"channels.game_name"},
         "x": {"overlap_graph.jaccard", "community_partitions.community", "community_partitions.region"},

@@ -88,23 +88,27 @@ def overlap_graph(
     overlap_threshold: int,
     bot_filter: bool = True,
     max_channels_per_viewer: int = 100,
+    max_windows: int | None = None,
     loyalty: Loyalty = "none",
 ) -> OverlapGraph:
     """Exact shared-viewer counts of all pairs of channels, with measures, exclusions and reasons.
 
-    With ``bot_filter``, these viewers count nowhere: those known as bots in any channel, and those in
-    more channels than `plausible_channels` says.
+    With ``bot_filter``, these viewers count nowhere, each for the first reason that holds: those known as
+    bots in any channel, those in more channels than `plausible_channels` says, and those present in one
+    channel in more than ``max_windows`` windows.
 
     Args:
         pairs: one row per channel and viewer: channel_id (Int64), viewer_key (UInt64), messages
-            (integer), known_bot (Boolean), and windows (integer) for the loyalty of that name. Rows in the
-            order of viewer_key and channel_id, as ``audiences.window_audience`` returns them, are fastest.
+            (integer), known_bot (Boolean), and windows (integer) for the loyalty of that name and for
+            ``max_windows``. Rows in the order of viewer_key and channel_id, as
+            ``audiences.window_audience`` returns them, are fastest.
         channels: one row per channel: channel_id, channel, game_name, language; and how it was
             observed, where that is known: observed_seconds, recorded_seconds, live_windows, reason.
         min_channel_viewers: smallest audience of a channel in the graph.
         overlap_threshold: fewest shared viewers of an edge.
         bot_filter: whether viewers are left out at all.
         max_channels_per_viewer: upper bound of the plausible number of channels.
+        max_windows: most windows of one channel, as `plausible_windows` says; None: of any number.
         loyalty: what the weight of an edge is. ``none``: its shared viewers. ``messages`` or ``windows``:
             the sum over its shared viewers of the smaller of their two `loyalty_weights`.
 
@@ -120,8 +124,17 @@ def overlap_graph(
     )
     bots = known_bot if bot_filter else np.zeros_like(known_bot)
     giants = (seen.degrees > limit) & ~bots if bot_filter else bots
-    exclusions = _exclusions(seen, bots, giants, limit)
     counted = ~(bots | giants)
+    tireless = np.zeros_like(bots)
+    if bot_filter and max_windows is not None:
+        tireless = _in_more_windows(pairs["windows"].to_numpy(), first, max_windows) & counted
+        counted &= ~tireless
+    exclusions = _exclusions(
+        seen,
+        ("known bot", bots, None),
+        ("too many channels", giants, limit),
+        ("too many hours", tireless, max_windows),
+    )
     messages = pairs["messages"].to_numpy()
     if not counted.all():
         messages = np.where(np.repeat(counted, seen.degrees), messages, 0)
@@ -130,7 +143,7 @@ def overlap_graph(
         messages=_per_channel(seen, names, messages),
     )
     # Freed when the caller keeps none: what follows needs the memory.
-    del pairs, messages, first, known_bot
+    del pairs, messages, first, known_bot, bots, giants, tireless
     kept = seen.of_viewers(counted)
     del seen
     observed = observed.with_columns(viewers=_per_channel(kept, names))
@@ -284,12 +297,20 @@ def _per_channel(
     return pl.Series(counts.astype(np.int64), dtype=pl.Int64)
 
 
-def _exclusions(
-    seen: _Memberships, bots: NDArray[np.bool_], giants: NDArray[np.bool_], limit: int
-) -> pl.DataFrame:
+def _in_more_windows(
+    windows: NDArray[np.integer], first: NDArray[np.int64], most: int
+) -> NDArray[np.bool_]:
+    """Which viewers, whose memberships begin at ``first``, have one of more than so many windows."""
+    found = np.zeros(len(first), dtype=np.bool_)
+    found[np.searchsorted(first, np.flatnonzero(windows > most), side="right") - 1] = True
+    return found
+
+
+def _exclusions(seen: _Memberships, *reasons: tuple[str, NDArray[np.bool_], int | None]) -> pl.DataFrame:
+    """Rows of EXCLUSIONS from each reason, who is left out for it, and its threshold."""
     rows = []
     degrees = seen.degrees
-    for reason, who, threshold in (("known bot", bots, None), ("too many channels", giants, limit)):
+    for reason, who, threshold in reasons:
         k = degrees[who]
         channels = _distinct(seen.channel[np.repeat(who, degrees)]) if who.any() else 0
         rows.append((reason, len(k), int(k.sum()), int((k * (k - 1) // 2).sum()), threshold, channels))

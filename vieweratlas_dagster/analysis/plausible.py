@@ -1,11 +1,17 @@
-"""In how many channels a person plausibly chats.
+"""In how many channels, and for how long, a person plausibly chats.
 
-Belongs here: that one bound. It imports nothing, since every engine must judge alike, on a cluster
-without this project's libraries too.
+Belongs here: those two bounds. Does not belong here: who is beyond them. It imports nothing, since every
+engine must judge alike, on a cluster without this project's libraries too.
 """
+
+from __future__ import annotations
 
 FEWEST_PLAUSIBLE_CHANNELS = 10
 PLAUSIBLE_SHARE = 0.05
+# A marathon of 24 hours among so many days leaves 15 hours for each other day until the average is 18.
+FEWEST_JUDGED_DAYS = 3
+# Who wrote once in a longer window was hardly there for all of it.
+LONGEST_JUDGED_WINDOW = 3600
 
 
 def plausible_channels(channels: int, max_channels_per_viewer: int) -> int:
@@ -18,3 +24,22 @@ def plausible_channels(channels: int, max_channels_per_viewer: int) -> int:
     beyond the cap a single account outweighs thousands of ordinary ones.
     """
     return min(max_channels_per_viewer, max(FEWEST_PLAUSIBLE_CHANNELS, int(PLAUSIBLE_SHARE * channels)))
+
+
+def plausible_windows(days: int, window_seconds: int | None, max_hours_per_day: int) -> int | None:
+    """The most windows of one channel in which a person is believed to be present over several days.
+
+    They last ``max_hours_per_day`` on average, since a person sleeps. None means that nobody is judged:
+    fewer days than three could be one marathon, windows longer than an hour or of unknown length do not say
+    for how long somebody was there, and 24 hours a day are no bound.
+
+    Args:
+        days: days with data.
+        window_seconds: length of the windows; None when unknown.
+        max_hours_per_day: hours of an average day, at least 1.
+    """
+    if max_hours_per_day >= 24 or days < FEWEST_JUDGED_DAYS:
+        return None
+    if window_seconds is None or window_seconds > LONGEST_JUDGED_WINDOW:
+        return None
+    return max_hours_per_day * 3600 * days // window_seconds

@@ -23,7 +23,7 @@ from vieweratlas_dagster.assets.metadata import (
     rows,
 )
 from vieweratlas_dagster.automation.partitions import daily, last_days
-from vieweratlas_dagster.curation.merge import channel_attributes
+from vieweratlas_dagster.curation.merge import channel_attributes, recorded_windows
 from vieweratlas_dagster.lake_layout import (
     analysis_key,
     begin_map,
@@ -62,25 +62,29 @@ def _days(lake: Lake, days: list[str]) -> Iterator[pl.DataFrame]:
             yield audience
 
 
-def _channel_attributes(lake: Lake, days: list[str]) -> pl.DataFrame:
+def _dimensions(lake: Lake, days: list[str]) -> list[pl.DataFrame]:
+    """The channel dimensions of the days that have one."""
     found = (read_table_if_there(lake, channels_key(day), CHANNELS) for day in days)
-    return channel_attributes([frame for frame in found if frame is not None])
+    return [frame for frame in found if frame is not None]
 
 
 def _graph(context: dg.AssetExecutionContext, lake: Lake, settings: Settings) -> "OverlapGraph":
     """The graph of the days that end with the partition, by the engine of the settings."""
     from vieweratlas_dagster.analysis.audiences import window_audience
     from vieweratlas_dagster.analysis.overlap import overlap_graph
+    from vieweratlas_dagster.analysis.plausible import plausible_windows
     from vieweratlas_dagster.spark.launch import overlap_graph_on_spark
 
     analysis = settings.analysis
     days = days_up_to(context.partition_key, analysis.window_days)
-    channels = _channel_attributes(lake, days)
+    dimensions = _dimensions(lake, days)
+    channels = channel_attributes(dimensions)
     options: dict[str, Any] = {
         "min_channel_viewers": analysis.min_channel_viewers,
         "overlap_threshold": analysis.overlap_threshold,
         "bot_filter": analysis.bot_filter,
         "max_channels_per_viewer": analysis.max_channels_per_viewer,
+        "max_windows": plausible_windows(*recorded_windows(dimensions), analysis.max_hours_per_day),
         "loyalty": analysis.loyalty,
     }
     if analysis.engine == "local":
@@ -123,7 +127,7 @@ def build_overlap_graph(window_days: int) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         """How many viewers every two channels share over the last days, exactly.
 
-        Known bots and viewers in implausibly many channels are left out and accounted for.
+        Known bots and viewers in implausibly many channels or hours are left out and accounted for.
         """
         day, store = context.partition_key, lake.lake
         if not store.exists(channels_key(day)):

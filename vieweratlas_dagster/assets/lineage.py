@@ -24,8 +24,11 @@ ASSET_OF = {
     "nodes": "atlas",
 }
 
-_MEMBERSHIP = "day_audiences.channel_id day_audiences.viewer_key day_audiences.known_bot"
-_LOYALTY = f"{_MEMBERSHIP} day_audiences.messages day_audiences.windows"
+# Who counts: the bounds on a viewer's channels and windows are of it too.
+_MEMBERSHIP = " ".join(
+    f"day_audiences.{name}" for name in ("channel_id", "viewer_key", "known_bot", "windows")
+)
+_LOYALTY = f"{_MEMBERSHIP} day_audiences.messages"
 _TIES = "edges.source edges.target edges.weight"
 _LEVELS = "partition.community partition.region"
 _NAMED_BY = f"{_LEVELS} audiences.channel audiences.viewers audiences.game_name audiences.language"

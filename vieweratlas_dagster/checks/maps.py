@@ -52,12 +52,13 @@ def overlap_is_possible(view: View) -> Verdict:
 
 @check("overlap_graph")
 def exclusions_are_bounded(view: View) -> Verdict:
-    """Only a small part of who was in which channel was left out, as bots or as in too many channels."""
+    """Only a small part of who was in which channel was left out, for each of the reasons."""
     audiences, left_out, exclusions = (_of_day(view, table) for table in (AUDIENCES, LEFT_OUT, EXCLUSIONS))
     channels = audiences.height + left_out.height
     reasons = {
         "known bot": ("bots", view.limits.max_bot_share),
         "too many channels": ("many_channels", view.limits.max_many_channels_share),
+        "too many hours": ("many_hours", view.limits.max_many_hours_share),
     }
     numbers: dict[str, int | float] = {"channels": channels}
     texts, passed = [], True

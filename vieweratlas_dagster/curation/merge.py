@@ -25,6 +25,7 @@ from vieweratlas_dagster.tables import CHANNELS, PRESENCE
 _WINDOW = ("channel_id", "window_start", "window_seconds")
 _PART = ("source", "collector_id", "part", *_WINDOW)
 _TIME = pl.Datetime("ms", "UTC")
+_DAY_SECONDS = 86_400
 _WINDOW_SCHEMA: dict[str, Any] = {
     "source": pl.String,
     "collector_id": pl.String,
@@ -110,6 +111,29 @@ def channel_attributes(days: Sequence[pl.DataFrame]) -> pl.DataFrame:
         .join(_most_observed(every, "language"), on="channel_id", how="left")
         .sort("channel_id")
     )
+
+
+def recorded_windows(days: Sequence[pl.DataFrame]) -> tuple[int, int | None]:
+    """On how many days anything was observed, and the length in seconds of the shortest windows there.
+
+    A channel's day tells the length where its windows can all be of one length, which divides the day and
+    fits into it as often as there are windows; a window that lasts the whole day beside shorter ones does
+    not. None where no channel's day tells it.
+
+    Args:
+        days: CHANNELS frames, in any order.
+    """
+    observed = [day.filter(pl.col("observed_seconds") > 0) for day in days]
+    recorded, count = pl.col("recorded_seconds"), pl.col("windows").cast(pl.UInt64)
+    length = (
+        pl.concat([CHANNELS.empty(), *observed])
+        .filter(recorded <= _DAY_SECONDS, recorded % count == 0)
+        .select(length=recorded // count)
+        .filter(_DAY_SECONDS % pl.col("length") == 0)
+        .min()
+        .item()
+    )
+    return sum(not day.is_empty() for day in observed), length
 
 
 def status_counts(channels: pl.DataFrame) -> pl.DataFrame:

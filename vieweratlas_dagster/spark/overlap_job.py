@@ -31,7 +31,7 @@ from pyspark.sql import functions as fn
 
 from vieweratlas_dagster.analysis.plausible import plausible_channels
 
-_REASONS = ("known bot", "too many channels")
+_REASONS = ("known bot", "too many channels", "too many hours")
 # What messages and windows of one membership can hold, as in DAY_AUDIENCES.
 _MOST = 2**32 - 1
 # No number of 32 binary digits weighs more than 32.
@@ -63,6 +63,7 @@ def count_overlaps(
     overlap_threshold: int,
     bot_filter: bool,
     max_channels_per_viewer: int,
+    max_windows: int | None,
     loyalty: str = "none",
 ) -> SparkCounts:
     """Count as ``analysis.overlap.overlap_graph`` does.
@@ -78,6 +79,7 @@ def count_overlaps(
         overlap_threshold: fewest shared viewers of a pair.
         bot_filter: whether viewers are left out at all.
         max_channels_per_viewer: upper bound of the plausible number of channels.
+        max_windows: most windows of one viewer in one channel; None: of any number.
         loyalty: what a pair's weight is made of: none, messages or windows.
     """
     # Spark has no unsigned integers: it reads them as decimals, which this moves into the range of long.
@@ -101,11 +103,13 @@ def count_overlaps(
         .agg(
             fn.collect_list(fn.struct("channel_id", "messages", "weight")).alias("seen"),
             fn.max("known_bot").alias("known_bot"),
+            fn.max("windows").alias("windows"),
         )
         .persist(StorageLevel.MEMORY_AND_DISK)
     )
     limit = plausible_channels(days.select("channel_id").distinct().count(), max_channels_per_viewer)
-    judged = viewers.withColumn("reason", _reason(limit) if bot_filter else fn.lit(None).cast("string"))
+    reason = _reason(limit, max_windows) if bot_filter else fn.lit(None).cast("string")
+    judged = viewers.withColumn("reason", reason)
     kept = fn.col("reason").isNull()
     channels = (
         judged.select("reason", fn.inline("seen"))
@@ -134,7 +138,10 @@ def count_overlaps(
     )
     size = fn.size("places").cast("long")
     [(population, ordered_pairs)] = lists.agg(fn.count(fn.lit(1)), fn.sum(size * (size - 1))).collect()
-    figures = {"population": population, "excluded": _excluded(judged, channels, limit)}
+    figures = {
+        "population": population,
+        "excluded": _excluded(judged, channels, (None, limit, max_windows)),
+    }
     _size_tasks(session, (ordered_pairs or 0) // 2, _INCREMENTS_PER_TASK)
     numbered = channels.drop(*_REASONS).join(fn.broadcast(inside), "channel_id", "left")
     return SparkCounts(numbered, _pairs(lists, overlap_threshold), figures)
@@ -163,13 +170,16 @@ def _weight(packed: Column) -> Column:
     return packed.bitwiseAND(2**_WEIGHT_BITS - 1)
 
 
-def _reason(limit: int) -> Column:
-    known_bot, too_many = _REASONS
-    return fn.when(fn.col("known_bot"), known_bot).when(fn.size("seen") > limit, too_many)
+def _reason(limit: int, max_windows: int | None) -> Column:
+    known_bot, too_many, too_long = _REASONS
+    reason = fn.when(fn.col("known_bot"), known_bot).when(fn.size("seen") > limit, too_many)
+    return reason if max_windows is None else reason.when(fn.col("windows") > max_windows, too_long)
 
 
-def _excluded(judged: DataFrame, channels: DataFrame, limit: int) -> list[tuple[Any, ...]]:
-    """Rows of EXCLUSIONS."""
+def _excluded(
+    judged: DataFrame, channels: DataFrame, limits: tuple[int | None, ...]
+) -> list[tuple[Any, ...]]:
+    """Rows of EXCLUSIONS, one for each of the reasons with its limit."""
     degree = fn.size("seen").cast("long")
     sums = {
         row["reason"]: row
@@ -184,7 +194,7 @@ def _excluded(judged: DataFrame, channels: DataFrame, limit: int) -> list[tuple[
     }
     [among] = channels.agg(*(fn.count_if(reason).alias(reason) for reason in _REASONS)).collect()
     rows = []
-    for reason, threshold in zip(_REASONS, (None, limit), strict=True):
+    for reason, threshold in zip(_REASONS, limits, strict=True):
         row = sums.get(reason) or {"viewers": 0, "memberships": 0, "ordered_pairs": 0}
         avoided = row["ordered_pairs"] // 2
         rows.append((reason, row["viewers"], row["memberships"], avoided, threshold, among[reason]))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vieweratlas_dagster import tables
 from vieweratlas_dagster.analysis import overlap
 from vieweratlas_dagster.analysis.overlap import loyalty_weights, overlap_graph
-from vieweratlas_dagster.analysis.plausible import plausible_channels
+from vieweratlas_dagster.analysis.plausible import plausible_channels, plausible_windows
 
 from .planted_worlds import channel_frame, membership_frame, planted_world
 
@@ -115,6 +115,7 @@ def test_exclusions_are_complete_and_counted():
     assert graph.exclusions.sort("reason").rows() == [
         ("known bot", 1, 3, 3, None, 3),
         ("too many channels", 1, 15, 105, 10, 15),
+        ("too many hours", 0, 0, 0, None, 0),
     ]
     clean = {channel: viewers - {bot, giant} for channel, viewers in people.items()}
     assert edge_dict(graph.edges) == shared_by_sets(clean, names)
@@ -150,7 +151,59 @@ def test_bots_and_giants_count_nowhere_and_are_accounted_for(members, bots, cap)
         return len(who), sum(degrees[viewer] for viewer in who), increments, touched
 
     columns = ("viewers", "memberships", "pairs_avoided", "channels")
-    assert graph.exclusions.sort("reason").select(columns).rows() == [account(flagged), account(many)]
+    accounts = [account(flagged), account(many), account(set())]
+    assert graph.exclusions.sort("reason").select(columns).rows() == accounts
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    worlds,
+    st.sets(st.integers(0, 40).map(lambda key: key * 2**58 + key)),
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.randoms(use_true_random=False),
+)
+def test_who_is_in_too_many_windows_of_one_channel_counts_nowhere(members, bots, cap, most, random):
+    pairs = membership_frame(members, bots=bots)
+    told = [random.choice([0, 1, 2, 3, 4, 5, 2**32 - 1]) for _ in range(pairs.height)]
+    pairs = pairs.with_columns(windows=pl.Series(told, dtype=pl.UInt32))
+    names = {key: f"n{key:02d}" for key in range(1, 13)}
+    options = {"min_channel_viewers": 1, "overlap_threshold": 1, "max_channels_per_viewer": cap}
+    graph = overlap_graph(pairs, channel_frame(names), max_windows=most, **options)
+
+    windows = {}
+    for channel, viewer, count in pairs.select("channel_id", "viewer_key", "windows").rows():
+        windows.setdefault(viewer, {})[channel] = count
+    reasons = {"known bot": set(), "too many channels": set(), "too many hours": set()}
+    for viewer, per_channel in windows.items():
+        if viewer in bots:
+            reasons["known bot"].add(viewer)
+        elif len(per_channel) > cap:
+            reasons["too many channels"].add(viewer)
+        elif max(per_channel.values()) > most:
+            reasons["too many hours"].add(viewer)
+    expected = [
+        (
+            reason,
+            len(who),
+            sum(len(windows[viewer]) for viewer in who),
+            sum(math.comb(len(windows[viewer]), 2) for viewer in who),
+            {"known bot": None, "too many channels": cap, "too many hours": most}[reason],
+            len({channel for viewer in who for channel in windows[viewer]}),
+        )
+        for reason, who in reasons.items()
+    ]
+    assert graph.exclusions.rows() == expected
+    clean = {channel: viewers - set().union(*reasons.values()) for channel, viewers in members.items()}
+    assert edge_dict(graph.edges) == shared_by_sets(clean, names)
+    audience = {row[0]: row[1:] for row in graph.audiences.select("channel", "viewers", "messages").rows()}
+    assert audience == {
+        names[key]: (len(viewers), len(viewers)) for key, viewers in clean.items() if viewers
+    }
+
+    unfiltered = overlap_graph(pairs, channel_frame(names), max_windows=most, bot_filter=False, **options)
+    assert edge_dict(unfiltered.edges) == shared_by_sets(members, names)
+    assert unfiltered.exclusions["viewers"].sum() == 0
 
 
 @pytest.mark.parametrize("bot_filter", [True, False])
@@ -244,6 +297,27 @@ def test_without_the_filter_nobody_is_excluded():
 )
 def test_the_limit_fits_small_and_large_worlds(channels, cap, limit):
     assert plausible_channels(channels, cap) == limit
+
+
+@pytest.mark.parametrize(
+    ("days", "window_seconds", "hours", "limit"),
+    [
+        (7, 300, 18, 1512),
+        (3, 300, 18, 648),
+        (3, 3600, 18, 54),
+        (90, 10, 23, 745_200),
+        (7, 7 * 60, 1, 60),  # rounded down: the next one is beyond
+        (2, 300, 18, None),  # may be one marathon
+        (0, None, 18, None),
+        (7, None, 18, None),  # of unknown length
+        (7, 3601, 18, None),  # too long to say how long anybody was there
+        (7, 86_400, 18, None),
+        (7, 300, 24, None),  # off
+        (7, 300, 1000, None),
+    ],
+)
+def test_the_most_windows_are_those_of_plausible_hours(days, window_seconds, hours, limit):
+    assert plausible_windows(days, window_seconds, hours) == limit
 
 
 def test_left_out_channels_say_why():

@@ -26,26 +26,37 @@ def test_an_impossible_overlap_blocks(resource, made):
 
 
 @pytest.mark.parametrize(
-    ("bots", "giants", "passed"),
-    [(0, 0, True), (51, 0, True), (52, 0, False), (0, 30, True), (0, 31, False)],
+    ("bots", "giants", "tireless", "passed"),
+    [
+        (0, 0, 0, True),
+        (51, 0, 0, True),
+        (52, 0, 0, False),
+        (0, 30, 0, True),
+        (0, 31, 0, False),
+        (0, 0, 6, True),
+        (0, 0, 7, False),
+    ],
 )
-def test_exclusions_are_bounded_by_their_share_of_the_pairs(resource, made, bots, giants, passed):
+def test_exclusions_are_bounded_by_their_share_of_the_pairs(resource, made, bots, giants, tireless, passed):
     # 120 pairs are in the graph; of 171 with 51 of bots, 0.298 are bots'.
+    every = 120 + bots + giants + tireless
     rows = (
         made[1]
         .exclusions.sort("reason")
-        .with_columns(memberships=pl.Series([bots, giants]), viewers=pl.Series([3, 4]))
+        .with_columns(memberships=pl.Series([bots, giants, tireless]), viewers=pl.Series([3, 4, 5]))
     )
-    assert rows["reason"].to_list() == ["known bot", "too many channels"]
+    assert rows["reason"].to_list() == ["known bot", "too many channels", "too many hours"]
     change(resource, "exclusions", rows)
     evaluation = result(maps.exclusions_are_bounded, resource)
     assert verdict(evaluation) == (passed, "WARN")
     assert numbers(evaluation) == {
         "channels": 6,
-        "bots_share": pytest.approx(bots / (120 + bots + giants)),
+        "bots_share": pytest.approx(bots / every),
         "bots_viewers": 3,
-        "many_channels_share": pytest.approx(giants / (120 + bots + giants)),
+        "many_channels_share": pytest.approx(giants / every),
         "many_channels_viewers": 4,
+        "many_hours_share": pytest.approx(tireless / every),
+        "many_hours_viewers": 5,
     }
     small = result(maps.exclusions_are_bounded, resource, Settings())
     assert (small.passed, small.description) == (True, "6 channels; judged from 20 on")

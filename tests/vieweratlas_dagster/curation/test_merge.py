@@ -13,6 +13,7 @@ from vieweratlas_dagster.curation.merge import (
     channel_attributes,
     curate,
     observed_share,
+    recorded_windows,
     status_counts,
 )
 from vieweratlas_dagster.tables import CHANNELS, PRESENCE
@@ -408,3 +409,38 @@ def test_tables_refuse_what_breaks_their_contract():
     ]
     assert PRESENCE.problems(good.drop("messages")) == ["column messages is missing"]
     assert PRESENCE.problems(good.cast({"messages": pl.Int8})) == ["messages is Int8, not UInt32"]
+
+
+def whole_day(channel_id):
+    return record(channel_id, seconds=86_400, observed_seconds=86_400.0)
+
+
+RECORDED = {
+    "nothing": ([], 0, None),
+    "a day on which nothing was observed": ([[record(1, observed_seconds=0.0)]], 0, None),
+    "a full day": ([[record(1, window) for window in range(288)]], 1, 300),
+    "the shortest of days and channels": (
+        [[record(1, seconds=600)], [record(1, seconds=60), record(2, seconds=3600)], [record(2)]],
+        3,
+        60,
+    ),
+    "windows of a restored recording": ([[record(1), record(1, 1, source="vod")]], 1, 300),
+    "an import": ([[whole_day(1)]], 1, 86_400),
+    "an import beside two hours of chat": (
+        [[whole_day(1), *(record(1, window) for window in range(24))]],
+        1,
+        None,
+    ),
+    "an import beside a day of chat": (
+        [[whole_day(1), *(record(1, window) for window in range(288))]],
+        1,
+        None,
+    ),
+    "an import of one channel, chat of another": ([[whole_day(1), record(1), record(2)]], 1, 300),
+    "two lengths on one day": ([[record(1, 0), record(1, 1, seconds=3600)]], 1, None),
+}
+
+
+@pytest.mark.parametrize(("days", "count", "seconds"), RECORDED.values(), ids=RECORDED)
+def test_the_length_of_windows_is_told_by_channels_with_one_length_only(days, count, seconds):
+    assert recorded_windows([curate(day).channels for day in days]) == (count, seconds)

@@ -16,6 +16,8 @@ from .worlds import OPTIONS, assert_same_graph, local_graph, planted_days
 DAYS = ["2026-03-01", "2026-03-02", "2026-03-03", "2026-03-04"]
 ROLE = "arn:aws:iam::123456789012:role/vieweratlas-spark"
 LEFT_BY_A_KILLED_RUN = "state/spark/date=2026-03-04/killed-0/out/pairs/part-0.parquet"
+# Of three days, 18 hours a day.
+JUDGED = OPTIONS | {"max_windows": 648}
 SMALL = ("--driver-memory", "1g", "--conf", "spark.ui.enabled=false", "--master", "local[2]")
 
 
@@ -27,7 +29,7 @@ def materialize(lake, storage, channels, derived, spark):
     def graph(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         graphs.append(
             launch.overlap_graph_on_spark(
-                context, lake, DAYS, channels, derive=derived.get, spark=spark, storage=storage, **OPTIONS
+                context, lake, DAYS, channels, derive=derived.get, spark=spark, storage=storage, **JUDGED
             )
         )
         return dg.MaterializeResult(metadata={"edges": graphs[0].edges.height})
@@ -61,11 +63,12 @@ def test_spark_submit_through_pipes_gives_the_local_engines_graph(lake, tmp_path
     storage = StorageSettings(dir=tmp_path / "lake")
     result, [graph], told = materialize(lake, storage, channels, derived, SparkSettings(submit_args=SMALL))
     assert result.success
-    expected = local_graph(frames, channels)
+    expected = local_graph(frames, channels, **JUDGED)
     assert expected.edges.height > 100
     assert dict(expected.exclusions.select("reason", "viewers").iter_rows()) == {
         "known bot": 1,
         "too many channels": 1,
+        "too many hours": 1,
     }
     assert_same_graph(graph, expected)
     assert any("counted the overlaps of" in text for text in told)
@@ -97,7 +100,7 @@ def test_emr_serverless_through_pipes_gives_the_local_engines_graph(s3_storage, 
         )
         result, graphs, told = materialize(lake, s3_storage, channels, derived, spark)
     assert result.success, (tmp_path / "job.log").read_text()
-    assert_same_graph(graphs[0], local_graph(frames, channels))
+    assert_same_graph(graphs[0], local_graph(frames, channels, **JUDGED))
     assert any("counted the overlaps of" in text for text in told)
     assert {info.key for info in Lake.open(s3_storage).objects("")} == before
     [job] = emr.jobs

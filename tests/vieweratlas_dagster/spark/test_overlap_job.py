@@ -65,7 +65,14 @@ def spark_graph(session, folder, frames, channels, **options):
 )
 @given(
     days,
-    st.sampled_from([{}, {"bot_filter": False}, {"max_channels_per_viewer": 2}]),
+    st.sampled_from(
+        [
+            {"max_windows": 3},
+            {"bot_filter": False, "max_windows": 3},
+            {"max_channels_per_viewer": 2, "max_windows": 6},
+            {"max_channels_per_viewer": 2},
+        ]
+    ),
     st.sampled_from(["none", "messages", "windows"]),
     st.integers(1, 3),
     st.integers(1, 3),
@@ -88,9 +95,15 @@ def test_a_planted_world_in_several_tasks_gives_the_local_engines_graph(session,
     monkeypatch.setattr("vieweratlas_dagster.spark.overlap_job._MEMBERSHIPS_PER_TASK", 1000)
     monkeypatch.setattr("vieweratlas_dagster.spark.overlap_job._INCREMENTS_PER_TASK", 2000)
     frames, channels = planted_days(seed=2, viewers=1500)
-    expected = local_graph(frames, channels, loyalty="messages")
+    options = {"loyalty": "messages", "max_windows": 648}
+    expected = local_graph(frames, channels, **options)
     assert expected.edges.height > 200
-    assert_same_graph(spark_graph(session, tmp_path, frames, channels, loyalty="messages"), expected)
+    assert expected.exclusions.select("reason", "viewers", "limit", "channels").rows() == [
+        ("known bot", 1, None, 40),
+        ("too many channels", 1, 10, 37),
+        ("too many hours", 1, 648, 2),
+    ]
+    assert_same_graph(spark_graph(session, tmp_path, frames, channels, **options), expected)
 
 
 def test_a_world_without_viewers_gives_the_local_engines_graph(session, tmp_path):

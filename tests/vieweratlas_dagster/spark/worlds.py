@@ -25,6 +25,7 @@ OPTIONS = {
     "overlap_threshold": 2,
     "bot_filter": True,
     "max_channels_per_viewer": 100,
+    "max_windows": None,
     "loyalty": "none",
 }
 
@@ -44,7 +45,10 @@ def channel_frame(ids):
 
 
 def planted_days(seed=1, viewers=600, channels=40, days=3):
-    """Days of a world with regulars, a known bot in every channel, and an account in most of them."""
+    """Days of a world with regulars, and of accounts that are no people.
+
+    A known bot is in every channel, one account in most of them, and one in all windows of one channel.
+    """
     rng = np.random.default_rng(seed)
     keys = rng.integers(0, 2**63, viewers, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     home = rng.integers(0, channels, viewers)
@@ -61,6 +65,7 @@ def planted_days(seed=1, viewers=600, channels=40, days=3):
                 )
         rows |= {(channel + 1, 2**64 - 1): (1, 1, day == 1) for channel in range(channels)}
         rows |= {(channel + 1, 0): (1, 1, False) for channel in range(channels - 3)}
+        rows |= {(1, 2): (900, 288, False), (2, 2): (1, 1, False)}
         frames.append(day_frame([(*where, *what) for where, what in rows.items()]))
     return frames, channel_frame(range(1, channels + 4))
 
