@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from collector_service.clock import utc
 from collector_service.identity import load_viewer_key_secret
 from collector_service.lake import Lake
 from collector_service.logins import read_logins
@@ -44,7 +45,8 @@ async def read_vods(
     opt_outs = read_opt_outs(lake)
     wanted = [one for one in channels if not opt_outs.has_channel(one.login, one.channel_id)]
     async with Helix.open(settings.twitch, leave=_POINTS_LEFT_TO_OTHERS) as helix:
-        discovery = await discover(helix, lake, wanted, settings.vod, now=now)
+        found_at = utc(settings.clock.now())
+        discovery = await discover(helix, lake, wanted, settings.vod, now=now, found_at=found_at)
     async with GraphqlComments.open(settings.twitch) as comments:
         report = await process(
             lake,
