@@ -17,7 +17,7 @@ ARGS ?=
 DATA ?= data/demo
 PORT ?= 3000
 
-.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-spark chaos lock clean
+.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-vod bench-spark chaos lock clean
 
 help: ## list the targets
 	@echo 'make TARGET, and where it makes sense ARGS="..." (options), DATA=folder, PORT=number'
@@ -80,7 +80,7 @@ endif
 
 bench: .venv/installed ## how fast it is, against what it should be: minutes, on a quiet machine
 	@# One after another, and the second even when the first misses a bar.
-	@$(MAKE) --no-print-directory --jobs=1 --keep-going bench-collector bench-dagster bench-analysis
+	@$(MAKE) --no-print-directory --jobs=1 --keep-going bench-collector bench-dagster bench-analysis bench-vod
 
 bench-collector: .venv/installed ## its first part: the collector, ARGS="--quick --only lag"
 	$(BIN)/python -m tests.bench.collector $(ARGS)
@@ -93,6 +93,9 @@ bench-analysis: .venv/installed ## its third part: from presence to the atlas, A
 	$(BIN)/python -m tests.bench.overlap $(ARGS)
 	$(BIN)/python -m tests.bench.communities $(ARGS)
 	$(BIN)/python -m tests.bench.analysis $(ARGS)
+
+bench-vod: .venv/installed ## its fourth part: chat of past broadcasts, ARGS="--quick --only parsing"
+	$(BIN)/python -m tests.bench.vod $(ARGS)
 
 bench-spark: .venv/spark ## how the Spark engine grows beside the local one
 	$(BIN)/python -m tests.bench.spark_growth $(ARGS)

@@ -9,7 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from collector_service.contract import LOGIN
-from collector_service.settings import SettingsError
+from collector_service.settings import CollectionSettings, SettingsError
+
+
+def known_bots(collection: CollectionSettings) -> frozenset[str]:
+    """The logins of collection.bots_file; nobody's without one.
+
+    Raises:
+        SettingsError: see `read_logins`.
+    """
+    path = collection.bots_file
+    return frozenset(read_logins(path, "collection.bots_file")) if path else frozenset()
 
 
 def read_logins(path: Path, setting: str) -> list[str]:

@@ -32,7 +32,7 @@ from collector_service.identity import load_viewer_key_secret, own_collector_id
 from collector_service.intake import Intake
 from collector_service.journal import Journal
 from collector_service.lake import LAKE_ERRORS, Lake
-from collector_service.logins import read_logins
+from collector_service.logins import known_bots
 from collector_service.opt_outs import OptOuts, OptOutsKeeper
 from collector_service.settings import Settings, SettingsError, StorageSettings
 from collector_service.shards import Pool
@@ -93,8 +93,7 @@ async def _run(settings: Settings) -> int:
     collection = settings.collection
     with_helix = needs_helix(settings.twitch, collection)
     given_logins(collection)  # a mistake in it shows before anything starts
-    bots = read_logins(collection.bots_file, "collection.bots_file") if collection.bots_file else []
-    viewers = Viewers(load_viewer_key_secret(settings.privacy), bots)
+    viewers = Viewers(load_viewer_key_secret(settings.privacy), known_bots(collection))
     lake = _open_lake(settings.storage)
     with _own(collection.state_dir) as folder:
         stats = Stats()

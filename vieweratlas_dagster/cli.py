@@ -276,6 +276,7 @@ def import_(
 def _import_presence(day: str, presence: Path, channels: Path | None, config: Path | None) -> None:
     from collector_service.identity import load_viewer_key_secret
     from collector_service.lake import Lake
+    from collector_service.logins import known_bots
     from vieweratlas_dagster.presence_import import import_presence
     from vieweratlas_dagster.strict_csv import FileError
 
@@ -289,6 +290,7 @@ def _import_presence(day: str, presence: Path, channels: Path | None, config: Pa
                 presence,
                 channels,
                 when,
+                known_bots(settings.collection),
             )
         console.print(
             f"{report.channels} channels, {report.viewers} viewers, {report.memberships} memberships"
@@ -304,10 +306,10 @@ def _import_presence(day: str, presence: Path, channels: Path | None, config: Pa
 def _import_vod_json(places: list[str], config: Path | None) -> None:
     from collector_service.identity import load_viewer_key_secret
     from collector_service.lake import Lake
+    from collector_service.logins import known_bots
     from collector_service.opt_outs import read_opt_outs
     from collector_service.twitch.vod_json import ChatJsonError
     from vieweratlas_dagster.vod.chat_files import import_vod_json
-    from vieweratlas_dagster.vod.round import known_bots
 
     with exit_codes(ChatJsonError):
         settings = Settings.load(config)
@@ -318,7 +320,7 @@ def _import_vod_json(places: list[str], config: Path | None) -> None:
                 lake,
                 secret=load_viewer_key_secret(settings.privacy),
                 window_seconds=settings.vod.bucket_len_s,
-                bots=known_bots(settings),
+                bots=known_bots(settings.collection),
                 opt_outs=read_opt_outs(lake),
                 progress=lambda name: status.update(f"reading {name}"),
             )

@@ -8,7 +8,8 @@ What the lists may hold
   is taken when both are there. Any order of columns, further columns are passed over.
 - nodes.csv[.gz]: channel, and any of viewers, game_name, language. An empty field means unknown.
   Channels that only edges.csv names are added with everything unknown.
-- Names are texts of at most 200 characters, whatever they look like, but for control characters.
+- Names are texts of at most 200 characters, whatever they look like, but for control characters, and for
+  names of which nothing can be seen.
 - The same pair again, also the other way round, is one pair when the values agree. Different values, a
   channel paired with itself, more shared viewers than one of the two has, a negative or unreadable
   number, and a channel listed twice are errors that name file and row. A value of 0 means no overlap.
@@ -17,6 +18,8 @@ What the lists may hold
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import io
 import json
 import math
@@ -24,6 +27,7 @@ import os
 import re
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -288,6 +292,8 @@ def _text(fields: dict[str, str], column: str, path: Path, row: int) -> str | No
         raise FileError(f"{path}, row {row}: {column} has {len(text)} characters; at most {_LONGEST_NAME}")
     if _UNSHOWABLE.search(text):
         raise FileError(f"{path}, row {row}: {column} {text!r} holds a control character")
+    if text and all(unicodedata.category(character)[0] in "CZ" for character in text):
+        raise FileError(f"{path}, row {row}: nothing can be seen of {column} {text!r}")
     return text or None
 
 
@@ -345,7 +351,10 @@ def _write_all(folder: Path, files: dict[str, bytes]) -> None:
     """All files or none; the last one only stands in a folder where the others are of the same run."""
     folder.mkdir(parents=True, exist_ok=True)
     waiting = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
+    lock = os.open(waiting, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
     try:
+        _remove_abandoned(folder)
         for name, data in files.items():
             with (waiting / name).open("wb") as handle:
                 handle.write(data)
@@ -356,3 +365,18 @@ def _write_all(folder: Path, files: dict[str, bytes]) -> None:
             (waiting / name).replace(folder / name)
     finally:
         shutil.rmtree(waiting, ignore_errors=True)
+        os.close(lock)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed runs left beside the folder: nobody holds the lock on it."""
+    for other in folder.absolute().parent.glob(f".{glob.escape(folder.name)}.????????"):
+        lock = os.open(other, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        else:
+            shutil.rmtree(other, ignore_errors=True)
+        finally:
+            os.close(lock)

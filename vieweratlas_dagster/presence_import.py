@@ -12,7 +12,7 @@ get one derived from the login, far above the ids that Twitch gives.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -61,7 +61,12 @@ class ImportReport:
 
 
 def import_presence(
-    lake: Lake, secret: str, presence: Path, channels: Path | None, day: date
+    lake: Lake,
+    secret: str,
+    presence: Path,
+    channels: Path | None,
+    day: date,
+    bots: Collection[str] = frozenset(),
 ) -> ImportReport:
     """Bring membership rows into the lake's raw snapshots of one day; the same files change nothing.
 
@@ -71,6 +76,7 @@ def import_presence(
         presence: CSV (or .csv.gz) with the columns channel and viewer.
         channels: CSV (or .csv.gz) with channel and any of channel_id, game_name, language; or None.
         day: the UTC day that the rows belong to.
+        bots: logins (lower case) to mark as known bots; a viewer that is a number is nobody's login.
 
     Raises:
         FileError: a file or row cannot be read; nothing is written then.
@@ -78,17 +84,21 @@ def import_presence(
     attributes = _read_channels(channels) if channels else {}
     members: dict[str, set[int]] = {name: set() for name in attributes}
     repeated = 0
+    flagged: set[int] = set()
     for name, viewer in _read_presence(presence):
         audience = members.setdefault(name, set())
         pseudonym = _key(secret, viewer)
         repeated += pseudonym in audience
         audience.add(pseudonym)
+        if viewer.lower() in bots:
+            flagged.add(pseudonym)
     if not any(members.values()):
         raise FileError(f"{presence}: no rows below the header line")
 
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     records = [
-        _record(name, members[name], attributes.get(name, ChannelRow()), start) for name in sorted(members)
+        _record(name, members[name], flagged, attributes.get(name, ChannelRow()), start)
+        for name in sorted(members)
     ]
     content = "".join(record.to_json() + "\n" for record in records).encode()
     origin = f"{IMPORT_ORIGIN}{hashlib.sha256(content).hexdigest()[:12]}"
@@ -126,7 +136,9 @@ def _key(secret: str, viewer: str) -> int:
     return int.from_bytes(digest, "big")
 
 
-def _record(name: str, audience: set[int], row: ChannelRow, start: datetime) -> SnapshotRecord:
+def _record(
+    name: str, audience: set[int], flagged: set[int], row: ChannelRow, start: datetime
+) -> SnapshotRecord:
     keys = sorted(audience)
     return SnapshotRecord(
         source="live",
@@ -141,6 +153,7 @@ def _record(name: str, audience: set[int], row: ChannelRow, start: datetime) -> 
         language=row.language,
         viewer_keys=keys,
         viewer_messages=[0] * len(keys),
+        known_bots=sorted(flagged & audience),
         observed_intervals=[(0.0, float(_DAY_SECONDS))],
     )
 

@@ -189,6 +189,8 @@ class Faults(HttpFaults):
             self.helix(kind, calls)
         elif name == "gql" and kind in get_args(GqlFault):
             self.gql(kind, order.get("calls"))
+        elif name == "delete_vod" and isinstance(order.get("which"), str):
+            self.delete_vod(order["which"], order.get("calls") or 0)
         elif name == "refuse_logins":
             self.refuse_logins(calls)
         elif name == "stall_logins":

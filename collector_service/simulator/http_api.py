@@ -14,6 +14,7 @@ import json
 import math
 import secrets
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -113,7 +114,7 @@ class HttpApi:
         self._status = status
         self._tokens: dict[str, TokenBucket] = {}
         self._videos = {stream.video_id: stream for stream in world.streams}
-        self._comments = lru_cache(maxsize=32)(lambda index: comments(world, world.streams[index]))
+        self._chats = lru_cache(maxsize=32)(lambda index: self.chat(world.streams[index]))
 
     def application(self) -> web.Application:
         """The routes."""
@@ -136,6 +137,10 @@ class HttpApi:
     def expire_tokens(self) -> None:
         """Make every token given out so far invalid."""
         self._tokens.clear()
+
+    def chat(self, stream: Stream) -> Sequence[Comment]:
+        """A stream's own chat in the order of time, as its VOD shows it."""
+        return comments(self._world, stream)
 
     # OAuth ----------------------------------------------------------------------------------------
 
@@ -304,6 +309,7 @@ class HttpApi:
             stream
             for stream in reversed(self._world.streams)
             if stream.started_at <= now
+            and not self._faults.is_deleted(stream.video_id)
             and kind in ("all", "archive")
             and (
                 stream.video_id in ids
@@ -341,8 +347,16 @@ class HttpApi:
     # GraphQL --------------------------------------------------------------------------------------
 
     async def _gql(self, request: web.Request) -> web.Response:
+        if self._faults.hits_gql("hang"):
+            await asyncio.sleep(_HANG_SECONDS)
         if self._faults.hits_gql("server_error"):
             return web.Response(status=503, text="upstream connect error")
+        if self._faults.hits_gql("rate_limited"):
+            return web.json_response(
+                {"error": "Too Many Requests", "status": 429, "message": "too many requests"},
+                status=429,
+                headers={"Retry-After": "1"},
+            )
         client_id = request.headers.get("Client-ID")
         if client_id != GQL_CLIENT_ID:
             problem = "is missing from the request" if not client_id else "is invalid"
@@ -362,14 +376,16 @@ class HttpApi:
         extensions = {"durationMilliseconds": 12, "operationName": operation}
         stream = self._videos.get(str(video_id))
         now = self._clock.now()
-        if stream is None or stream.started_at > now:
+        if stream is None or stream.started_at > now or self._faults.is_deleted(stream.video_id):
             return web.json_response({"data": {"video": None}, "extensions": extensions})
         channel = self._world.channels[stream.channel]
         owner = {"id": str(channel.channel_id), "channel": {"id": str(channel.channel_id)}}
         video: dict[str, Any] = {"id": stream.video_id, "creator": owner, "comments": None}
         body: dict[str, Any] = {"data": {"video": video}, "extensions": extensions}
         cursor, offset = variables.get("cursor"), variables.get("contentOffsetSeconds")
-        chat = [comment for comment in self._comments(stream.index) if comment.ms <= now * 1_000]
+        chat = self._chats(stream.index)
+        # A running stream has a chat up to now. Looked up, since chats may be long.
+        known = bisect_right(chat, now * 1_000, key=_ms)
         if cursor is not None and self._faults.hits_gql("integrity"):
             body["errors"] = [{"message": "failed integrity check", "path": ["video", "comments"]}]
         elif cursor is not None:
@@ -377,15 +393,19 @@ class HttpApi:
             if first is None:
                 body["errors"] = [{"message": "invalid cursor", "path": ["video", "comments"]}]
             else:
-                video["comments"] = self._comment_page(stream, chat, first)
+                video["comments"] = self._comment_page(stream, chat, first, known)
         elif not self._faults.hits_gql("null_comments"):
             start = (stream.started_at + float(offset or 0)) * 1_000
-            first = sum(1 for comment in chat if comment.ms < start)
-            video["comments"] = self._comment_page(stream, chat, first)
+            first = bisect_left(chat, start, 0, known, key=_ms)
+            video["comments"] = self._comment_page(stream, chat, first, known)
         return web.json_response(body)
 
-    def _comment_page(self, stream: Stream, chat: Sequence[Comment], first: int) -> dict[str, Any]:
-        stop = min(first + _PAGE_SIZES[first % len(_PAGE_SIZES)], len(chat))
+    def _comment_page(
+        self, stream: Stream, chat: Sequence[Comment], first: int, known: int
+    ) -> dict[str, Any]:
+        """The comments from number ``first`` on, of the ``known`` ones of the chat."""
+        self._faults.served_page(stream.video_id)
+        stop = min(first + _PAGE_SIZES[first % len(_PAGE_SIZES)], known)
         return {
             "edges": [
                 {
@@ -395,7 +415,7 @@ class HttpApi:
                 }
                 for number in range(first, stop)
             ],
-            "pageInfo": {"hasNextPage": stop < len(chat), "hasPreviousPage": first > 0},
+            "pageInfo": {"hasNextPage": stop < known, "hasPreviousPage": first > 0},
         }
 
     def _comment(self, stream: Stream, comment: Comment) -> dict[str, Any]:
@@ -442,6 +462,10 @@ class HttpApi:
 
     async def _show_status(self, request: web.Request) -> web.Response:  # noqa: ARG002 - a handler
         return web.json_response(self._status())
+
+
+def _ms(comment: Comment) -> int:
+    return comment.ms
 
 
 def _names(values: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from collections import deque
 from typing import Literal
 
 HelixFault = Literal["unauthorized", "rate_limited", "server_error", "invalid_cursor", "empty", "hang"]
-GqlFault = Literal["integrity", "persisted_query", "server_error", "null_comments"]
+GqlFault = Literal["integrity", "persisted_query", "rate_limited", "server_error", "null_comments", "hang"]
 
 
 class HttpFaults:
@@ -19,6 +19,7 @@ class HttpFaults:
     def __init__(self) -> None:
         self._helix: deque[HelixFault] = deque()
         self._gql: dict[GqlFault, float] = {}
+        self._pages_left: dict[str, int] = {}
 
     def helix(self, kind: HelixFault, calls: int = 1) -> None:
         """Answer the next calls of Helix with a fault, after those already ordered."""
@@ -38,7 +39,21 @@ class HttpFaults:
         self._gql[kind] = max(0, left - 1)
         return left > 0
 
+    def delete_vod(self, video_id: str, pages: int = 0) -> None:
+        """Delete a VOD once so many more pages of its comments were served."""
+        self._pages_left[video_id] = pages
+
+    def is_deleted(self, video_id: str) -> bool:
+        """Whether the VOD no longer exists."""
+        return self._pages_left.get(video_id) == 0
+
+    def served_page(self, video_id: str) -> None:
+        """A page of the VOD's comments was served."""
+        if video_id in self._pages_left:
+            self._pages_left[video_id] -= 1
+
     def clear_http(self) -> None:
-        """No more faults of HTTP."""
+        """No more faults of HTTP; deleted VODs are there again."""
         self._helix.clear()
         self._gql.clear()
+        self._pages_left.clear()

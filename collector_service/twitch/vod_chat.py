@@ -20,7 +20,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import aiohttp
 
@@ -67,8 +67,7 @@ class Vod:
             raise ValueError(f"VOD {self.vod_id}: its length {self.duration_seconds} s is not one")
 
 
-@dataclass(frozen=True, slots=True)
-class VodComment:
+class VodComment(NamedTuple):
     """Who wrote when (seconds after the VOD's start); no author when the account no longer exists.
 
     ``mirrored`` when it was written in another channel's chat and shown here too (Shared Chat).

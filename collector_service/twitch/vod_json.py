@@ -1,12 +1,15 @@
 """Chat files of TwitchDownloaderCLI (``chatdownload -o chat.json``), plain or gzipped.
 
-Belongs here: reading their JSON one comment at a time, whatever the file's size, strictly. Does not
-belong here: downloading (``vod_chat``), windows (``vod_windows``).
+Belongs here: reading their JSON piece by piece, whatever the file's size, strictly. Does not belong
+here: downloading (``vod_chat``), windows (``vod_windows``).
 
 The format (version 1): ``streamer{name, login, id}``, ``video{id, title, created_at, start, end, length}``,
 then ``comments[{_id, channel_id, content_offset_seconds, commenter{_id, name},
 message{user_badges[{_id}]}}]``. A commenter's login is ``name``; ``commenter`` is null or missing for a
 deleted account. A comment with the ``channel_id`` of another channel was mirrored from there (Shared Chat).
+
+Comments that are written as usual are read many at a time by msgspec, which passes over what is not
+wanted. Where it finds anything else they are looked at one by one, which says what is wrong and where.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO, cast
+from typing import Annotated, Any, BinaryIO, TextIO, cast
+
+import msgspec
 
 from collector_service.contract import MAX_TEXT, BadRecordError, parse_utc
 from collector_service.twitch.vod_chat import BOT_BADGE, Vod, VodComment
@@ -30,6 +35,9 @@ _CHUNK = 1024 * 1024
 _MAX_VALUE = 64 * 1024 * 1024
 _NO_SPACE = re.compile(r"[^ \t\r\n]")
 _decode = json.JSONDecoder().raw_decode
+# Where a comment ends and another begins: the ends of its message and of itself.
+_BOUNDARY = '}},{"_id":'
+_NUMBER = r"\A[0-9]+\Z"
 
 
 class ChatJsonError(ValueError):
@@ -43,6 +51,47 @@ class ChatJson:
     vod: Vod
     covered: tuple[float, float]
     comments: Iterator[VodComment]
+
+
+class _Badge(msgspec.Struct, gc=False):
+    id: str = msgspec.field(name="_id")
+
+
+class _Commenter(msgspec.Struct, gc=False):
+    name: str
+    id: Annotated[str, msgspec.Meta(pattern=_NUMBER)] = msgspec.field(name="_id")
+
+
+class _Message(msgspec.Struct, gc=False):
+    user_badges: list[_Badge] | None = None
+
+
+class _Usual(msgspec.Struct, gc=False):
+    """A comment without anything unusual; what `_comment` takes without complaint may be more."""
+
+    content_offset_seconds: float
+    id: Annotated[str, msgspec.Meta(min_length=1)] = msgspec.field(name="_id")
+    commenter: _Commenter | None = None
+    message: _Message | None = None
+    channel_id: str | None = None
+
+    def comment(self, channel_id: str) -> VodComment:
+        """The same as `_comment` makes of it."""
+        commenter, message = self.commenter, self.message
+        if commenter is None:
+            return VodComment(self.id, self.content_offset_seconds, None, None, is_bot=False)
+        badges = (message.user_badges if message else None) or ()
+        return VodComment(
+            self.id,
+            self.content_offset_seconds,
+            commenter.id,
+            commenter.name,
+            BOT_BADGE in [badge.id for badge in badges],
+            (self.channel_id or channel_id) != channel_id,
+        )
+
+
+_decode_usual = msgspec.json.Decoder(list[_Usual]).decode
 
 
 @contextmanager
@@ -68,7 +117,9 @@ def read_chat_json(stream: BinaryIO, name: str) -> ChatJson:
     head = stream.read(len(_GZIP_MAGIC))
     stream.seek(0)
     binary = gzip.GzipFile(fileobj=stream) if head == _GZIP_MAGIC else stream
-    scanner = _Scanner(io.TextIOWrapper(cast("BinaryIO", binary), encoding="utf-8-sig"), name)
+    # No line ends are looked for.
+    text = io.TextIOWrapper(cast("BinaryIO", binary), encoding="utf-8-sig", newline="\n")
+    scanner = _Scanner(text, name)
     scanner.take("{")
     sections: dict[str, dict[str, Any]] = {}
     while True:
@@ -127,15 +178,18 @@ def _comments(scanner: _Scanner, name: str, channel_id: str) -> Iterator[VodComm
         return
     position = 0
     while True:
-        data = scanner.value(f"comments[{position}]")
-        comment = _comment(data, f"{name}: comments[{position}]", channel_id)
-        if comment.id not in seen:
-            seen.add(comment.id)
-            yield comment
+        found = [usual.comment(channel_id) for usual in scanner.usual_comments()]
+        if not found:
+            data = scanner.value(f"comments[{position}]")
+            found = [_comment(data, f"{name}: comments[{position}]", channel_id)]
+        for comment in found:
+            if comment.id not in seen:
+                seen.add(comment.id)
+                yield comment
+        position += len(found)
         if scanner.peek() == "]":
             return
         scanner.take(",")
-        position += 1
 
 
 def _comment(data: Any, place: str, channel_id: str) -> VodComment:
@@ -176,6 +230,7 @@ class _Scanner:
         self._name = name
         self._buffer = ""
         self._position = 0
+        self._singly_until = 0
         self._ended = False
 
     def peek(self) -> str:
@@ -215,6 +270,26 @@ class _Scanner:
                 self._position = end
                 return value
 
+    def usual_comments(self) -> list[_Usual]:
+        """The comments that the buffer holds whole, if all of them are usual; else none.
+
+        What was cut out and is valid JSON was cut between two comments, wherever else the boundary may
+        stand.
+        """
+        if self._position < self._singly_until:
+            return []
+        end = self._buffer.rfind(_BOUNDARY, self._position)
+        if end < 0:
+            self._singly_until = len(self._buffer)
+            return []
+        self._singly_until = end + 2
+        try:
+            comments = _decode_usual(f"[{self._buffer[self._position : end + 2]}]".encode())
+        except (msgspec.DecodeError, RecursionError):
+            return []
+        self._position = end + 2
+        return comments
+
     def _more(self) -> bool:
         """Read on, at least as much as is left, so that a long value is not scanned too often."""
         left = self._buffer[self._position :]
@@ -224,6 +299,6 @@ class _Scanner:
             piece = self._text.read(max(_CHUNK, len(left)))
         except (UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ChatJsonError(f"{self._name}: cannot be unpacked: {error}") from None
-        self._buffer, self._position = left + piece, 0
+        self._buffer, self._position, self._singly_until = left + piece, 0, 0
         self._ended = not piece
         return bool(piece)

@@ -62,6 +62,11 @@ def document(comments=(), **changes):
     return {key: value for key, value in root.items() if value is not ...}
 
 
+def compact(root):
+    """The text as TwitchDownloaderCLI writes it."""
+    return json.dumps(root, ensure_ascii=False, separators=(",", ":"))
+
+
 def read(root, encode=lambda text: text.encode()):
     text = root if isinstance(root, str) else json.dumps(root, ensure_ascii=False)
     chat = read_chat_json(io.BytesIO(encode(text)), "chat.json")
@@ -191,3 +196,68 @@ def test_pieces_of_any_size_give_the_same(chunk, offsets, indent):
     assert [(one.id, one.offset_seconds) for one in got] == [
         (f"id-{number}", offset) for number, offset in enumerate(offsets)
     ]
+
+
+def outcome(text, boundary):
+    """The comments up to the first error, and the error's text."""
+    got, problem = [], None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vod_json, "_BOUNDARY", boundary)
+        try:
+            got.extend(read_chat_json(io.BytesIO(text.encode()), "chat.json").comments)
+        except ChatJsonError as error:
+            problem = str(error)
+    return got, problem
+
+
+ODD = [
+    lambda one: one | {"_id": ""},
+    lambda one: one | {"_id": None},
+    lambda one: one | {"content_offset_seconds": 2.5},
+    lambda one: one | {"content_offset_seconds": True},
+    lambda one: one | {"content_offset_seconds": "2"},
+    lambda one: one | {"commenter": None},
+    lambda one: one | {"commenter": {"_id": "12x", "name": "n"}},
+    lambda one: one | {"commenter": {"_id": "12\n", "name": "n"}},
+    lambda one: one | {"commenter": {"_id": "١٢", "name": "n"}},
+    lambda one: one | {"commenter": {"_id": "12"}},
+    lambda one: one | {"commenter": "nobody"},
+    lambda one: one | {"message": None},
+    lambda one: one | {"message": "text"},
+    lambda one: one | {"message": {"user_badges": ["bot-badge", {"_id": 3}, {"_id": "bot-badge"}]}},
+    lambda one: one | {"message": {"body": '}},{"_id":"', "user_badges": None}},
+    lambda one: one | {"message": {"fragments": [{"a": {"b": 1}}, {"_id": "inner"}]}},
+    lambda one: one | {"channel_id": "10"},
+    lambda one: one | {"channel_id": 10},
+    lambda one: one | {"channel_id": ""},
+    lambda one: one | {"further": [{}] * 3},
+    lambda one: [one],
+    lambda one: one,
+]
+
+
+@settings(max_examples=200)
+@given(odd=st.lists(st.sampled_from([*ODD, *[ODD[-1]] * 40]), max_size=30), chunk=st.integers(20, 4_000))
+def test_many_at_a_time_give_what_each_by_itself_gives(odd, chunk):
+    comments = [change(entry(number, number)) for number, change in enumerate(odd)]
+    text = compact(document(comments))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vod_json, "_CHUNK", chunk)
+        assert outcome(text, vod_json._BOUNDARY) == outcome(text, "nowhere")
+
+
+@given(at=st.integers(0, 10_000), byte=st.characters(min_codepoint=1, max_codepoint=255))
+def test_damage_is_judged_as_it_is_one_by_one(at, byte):
+    text = compact(document([entry(number, number) for number in range(8)]))
+    at = text.index("[", text.index('"comments"')) + at % 2_000
+    damaged = text[:at] + byte + text[at + 1 :]
+    assert outcome(damaged, vod_json._BOUNDARY) == outcome(damaged, "nowhere")
+
+
+def test_usual_comments_are_read_many_at_a_time(monkeypatch):
+    single = []
+    decode = vod_json._decode
+    monkeypatch.setattr(vod_json, "_decode", lambda *place: single.append(place) or decode(*place))
+    text = compact(document([entry(number, number) for number in range(3_000)]))
+    assert len(read(text)[1]) == 3_000
+    assert len(single) < 50

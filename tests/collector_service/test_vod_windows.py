@@ -105,7 +105,7 @@ def test_what_proves_no_presence_is_counted():
 
 def test_comments_mirrored_from_another_channel_prove_no_presence():
     told = [comment(0, 400), comment(1, 400), comment(2, 400), comment(3, 900, "200")]
-    windows = counted(replace(one, mirrored=one.id != "c1") for one in told)
+    windows = counted(one._replace(mirrored=one.id != "c1") for one in told)
     records = [record for record in windows.records((0.0, 1200.0)) if record.mirrored_messages]
     assert [(record.messages, record.mirrored_messages) for record in records] == [(1, 2), (0, 1)]
     assert (windows.comments, windows.mirrored, windows.viewers) == (1, 3, 1)

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from datetime import date, timedelta
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -109,6 +110,43 @@ def test_schedules_are_running(ui):
     }
 
 
+def quarters_of(demo):
+    """The 6-hour partition keys of the demo's days, in order."""
+    last = max(
+        path.name.removeprefix("date=") for path in (demo.folder / "lake/curated/channels").iterdir()
+    )
+    days = [date.fromisoformat(last) - timedelta(days=back) for back in range(demo.report["days"])]
+    return [f"{day}-{hour:02d}:00" for day in sorted(days) for hour in (0, 6, 12, 18)]
+
+
+def test_vod_chat_has_its_quarters_and_tells_the_queues_health(ui, finished_demo):
+    made = ask(
+        ui,
+        """{ assetNodeOrError(assetKey: {path: ["vod_chat"]}) { ... on AssetNode {
+             assetMaterializations(limit: 100) { partition metadataEntries { label
+               ... on IntMetadataEntry { intValue } ... on FloatMetadataEntry { floatValue } } } } } }""",
+    )["assetNodeOrError"]["assetMaterializations"]
+    told = {
+        one["partition"]: {
+            entry["label"]: entry.get("intValue", entry.get("floatValue"))
+            for entry in one["metadataEntries"]
+        }
+        for one in made
+        if any(entry["label"] == "queue_done" for entry in one["metadataEntries"])
+    }
+    quarters = quarters_of(finished_demo)
+    assert {one["partition"] for one in made} == set(quarters)
+    queue = json.loads((finished_demo.folder / "lake/state/vod/queue.json").read_text())["items"]
+    health = told[quarters[-1]]
+    assert health["queue_done"] == len(queue) > 50
+    assert health["queue_waiting"] == health["queue_dead"] == health["queue_leased"] == 0
+    assert health["oldest_pending_age_hours"] == 0
+    # In the quarter of the outage nobody can tell who was live, so every known channel is asked.
+    outage = told[quarters[4]]
+    assert outage["discovery_asked_channels"] == outage["discovery_channels"] > 50
+    assert outage["comments"] > 1000
+
+
 def test_a_run_of_the_demo_can_be_executed_again(ui):
     runs = """{ runsOrError(filter: {pipelineName: "vod_6h"}) { ... on Runs { results {
              runId parentRunId status } } } }"""
@@ -164,6 +202,21 @@ PAGES = {
     "/jobs": ["analysis_daily", "graph_daily", "maintenance"],
     "/locations/vieweratlas/jobs/maintenance/playground": ["old_runs", "dry_run"],
 }
+
+
+@pytest.mark.browser
+def test_the_browser_shows_the_six_hour_partitions_and_the_queue(ui, finished_demo):
+    ARTIFACTS.mkdir(exist_ok=True)
+    quarters = quarters_of(finished_demo)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=CHROMIUM_ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1600, "height": 2000})
+        page.goto(f"{ui}/assets/vod_chat?view=partitions&partition={quarters[-1]}")
+        for text in (*quarters, f"Materialized ({len(quarters)})", "queue_waiting", "queue_done"):
+            page.get_by_text(text, exact=True).filter(visible=True).first.wait_for(timeout=60_000)
+        page.get_by_text("oldest_pending_age_hours").first.wait_for(timeout=60_000)
+        page.screenshot(path=ARTIFACTS / "dagster-vod-chat.png")
+        browser.close()
 
 
 @pytest.mark.browser

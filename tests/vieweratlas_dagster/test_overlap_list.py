@@ -1,8 +1,12 @@
 """Somebody's own list: what is read, what is refused, what is written."""
 
 import csv
+import fcntl
 import gzip
 import json
+import os
+import tempfile
+import unicodedata
 from pathlib import Path
 
 import networkx as nx
@@ -173,7 +177,7 @@ def test_any_text_is_read_or_refused(tmp_path_factory, text, with_header):
 
 NAMES = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cn", "Z")), min_size=1, max_size=5
-)
+).filter(lambda name: any(unicodedata.category(character)[0] != "C" for character in name))
 COUNTS = st.dictionaries(
     st.tuples(NAMES, NAMES).filter(lambda pair: pair[0] != pair[1]).map(lambda pair: tuple(sorted(pair))),
     st.integers(0, 2**53),
@@ -376,3 +380,31 @@ def test_an_earlier_result_that_is_none_is_named(tmp_path):
     with pytest.raises(FileError, match="not an earlier result"):
         map_overlap_list(EXAMPLE / "edges.csv", None, tmp_path / "out", previous_dir=tmp_path)
     assert not (tmp_path / "out").exists()
+
+
+def test_names_of_which_nothing_can_be_seen_are_refused(read):
+    for name in ("\u200b", "\u3000\u00a0", "\u202e"):
+        with pytest.raises(FileError, match=r"edges\.csv, row 3: (nothing can be seen of )?source"):
+            read(f"source,target,shared_viewers\na,b,1\n{name},b,9\n")
+
+
+def test_what_a_killed_run_left_goes_and_what_another_run_holds_stays(tmp_path):
+    edges = tmp_path / "in" / "edges.csv"
+    edges.parent.mkdir()
+    edges.write_text("source,target,shared_viewers\na,b,1\n")
+    out = tmp_path / "out"
+    abandoned = tempfile.mkdtemp(prefix=".out.", dir=tmp_path)
+    held = Path(tempfile.mkdtemp(prefix=".out.", dir=tmp_path))
+    stranger = tmp_path / ".out.of.mine"
+    stranger.mkdir()
+    lock = os.open(held, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        map_overlap_list(edges, None, out)
+        assert held.is_dir()
+    finally:
+        os.close(lock)
+    assert not Path(abandoned).exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [".out.of.mine", held.name, "in", "out"]
+    )

@@ -82,6 +82,17 @@ def test_the_same_import_again_changes_nothing(lake, folder):
     assert len(lake.objects("raw/")) == 1
 
 
+def test_known_bots_are_marked_and_numbers_are_nobodys_login(lake, tmp_path):
+    (tmp_path / "p.csv").write_text("channel,viewer\na,Nightbot\nb,nightbot\na,person\nb,123\n")
+    report = import_presence(
+        lake, SECRET, tmp_path / "p.csv", None, DAY, frozenset({"nightbot", "streamelements"})
+    )
+    records = read(lake, report.key)
+    for name, others in (("a", 1), ("b", 1)):
+        assert len(records[name].known_bots) == 1
+        assert len(set(records[name].viewer_keys) - set(records[name].known_bots)) == others
+
+
 def test_gzipped_files_are_read_alike(lake, folder):
     packed = folder / "p.csv"  # known by the content, not the name
     packed.write_bytes(gzip.compress((folder / "presence.csv").read_bytes()))

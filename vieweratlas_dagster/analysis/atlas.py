@@ -71,7 +71,9 @@ def build(
         seed=seed,
         previous=previous,
     )
-    communities = label_communities(audiences, found.partition, previous=previous, overrides=overrides)
+    communities = label_communities(
+        audiences, found.partition, edges=edges, previous=previous, overrides=overrides
+    )
     positions = place(audiences, edges, found.partition, seed=seed, previous=previous)
     nodes = assemble(
         audiences=audiences,

@@ -21,7 +21,7 @@ from vieweratlas_dagster.analysis.network import Labels, Network, renumber
 Algorithm = Literal["leiden", "louvain"]
 
 _RESOLUTIONS = np.geomspace(0.5, 8, 9)
-# Gains below this, in nats per unit of weight, are found in graphs without any communities as well.
+# Communities that explain less than this, in nats per unit of weight, are too faint to be shown.
 _FEWEST_NATS = 0.1
 
 
@@ -83,16 +83,21 @@ def cluster(graph: Network, algorithm: Algorithm, resolution: float, seed: int) 
     return graph.connected_parts(run(graph, resolution, seed))
 
 
-def likeliest(graph: Network, algorithm: Algorithm, seed: int, fewest_nats: float = _FEWEST_NATS) -> Labels:
+def likeliest(graph: Network, algorithm: Algorithm, seed: int) -> Labels:
     """The clustering with the most `evidence` over a range of resolutions; one label if there is little.
 
     Modularity at one resolution merges small communities (Fortunato & Barthélemy 2007) or breaks big
-    ones; the likelihood says which resolution the graph itself calls for.
+    ones; the likelihood says which resolution the graph itself calls for. Groups are found in graphs
+    without any as well, so the labels must also explain more than it takes to tell them: ln(k) nats for
+    each vertex with k labels (minimum description length; Peixoto 2013, Phys. Rev. Lett. 110:148701).
+    Weights count as observations; where some are below 1, in units of the smallest.
     """
-    best, chosen = fewest_nats, np.zeros(graph.size, dtype=np.int64)
+    best, chosen = _FEWEST_NATS, np.zeros(graph.size, dtype=np.int64)
+    observations = graph.weight.sum() / min(1.0, graph.weight.min(initial=1.0))
     for resolution in _RESOLUTIONS:
         labels = cluster(graph, algorithm, float(resolution), seed)
-        if (gain := evidence(graph, labels)) > best:
+        gain = evidence(graph, labels)
+        if gain > best and gain * observations > graph.size * np.log(labels.max() + 1):
             best, chosen = gain, labels
     return graph.connected_parts(chosen)
 

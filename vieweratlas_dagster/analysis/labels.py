@@ -95,20 +95,23 @@ def label_communities(
     audiences: pl.DataFrame,
     partition: pl.DataFrame,
     *,
+    edges: pl.DataFrame | None = None,
     previous: Previous | None = None,
     overrides: Mapping[str, Mapping[int, str]] | None = None,
 ) -> pl.DataFrame:
     """Names, reasons and colours of every community and region.
 
-    A channel counts by its viewers; when any audience is unknown, every channel counts the same.
+    A channel counts by its viewers; when any audience is unknown, by the weight of its edges in all, or the
+    same as every other when there are none.
     Communities are named by a game that holds half of the audience (or two that hold 60 %), with the
     language when it is not the one that most of the map speaks; else by language; else by the biggest
     channel. Regions are named by language first. Names that coincide get the biggest channel added; a
-    community makes way for a region, so that no name is on the map twice.
+    community makes way for a region, so that no name is on the map twice unless people gave it twice.
 
     Args:
         audiences: rows of AUDIENCES.
         partition: rows of PARTITION for the same channels.
+        edges: rows of EDGES between them.
         previous: the earlier map: its names are kept while they still describe the audience, its
             colours always.
         overrides: names given by people: level -> persistent id -> name; they win.
@@ -116,7 +119,7 @@ def label_communities(
     Returns:
         Rows of COMMUNITIES.
     """
-    groups = _groups(audiences, partition)
+    groups = _groups(_weighted(audiences, edges), partition)
     mapped = [member for group in groups if group.level == "region" for member in group.members]
     usual = _usual_language(mapped)
     before = _before(previous)
@@ -183,12 +186,24 @@ def language_name(code: str) -> str:
     return LANGUAGES.get(code.lower(), code.upper())
 
 
-def _groups(audiences: pl.DataFrame, partition: pl.DataFrame) -> list[_Group]:
-    """All regions and communities, those with most viewers first."""
-    counted = audiences["viewers"].null_count() == 0
-    weight = pl.col("viewers").clip(1) if counted else pl.lit(1, dtype=pl.Int64)
+def _weighted(audiences: pl.DataFrame, edges: pl.DataFrame | None) -> pl.DataFrame:
+    """The channels with how much each counts (> 0)."""
+    if audiences["viewers"].null_count() == 0:
+        return audiences.with_columns(weight=pl.col("viewers").clip(1).cast(pl.Float64))
+    if edges is None or edges.is_empty():
+        return audiences.with_columns(weight=pl.lit(1.0))
+    ends = [edges.select(pl.col(end).alias("channel"), "weight") for end in ("source", "target")]
+    strength = pl.concat(ends).group_by("channel").agg(pl.col("weight").sort().sum())
+    least = pl.col("weight").filter(pl.col("weight") > 0).min()
+    return audiences.join(strength, on="channel", how="left").with_columns(
+        pl.col("weight").fill_null(0.0).clip(least)
+    )
+
+
+def _groups(channels: pl.DataFrame, partition: pl.DataFrame) -> list[_Group]:
+    """All regions and communities, those that count most first."""
     members = (
-        audiences.select("channel", "viewers", "game_name", "language", weight=weight)
+        channels.select("channel", "viewers", "game_name", "language", "weight")
         .join(partition.select("channel", "community", "region"), on="channel", how="inner")
         .sort("weight", "viewers", "channel", descending=[True, True, False], nulls_last=True)
     )
@@ -234,7 +249,7 @@ def _around(group: _Group, at: int) -> _Name:
     """The name by a leading channel, for want of a better one."""
     member = group.members[at]
     known = member["viewers"]
-    size = f"one of its biggest channels, {known:,} viewers" if known is not None else "one of its channels"
+    size = "one of its biggest channels" + (f", {known:,} viewers" if known is not None else "")
     share = member["weight"] / sum(other["weight"] for other in group.members)
     reason = f"{member['channel']} is {size}; no game or language prevails"
     return _Name(_AROUND + member["channel"], reason, share, generic=True)

@@ -66,21 +66,23 @@ def vod_chat(
 
     window, store = context.partition_time_window, lake.lake
     channels = collected_channels(store, window.start, window.end)
-    discovery, report = asyncio.run(read_vods(store, channels, settings, now=window.end))
-    facts = {
+    done = asyncio.run(read_vods(store, channels, settings, now=window.end))
+    report = done.report
+    metadata = {
         "enabled": True,
-        **{f"discovery_{name}": count for name, count in asdict(discovery).items()},
+        **{
+            f"discovery_{name}": count
+            for name, count in (asdict(done.discovery) if done.discovery else {}).items()
+        },
         **{name: count for name, count in asdict(report).items() if isinstance(count, int)},
         "queue_waiting": report.queue_pending + report.queue_incomplete,
         "oldest_pending_age_hours": rounded((report.oldest_pending_age_seconds or 0.0) / 3600),
         "days": ", ".join(report.days) or "none",
         "dagster/uri": place,
     }
-    if report.stopped:
-        raise dg.Failure(
-            f"VOD chat was refused: {report.stopped}; the queue keeps what is left", metadata=facts
-        )
-    return dg.MaterializeResult(metadata=facts)
+    if done.problems:
+        raise dg.Failure(f"{'; '.join(done.problems)}. The queue keeps what is left.", metadata=metadata)
+    return dg.MaterializeResult(metadata=metadata)
 
 
 def _nothing_is_lost(lake: Lake, day: str, objects: list[ObjectInfo]) -> None:

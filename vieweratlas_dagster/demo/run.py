@@ -10,6 +10,8 @@ import io
 import json
 import os
 import shutil
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -47,8 +49,12 @@ from vieweratlas_dagster.demo.stage import (
 )
 from vieweratlas_dagster.demo.truth import (
     CollectionTruth,
+    Outage,
+    Restored,
     agreement,
     compare_collection,
+    compare_outage,
+    first_join,
     true_presence,
 )
 from vieweratlas_dagster.lake_layout import (
@@ -63,8 +69,19 @@ from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, NODES, PRE
 DEFAULT_DATA_DIR = Path("data/demo")
 _MARKER = ".vieweratlas-demo"
 _LEAST_AGREEMENT = 0.9
+# Of the presences in the hours without a collector. A recording has no notices, and nobody looks for those
+# of channels that the collector has never seen.
+_LEAST_RESTORED = 0.7
 # Real seconds for the last messages of the world to arrive.
 _SETTLE_SECONDS = 2.0
+# When on the second day the collector is killed, in world seconds after midnight. Much is said at night,
+# and the broadcasts of that time end before a world of two days does, so that they can be read.
+_KILLED_AFTER = 3600
+# World seconds without a process; starting one takes about another hour of so fast a world.
+_WITHOUT_PROCESS = 2 * 3600
+# Real seconds whose messages a killed collector may not have on disk: a flush a second, and some time to
+# write it on a busy machine.
+_UNSAVED_SECONDS = 3.0
 
 
 def run_demo(options: DemoOptions, base_config: Path, console: Console) -> bool:
@@ -87,11 +104,13 @@ def run_demo(options: DemoOptions, base_config: Path, console: Console) -> bool:
     with simulated_twitch(options) as world, _progress(console) as progress:
         settings = Settings.load(options.config, VOD_OVERRIDES, own_environment() | world.environment())
         lake = Lake.open(settings.storage)
-        _collect(options, world, lake, progress)
+        gone = _collect(options, world, lake, progress)
         outcomes = list(_run_jobs(settings, days, options.data_dir / "dagster", progress))
     secret = load_viewer_key_secret(settings.privacy)
-    collection = _compare(options, lake, secret, days)
-    report = _report(options, lake, collection, outcomes, days)
+    outage = _outage(gone, options, settings.collection.window_seconds) if gone else None
+    collection, restored = _compare(options, lake, secret, days, outage)
+    hours = _told(outage, restored) if outage and restored else None
+    report = _report(options, lake, collection, hours, outcomes, days)
     report["seconds"] = round(time.monotonic() - began, 1)
     (options.data_dir / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     _print_report(report, outcomes, options, console)
@@ -122,28 +141,47 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _collect(options: DemoOptions, world: World, lake: Lake, progress: Progress) -> None:
-    """Let the collector live through the world's days."""
-    length = world.ends_at - world.clock.world_origin
+def _collect(
+    options: DemoOptions, world: World, lake: Lake, progress: Progress
+) -> tuple[float, float] | None:
+    """Let the collector live through the world's days, of which it misses some hours.
+
+    Returns:
+        When it was killed and when it was started again, in Unix seconds of the world; None in a world
+        of one day.
+    """
+    origin = world.clock.world_origin
+    length = world.ends_at - origin
     task = progress.add_task("collecting", total=length, note="connecting")
-    log = options.logs / "collector.log"
-    with running_collector(options, world) as collector:
-        told = ""
-        while (now := world.clock.now()) < world.ends_at:
-            check_alive(collector, log)
-            day = f"{utc(now):%d %b}"
-            if day != told and not progress.console.is_terminal:
-                progress.console.print(f"collecting {day}", highlight=False)
-            told = day
+    told = ""
+
+    def watch(until: float, collector: subprocess.Popen[bytes] | None) -> None:
+        nonlocal told
+        while (now := world.clock.now()) < until:
+            if collector:
+                check_alive(collector, options.logs / "collector.log")
+            doing = f"{'collecting' if collector else 'killed, down'} {utc(now):%d %b}"
+            if doing != told and not progress.console.is_terminal:
+                progress.console.print(doing, highlight=False)
+            told = doing
             objects = len(lake.objects(live_day_prefix(f"{utc(now):%Y-%m-%d}")))
-            progress.update(
-                task,
-                completed=now - world.clock.world_origin,
-                note=f"{utc(now):%d %b %H:%M} UTC, {objects:>3} windows",
-            )
-            time.sleep(0.5)
+            note = f"{objects:>3} windows" if collector else "collector down"
+            progress.update(task, completed=now - origin, note=f"{utc(now):%d %b %H:%M} UTC, {note}")
+            time.sleep(min(0.5, (until - now) / world.clock.rate))
+
+    gone = None
+    if options.days > 1:
+        kill_at = origin + 86_400 + _KILLED_AFTER
+        with running_collector(options, world, ending=signal.SIGKILL) as collector:
+            watch(kill_at, collector)
+            killed_at = world.clock.now()
+        watch(kill_at + _WITHOUT_PROCESS, None)
+        gone = killed_at, world.clock.now()
+    with running_collector(options, world) as collector:
+        watch(world.ends_at, collector)
         time.sleep(_SETTLE_SECONDS)
     progress.update(task, completed=length, note=f"{options.days} days simulated")
+    return gone
 
 
 def _run_jobs(settings: Settings, days: list[date], home: Path, progress: Progress) -> Iterator[RunOutcome]:
@@ -164,14 +202,42 @@ def _run_jobs(settings: Settings, days: list[date], home: Path, progress: Progre
     progress.update(task, note=f"{len(runs)} runs")
 
 
-def _compare(options: DemoOptions, lake: Lake, secret: str, days: list[date]) -> CollectionTruth:
+def _outage(gone: tuple[float, float], options: DemoOptions, window_seconds: int) -> Outage:
+    """How long nobody read chat, by the simulator's word.
+
+    Raises:
+        DemoError: the collector did not come back.
+    """
+    killed_at, started_at = gone
+    back_at = first_join(pl.read_csv(options.oracle / "joined.csv"), started_at)
+    if back_at is None:
+        raise DemoError(
+            f"the collector never joined again after the kill; see {options.logs}/collector.log"
+        )
+    return Outage(killed_at - _UNSAVED_SECONDS * options.rate, killed_at, back_at, window_seconds)
+
+
+def _told(outage: Outage, restored: Restored) -> dict[str, Any]:
+    return {
+        "killed_at": utc(outage.killed_at).isoformat(timespec="seconds"),
+        "back_at": utc(outage.back_at).isoformat(timespec="seconds"),
+        "hours": round((outage.back_at - outage.killed_at) / 3600, 2),
+        **asdict(restored),
+    }
+
+
+def _compare(
+    options: DemoOptions, lake: Lake, secret: str, days: list[date], outage: Outage | None
+) -> tuple[CollectionTruth, Restored | None]:
     oracle = pl.read_csv(io.BytesIO((options.oracle / "presence.csv.gz").read_bytes()))
     names = [day.isoformat() for day in days]
     live, vod = (
         pl.concat([read_table(lake, presence_key(name, source), PRESENCE) for name in names])
         for source in ("live", "vod")
     )
-    return compare_collection(true_presence(oracle, secret), live, vod, _declared(lake, names))
+    truth = true_presence(oracle, secret)
+    collection = compare_collection(truth, live, vod, _declared(lake, names), outage)
+    return collection, compare_outage(truth, live, vod, outage) if outage else None
 
 
 def _declared(lake: Lake, days: list[str]) -> pl.DataFrame:
@@ -200,6 +266,7 @@ def _report(
     options: DemoOptions,
     lake: Lake,
     collection: CollectionTruth,
+    outage: dict[str, Any] | None,
     outcomes: list[RunOutcome],
     days: list[date],
 ) -> dict[str, Any]:
@@ -213,6 +280,7 @@ def _report(
         "failed_runs": sum(not outcome.success for outcome in outcomes),
         "failed_checks": sum(len(outcome.failed_checks) for outcome in outcomes),
         "collection": asdict(collection) | {"coverage": round(collection.coverage, 4)},
+        "outage": outage,
     }
     if not succeeded:
         return report
@@ -228,6 +296,8 @@ def _report(
         ]
     )
     sound = collection.lost == collection.lost_messages == collection.invented == collection.undeclared == 0
+    filled = outage is None or outage["restored"] >= _LEAST_RESTORED * outage["missed"]
+    agrees = ami_communities >= _LEAST_AGREEMENT
     report |= {
         "channels": read_table(lake, analysis_key(last, "audiences.parquet"), AUDIENCES).height,
         "viewers": presence["viewer_key"].n_unique(),
@@ -238,7 +308,7 @@ def _report(
         "ami_communities": round(ami_communities, 4),
         "ami_regions": round(ami_regions, 4),
         "atlas": str(options.data_dir / "lake" / LATEST_PREFIX / "atlas.html"),
-        "success": sound and not report["failed_checks"] and ami_communities >= _LEAST_AGREEMENT,
+        "success": sound and filled and agrees and not report["failed_checks"],
     }
     return report
 
@@ -271,11 +341,15 @@ def _print_report(
         f"loss {collection['lost']} of {collection['collected'] + collection['lost']:,} presences, "
         f"{collection['invented']} invented, {collection['undeclared']} undeclared gaps",
     )
-    table.add_row(
-        "coverage",
-        f"{collection['coverage']:.1%} seen live; VODs restored {collection['restored']:,} "
-        f"of {collection['happened'] - collection['collected']:,} missed",
-    )
+    if outage := report["outage"]:
+        killed_at, back_at = (datetime.fromisoformat(outage[name]) for name in ("killed_at", "back_at"))
+        hours = f"{outage['hours']:.1f} hours without a collector"
+        table.add_row("killed", f"{killed_at:%d %b %H:%M} to {back_at:%H:%M} UTC, {hours}")
+        table.add_row("", f"VODs restored {_of(outage['restored'], outage['missed'])} presences of these")
+        table.add_row("", f"{collection['cut_off']:,} just before were not on disk yet, and declared so")
+    missed = collection["happened"] - collection["collected"]
+    restored = _of(collection["restored"], missed)
+    table.add_row("coverage", f"{collection['coverage']:.1%} live; VODs restored {restored} missed")
     table.add_row(
         "Dagster",
         f"{report['runs']} runs, {report['failed_runs']} failed; {report['failed_checks']} failed checks",
@@ -293,3 +367,7 @@ def _print_report(
         console.print(
             f"[red bold]The demo did not succeed.[/red bold] Logs: {options.logs}/", soft_wrap=True
         )
+
+
+def _of(part: int, whole: int) -> str:
+    return f"{part:,} of {whole:,}" + (f" ({part / whole:.1%})" if whole else "")

@@ -142,8 +142,15 @@ def simulated_twitch(options: DemoOptions) -> Iterator[World]:
 
 
 @contextmanager
-def running_collector(options: DemoOptions, world: World) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the collector against the world until the block ends; then it flushes and exits.
+def running_collector(
+    options: DemoOptions, world: World, *, ending: signal.Signals = signal.SIGTERM
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the collector against the world until the block ends.
+
+    Args:
+        options: where it lives; a later one goes on with what an earlier one left on disk.
+        world: what it reads.
+        ending: SIGTERM, upon which it flushes and exits, or SIGKILL, which it never hears of.
 
     Raises:
         DemoError: it ended early or badly.
@@ -151,7 +158,7 @@ def running_collector(options: DemoOptions, world: World) -> Iterator[subprocess
     clock = ScaledClock(world.clock.real_origin, world.clock.world_origin, world.clock.rate, world.ends_at)
     environment = world.environment() | {"VIEWERATLAS_CLOCK": clock.spec(), "COLLECTOR_ID": "demo"}
     command = ["-m", "collector_service", "--config", str(options.config)]
-    with _process("collector", command, options.logs / "collector.log", environment) as process:
+    with _process("collector", command, options.logs / "collector.log", environment, ending) as process:
         yield process
 
 
@@ -167,10 +174,14 @@ def check_alive(process: subprocess.Popen[bytes], log: Path) -> None:
 
 @contextmanager
 def _process(
-    name: str, command: list[str], log: Path, environment: dict[str, str]
+    name: str,
+    command: list[str],
+    log: Path,
+    environment: dict[str, str],
+    ending: signal.Signals = signal.SIGTERM,
 ) -> Iterator[subprocess.Popen[bytes]]:
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own modules with our own arguments
             [sys.executable, *command],
             stdin=subprocess.DEVNULL,
@@ -186,7 +197,7 @@ def _process(
             process.kill()
             process.wait()
             raise
-        _stop(name, process, log)
+        _stop(name, process, log, ending)
 
 
 def own_environment() -> dict[str, str]:
@@ -195,15 +206,15 @@ def own_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
-def _stop(name: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    process.send_signal(signal.SIGTERM)
+def _stop(name: str, process: subprocess.Popen[bytes], log: Path, ending: signal.Signals) -> None:
+    process.send_signal(ending)
     try:
         code = process.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
         raise DemoError(f"the {name} did not stop within {_STOP_SECONDS:g} s; see {log}") from None
-    if code != 0:
+    if code != (0 if ending == signal.SIGTERM else -ending):
         raise DemoError(f"the {name} exited with code {code}; see {log}:\n{_tail(log)}")
 
 

@@ -1,6 +1,7 @@
 """Comparing what was collected and found with what truly was, as pure functions.
 
-Belongs here: loss, invention, coverage and agreement. Does not belong here: reading files, printing.
+Belongs here: loss, invention, coverage, what VODs restored, and agreement. Does not belong here: reading
+files, printing.
 """
 
 from __future__ import annotations
@@ -12,14 +13,54 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 from collector_service.contract import viewer_key
 
-_PLACE = ("channel_id", "viewer_key", "window_start")
+_WINDOW = ("channel_id", "window_start")
+_PLACE = (*_WINDOW, "viewer_key")
+
+
+@dataclass(frozen=True)
+class Outage:
+    """The collector was killed and came back, in Unix seconds.
+
+    ``unsaved_since``: what it heard from then on need not have been on disk when it was killed.
+    ``killed_at``: its last moment. ``back_at``: the first channel was joined again.
+    """
+
+    unsaved_since: float
+    killed_at: float
+    back_at: float
+    window_seconds: int
+
+    def during(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows whose windows lie wholly between the kill and the return."""
+        return self._until_back(frame).filter(_start() >= self.killed_at)
+
+    def unsaved(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows of windows that may have been heard in part and not saved, up to the return."""
+        return self._until_back(frame).filter(_start() + self.window_seconds > self.unsaved_since)
+
+    def _until_back(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.filter(_start() + self.window_seconds <= self.back_at)
+
+
+def _start() -> pl.Expr:
+    return pl.col("window_start").dt.timestamp("ms") / 1000
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Presences that live collection missed, and how many of them came in by VODs."""
+
+    missed: int
+    restored: int
 
 
 @dataclass(frozen=True)
 class CollectionTruth:
     """How the collected presence compares with what truly happened, in presences and messages.
 
-    ``lost``: delivered to the collector, but not in the lake. ``invented``: in the lake, but never
+    ``lost``: delivered to the collector, but not in the lake. ``cut_off``: likewise, but heard just before
+    the collector was killed, and in windows of which it does not say that it saw them whole; these do not
+    count as lost. ``invented``: in the lake, but never
     happened. ``undeclared``: happened in a window that the collector says it saw whole, but not in the
     lake. ``restored``: missed live, brought in by VODs.
     """
@@ -28,6 +69,7 @@ class CollectionTruth:
     collected: int
     lost: int
     lost_messages: int
+    cut_off: int
     invented: int
     undeclared: int
     restored: int
@@ -55,8 +97,22 @@ def true_presence(oracle: pl.DataFrame, secret: str) -> pl.DataFrame:
     )
 
 
+def first_join(joined: pl.DataFrame, after: float) -> float | None:
+    """When the first channel was joined after an instant, in Unix seconds; None when none was.
+
+    Args:
+        joined: the oracle's joined stretches: channel_id, from, to.
+        after: Unix seconds.
+    """
+    return min((begin for begin in joined["from"] if begin > after), default=None)
+
+
 def compare_collection(
-    truth: pl.DataFrame, live: pl.DataFrame, vod: pl.DataFrame, windows: pl.DataFrame
+    truth: pl.DataFrame,
+    live: pl.DataFrame,
+    vod: pl.DataFrame,
+    windows: pl.DataFrame,
+    outage: Outage | None = None,
 ) -> CollectionTruth:
     """Hold the lake against the truth.
 
@@ -66,12 +122,17 @@ def compare_collection(
         vod: PRESENCE rows of the VODs.
         windows: channel_id, window_start, observed_seconds, window_seconds: what the collector says of
             each channel and window.
+        outage: when it was killed; None when it never was.
     """
-    happened = truth.filter(pl.col("messages") + pl.col("notices") > 0)
+    happened = _happened(truth)
     delivered = truth.filter(pl.col("delivered") + pl.col("notices_delivered") > 0)
     missed = happened.join(live, on=_PLACE, how="anti")
     whole = windows.filter(pl.col("observed_seconds") >= pl.col("window_seconds"))
-    counted = delivered.join(live, on=_PLACE, how="left", suffix="_collected")
+    excused = delivered.clear()
+    if outage:
+        excused = outage.unsaved(delivered).join(whole, on=_WINDOW, how="anti")
+    due = delivered.join(excused, on=_PLACE, how="anti")
+    counted = due.join(live, on=_PLACE, how="left", suffix="_collected")
     lost_messages = counted.select(
         (pl.col("delivered").cast(pl.Int64) - pl.col("messages_collected").fill_null(0).cast(pl.Int64))
         .clip(lower_bound=0)
@@ -80,13 +141,31 @@ def compare_collection(
     return CollectionTruth(
         happened=happened.height,
         collected=live.join(happened, on=_PLACE, how="semi").height,
-        lost=delivered.join(live, on=_PLACE, how="anti").height,
+        lost=due.join(live, on=_PLACE, how="anti").height,
         lost_messages=int(lost_messages),
+        cut_off=excused.join(live, on=_PLACE, how="anti").height,
         invented=live.join(happened, on=_PLACE, how="anti").height
         + vod.join(happened, on=_PLACE, how="anti").height,
-        undeclared=missed.join(whole, on=["channel_id", "window_start"], how="semi").height,
+        undeclared=missed.join(whole, on=_WINDOW, how="semi").height,
         restored=missed.join(vod, on=_PLACE, how="semi").height,
     )
+
+
+def compare_outage(truth: pl.DataFrame, live: pl.DataFrame, vod: pl.DataFrame, outage: Outage) -> Restored:
+    """What the hours without a collector cost, and what of it VODs gave back.
+
+    Args:
+        truth: from `true_presence`.
+        live: PRESENCE rows of the live source.
+        vod: PRESENCE rows of the VODs.
+        outage: only windows wholly within it count.
+    """
+    missed = outage.during(_happened(truth)).join(live, on=_PLACE, how="anti")
+    return Restored(missed=missed.height, restored=missed.join(vod, on=_PLACE, how="semi").height)
+
+
+def _happened(truth: pl.DataFrame) -> pl.DataFrame:
+    return truth.filter(pl.col("messages") + pl.col("notices") > 0)
 
 
 def agreement(nodes: pl.DataFrame, planted: pl.DataFrame) -> tuple[float, float]:

@@ -234,8 +234,9 @@ def _draw_names(
     def write(text: str, at: Any, size: float, color: Any, weight: str, halo: float, shifts: Any) -> bool:
         font = FontProperties(weight=weight, size=size)
         # A dollar sign would be read as mathematics here, which a drawn name is not.
-        across = TextPath((0, 0), text.replace("$", "S"), prop=font).vertices[:, 0]
-        wide, high = (np.ptp(across) if len(across) else 0) * _DPI / 72 + 4 * scale, size * 1.15 * _DPI / 72
+        outline = np.asarray(TextPath((0, 0), text.replace("$", "S"), prop=font).vertices).reshape(-1, 2)
+        width = np.ptp(outline[:, 0]) if len(outline) else 0.0
+        wide, high = width * _DPI / 72 + 4 * scale, size * 1.15 * _DPI / 72
         for dx, dy in shifts:
             x, y = at[0] + dx * wide / 2, at[1] + dy * high
             box = (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2)

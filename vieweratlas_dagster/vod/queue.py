@@ -181,7 +181,7 @@ def extend(
     Raises:
         LeaseLostError: it is no longer held.
     """
-    current = _with(_held(items, leased), kept)
+    current = _with(held(items, leased), kept)
     expires = now + timedelta(seconds=lease_seconds)
     return {**items, current.vod_id: replace(current, lease_expires_at=expires)}
 
@@ -192,7 +192,7 @@ def complete(items: Items, leased: VodItem, *, kept: Kept) -> dict[str, VodItem]
     Raises:
         LeaseLostError: the lease is no longer held.
     """
-    current = _held(items, leased)
+    current = held(items, leased)
     done = _unleased(_with(current, kept), status="done", reason=None)
     if current.duration_seconds > leased.duration_seconds:
         done = _again(done)
@@ -223,7 +223,7 @@ def fail(
     Raises:
         LeaseLostError: the lease is no longer held.
     """
-    current = _with(_held(items, leased), kept)
+    current = _with(held(items, leased), kept)
     if current.attempts >= max_attempts:
         ended = _unleased(current, status="dead", reason=reason)
     else:
@@ -244,7 +244,7 @@ def release(items: Items, leased: VodItem, *, kept: Kept | None = None) -> dict[
     Raises:
         LeaseLostError: the lease is no longer held.
     """
-    current = _with(_held(items, leased), kept)
+    current = _with(held(items, leased), kept)
     returned = _unleased(current, status=_waiting(current), attempts=current.attempts - 1)
     return {**items, current.vod_id: returned}
 
@@ -255,7 +255,7 @@ def bury(items: Items, leased: VodItem, *, reason: str, kept: Kept | None = None
     Raises:
         LeaseLostError: the lease is no longer held.
     """
-    current = _with(_held(items, leased), kept)
+    current = _with(held(items, leased), kept)
     return {**items, leased.vod_id: _unleased(current, status="dead", reason=reason, gone=True)}
 
 
@@ -284,17 +284,22 @@ def prune(items: Items, *, finished_before: datetime, waiting_before: datetime) 
     }
 
 
-def _due(item: VodItem, now: datetime) -> bool:
-    if item.status == "leased":
-        return item.lease_expires_at is None or item.lease_expires_at <= now
-    return item.waits and (item.next_attempt_at is None or item.next_attempt_at <= now)
+def held(items: Items, leased: VodItem) -> VodItem:
+    """The item as it is now, if the lease is still held.
 
-
-def _held(items: Items, leased: VodItem) -> VodItem:
+    Raises:
+        LeaseLostError: it is not.
+    """
     current = items.get(leased.vod_id)
     if current is None or current.status != "leased" or current.lease_id != leased.lease_id:
         raise LeaseLostError(f"VOD {leased.vod_id} is no longer leased to this run")
     return current
+
+
+def _due(item: VodItem, now: datetime) -> bool:
+    if item.status == "leased":
+        return item.lease_expires_at is None or item.lease_expires_at <= now
+    return item.waits and (item.next_attempt_at is None or item.next_attempt_at <= now)
 
 
 def _with(item: VodItem, kept: Kept | None) -> VodItem:

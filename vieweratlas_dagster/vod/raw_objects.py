@@ -6,9 +6,10 @@ not belong here: making records of comments (``collector_service.vod_windows``),
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from collector_service.contract import SnapshotRecord, decode_lines, parse_record, vod_key
 from collector_service.lake import Lake
@@ -66,11 +67,30 @@ def stored_chat(lake: Lake, vod: Vod) -> StoredChat:
     return StoredChat(records, _covered(records, vod.created_at))
 
 
-def write_chat(lake: Lake, vod_id: str, records: Iterable[SnapshotRecord]) -> list[str]:
-    """Write a VOD's records, one object per UTC day; returns their keys."""
+def write_chat(
+    lake: Lake,
+    vod_id: str,
+    records: Iterable[SnapshotRecord],
+    *,
+    permitted: Callable[[], object] = lambda: None,
+) -> list[str]:
+    """Write a VOD's records, one object per UTC day; returns their keys.
+
+    Args:
+        lake: where to.
+        vod_id: the VOD.
+        records: in the order of time.
+        permitted: raises when the objects are no longer ours to write. Whoever writes one between this
+            question and our own writing is not overwritten: it is asked again.
+    """
+
+    def unless_forbidden(_: bytes | None, data: bytes) -> bytes:
+        permitted()
+        return data
+
     objects = vod_objects(vod_id, records)
     for key, data in objects.items():
-        lake.put(key, data)
+        lake.update(key, partial(unless_forbidden, data=data))
     return list(objects)
 
 

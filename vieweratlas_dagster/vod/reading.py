@@ -14,7 +14,9 @@ from collections.abc import Collection
 from collector_service.lake import Lake
 from collector_service.twitch.vod_chat import CommentPage, VodComment
 from collector_service.vod_windows import VodWindows
+from vieweratlas_dagster.vod import queue
 from vieweratlas_dagster.vod.queue import Kept, VodItem
+from vieweratlas_dagster.vod.queue_store import QueueStore
 from vieweratlas_dagster.vod.raw_objects import stored_chat, write_chat
 
 
@@ -65,7 +67,11 @@ class VodReading:
         self._count(before=int(self.reached))
 
     def finish(self) -> Kept:
-        """Write the whole chat; returns what the lake has now."""
+        """Write the whole chat; returns what the lake has now.
+
+        Raises:
+            LeaseLostError: the VOD was taken over; nothing of others was overwritten.
+        """
         self._count(before=float("inf"))
         return self._write(Kept(self.reached, self.windows.comments, self.windows.viewers))
 
@@ -77,6 +83,9 @@ class VodReading:
 
         Returns:
             What the lake has now; None when nothing was written.
+
+        Raises:
+            LeaseLostError: see `finish`.
         """
         coverage, resume = float(int(self.reached)), int(self.reached)
         if last or self._passed_over:
@@ -88,8 +97,14 @@ class VodReading:
 
     def _write(self, kept: Kept) -> Kept:
         records = self.windows.records((0.0, kept.coverage_seconds))
-        self.written.update(write_chat(self._lake, self._item.vod_id, records))
+        self.written.update(
+            write_chat(self._lake, self._item.vod_id, records, permitted=self._must_be_leased)
+        )
         return kept
+
+    def _must_be_leased(self) -> None:
+        # A process may sleep for longer than its lease between any two steps.
+        queue.held(QueueStore(self._lake).load(), self._item)
 
     def _count(self, *, before: float) -> None:
         waiting, self._waiting = self._waiting, []

@@ -7,14 +7,15 @@ Belongs here: putting clients, settings and key together. Does not belong here: 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from collector_service.clock import utc
 from collector_service.identity import load_viewer_key_secret
 from collector_service.lake import Lake
-from collector_service.logins import read_logins
+from collector_service.logins import known_bots
 from collector_service.opt_outs import read_opt_outs
-from collector_service.twitch.helix import Helix
+from collector_service.twitch.helix import Helix, HelixError
 from collector_service.twitch.vod_chat import GraphqlComments
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.vod.channels import CollectedChannel
@@ -25,10 +26,21 @@ from vieweratlas_dagster.vod.run import VodRunReport, process
 _POINTS_LEFT_TO_OTHERS = 0.5
 
 
+@dataclass(frozen=True)
+class Round:
+    """What a round did; ``problems`` say what kept it from doing all of it."""
+
+    discovery: Discovery | None
+    report: VodRunReport
+    problems: tuple[str, ...]
+
+
 async def read_vods(
     lake: Lake, channels: list[CollectedChannel], settings: Settings, *, now: datetime
-) -> tuple[Discovery, VodRunReport]:
+) -> Round:
     """Queue the recordings that had ended by ``now`` and read queued ones within the run's limits.
+
+    What is queued is read even when Helix cannot be asked for more.
 
     Args:
         lake: for the queue and the raw objects.
@@ -37,16 +49,19 @@ async def read_vods(
         now: aware, UTC; by the clock of the data.
 
     Raises:
-        HelixError: Helix cannot be asked.
         QueueError: the queue is unusable.
         SettingsError: the viewer key, the bot list or the list of opt-outs is.
     """
-    secret, bots = load_viewer_key_secret(settings.privacy), known_bots(settings)
+    secret, bots = load_viewer_key_secret(settings.privacy), known_bots(settings.collection)
     opt_outs = read_opt_outs(lake)
     wanted = [one for one in channels if not opt_outs.has_channel(one.login, one.channel_id)]
-    async with Helix.open(settings.twitch, leave=_POINTS_LEFT_TO_OTHERS) as helix:
-        found_at = utc(settings.clock.now())
-        discovery = await discover(helix, lake, wanted, settings.vod, now=now, found_at=found_at)
+    discovery, problems = None, []
+    try:
+        async with Helix.open(settings.twitch, leave=_POINTS_LEFT_TO_OTHERS) as helix:
+            found_at = utc(settings.clock.now())
+            discovery = await discover(helix, lake, wanted, settings.vod, now=now, found_at=found_at)
+    except HelixError as error:
+        problems.append(f"recordings could not be looked for: {error}")
     async with GraphqlComments.open(settings.twitch) as comments:
         report = await process(
             lake,
@@ -57,7 +72,9 @@ async def read_vods(
             bots=bots,
             opt_outs=opt_outs,
         )
-    return discovery, report
+    if report.stopped:
+        problems.append(f"the comments endpoint refused: {report.stopped}")
+    return Round(discovery, report, tuple(problems))
 
 
 async def add_vods(lake: Lake, vod_ids: Sequence[str], settings: Settings, *, now: datetime) -> Addition:
@@ -76,13 +93,3 @@ async def add_vods(lake: Lake, vod_ids: Sequence[str], settings: Settings, *, no
     async with Helix.open(settings.twitch) as helix:
         videos = await helix.videos(vod_ids)
     return queue_videos(lake, vod_ids, videos, now=now)
-
-
-def known_bots(settings: Settings) -> frozenset[str]:
-    """The logins of the bot list.
-
-    Raises:
-        SettingsError: the list is unusable.
-    """
-    bots_file = settings.collection.bots_file
-    return frozenset(read_logins(bots_file, "collection.bots_file")) if bots_file else frozenset()

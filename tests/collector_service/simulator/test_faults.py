@@ -234,6 +234,11 @@ async def test_the_control_api_orders_the_same_faults(two, world):
         assert len(await second.until("PONG")) == 1
         assert await order(fault="helix", kind="server_error", calls=2) == (200, {"connections": 0})
         assert await order(fault="gql", kind="integrity") == (200, {"connections": 0})
+        assert await order(fault="gql", kind="hang", calls=1) == (200, {"connections": 0})
+        assert simulator.faults.hits_gql("hang")
+        assert await order(fault="delete_vod", which="77") == (200, {"connections": 0})
+        assert await order(fault="delete_vod", which="78", calls=1) == (200, {"connections": 0})
+        assert (simulator.faults.is_deleted("77"), simulator.faults.is_deleted("78")) == (True, False)
         assert simulator.faults.next_helix() == "server_error"
         assert simulator.faults.hits_gql("integrity")
         assert await order(fault="refuse_logins", calls=2) == (200, {"connections": 0})

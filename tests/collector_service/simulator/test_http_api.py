@@ -1,11 +1,15 @@
+import asyncio
 import time
+from collections.abc import Sequence
 
 import aiohttp
 import pytest
 import twitchio
 
+from collector_service.simulator import http_api
 from collector_service.simulator.chat import Kind, stream_events
 from collector_service.simulator.http_api import GQL_CLIENT_ID, GQL_HASH, GQL_OPERATION
+from collector_service.simulator.oracle import Comment
 from collector_service.simulator.world import WorldOptions, plant
 
 
@@ -435,6 +439,80 @@ async def test_gql_faults(world, start, standing, http):
     assert body["data"]["video"]["comments"] is None
     _, body = await gql(simulator, http, video, cursor=cursor)
     assert body["data"]["video"]["comments"]["edges"]
+
+
+async def test_a_limited_call_says_when_to_come_back_and_a_hanging_one_says_nothing(
+    world, start, standing, http
+):
+    simulator = await start(world, standing(world.end))
+    video = world.streams[0].video_id
+    simulator.faults.gql("rate_limited", 1)
+    async with http.post(simulator.gql_url, json={}, headers={"Client-ID": GQL_CLIENT_ID}) as response:
+        assert (response.status, response.headers["Retry-After"]) == (429, "1")
+    simulator.faults.gql("hang", 1)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(gql(simulator, http, video, contentOffsetSeconds=0), 0.3)
+    assert (await gql(simulator, http, video, contentOffsetSeconds=0))[0] == 200
+
+
+async def test_a_vod_can_be_deleted_half_way(world, start, standing, http):
+    simulator = await start(world, standing(world.end))
+    stream = max(world.streams, key=lambda s: len(s.visits))
+    other = next(one for one in world.streams if one is not stream)
+    simulator.faults.delete_vod(stream.video_id, pages=2)
+    place = {"contentOffsetSeconds": 0}
+    for _ in range(2):
+        _, body = await gql(simulator, http, stream.video_id, **place)
+        place = {"cursor": body["data"]["video"]["comments"]["edges"][-1]["cursor"]}
+        assert (await gql(simulator, http, other.video_id, contentOffsetSeconds=0))[1]["data"]["video"]
+    for _ in range(2):
+        status, body = await gql(simulator, http, stream.video_id, **place)
+        assert (status, body["data"], "errors" in body) == (200, {"video": None}, False)
+    user = str(world.channels[stream.channel].channel_id)
+    _, body, _ = await helix(simulator, http, f"/videos?user_id={user}&first=100")
+    listed = {video["id"] for video in body["data"]}
+    assert listed == {
+        one.video_id for one in world.streams if one.channel == stream.channel and one is not stream
+    }
+    simulator.faults.clear()
+    assert (await gql(simulator, http, stream.video_id, **place))[1]["data"]["video"]["comments"]["edges"]
+
+
+class Watched(Sequence):
+    """Counts how often a comment is looked at."""
+
+    def __init__(self, chat):
+        self._chat = chat
+        self.looks = 0
+
+    def __len__(self):
+        return len(self._chat)
+
+    def __getitem__(self, number):
+        self.looks += 1
+        return self._chat[number]
+
+
+async def test_a_page_of_a_long_chat_costs_no_more_than_one_of_a_short(
+    world, start, standing, http, monkeypatch
+):
+    stream = max(world.streams, key=lambda s: len(s.visits))
+    length = stream.ended_at - stream.started_at
+    chat = Watched(
+        [
+            Comment(f"id-{n}", stream.started_at * 1_000 + n * length * 1_000 // 500_000, 0, n)
+            for n in range(500_000)
+        ]
+    )
+    monkeypatch.setattr(http_api, "comments", lambda *_: chat)
+    simulator = await start(world, standing(world.end))
+    _, body = await gql(simulator, http, stream.video_id, contentOffsetSeconds=length // 2)
+    edges = body["data"]["video"]["comments"]["edges"]
+    first = int(edges[0]["node"]["id"].removeprefix("id-"))
+    assert chat._chat[first - 1].ms < (stream.started_at + length // 2) * 1_000 <= chat._chat[first].ms
+    _, body = await gql(simulator, http, stream.video_id, cursor=edges[-1]["cursor"])
+    assert body["data"]["video"]["comments"]["edges"][0]["node"]["id"] == f"id-{first + len(edges)}"
+    assert chat.looks < 300
 
 
 async def test_an_unknown_vod_has_no_chat_in_the_oracle(world, start, standing):

@@ -326,6 +326,18 @@ def test_a_graph_without_groups_is_not_cut():
     assert abs(evidence(graph, halves)) < 0.01
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sparse_graph_is_not_cut_by_chance(seed):
+    """So few ties always fall into groups; they explain less than it takes to tell them."""
+    drawn = nx.gnm_random_graph(200, 500, seed=seed)
+    source, target = np.array(sorted(map(sorted, drawn.edges))).T
+    graph = Network(200, source, target, np.ones(500))
+    found = cluster(graph, "leiden", 1.0, 0)
+    assert evidence(graph, found) > 0.1
+    pieces = graph.connected_parts(np.zeros(200, dtype=np.int64))
+    assert likeliest(graph, "leiden", 0).tolist() == pieces.tolist()
+
+
 @settings(max_examples=150, deadline=None)
 @given(graphs, st.integers(0, 9), st.integers(1, 6))
 def test_small_labels_join_one_after_the_other_where_modularity_says(graph, seed, smallest):

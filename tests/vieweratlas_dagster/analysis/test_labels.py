@@ -136,6 +136,25 @@ def test_unknown_audiences_count_alike():
     assert named["community", 1]["confidence"] == pytest.approx(2 / 3)
 
 
+def test_without_audiences_the_most_connected_channel_leads():
+    rows = [(name, None, None, None, 1, 1) for name in ("aaa", "hub", "mmm", "zzz")]
+    audiences = pl.DataFrame([{"channel": row[0]} for row in rows], schema=AUDIENCES.schema)
+    partition = PARTITION.conform(
+        pl.DataFrame([(row[0], 1, 1) for row in rows], schema=PARTITION.schema, orient="row")
+    )
+    edges = pl.DataFrame(
+        [("aaa", "hub", 3.0), ("hub", "mmm", 0.25), ("hub", "zzz", 4.0)],
+        schema={"source": pl.String, "target": pl.String, "weight": pl.Float64},
+        orient="row",
+    )
+    frame = label_communities(audiences, partition, edges=edges)
+    region, community = frame.sort("level", descending=True).iter_rows(named=True)
+    assert region["label"] == "Around hub"
+    assert region["reason"] == "hub is one of its biggest channels; no game or language prevails"
+    assert region["confidence"] == 0.5
+    assert community["label"] == "Around hub & zzz"
+
+
 def test_a_name_stays_while_it_still_fits_nearly_as_well():
     frame, _, partition = labelled([("a", 55, "Chess", "en", 7, 1), ("b", 45, "Art", "en", 7, 1)])
     assert frame.filter(level="community")["label"].item() == "Chess"

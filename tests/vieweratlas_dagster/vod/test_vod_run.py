@@ -440,19 +440,20 @@ async def test_a_lost_lease_is_counted_and_writes_nothing(lake):
 async def test_a_killed_run_is_repeated_when_its_lease_ran_out(lake, monkeypatch):
     fill(lake, 3)
     hands = Hands()
-    put, written = Lake.put, []
+    update, written = Lake.update, []
 
-    def dying_put(self, key, data):
-        if len(written) == 3:
-            raise SystemError("killed")
-        written.append(key)
-        put(self, key, data)
+    def dying_update(self, key, change):
+        if key.startswith(VOD_PREFIX):
+            if len(written) == 3:
+                raise SystemError("killed")
+            written.append(key)
+        return update(self, key, change)
 
     chats = {str(n): chat(n) for n in range(3)}
-    monkeypatch.setattr(Lake, "put", dying_put)
+    monkeypatch.setattr(Lake, "update", dying_update)
     with pytest.raises(SystemError):
         await run(lake, Chats(chats), hands, concurrency=1)
-    monkeypatch.setattr(Lake, "put", put)
+    monkeypatch.setattr(Lake, "update", update)
     # The third VOD lies in two days; the run died between its two objects.
     assert [one.status for one in QueueStore(lake).load().values()] == ["done", "done", "leased"]
     assert 0 < len(presence(lake)) < len(expected(3))

@@ -10,15 +10,17 @@ from pydantic import SecretStr
 from collector_service.clock import ScaledClock, utc
 from collector_service.contract import VOD_PREFIX, decode_lines, parse_record, viewer_key
 from collector_service.lake import Lake
-from collector_service.settings import TwitchSettings, VodSettings
+from collector_service.settings import PrivacySettings, TwitchSettings, VodSettings
 from collector_service.simulator.oracle import comments
 from collector_service.simulator.server import Simulator
 from collector_service.simulator.world import WorldOptions, plant
 from collector_service.twitch.helix import Helix
 from collector_service.twitch.vod_chat import GraphqlComments
+from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.vod.channels import CollectedChannel
 from vieweratlas_dagster.vod.discovery import discover
 from vieweratlas_dagster.vod.queue_store import QueueStore
+from vieweratlas_dagster.vod.round import read_vods
 from vieweratlas_dagster.vod.run import process
 
 SECRET = "z" * 32
@@ -163,4 +165,20 @@ async def test_running_streams_wait_until_they_are_over(world):
     clock = after_the_end(world)
     async with playing(world, clock) as (_, twitch):
         await read(lake, world, twitch, clock)
+    assert presence(lake) == truth(world)
+
+
+async def test_what_is_queued_is_read_while_helix_refuses(world):
+    lake, clock = Lake.in_memory(), after_the_end(world)
+    async with playing(world, clock) as (_, twitch):
+        await read(lake, world, twitch, clock, max_processing_hours=1e-9)
+        refused = twitch.model_copy(update={"client_secret": SecretStr("wrong")})
+        settings = Settings(twitch=refused, vod=SETTINGS, privacy=PrivacySettings(viewer_key_secret=SECRET))
+        asked = [CollectedChannel(1, "someone", hidden=True)]
+        done = await read_vods(lake, asked, settings, now=utc(clock.now()))
+    assert done.discovery is None
+    (problem,) = done.problems
+    assert "recordings could not be looked for" in problem
+    assert "wrong" not in problem
+    assert done.report.done == len(world.streams)
     assert presence(lake) == truth(world)
