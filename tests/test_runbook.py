@@ -23,8 +23,10 @@ import yaml
 from collector_service.contract import live_key
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
+from collector_service.simulator.world import WorldOptions, plant
 from tests.vieweratlas_dagster.checks.test_timing import vod
 from tests.vieweratlas_dagster.test_assets import planted_day, put_day
+from tests.vieweratlas_dagster.vod.twitch_thread import twitch_in_thread
 from vieweratlas_dagster.alerts.heartbeat import HEARTBEAT_KEY
 from vieweratlas_dagster.alerts.history import RUN_ANCHOR
 from vieweratlas_dagster.automation.launch import open_instance
@@ -34,13 +36,16 @@ from vieweratlas_dagster.checks.severities import SEVERITIES
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.lake_layout import LATEST_MANIFEST
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.vod.queue_store import QUEUE_KEY, encode
+from vieweratlas_dagster.vod.queue_store import QUEUE_KEY, QueueStore, encode
 
 # The fixture's commands, when other tests share the machine.
 pytestmark = pytest.mark.timeout(900)
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/RUNBOOK.md").read_text()
+# Recordings on the page; the one to be added is one of this world.
+DEAD, TO_ADD = "2700000001", "2700000002"
+WORLD = plant(WorldOptions(seed=5, channels=2, viewers=20, days=1))
 
 
 # What is on the page
@@ -117,8 +122,9 @@ class Place:
 
     def run(self, command: str, **environment: str) -> Done:
         """Run a command of the page as people would, on two days instead of seven."""
+        here = command.replace("2026-03-07", "2026-03-02").replace(TO_ADD, WORLD.streams[0].video_id)
         done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", command.replace("2026-03-07", "2026-03-02")],
+            ["bash", "-o", "pipefail", "-c", here],
             cwd=self.folder,
             env=self.environment | environment,
             stdout=subprocess.PIPE,
@@ -138,7 +144,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Two days of raw data with a broken object, one window of now, a queue, and an empty instance."""
+    """Two days of raw data with a broken object, a window of now, a queue, Twitch, an empty instance."""
     folder = tmp_path_factory.mktemp("runbook")
     (folder / "config").symlink_to(ROOT / "config")
     shutil.copy(ROOT / "workspace.yaml", folder)
@@ -159,10 +165,13 @@ def place(tmp_path_factory):
         put_day(lake, day, planted_day(day))
     lake.put(live_key(datetime(2026, 3, 1, 21, tzinfo=UTC), "cut"), b"no gzip")
     lake.put(live_key(now, "c1"), b"")
-    lake.put(QUEUE_KEY, encode({"77": vod(77, 5, "pending")}))
+    tried = {"attempts": 5, "reason": "HTTP 503"}
+    items = [vod(77, 5, "pending"), vod(88, 5, "incomplete", **tried), vod(int(DEAD), 5, "dead", **tried)]
+    lake.put(QUEUE_KEY, encode({item.vod_id: item for item in items}))
     lake.put(HEARTBEAT_KEY, b'{"at": "%s"}' % now.isoformat().encode())
-    with open_instance(folder / "data/dagster"):
-        return place
+    with open_instance(folder / "data/dagster"), twitch_in_thread(WORLD, WORLD.end + 3600) as twitch:
+        environment.update(twitch)
+        yield place
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +231,12 @@ EFFECTS = {
     "python -c": prints(r"shape: \(24, \d+\)", "channel_id"),
     "python - <<": prints(r"raw/snapshots/date=.*-c1\.ndjson\.gz"),
     "python -m collector_service health": prints("no answer from a collector on port"),
-    "grep": prints('"vod_id": "77"', '"status": "pending"', '"attempts": 0'),
+    "vieweratlas vod list --status pending": prints(" 77 pending", " 88 incomplete .*: HTTP 503"),
+    "vieweratlas vod list --status dead": prints(f"{DEAD} dead .* 5 attempts: HTTP 503", " 88 incomplete"),
+    "vieweratlas vod recover": prints("^3 entries kept, 0 lost"),
+    "vieweratlas vod add": prints(f"^{WORLD.streams[0].video_id} of .*: queued"),
+    "vieweratlas vod retry --dead": prints("^1 made due"),
+    f"vieweratlas vod retry {DEAD}": prints("^1 made due"),
     "cat": prints('"reason": ?"bad_gzip"', "cut.ndjson.gz"),
     "ls -l data/lake/curated/audiences": prints("audience.parquet"),
     "ls data/lake/raw": prints("hour=20", "hour=21"),
@@ -260,6 +274,17 @@ def test_the_shell_of_the_page_leads_to_what_the_demo_made(place):
     assert f"{place.folder}/.venv/bin/dagster" in seen.output
     assert f"file://{demo}/lake can be written" in seen.output
     assert f"DAGSTER_HOME is {demo}/dagster" in seen.output
+
+
+@pytest.mark.slow
+def test_the_queue_is_as_its_commands_left_it(place, done):
+    items = QueueStore(place.lake).load()
+    assert {(key, item.status, item.attempts) for key, item in items.items()} == {
+        ("77", "pending", 0),
+        ("88", "incomplete", 5),
+        (DEAD, "pending", 0),
+        (WORLD.streams[0].video_id, "pending", 0),
+    }
 
 
 def test_the_map_of_the_last_day_is_published(place, done):

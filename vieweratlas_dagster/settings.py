@@ -58,8 +58,11 @@ class CheckSettings(Section):
 
     max_snapshot_age_minutes: float = Field(30.0, gt=0)
     min_live_hours: int = Field(24, ge=0, le=24)
+    max_vods_waiting: int = Field(400, ge=0)
     max_vod_wait_hours: float = Field(48.0, gt=0)
     max_vod_expired_hours: float = Field(12.0, gt=0)
+    max_vod_failed_share: float = Field(0.2, ge=0, le=1)
+    min_judged_vods: int = Field(10, ge=1)
     max_quarantined_share: float = Field(0.01, ge=0, le=1)
     min_observed_share: float = Field(0.5, ge=0, le=1)
     min_times_usual: float = Field(0.5, ge=0)

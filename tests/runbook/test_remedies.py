@@ -15,16 +15,19 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from collector_service.contract import SnapshotRecord, encode_object, live_key
 from collector_service.lake import Lake
 from tests.vieweratlas_dagster.checks.planted_day import DAY, at, put, put_curated, records
 from tests.vieweratlas_dagster.test_assets import planted_day, put_day, settings_for
+from tests.vieweratlas_dagster.vod import test_vod_discovery as shelves
 from tests.vieweratlas_dagster.vod import test_vod_run as vods
 from vieweratlas_dagster.alerts.heartbeat import HEARTBEAT_KEY
 from vieweratlas_dagster.automation.sensors import vieweratlas_alerts
 from vieweratlas_dagster.checks.catalogue import ALL_CHECKS
 from vieweratlas_dagster.checks.check import View
+from vieweratlas_dagster.cli import app
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.doctor import examine
 from vieweratlas_dagster.lake_layout import (
@@ -50,6 +53,7 @@ from vieweratlas_dagster.tables import (
     PRESENCE,
     Table,
 )
+from vieweratlas_dagster.vod.queue_store import QUEUE_KEY, QueueError, QueueStore
 
 CHECKS = {one.name: one for one in ALL_CHECKS}
 TODAY = date.fromisoformat(DAY)
@@ -168,10 +172,83 @@ def test_a_higher_limit_lets_the_vod_queue_move(desk):
     now, hands = at(later, vod={"enabled": True}), vods.Hands(later.timestamp())
     vods.fill(desk.lake, 3)
     source = vods.Chats({str(number): vods.chat(number) for number in range(3)})
+    few = at(vods.NOW, vod={"enabled": True}, checks={"max_vods_waiting": 1})
+    assert not desk.passes("vod_queue_moves", few)
     asyncio.run(vods.run(desk.lake, source, hands, max_vods_per_run=1))
+    # Two still wait: one too many, and for too long two days later.
+    assert not desk.passes("vod_queue_moves", few)
     assert not desk.passes("vod_queue_moves", now)
     asyncio.run(vods.run(desk.lake, source, hands, max_vods_per_run=50))
+    assert desk.passes("vod_queue_moves", few)
     assert desk.passes("vod_queue_moves", now)
+
+
+def vieweratlas(desk: Desk, *arguments: str) -> None:
+    """A command of the page on the desk's lake."""
+    done = CliRunner().invoke(app, list(arguments), env={"LAKE_DIR": str(desk.settings.storage.dir)})
+    assert done.exit_code == 0, done.output
+
+
+def test_a_broken_a_restored_and_a_lost_vod_queue_are_whole_again(desk):
+    now = at(vods.NOW, vod={"enabled": True})
+    shelf = shelves.Shelf({1: [shelves.video(number) for number in range(1, 4)]})
+
+    def find() -> int:
+        return asyncio.run(
+            shelves.discover(shelf, desk.lake, [shelves.seen(1)], shelves.settings(), now=shelves.NOW)
+        ).queued
+
+    def usable() -> bool:
+        """Whether the check can be judged, and then passes."""
+        try:
+            return desk.passes("vod_queue_moves", now) and desk.passes("vods_can_be_read", now)
+        except QueueError:
+            return False
+
+    assert find() == 3
+    whole = desk.lake.get(QUEUE_KEY)
+    earlier = json.loads(whole)
+    del earlier["items"][2]
+    one_bad = json.loads(whole)
+    one_bad["items"][0]["attempts"] = "many"
+    for damage, kept in (
+        (lambda: desk.lake.put(QUEUE_KEY, json.dumps(one_bad).encode()), 2),
+        (lambda: desk.lake.put(QUEUE_KEY, whole[: len(whole) // 2]), 0),
+        (lambda: desk.lake.delete(QUEUE_KEY), 0),
+    ):
+        damage()
+        assert not usable()
+        vieweratlas(desk, "vod", "recover")
+        assert usable()
+        assert (len(QueueStore(desk.lake).load()), find()) == (kept, 3 - kept)
+        assert desk.lake.get(QUEUE_KEY) == whole
+    # An earlier version is usable, but lacks what was found since.
+    desk.lake.put(QUEUE_KEY, json.dumps(earlier).encode())
+    assert find() == 0
+    vieweratlas(desk, "vod", "recover")
+    assert find() == 1
+    assert desk.lake.get(QUEUE_KEY) == whole
+
+
+def test_dead_recordings_are_read_once_they_are_retried(desk):
+    now, hands = at(vods.NOW, vod={"enabled": True}), vods.Hands()
+    limits = {"max_attempts": 1}
+    vods.fill(desk.lake, 12)
+    names = [str(number) for number in range(12)]
+    ill = vods.Chats(
+        {name: vods.chat(int(name)) for name in names},
+        ends=dict.fromkeys(names[:4], "HTTP 503") | {"11": vods.VodGoneError("deleted")},
+        stop_after=dict.fromkeys(names[:4], 0),
+    )
+    asyncio.run(vods.run(desk.lake, ill, hands, **limits))
+    assert not desk.passes("vods_can_be_read", now)
+    vieweratlas(desk, "vod", "retry", "--dead")
+    # Not by the command alone.
+    assert not desk.passes("vods_can_be_read", now)
+    well = vods.Chats(ill.chats)
+    asyncio.run(vods.run(desk.lake, well, hands, **limits))
+    assert desk.passes("vods_can_be_read", now)
+    assert sorted(well.reads) == names[:4]
 
 
 # Of a day's input

@@ -1,15 +1,23 @@
-"""The asset snapshots made again for a day whose raw objects have partly gone."""
+"""The group raw: a day that is made again when raw objects have gone, and what vod_chat tells the UI."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
 
+from collector_service.clock import ScaledClock
 from collector_service.contract import SnapshotRecord, encode_object, live_key, vod_key
+from collector_service.simulator.oracle import comments
+from collector_service.simulator.world import WorldOptions, plant
 from vieweratlas_dagster.assets import raw
 from vieweratlas_dagster.lake_layout import manifest_key
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
+from vieweratlas_dagster.vod.queue_store import QueueStore
+
+from .vod.test_vod_queue import item
+from .vod.twitch_thread import twitch_in_thread, unseen
 
 DAY = "2026-03-01"
 START = datetime(2026, 3, 1, 20, tzinfo=UTC)
@@ -100,3 +108,94 @@ def test_a_manifest_that_cannot_be_read_is_made_anew(resource):
     resource.lake.put(manifest_key(DAY), b"{}")
     assert make(resource).success
     assert b'"schema_version": 1' in resource.lake.get(manifest_key(DAY))
+
+
+# What vod_chat tells
+
+
+WORLD = plant(WorldOptions(seed=5, channels=8, viewers=300, days=1, start=START.timestamp() - 20 * 3600))
+END = datetime(2026, 3, 2, tzinfo=UTC)
+# What the UI plots.
+NUMBERS = {
+    "done": int,
+    "incomplete": int,
+    "dead": int,
+    "queue_waiting": int,
+    "comments": int,
+    "viewers": int,
+    "oldest_pending_age_hours": float,
+}
+
+
+def read(resource, settings, quarter):
+    """Materialize a quarter: the numbers of the UI, as values of the type that Dagster plots."""
+    done = dg.materialize(
+        [raw.vod_chat],
+        partition_key=quarter,
+        resources={"lake": resource, "settings": settings},
+    )
+    [event] = done.asset_materializations_for_node("vod_chat")
+    kinds = {int: dg.IntMetadataValue, float: dg.FloatMetadataValue}
+    assert {name: type(event.metadata[name]) for name in NUMBERS} == {
+        name: kinds[kind] for name, kind in NUMBERS.items()
+    }
+    return {name: event.metadata[name].value for name in NUMBERS}
+
+
+def test_vod_chat_has_the_same_numbers_each_time_and_they_are_true(resource):
+    lake = resource.lake
+    lake.put(live_key(END - timedelta(hours=6), "c1"), unseen(WORLD, END - timedelta(hours=6)))
+    store, later = QueueStore(lake), datetime.now(UTC) + timedelta(hours=9)
+    waiting = replace(
+        item(1, status="incomplete", coverage_seconds=450.0, reason="HTTP 503", next_attempt_at=later),
+        created_at=END - timedelta(hours=10.5),
+        queued_at=None,
+        duration_seconds=1800.0,
+    )
+    deleted = replace(item(2), created_at=END - timedelta(hours=5))
+    store.apply(lambda _: {one.vod_id: one for one in (waiting, deleted)})
+    told = {}
+    for stream in WORLD.streams:
+        if stream.ended_at <= END.timestamp() - 300:
+            accounts = [WORLD.accounts[one.account] for one in comments(WORLD, stream)]
+            told[stream.video_id] = [one.user_id for one in accounts if not one.deleted]
+    clock = ScaledClock(0.0, END.timestamp(), 1.0, END.timestamp())
+    with twitch_in_thread(WORLD, END.timestamp() + 3600) as twitch:
+        names = ("helix_url", "id_url", "gql_url", "client_id", "client_secret")
+        settings = Settings(
+            vod={"enabled": True, "vod_limit_per_channel": 100},
+            twitch={name: twitch[f"TWITCH_{name.upper()}"] for name in names},
+            privacy={"viewer_key_secret": "m" * 32},
+            simulation={"clock": clock.spec()},
+        )
+        first = read(resource, settings, "2026-03-01-18:00")
+        second = read(resource, settings, "2026-03-02-00:00")
+        store.apply(lambda items: {key: one for key, one in items.items() if not one.waits})
+        third = read(resource, settings, "2026-03-02-06:00")
+    assert len(told) > 2
+    assert first == {
+        "done": len(told),
+        "incomplete": 0,
+        "dead": 1,
+        "queue_waiting": 1,
+        "comments": sum(map(len, told.values())),
+        "viewers": sum(len(set(users)) for users in told.values()),
+        "oldest_pending_age_hours": 10.0,
+    }
+    late = len(WORLD.streams) - len(told)
+    assert (second["done"], second["dead"], second["queue_waiting"]) == (late, 0, 1)
+    assert late > 0
+    # Waiting begins now, however long ago or ahead the quarter is.
+    found = [one for key, one in store.load().items() if key not in ("1", "2")]
+    assert {one.queued_at for one in found} == {END}
+    assert third == dict.fromkeys(NUMBERS, 0)
+
+
+def test_vod_chat_that_is_off_says_so(resource):
+    done = dg.materialize(
+        [raw.vod_chat],
+        partition_key="2026-03-01-18:00",
+        resources={"lake": resource, "settings": Settings()},
+    )
+    [event] = done.asset_materializations_for_node("vod_chat")
+    assert event.metadata["enabled"].value is False

@@ -13,6 +13,7 @@ _FRESHNESS_CHECKS = dg.AssetSelection.checks(
     dg.AssetCheckKey(dg.AssetKey("live_chat"), "live_chat_is_fresh"),
     dg.AssetCheckKey(dg.AssetKey("live_chat"), "live_hours_are_complete"),
     dg.AssetCheckKey(dg.AssetKey("vod_chat"), "vod_queue_moves"),
+    dg.AssetCheckKey(dg.AssetKey("vod_chat"), "vods_can_be_read"),
     dg.AssetCheckKey(dg.AssetKey("atlas"), "atlas_of_yesterday_exists"),
 )
 

@@ -4,15 +4,29 @@ Belongs here: checks that run on a schedule of their own, because silence makes 
 belong here: freshness by materialization time (the assets' FreshnessPolicy).
 """
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from collector_service.contract import LIVE_PREFIX, live_day_prefix
 from collector_service.lake import Lake
 from vieweratlas_dagster.checks.check import Verdict, View, check
-from vieweratlas_dagster.checks.timing import age_minutes, full_hour, hours_without, queue_state
+from vieweratlas_dagster.checks.timing import (
+    age_minutes,
+    full_hour,
+    hours_without,
+    queue_failures,
+    queue_state,
+)
 from vieweratlas_dagster.lake_layout import MAP_MANIFEST, analysis_key
 from vieweratlas_dagster.presence_import import IMPORT_ORIGIN
+
+if TYPE_CHECKING:
+    from vieweratlas_dagster.vod.queue import VodItem
+
+_VOD_OFF = "VOD chat is off (vod.enabled)"
+_REASONS_TOLD = 3
 
 
 def newest_live_snapshot(lake: Lake, now: datetime) -> datetime | None:
@@ -76,21 +90,20 @@ def live_hours_are_complete(view: View) -> Verdict:
 
 @check("vod_chat", of_a_day=False)
 def vod_queue_moves(view: View) -> Verdict:
-    """No recording waits for too long to be read, and none is held by a run that ended long ago."""
+    """Few recordings wait to be read, none for too long, and no run that ended long ago holds one."""
     if not view.settings.vod.enabled:
-        return Verdict(passed=True, text="VOD chat is off (vod.enabled)")
-    # Here and not above: it loads the Twitch clients, which the code location does without.
-    from vieweratlas_dagster.vod.queue_store import QueueStore
-
+        return Verdict(passed=True, text=_VOD_OFF)
     # Leases are in real time, whatever clock the data have.
-    items = QueueStore(view.lake).load().values()
-    state = queue_state(items, now=view.now, real_now=datetime.now(UTC))
-    longest, held = view.limits.max_vod_wait_hours, view.limits.max_vod_expired_hours
+    state = queue_state(_vod_queue(view), now=view.now, real_now=datetime.now(UTC))
+    most, longest = view.limits.max_vods_waiting, view.limits.max_vod_wait_hours
+    held = view.limits.max_vod_expired_hours
     problems = []
+    if state.waiting > most:
+        problems.append(f"{state.waiting} recordings wait (limit {most})")
     if state.oldest_waiting_hours > longest:
         problems.append(
-            f"the oldest of {state.waiting} waiting recordings ended {state.oldest_waiting_hours:.0f} "
-            f"hours ago (limit {longest:g})"
+            f"of {state.waiting} recordings that wait, one could have been read "
+            f"{state.oldest_waiting_hours:.0f} hours ago (limit {longest:g})"
         )
     if state.longest_expired_hours > held:
         problems.append(
@@ -102,6 +115,40 @@ def vod_queue_moves(view: View) -> Verdict:
         text="; ".join(problems) or f"{state.waiting} recordings wait, {state.leased} are being read",
         numbers=vars(state),
     )
+
+
+@check("vod_chat", of_a_day=False)
+def vods_can_be_read(view: View) -> Verdict:
+    """Of the recordings that were tried, few failed; those that their owners deleted do not count."""
+    if not view.settings.vod.enabled:
+        return Verdict(passed=True, text=_VOD_OFF)
+    found = queue_failures(_vod_queue(view))
+    limit, fewest = view.limits.max_vod_failed_share, view.limits.min_judged_vods
+    text = (
+        f"{found.dead + found.waiting} of {found.attempted} recordings that were tried failed: "
+        f"{found.dead} dead, {found.waiting} to be tried again (limit {limit:.0%}, from {fewest} on)"
+    )
+    often = sorted(found.reasons.items(), key=lambda one: (-one[1], one[0]))[:_REASONS_TOLD]
+    if often:
+        text += f"; {', '.join(f'{count} x {reason}' for reason, count in often)}"
+    return Verdict(
+        passed=found.attempted < fewest or found.share <= limit,
+        text=text,
+        numbers={
+            "attempted": found.attempted,
+            "dead": found.dead,
+            "waiting": found.waiting,
+            "share": found.share,
+            "reasons": json.dumps(dict(often)),
+        },
+    )
+
+
+def _vod_queue(view: View) -> list["VodItem"]:
+    # Here and not above: it loads the Twitch clients, which the code location does without.
+    from vieweratlas_dagster.vod.queue_store import QueueStore
+
+    return list(QueueStore(view.lake).load().values())
 
 
 @check("atlas", of_a_day=False)
@@ -116,4 +163,10 @@ def atlas_of_yesterday_exists(view: View) -> Verdict:
     )
 
 
-CHECKS = (live_chat_is_fresh, live_hours_are_complete, vod_queue_moves, atlas_of_yesterday_exists)
+CHECKS = (
+    live_chat_is_fresh,
+    live_hours_are_complete,
+    vod_queue_moves,
+    vods_can_be_read,
+    atlas_of_yesterday_exists,
+)

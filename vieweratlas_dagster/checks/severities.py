@@ -16,6 +16,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "live_chat_is_fresh": "WARN",
     "live_hours_are_complete": "WARN",
     "vod_queue_moves": "WARN",
+    "vods_can_be_read": "WARN",
     "atlas_of_yesterday_exists": "WARN",
     # Of a day, in the run that makes it.
     "quarantine_is_small": "WARN",

@@ -1,12 +1,13 @@
-"""The rules behind the checks of the present, as pure functions of times.
+"""The rules behind the checks of the present, as pure functions.
 
-Belongs here: ages, hours and the VOD queue's waiting times. Does not belong here: the lake, thresholds
-from settings, Dagster.
+Belongs here: ages, hours, and the VOD queue's size, waiting times and failures. Does not belong here: the
+lake, thresholds from settings, Dagster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -77,4 +78,44 @@ def queue_state(items: Iterable[VodItem], *, now: datetime, real_now: datetime) 
         dead=sum(item.status == "dead" for item in every),
         oldest_waiting_hours=max(((now - item.waiting_since) / _HOUR for item in waiting), default=0.0),
         longest_expired_hours=max((max(0.0, (real_now - end) / _HOUR) for end in expired), default=0.0),
+    )
+
+
+@dataclass(frozen=True)
+class QueueFailures:
+    """How the VODs of the queue that were attempted ended so far.
+
+    ``done`` were read; ``dead`` are given up; ``waiting`` failed and will be tried again. ``reasons`` says
+    how many of those two failed why. VODs that are gone from Twitch or just being read are in none of them.
+    """
+
+    done: int
+    dead: int
+    waiting: int
+    reasons: Mapping[str, int]
+
+    @property
+    def attempted(self) -> int:
+        """All of them."""
+        return self.done + self.dead + self.waiting
+
+    @property
+    def share(self) -> float:
+        """Share of the attempted that failed; 0.0 without any."""
+        return (self.dead + self.waiting) / self.attempted if self.attempted else 0.0
+
+
+def queue_failures(items: Iterable[VodItem]) -> QueueFailures:
+    """The failures in a whole VOD queue.
+
+    A reason stays until the VOD has been read, so one that was made due again by hand still counts.
+    """
+    every = list(items)
+    dead = [item for item in every if item.status == "dead" and not item.gone]
+    waiting = [item for item in every if item.waits and item.reason]
+    return QueueFailures(
+        done=sum(item.status == "done" for item in every),
+        dead=len(dead),
+        waiting=len(waiting),
+        reasons=Counter(item.reason or "no reason" for item in (*dead, *waiting)),
     )

@@ -27,6 +27,10 @@ vod = typer.Typer(no_args_is_help=True, help="The queue of recordings whose chat
 _STATUSES: tuple[Status, ...] = ("pending", "leased", "incomplete", "done", "dead")
 _ADDRESS = re.compile(r"(?:https?://)?(?:www\.|m\.)?twitch\.tv/videos/(\d+)(?:[/?].*)?")
 _NEXT = "The next run of vod_6h reads them: every six hours, or at once from the UI."
+_FIND_AGAIN = (
+    "Every channel will be asked again. Make the quarters of the last day again (UI: Catalog > vod_chat > "
+    "Materialize), and what is missing is found."
+)
 
 
 @vod.command("list")
@@ -145,15 +149,19 @@ def retry(
 @vod.command()
 def recover(config: ConfigOption = None) -> None:
     """Make a queue that is damaged or lost usable again, with every entry that can be read."""
+    from collector_service.lake import Lake
+    from vieweratlas_dagster.vod.discovery import forget
+
     with exit_codes():
         settings = Settings.load(config)
         found = _store(settings).recover()
+        # Also for a queue that is whole: it may be an earlier version that somebody restored.
+        forget(Lake.open(settings.storage))
         lost = "an unknown number" if found.lost is None else found.lost
         console.print(f"{found.kept} entries kept, {lost} lost", highlight=False)
         if found.copy:
             console.print(f"A copy of what was there: {found.copy}", soft_wrap=True)
-        if found.lost != 0:
-            console.print("The next run of vod_6h finds recent recordings again.", highlight=False)
+        console.print(_FIND_AGAIN, highlight=False)
 
 
 def _vod_id(text: str) -> str:

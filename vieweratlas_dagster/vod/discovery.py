@@ -87,6 +87,7 @@ async def discover(
     settings: VodSettings,
     *,
     now: datetime,
+    found_at: datetime | None = None,
 ) -> Discovery:
     """Queue the finished VODs of channels that are recent enough and have enough views.
 
@@ -96,7 +97,8 @@ async def discover(
         channels: those that the collector had.
         settings: ``vod_limit_per_channel``, ``max_age_hours`` (since the broadcast's end), ``min_views``,
             ``max_wait_hours`` and ``concurrency`` (calls at a time).
-        now: by the clock of the data.
+        now: by the clock of the data; broadcasts that ended later are not looked at.
+        found_at: when entries were queued, for how long they wait; ``now`` unless it lies in the past.
 
     Raises:
         HelixError: Helix refuses the credentials, or answered for no channel.
@@ -126,7 +128,7 @@ async def discover(
     }
     for video in videos.values():
         try:
-            item = _item(video, logins.get(video.user_id, video.login), now)
+            item = _item(video, logins.get(video.user_id, video.login), found_at or now)
         except ValueError:
             counts["unusable"] += 1
             continue
@@ -178,6 +180,11 @@ async def discover(
         pruned=changes["pruned"],
         expired=changes["expired"],
     )
+
+
+def forget(lake: Lake) -> None:
+    """Let the next discoveries ask everybody again, since the queue may have lost what they once found."""
+    lake.delete(MEMORY_KEY)
 
 
 @dataclass(frozen=True)

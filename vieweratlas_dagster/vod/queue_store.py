@@ -101,7 +101,7 @@ class QueueStore:
         place = f"{self._lake.uri}/{QUEUE_KEY}"
         repair = (
             "Restore an earlier version of it, or run `vieweratlas vod recover`, which keeps every entry "
-            "that can be read; the next run finds recent VODs again"
+            "that can be read; quarters of vod_chat that are made again then find the rest"
         )
         if data is None:
             if self._lake.exists(MARKER_KEY):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from collector_service.clock import utc
 from collector_service.identity import load_viewer_key_secret
 from collector_service.lake import Lake
 from collector_service.logins import known_bots
@@ -57,7 +58,8 @@ async def read_vods(
     discovery, problems = None, []
     try:
         async with Helix.open(settings.twitch, leave=_POINTS_LEFT_TO_OTHERS) as helix:
-            discovery = await discover(helix, lake, wanted, settings.vod, now=now)
+            found_at = utc(settings.clock.now())
+            discovery = await discover(helix, lake, wanted, settings.vod, now=now, found_at=found_at)
     except HelixError as error:
         problems.append(f"recordings could not be looked for: {error}")
     async with GraphqlComments.open(settings.twitch) as comments:

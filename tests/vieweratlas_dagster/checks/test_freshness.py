@@ -1,5 +1,6 @@
 """The checks of the present: what comes in, hour by hour, the VOD queue, and yesterday's atlas."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -81,9 +82,10 @@ def test_silence_since_days_and_an_empty_lake_are_no_complete_hours(resource):
     assert numbers(evaluation) == {"hours_present": 0, "hours_expected": 24, "hours_missing": 24}
 
 
-def test_a_vod_queue_that_is_off_is_not_looked_at(resource):
+@pytest.mark.parametrize("check", [freshness.vod_queue_moves, freshness.vods_can_be_read])
+def test_a_vod_queue_that_is_off_is_not_looked_at(resource, check):
     resource.lake.put(QUEUE_KEY, b"broken")
-    evaluation = result(freshness.vod_queue_moves, resource)
+    evaluation = result(check, resource)
     assert (evaluation.passed, evaluation.description) == (True, "VOD chat is off (vod.enabled)")
 
 
@@ -94,7 +96,11 @@ def test_a_vod_queue_that_is_off_is_not_looked_at(resource):
         ([vod(1, 200, "done"), vod(2, 200, "dead")], "0 recordings wait, 0 are being read"),
         (
             [vod(1, 49, "pending"), vod(2, 5, "incomplete")],
-            "the oldest of 2 waiting recordings ended 49 hours ago (limit 48)",
+            "of 2 recordings that wait, one could have been read 49 hours ago (limit 48)",
+        ),
+        (
+            [vod(1, 600, "pending", queued_at=datetime(2026, 1, 1, 9, tzinfo=UTC))],
+            "1 recordings wait, 0 are being read",
         ),
     ],
 )
@@ -102,9 +108,23 @@ def test_recordings_wait_by_the_clock_of_the_data(resource, items, text):
     resource.lake.put(QUEUE_KEY, encode({item.vod_id: item for item in items}))
     noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
     evaluation = result(freshness.vod_queue_moves, resource, at(noon, **VOD_ON))
-    assert verdict(evaluation) == ("oldest" not in text, "WARN")
+    assert verdict(evaluation) == ("limit" not in text, "WARN")
     assert evaluation.description == text
     assert numbers(evaluation)["waiting"] == sum(item.status in ("pending", "incomplete") for item in items)
+
+
+@pytest.mark.parametrize(("count", "passed"), [(3, True), (4, False)])
+def test_a_backlog_of_many_recordings_is_a_warning(resource, count, passed):
+    waiting = [vod(number, 1, ("pending", "incomplete")[number % 2]) for number in range(count)]
+    items = [*waiting, vod(10, 1, "done"), vod(11, 1, "dead")]
+    resource.lake.put(QUEUE_KEY, encode({item.vod_id: item for item in items}))
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    evaluation = result(
+        freshness.vod_queue_moves, resource, at(noon, **VOD_ON, checks={"max_vods_waiting": 3})
+    )
+    assert verdict(evaluation) == (passed, "WARN")
+    assert (evaluation.description == "4 recordings wait (limit 3)") != passed
+    assert numbers(evaluation)["waiting"] == count
 
 
 @pytest.mark.parametrize(("hours_ago", "passed"), [(-1, True), (11, True), (13, False)])
@@ -119,9 +139,63 @@ def test_a_lease_that_nobody_takes_over_is_a_warning(resource, hours_ago, passed
     assert ("ran out 13 hours ago and nobody took it over" in evaluation.description) != passed
 
 
-def test_a_lost_queue_is_a_warning_that_says_how_to_repair_it(resource):
+def tried(done=0, dead=0, waiting=0, gone=0):
+    """A queue of so many recordings, whose failures have different reasons."""
+    kinds = [("done", {})] * done + [("dead", {"reason": "HTTP 503"})] * dead
+    kinds += [("pending", {"reason": "timed out"})] * waiting
+    kinds += [("dead", {"reason": "deleted", "gone": True})] * gone
+    kinds += [("pending", {})] * 50
+    return encode({f"{n}": vod(n, 1, status, **more) for n, (status, more) in enumerate(kinds)})
+
+
+@pytest.mark.parametrize(
+    ("queue", "passed", "text", "share"),
+    [
+        ({}, True, "0 of 0 recordings that were tried failed", 0.0),
+        ({"done": 8, "dead": 1, "waiting": 1, "gone": 30}, True, "2 of 10", 0.2),
+        (
+            {"done": 7, "dead": 1, "waiting": 2},
+            False,
+            "1 dead, 2 to be tried again (limit 20%, from 10 on); 2 x timed out, 1 x HTTP 503",
+            0.3,
+        ),
+        ({"done": 6, "dead": 3}, True, "3 of 9", 1 / 3),
+        ({"dead": 10}, False, "10 of 10", 1.0),
+        ({"waiting": 10}, False, "10 of 10", 1.0),
+    ],
+)
+def test_many_failures_of_those_that_were_tried_are_a_warning(resource, queue, passed, text, share):
+    resource.lake.put(QUEUE_KEY, tried(**queue))
+    evaluation = result(freshness.vods_can_be_read, resource, at(NOW, **VOD_ON))
+    assert verdict(evaluation) == (passed, "WARN")
+    assert text in evaluation.description
+    dead, waiting = queue.get("dead", 0), queue.get("waiting", 0)
+    found = numbers(evaluation)
+    reasons = {"timed out": waiting, "HTTP 503": dead}
+    assert json.loads(found.pop("reasons")) == {one: count for one, count in reasons.items() if count}
+    assert found == {
+        "attempted": queue.get("done", 0) + dead + waiting,
+        "dead": dead,
+        "waiting": waiting,
+        "share": pytest.approx(share),
+    }
+
+
+def test_the_limits_of_failures_are_settings(resource):
+    resource.lake.put(QUEUE_KEY, tried(done=3, dead=2))
+
+    def passes(**checks):
+        return result(freshness.vods_can_be_read, resource, at(NOW, **VOD_ON, checks=checks)).passed
+
+    assert not passes(min_judged_vods=5)
+    assert passes(min_judged_vods=6)
+    assert passes(min_judged_vods=5, max_vod_failed_share=0.4)
+
+
+@pytest.mark.parametrize("check", [freshness.vod_queue_moves, freshness.vods_can_be_read])
+def test_a_lost_queue_is_a_warning_that_says_how_to_repair_it(resource, check):
     resource.lake.put(MARKER_KEY, b"")
-    evaluation = result(freshness.vod_queue_moves, resource, at(NOW, **VOD_ON))
+    evaluation = result(check, resource, at(NOW, **VOD_ON))
     assert verdict(evaluation) == (False, "WARN")
     assert "is missing, but it existed before. Restore an earlier version" in evaluation.description
 

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from vieweratlas_dagster.checks.timing import (
+    QueueFailures,
     QueueState,
     age_minutes,
     full_hour,
     hours_without,
+    queue_failures,
     queue_state,
 )
 from vieweratlas_dagster.vod.queue import VodItem
@@ -40,7 +42,7 @@ def test_hours_without_are_those_that_no_second_of_a_window_is_in(seconds):
     assert hours_without([], HOUR, first=end, end=first) == []
 
 
-def vod(number, ended_hours_ago, status, lease_hours=None):
+def vod(number, ended_hours_ago, status, lease_hours=None, **changes):
     leased = (
         {} if lease_hours is None else {"lease_id": "me", "lease_expires_at": NOON + lease_hours * HOUR}
     )
@@ -54,6 +56,7 @@ def vod(number, ended_hours_ago, status, lease_hours=None):
         view_count=1,
         status=status,
         **leased,
+        **changes,
     )
 
 
@@ -65,10 +68,32 @@ def test_the_queue_s_longest_waits():
         vod(4, 95, "done"),
         vod(5, 40, "leased", lease_hours=-13),
         vod(6, 41, "leased", lease_hours=0.2),
+        # Found long after its end: it could not have been read before.
+        vod(7, 500, "pending", queued_at=NOON - 4 * HOUR),
     ]
     # By the clock of the data it is a day later.
     state = queue_state(items, now=NOON + 24 * HOUR, real_now=NOON)
     assert state == QueueState(
-        waiting=2, leased=2, dead=1, oldest_waiting_hours=54.0, longest_expired_hours=13.0
+        waiting=3, leased=2, dead=1, oldest_waiting_hours=54.0, longest_expired_hours=13.0
     )
     assert queue_state([], now=NOON, real_now=NOON) == QueueState(0, 0, 0, 0.0, 0.0)
+
+
+def test_the_queue_s_failures_are_those_that_reading_could_mend():
+    items = [
+        vod(1, 5, "done"),
+        vod(2, 5, "done"),
+        vod(3, 5, "dead", reason="HTTP 503"),
+        vod(4, 5, "dead", reason="deleted", gone=True),
+        vod(5, 5, "pending", reason="HTTP 503"),
+        vod(6, 5, "incomplete", reason="HTTP 500"),
+        # Not tried yet, given back without a fault, and under way.
+        vod(7, 5, "pending"),
+        vod(8, 5, "incomplete"),
+        vod(9, 5, "leased", lease_hours=1, reason="HTTP 503"),
+    ]
+    found = queue_failures(items)
+    assert found == QueueFailures(done=2, dead=1, waiting=2, reasons={"HTTP 503": 2, "HTTP 500": 1})
+    assert (found.attempted, found.share) == (5, 0.6)
+    assert queue_failures([]) == QueueFailures(0, 0, 0, {})
+    assert queue_failures([vod(1, 5, "dead", gone=True)]).share == 0.0

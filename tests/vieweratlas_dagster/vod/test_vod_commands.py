@@ -1,18 +1,14 @@
 """The `vieweratlas vod` and `import --vod-json` commands: what they print, change, and exit with."""
 
-import asyncio
 import json
-import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
 from typer.testing import CliRunner
 
-from collector_service.clock import ScaledClock
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
-from collector_service.simulator.server import Simulator
 from collector_service.simulator.world import WorldOptions, plant
 from vieweratlas_dagster.cli import app
 from vieweratlas_dagster.vod import queue
@@ -20,6 +16,7 @@ from vieweratlas_dagster.vod.queue_store import QUEUE_KEY, QueueStore
 
 from .test_vod_chat_files import text
 from .test_vod_queue import item
+from .twitch_thread import twitch_in_thread
 
 
 @pytest.fixture
@@ -105,32 +102,11 @@ def test_a_damaged_queue_stops_every_command_and_is_recovered(lake):
 
 @contextmanager
 def twitch(world, now, monkeypatch):
-    """A simulated Twitch in a thread, with the settings that lead to it."""
-    loop, ready, done = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-
-    async def play():
-        async with Simulator.start(world, ScaledClock(0.0, now, 1e-9)) as simulator:
-            for name, value in {
-                "TWITCH_HELIX_URL": simulator.helix_url,
-                "TWITCH_ID_URL": simulator.id_url,
-                "TWITCH_GQL_URL": simulator.gql_url,
-                "TWITCH_CLIENT_ID": simulator.client_id,
-                "TWITCH_CLIENT_SECRET": simulator.client_secret,
-                "VIEWERATLAS_CLOCK": f"0/{now}/1e-9",
-            }.items():
-                monkeypatch.setenv(name, value)
-            ready.set()
-            await done.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(play(),))
-    thread.start()
-    assert ready.wait(20)
-    try:
+    """A simulated Twitch at an instant, with the settings that lead to both."""
+    with twitch_in_thread(world, now) as environment:
+        for name, value in (environment | {"VIEWERATLAS_CLOCK": f"0/{now}/1e-9"}).items():
+            monkeypatch.setenv(name, value)
         yield
-    finally:
-        loop.call_soon_threadsafe(done.set)
-        thread.join()
-        loop.close()
 
 
 def test_add_queues_what_twitch_has(lake, monkeypatch):

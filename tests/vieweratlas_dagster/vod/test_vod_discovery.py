@@ -9,8 +9,8 @@ from collector_service.lake import Lake
 from collector_service.settings import StorageSettings, VodSettings
 from collector_service.twitch.helix import CredentialsRefusedError, HelixError, Video
 from vieweratlas_dagster.vod.channels import CollectedChannel
-from vieweratlas_dagster.vod.discovery import MEMORY_KEY, discover, queue_videos
-from vieweratlas_dagster.vod.queue_store import QueueStore
+from vieweratlas_dagster.vod.discovery import MEMORY_KEY, discover, forget, queue_videos
+from vieweratlas_dagster.vod.queue_store import QUEUE_KEY, QueueStore
 
 NOW = datetime(2026, 5, 2, 6, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -162,6 +162,30 @@ async def test_a_past_range_can_be_filled_afterwards(lake):
     report = await discover(shelf, lake, [seen(1, now=old)], settings(), now=old)
     assert (report.asked_channels, report.queued) == (1, 1)
     assert sorted(QueueStore(lake).load()) == ["1", "2"]
+
+
+async def test_what_a_past_range_leaves_in_the_queue_waits_from_now_on(lake):
+    month = timedelta(days=30)
+    shelf = Shelf({1: [video(10)]})
+    await discover(shelf, lake, [seen(1)], settings(), now=NOW, found_at=NOW + month)
+    [item] = QueueStore(lake).load().values()
+    assert item.waiting_since == NOW + month
+    next_one = await discover(shelf, lake, [], settings(), now=NOW + month + 71 * HOUR)
+    assert (next_one.expired, len(QueueStore(lake).load())) == (0, 1)
+    after_three_days = await discover(shelf, lake, [], settings(), now=NOW + month + 73 * HOUR)
+    assert (after_three_days.expired, QueueStore(lake).load()) == (1, {})
+
+
+async def test_a_queue_that_was_lost_is_found_again_once_the_memory_is_forgotten(lake):
+    shelf = Shelf({1: [video(10)], 2: [video(20, user_id=2)]})
+    await discover(shelf, lake, ONE_AND_TWO, settings(), now=NOW)
+    before = QueueStore(lake).load()
+    lake.delete(QUEUE_KEY)
+    QueueStore(lake).recover()
+    assert (await discover(shelf, lake, ONE_AND_TWO, settings(), now=NOW)).queued == 0
+    forget(lake)
+    assert (await discover(shelf, lake, ONE_AND_TWO, settings(), now=NOW)).queued == 2
+    assert QueueStore(lake).load() == before
 
 
 @pytest.mark.parametrize("bad", [b"", b"{", b"[]", b'{"asked": {"x": 1}}'])
