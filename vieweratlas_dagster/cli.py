@@ -273,10 +273,21 @@ def import_(
         _import_presence(day, presence, channels, config)
 
 
+def _bots(settings: Settings) -> frozenset[str]:
+    """The known bots; nobody, said aloud, where there is no list and none was asked for."""
+    from collector_service.logins import known_bots
+
+    collection = settings.collection
+    path = collection.bots_file
+    if path and not path.exists() and "bots_file" not in collection.model_fields_set:
+        errors.print(f"There is no {path} here, so nobody is marked as a known bot.", highlight=False)
+        return frozenset()
+    return known_bots(collection)
+
+
 def _import_presence(day: str, presence: Path, channels: Path | None, config: Path | None) -> None:
     from collector_service.identity import load_viewer_key_secret
     from collector_service.lake import Lake
-    from collector_service.logins import known_bots
     from vieweratlas_dagster.presence_import import import_presence
     from vieweratlas_dagster.strict_csv import FileError
 
@@ -290,7 +301,7 @@ def _import_presence(day: str, presence: Path, channels: Path | None, config: Pa
                 presence,
                 channels,
                 when,
-                known_bots(settings.collection),
+                _bots(settings),
             )
         console.print(
             f"{report.channels} channels, {report.viewers} viewers, {report.memberships} memberships"
@@ -306,7 +317,6 @@ def _import_presence(day: str, presence: Path, channels: Path | None, config: Pa
 def _import_vod_json(places: list[str], config: Path | None) -> None:
     from collector_service.identity import load_viewer_key_secret
     from collector_service.lake import Lake
-    from collector_service.logins import known_bots
     from collector_service.opt_outs import read_opt_outs
     from collector_service.twitch.vod_json import ChatJsonError
     from vieweratlas_dagster.vod.chat_files import import_vod_json
@@ -320,7 +330,7 @@ def _import_vod_json(places: list[str], config: Path | None) -> None:
                 lake,
                 secret=load_viewer_key_secret(settings.privacy),
                 window_seconds=settings.vod.bucket_len_s,
-                bots=known_bots(settings.collection),
+                bots=_bots(settings),
                 opt_outs=read_opt_outs(lake),
                 progress=lambda name: status.update(f"reading {name}"),
             )

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from collector_service.contract import decode_lines, parse_record
 from vieweratlas_dagster.cli import app
 
 EXAMPLE = Path("examples/twitch-atlas-2020-08").resolve()
@@ -118,6 +119,26 @@ def test_import_and_analyze_make_an_atlas_of_membership_rows(home):
     assert sorted(nodes["label"].unique()) == sorted(
         {label for label in nodes["label"] if "Chess" in label or "Music" in label}
     )
+
+
+def test_import_marks_the_bots_of_the_list_and_says_when_there_is_none(home, tmp_path, monkeypatch):
+    Path("p.csv").write_text("channel,viewer\na,Nightbot\na,person\n")
+    assert run("import", "--presence", "p.csv", "--date", "2022-01-12").exit_code == 0
+    (found,) = (home / "data/lake").rglob("*.ndjson.gz")
+    (record,) = (parse_record(line) for line in decode_lines(found.read_bytes()))
+    assert (len(record.viewer_keys), len(record.known_bots)) == (2, 1)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    result = run("import", "--presence", home / "p.csv", "--date", "2022-01-12")
+    assert result.exit_code == 0
+    assert "There is no config/bots.txt here, so nobody is marked as a known bot." in one_line(result)
+    Path("settings.yaml").write_text("collection: {bots_file: my_bots.txt}\n")
+    result = run(
+        "import", "--presence", home / "p.csv", "--date", "2022-01-12", "--config", "settings.yaml"
+    )
+    assert result.exit_code == 2
+    assert "collection.bots_file: cannot read my_bots.txt" in one_line(result)
 
 
 def test_import_names_file_and_line(home):
