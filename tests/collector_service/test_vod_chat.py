@@ -357,7 +357,13 @@ async def test_complete_means_every_comment_once(gaps, page, cursors, early, fal
         ({"channel": "Some One"}, "login"),
         ({"created_at": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001  (the fault under test)
         ({"duration_seconds": -1.0}, "length"),
+        ({"created_at": datetime(9999, 12, 31, tzinfo=UTC)}, "year 9999"),
+        ({"created_at": datetime(1, 1, 1, tzinfo=UTC)}, "year 1"),
+        ({"channel_id": -1}, "channel's id"),
+        ({"channel_id": 2**63}, "channel's id"),
         ({"duration_seconds": float("nan")}, "length"),
+        ({"duration_seconds": float("inf")}, "length"),
+        ({"duration_seconds": 1e11}, "length"),
     ],
 )
 def test_a_vod_is_checked(change, text):
