@@ -230,6 +230,32 @@ async def test_reading_begins_anew_when_the_lake_has_something_else(lake):
         assert presence(lake) == expected(1)
 
 
+async def test_what_is_kept_is_judged_by_what_the_lake_has(lake):
+    hands = Hands()
+    fill(lake, 1)
+    source = Chats({"0": chat(0)}, ends={"0": "HTTP 503"}, stop_after={"0": 20})
+    await run(lake, source, hands)
+    (key,) = objects(lake)
+
+    # What was read is gone: less of it is better than nothing.
+    lake.delete(key)
+    source.stop_after["0"] = 10
+    hands.instant += 60
+    assert (await run(lake, source, hands)).incomplete == 1
+    less = QueueStore(lake).load()["0"]
+    assert presence(lake) == expected(1, until=less.coverage_seconds - 1) != {}
+
+    # A file has brought all of it: a part does not take its place.
+    whole = Lake.in_memory()
+    fill(whole, 1)
+    await run(whole, Chats({"0": chat(0)}), Hands())
+    lake.put(key, whole.get(key))
+    source.stop_after["0"] = 20
+    hands.instant += 600
+    assert (await run(lake, source, hands)).failed == 1
+    assert lake.get(key) == whole.get(key)
+
+
 async def test_seconds_that_were_passed_over_are_looked_for_again(lake):
     fill(lake, 1)
     hands = Hands()
