@@ -75,12 +75,16 @@ def import_vod_json(
         bots: logins to mark as known bots.
         opt_outs: viewers and channels that are left out.
         progress: called with each file's name before it is read.
+
+    Raises:
+        ChatJsonError: a folder or prefix has no such file; nothing was written.
     """
     counts: Counter[str] = Counter()
     refused: list[str] = []
     already_there: list[str] = []
     keys: set[str] = set()
-    for source in _sources(places, lake):
+    # All places are looked at first: a wrong one is told before anything is written.
+    for source in list(_sources(places, lake)):
         if progress:
             progress(source.name)
         try:
@@ -137,11 +141,16 @@ def _sources(places: Iterable[str], lake: Lake) -> Iterator[_Source]:
     """The files that the places stand for.
 
     Raises:
-        ChatJsonError: a folder or prefix has none.
+        ChatJsonError: a folder or prefix has none, or the prefix is empty.
     """
     for place in places:
         if place.startswith(LAKE_SCHEME):
             prefix = place.removeprefix(LAKE_SCHEME).strip("/")
+            if not prefix:
+                raise ChatJsonError(
+                    f"{place!r} is the whole lake, most of which is no chat; name a prefix of the lake, "
+                    f"such as {LAKE_SCHEME}imports/chats"
+                )
             found = [info.key for info in lake.objects(f"{prefix}/") if info.key.endswith(_SUFFIXES)]
             if lake.exists(prefix):
                 found = [prefix]

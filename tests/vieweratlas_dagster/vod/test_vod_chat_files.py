@@ -148,10 +148,16 @@ def test_a_part_never_takes_the_place_of_more(tmp_path):
     assert {info.key: lake.get(info.key) for info in lake.objects("raw/")} == whole
 
 
-def test_places_without_chat_are_refused(tmp_path):
-    for place in (tmp_path, "lake:chats"):
+def test_places_without_chat_are_refused_before_anything_is_written(folder, tmp_path):
+    lake, empty = Lake.in_memory(), tmp_path / "empty"
+    empty.mkdir()
+    for place in (empty, "lake:chats"):
         with pytest.raises(ChatJsonError, match=r"there is no \*\.json"):
-            run(Lake.in_memory(), place)
+            run(lake, folder / "a.json", place)
+    for place in ("lake:", "lake:/"):
+        with pytest.raises(ChatJsonError, match=r"name a prefix of the lake, such as lake:imports"):
+            run(lake, folder / "a.json", place)
+    assert lake.objects("raw/") == []
 
 
 def test_a_missing_file_is_refused(tmp_path):
