@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -57,6 +58,8 @@ def import_vod_json(
     *,
     secret: str,
     window_seconds: int,
+    first_day: date,
+    now: datetime,
     bots: Collection[str] = frozenset(),
     opt_outs: OptOuts = _NOBODY,
     progress: Callable[[str], None] | None = None,
@@ -72,6 +75,8 @@ def import_vod_json(
         lake: for raw objects.
         secret: the key behind viewer keys.
         window_seconds: length of a window.
+        first_day: chat from before it is refused, since no day is made for it.
+        now: aware, UTC; chat from after it is refused.
         bots: logins to mark as known bots.
         opt_outs: viewers and channels that are left out.
         progress: called with each file's name before it is read.
@@ -90,6 +95,7 @@ def import_vod_json(
         try:
             with source.open() as chat:
                 _refuse_left_out(chat, opt_outs, source.name)
+                _refuse_other_days(chat, first_day, now, source.name)
                 stored = stored_chat(lake, chat.vod)
                 windows = VodWindows(
                     chat.vod,
@@ -135,6 +141,18 @@ def import_vod_json(
 def _refuse_left_out(chat: ChatJson, opt_outs: OptOuts, name: str) -> None:
     if opt_outs.has_channel(chat.vod.channel, chat.vod.channel_id):
         raise ChatJsonError(f"{name}: its channel has asked to be left out")
+
+
+def _refuse_other_days(chat: ChatJson, first_day: date, now: datetime, name: str) -> None:
+    first, last = (chat.vod.created_at + timedelta(seconds=seconds) for seconds in chat.covered)
+    if first.date() < first_day:
+        raise ChatJsonError(
+            f"{name}: it begins on {first:%Y-%m-%d}, before {first_day} (analysis.first_day)"
+        )
+    if last > now:
+        raise ChatJsonError(
+            f"{name}: it ends at {last:%Y-%m-%d %H:%M} UTC, which is still to come; is this clock right?"
+        )
 
 
 def _sources(places: Iterable[str], lake: Lake) -> Iterator[_Source]:
