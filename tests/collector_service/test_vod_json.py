@@ -163,6 +163,16 @@ def test_every_truncation_is_noticed():
     assert len(read(text[:end_of_comments])[1]) == 2
 
 
+def test_the_checksum_of_a_gzip_is_looked_at_behind_the_last_comment(monkeypatch):
+    monkeypatch.setattr(vod_json, "_CHUNK", 1000)
+    text = json.dumps(document([entry(0, 1)], embeddedData={"thirdParty": ["picture" * 50_000]}))
+    packed = gzip.compress(text.encode(), compresslevel=0)
+    assert len(list(read_chat_json(io.BytesIO(packed), "chat.json").comments)) == 1
+    for data in (packed[:-4], packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:]):
+        with pytest.raises(ChatJsonError, match=r"chat\.json: cannot be unpacked"):
+            list(read_chat_json(io.BytesIO(data), "chat.json").comments)
+
+
 def test_a_torn_gzip_and_bad_bytes_are_refused(tmp_path):
     packed = gzip.compress(json.dumps(document([entry(i, i) for i in range(200)])).encode())
     for data in (packed[: len(packed) // 2], b"\x1f\x8bnot gzip", b'{"FileInfo": "\xff"}'):
