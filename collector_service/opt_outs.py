@@ -127,6 +127,9 @@ def _read_listed(lake: Lake) -> OptOuts | None:
     return OptOuts.from_bytes(data, f"{lake.uri}/{OPT_OUTS_KEY}")
 
 
+NOBODY = OptOuts()
+
+
 class OptOutsKeeper:
     """The opt-outs of now, from the lake, with a copy in the collector's state folder.
 

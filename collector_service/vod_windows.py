@@ -73,14 +73,20 @@ class VodWindows:
         return len(set[int]().union(*self._windows.values()))
 
     def resume(self, records: Iterable[SnapshotRecord]) -> None:
-        """Go on from records that an earlier count of the same VOD left, as if it had never ended."""
+        """Go on from records that an earlier count of the same VOD left, as if it had never ended.
+
+        Who asked to be left out since then is left out of these records too.
+        """
         for record in records:
             start = int(record.window_start.timestamp())
             for key, messages in zip(record.viewer_keys, record.viewer_messages, strict=True):
+                if key in self._left_out:
+                    self.left_out += messages
+                    continue
                 self._windows[start][key] += messages
+                self.comments += messages
             self._mirrored[start] += record.mirrored_messages
             self._bots.update(record.known_bots)
-            self.comments += record.messages
             self.mirrored += record.mirrored_messages
 
     def add(self, comment: VodComment) -> None:

@@ -330,6 +330,8 @@ def _import_vod_json(places: list[str], config: Path | None) -> None:
                 lake,
                 secret=load_viewer_key_secret(settings.privacy),
                 window_seconds=settings.vod.bucket_len_s,
+                first_day=settings.analysis.first_day,
+                now=datetime.fromtimestamp(settings.clock.now(), UTC),
                 bots=_bots(settings),
                 opt_outs=read_opt_outs(lake),
                 progress=lambda name: status.update(f"reading {name}"),

@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from obstore.exceptions import BaseError
 from rich.console import Console
 
 from collector_service.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, SettingsError
+
+# A lake that is away or refuses.
+_LAKE_FAULTS: tuple[type[Exception], ...] = (BaseError, OSError)
 
 console = Console()
 errors = Console(stderr=True)
@@ -36,6 +40,12 @@ def exit_codes(*expected: type[Exception]) -> Iterator[None]:
     except SettingsError as error:
         errors.print(f"vieweratlas: wrong setting\n{error}", soft_wrap=True, markup=False, highlight=False)
         raise typer.Exit(2) from None
-    except expected as error:
-        errors.print(f"vieweratlas: {error}", soft_wrap=True, markup=False, highlight=False)
+    except typer.Exit:
+        raise
+    except (*expected, *_LAKE_FAULTS) as error:
+        # obstore tells its whole configuration below the first line.
+        text = (
+            str(error).partition("\n\nDebug source")[0] if isinstance(error, _LAKE_FAULTS) else str(error)
+        )
+        errors.print(f"vieweratlas: {text}", soft_wrap=True, markup=False, highlight=False)
         raise typer.Exit(1) from None

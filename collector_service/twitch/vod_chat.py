@@ -29,6 +29,10 @@ from collector_service.settings import TwitchSettings
 
 VOD_ID = re.compile(r"[0-9]{1,20}")
 BOT_BADGE = "bot-badge"
+# Twitch ends a broadcast after two days; whatever claims more than this is damaged.
+_LONGEST_SECONDS = 7 * 86_400.0
+# Twitch opened in 2011, and window arithmetic needs room on both sides.
+_YEARS = range(2011, 2100)
 
 # The web player's own client id and query: there is no documented way to these comments.
 _CLIENT_ID = "kd1unb4b3q4t58fwlpcbzcbnm76a8fp"
@@ -45,8 +49,9 @@ class Vod:
     """A past broadcast: when it began (aware), how many seconds it is long, and whose it is.
 
     Raises:
-        ValueError: the id is not numeric, the channel is no login, the start has no time zone, or the
-            length is negative.
+        ValueError: the id is not numeric, the channel is no login or has no id that records can hold,
+            the start has no time zone or is outside Twitch's years, or the length is negative or more
+            than a week.
     """
 
     vod_id: str
@@ -61,9 +66,13 @@ class Vod:
             raise ValueError(f"VOD id {self.vod_id!r} is not a number")
         if not LOGIN.fullmatch(self.channel):
             raise ValueError(f"VOD {self.vod_id}: {self.channel!r} is not a channel's login")
+        if not 0 <= self.channel_id < 2**63:
+            raise ValueError(f"VOD {self.vod_id}: {self.channel_id} is not a channel's id")
         if self.created_at.tzinfo is None:
             raise ValueError(f"VOD {self.vod_id}: created_at has no time zone")
-        if not self.duration_seconds >= 0:
+        if self.created_at.year not in _YEARS:
+            raise ValueError(f"VOD {self.vod_id}: it cannot have begun in the year {self.created_at.year}")
+        if not 0 <= self.duration_seconds <= _LONGEST_SECONDS:
             raise ValueError(f"VOD {self.vod_id}: its length {self.duration_seconds} s is not one")
 
 
@@ -105,6 +114,10 @@ class CommentsUnavailableError(Exception):
     """The endpoint refuses this client altogether, so no VOD can be read at present."""
 
 
+class CommentsRefusedError(Exception):
+    """The endpoint refused the first request for a VOD; whether others fare better has to be tried."""
+
+
 class CommentSource(Protocol):
     """Where the comments of VODs come from."""
 
@@ -123,6 +136,7 @@ class CommentSource(Protocol):
 
         Raises:
             VodGoneError: at any page.
+            CommentsRefusedError: before the first page.
             CommentsUnavailableError: at any page.
         """
         ...
@@ -182,6 +196,7 @@ class GraphqlComments:
         cursor: str | None = None
         cursors_work = True
         offset, reached, skipped = start_seconds, float(start_seconds), 0
+        asked = False
         while True:
             if cursor is None:
                 used: set[str] = set()
@@ -192,12 +207,15 @@ class GraphqlComments:
                 if cursor is not None:
                     cursor, cursors_work, offset = None, False, int(reached)
                     continue
+                if not asked:
+                    raise CommentsRefusedError(str(error)) from None
                 yield CommentPage([], min(reached, duration_seconds), False, str(error), skipped)
                 return
             except _BrokenOffError as error:
                 yield CommentPage([], min(reached, duration_seconds), False, str(error), skipped)
                 return
 
+            asked = True
             # A page by offset may begin a little earlier.
             fresh = [one for one in _unseen(answer.comments, seen) if one.offset_seconds >= start_seconds]
             reached = max([reached, *(comment.offset_seconds for comment in fresh)])

@@ -174,10 +174,9 @@ def _vod(streamer: dict[str, Any], video: dict[str, Any], name: str) -> tuple[Vo
 def _comments(scanner: _Scanner, name: str, channel_id: str) -> Iterator[VodComment]:
     seen: set[str] = set()
     scanner.take("[")
-    if scanner.peek() == "]":
-        return
     position = 0
-    while True:
+    more = scanner.peek() != "]"
+    while more:
         found = [usual.comment(channel_id) for usual in scanner.usual_comments()]
         if not found:
             data = scanner.value(f"comments[{position}]")
@@ -187,9 +186,10 @@ def _comments(scanner: _Scanner, name: str, channel_id: str) -> Iterator[VodComm
                 seen.add(comment.id)
                 yield comment
         position += len(found)
-        if scanner.peek() == "]":
-            return
-        scanner.take(",")
+        more = scanner.peek() != "]"
+        if more:
+            scanner.take(",")
+    scanner.pass_over_rest()
 
 
 def _comment(data: Any, place: str, channel_id: str) -> VodComment:
@@ -289,6 +289,12 @@ class _Scanner:
             return []
         self._position = end + 2
         return comments
+
+    def pass_over_rest(self) -> None:
+        """Read to the end, where gzip tells whether all that came before is whole."""
+        self._position = len(self._buffer)
+        while self._more():
+            self._position = len(self._buffer)
 
     def _more(self) -> bool:
         """Read on, at least as much as is left, so that a long value is not scanned too often."""

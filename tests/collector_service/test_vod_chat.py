@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from collector_service.settings import TwitchSettings
 from collector_service.twitch.vod_chat import (
+    CommentsRefusedError,
     CommentsUnavailableError,
     GraphqlComments,
     Vod,
@@ -196,6 +197,13 @@ async def test_a_false_end_is_not_believed():
     assert pages[-1].complete
 
 
+async def test_a_refused_first_request_is_told_apart():
+    endpoint = Endpoint(even_chat(300))
+    endpoint.faults.append(INTEGRITY)
+    with pytest.raises(CommentsRefusedError, match="integrity"):
+        await read(endpoint)
+
+
 async def test_refused_offsets_break_the_chat_off_with_its_coverage():
     endpoint = Endpoint(even_chat(300), cursors_fail_after=0)
     endpoint.faults.extend([None, None, INTEGRITY])
@@ -357,7 +365,13 @@ async def test_complete_means_every_comment_once(gaps, page, cursors, early, fal
         ({"channel": "Some One"}, "login"),
         ({"created_at": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001  (the fault under test)
         ({"duration_seconds": -1.0}, "length"),
+        ({"created_at": datetime(9999, 12, 31, tzinfo=UTC)}, "year 9999"),
+        ({"created_at": datetime(1, 1, 1, tzinfo=UTC)}, "year 1"),
+        ({"channel_id": -1}, "channel's id"),
+        ({"channel_id": 2**63}, "channel's id"),
         ({"duration_seconds": float("nan")}, "length"),
+        ({"duration_seconds": float("inf")}, "length"),
+        ({"duration_seconds": 1e11}, "length"),
     ],
 )
 def test_a_vod_is_checked(change, text):

@@ -128,6 +128,10 @@ def test_no_comments_is_a_chat():
         ({"video__created_at": "2026-01-02T03:04:05"}, "time zone"),
         ({"video__length": "long"}, "length"),
         ({"video__end": 0}, "do not fit"),
+        ({"video__end": 1e11, "video__length": 1e11}, "its length"),
+        ({"video__end": float("inf"), "video__length": float("inf")}, "its length"),
+        ({"video__created_at": "9999-12-31T23:59:59Z"}, "year 9999"),
+        ({"streamer__id": 2**64}, "channel's id"),
         ({"video__end": 9999}, "clip"),
         ({"comments": {}}, r"instead of '\['"),
         ({"comments": [7]}, r"comments\[0\] is not an object"),
@@ -157,6 +161,16 @@ def test_every_truncation_is_noticed():
         with pytest.raises(ChatJsonError):
             read(text[:length])
     assert len(read(text[:end_of_comments])[1]) == 2
+
+
+def test_the_checksum_of_a_gzip_is_looked_at_behind_the_last_comment(monkeypatch):
+    monkeypatch.setattr(vod_json, "_CHUNK", 1000)
+    text = json.dumps(document([entry(0, 1)], embeddedData={"thirdParty": ["picture" * 50_000]}))
+    packed = gzip.compress(text.encode(), compresslevel=0)
+    assert len(list(read_chat_json(io.BytesIO(packed), "chat.json").comments)) == 1
+    for data in (packed[:-4], packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:]):
+        with pytest.raises(ChatJsonError, match=r"chat\.json: cannot be unpacked"):
+            list(read_chat_json(io.BytesIO(data), "chat.json").comments)
 
 
 def test_a_torn_gzip_and_bad_bytes_are_refused(tmp_path):

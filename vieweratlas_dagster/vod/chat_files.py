@@ -10,17 +10,17 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from collector_service.lake import Lake
-from collector_service.opt_outs import OptOuts
+from collector_service.opt_outs import NOBODY, OptOuts
 from collector_service.twitch.vod_json import ChatJson, ChatJsonError, open_chat_json, read_chat_json
 from collector_service.vod_windows import VodWindows
 from vieweratlas_dagster.vod.raw_objects import stored_chat, write_chat
 
 LAKE_SCHEME = "lake:"
-_NOBODY = OptOuts()
 _SUFFIXES = (".json", ".json.gz")
 
 
@@ -57,8 +57,10 @@ def import_vod_json(
     *,
     secret: str,
     window_seconds: int,
+    first_day: date,
+    now: datetime,
     bots: Collection[str] = frozenset(),
-    opt_outs: OptOuts = _NOBODY,
+    opt_outs: OptOuts = NOBODY,
     progress: Callable[[str], None] | None = None,
 ) -> ImportReport:
     """Write the presence in chat files to the lake's raw VOD objects.
@@ -72,20 +74,27 @@ def import_vod_json(
         lake: for raw objects.
         secret: the key behind viewer keys.
         window_seconds: length of a window.
+        first_day: chat from before it is refused, since no day is made for it.
+        now: aware, UTC; chat from after it is refused.
         bots: logins to mark as known bots.
         opt_outs: viewers and channels that are left out.
         progress: called with each file's name before it is read.
+
+    Raises:
+        ChatJsonError: a folder or prefix has no such file; nothing was written.
     """
     counts: Counter[str] = Counter()
     refused: list[str] = []
     already_there: list[str] = []
     keys: set[str] = set()
-    for source in _sources(places, lake):
+    # All places are looked at first: a wrong one is told before anything is written.
+    for source in list(_sources(places, lake)):
         if progress:
             progress(source.name)
         try:
             with source.open() as chat:
                 _refuse_left_out(chat, opt_outs, source.name)
+                _refuse_other_days(chat, first_day, now, source.name)
                 stored = stored_chat(lake, chat.vod)
                 windows = VodWindows(
                     chat.vod,
@@ -133,15 +142,32 @@ def _refuse_left_out(chat: ChatJson, opt_outs: OptOuts, name: str) -> None:
         raise ChatJsonError(f"{name}: its channel has asked to be left out")
 
 
+def _refuse_other_days(chat: ChatJson, first_day: date, now: datetime, name: str) -> None:
+    first, last = (chat.vod.created_at + timedelta(seconds=seconds) for seconds in chat.covered)
+    if first.date() < first_day:
+        raise ChatJsonError(
+            f"{name}: it begins on {first:%Y-%m-%d}, before {first_day} (analysis.first_day)"
+        )
+    if last > now:
+        raise ChatJsonError(
+            f"{name}: it ends at {last:%Y-%m-%d %H:%M} UTC, which is still to come; is this clock right?"
+        )
+
+
 def _sources(places: Iterable[str], lake: Lake) -> Iterator[_Source]:
     """The files that the places stand for.
 
     Raises:
-        ChatJsonError: a folder or prefix has none.
+        ChatJsonError: a folder or prefix has none, or the prefix is empty.
     """
     for place in places:
         if place.startswith(LAKE_SCHEME):
             prefix = place.removeprefix(LAKE_SCHEME).strip("/")
+            if not prefix:
+                raise ChatJsonError(
+                    f"{place!r} is the whole lake, most of which is no chat; name a prefix of the lake, "
+                    f"such as {LAKE_SCHEME}imports/chats"
+                )
             found = [info.key for info in lake.objects(f"{prefix}/") if info.key.endswith(_SUFFIXES)]
             if lake.exists(prefix):
                 found = [prefix]

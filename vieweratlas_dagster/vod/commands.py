@@ -105,9 +105,11 @@ def add(
                 soft_wrap=True,
                 highlight=False,
             )
+        for vod_id in outcome.left_out:
+            errors.print(f"{vod_id}: its channel has asked to be left out", highlight=False)
         if outcome.queued:
             _print_next(settings)
-        if outcome.running or outcome.missing:
+        if outcome.running or outcome.missing or outcome.left_out:
             raise typer.Exit(1)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
@@ -20,6 +21,7 @@ from typing import Literal, Protocol
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from collector_service.lake import Lake
+from collector_service.opt_outs import NOBODY, OptOuts
 from collector_service.settings import VodSettings
 from collector_service.twitch.helix import CredentialsRefusedError, HelixError, Video
 from vieweratlas_dagster.vod import queue
@@ -88,6 +90,7 @@ async def discover(
     *,
     now: datetime,
     found_at: datetime | None = None,
+    opt_outs: OptOuts = NOBODY,
 ) -> Discovery:
     """Queue the finished VODs of channels that are recent enough and have enough views.
 
@@ -99,6 +102,7 @@ async def discover(
             ``max_wait_hours`` and ``concurrency`` (calls at a time).
         now: by the clock of the data; broadcasts that ended later are not looked at.
         found_at: when entries were queued, for how long they wait; ``now`` unless it lies in the past.
+        opt_outs: channels that are left out.
 
     Raises:
         HelixError: Helix refuses the credentials, or answered for no channel.
@@ -107,8 +111,9 @@ async def discover(
     memory = _read_memory(lake)
     oldest = now - timedelta(hours=settings.max_age_hours)
     known = {one.channel_id: one for one in channels}
-    logins = {**memory.owed, **{one.channel_id: one.login for one in channels}}
-    running = {one.channel_id for one in channels if one.running and not one.hidden}
+    every = {**memory.owed, **{one.channel_id: one.login for one in channels}}
+    logins = {key: login for key, login in every.items() if not opt_outs.has_channel(login, key)}
+    running = {one.channel_id for one in channels if one.running and not one.hidden} & logins.keys()
     due = [
         channel_id
         for channel_id in sorted(logins)
@@ -195,9 +200,17 @@ class Addition:
     known: tuple[VodItem, ...]
     missing: tuple[str, ...]
     running: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
-def queue_videos(lake: Lake, vod_ids: Sequence[str], videos: Sequence[Video], *, now: datetime) -> Addition:
+def queue_videos(
+    lake: Lake,
+    vod_ids: Sequence[str],
+    videos: Sequence[Video],
+    *,
+    now: datetime,
+    opt_outs: OptOuts = NOBODY,
+) -> Addition:
     """Queue VODs by their ids.
 
     Args:
@@ -205,13 +218,19 @@ def queue_videos(lake: Lake, vod_ids: Sequence[str], videos: Sequence[Video], *,
         vod_ids: those that are wanted.
         videos: what Helix knows of them; ``missing`` are the others.
         now: by the clock of the data; broadcasts that are still ``running`` are not queued.
+        opt_outs: channels that are ``left_out``.
 
     Raises:
         QueueError: the queue is unusable.
     """
-    items = {video.id: _item(video, video.login, now) for video in videos}
-    running = {vod_id for vod_id, item in items.items() if item.ended_at > now - _FINISHED}
-    wanted = [items[vod_id] for vod_id in dict.fromkeys(vod_ids) if vod_id in items.keys() - running]
+    items: dict[str, VodItem] = {}
+    for video in videos:
+        # One without a proper id or login is as good as none.
+        with suppress(ValueError):
+            items[video.id] = _item(video, video.login, now)
+    left_out = {key for key, item in items.items() if opt_outs.has_channel(item.channel, item.channel_id)}
+    running = {key for key, item in items.items() if item.ended_at > now - _FINISHED} - left_out
+    wanted = [items[key] for key in dict.fromkeys(vod_ids) if key in items.keys() - running - left_out]
 
     def add(before: Items) -> tuple[dict[str, VodItem], set[str]]:
         return queue.enqueue(before, wanted), {item.vod_id for item in wanted if item.vod_id in before}
@@ -222,6 +241,7 @@ def queue_videos(lake: Lake, vod_ids: Sequence[str], videos: Sequence[Video], *,
         known=tuple(item for item in wanted if item.vod_id in known),
         missing=tuple(vod_id for vod_id in dict.fromkeys(vod_ids) if vod_id not in items),
         running=tuple(vod_id for vod_id in dict.fromkeys(vod_ids) if vod_id in running),
+        left_out=tuple(vod_id for vod_id in dict.fromkeys(vod_ids) if vod_id in left_out),
     )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -21,6 +22,8 @@ QUEUE_KEY = "state/vod/queue.json"
 MARKER_KEY = "state/vod/queue_exists"
 _MARKER = b"The VOD queue exists; without it, queue.json was lost.\n"
 _QUARANTINE_PREFIX = "quarantine/vod_queue"
+# An entry as `encode` writes it, found where the whole is no JSON any more.
+_ENTRY = re.compile(rb"^  \{$.*?^  \}", re.MULTILINE | re.DOTALL)
 
 Result = TypeVar("Result")
 
@@ -143,17 +146,22 @@ def salvage(data: bytes) -> tuple[dict[str, VodItem], int | None]:
     except ValueError:
         pass
     try:
-        rows = list(json.loads(data)["items"])
+        rows = [json.dumps(row) for row in json.loads(data)["items"]]
     except (ValueError, TypeError, KeyError):
-        return {}, None
+        return _readable(_ENTRY.findall(data)), None
+    kept = _readable(rows)
+    return kept, len(rows) - len(kept)
+
+
+def _readable(rows: Iterable[str | bytes]) -> dict[str, VodItem]:
     kept: dict[str, VodItem] = {}
     for row in rows:
         try:
-            item = _item_adapter.validate_json(json.dumps(row))
+            item = _item_adapter.validate_json(row)
         except ValidationError:
             continue
         kept[item.vod_id] = item
-    return kept, len(rows) - len(kept)
+    return kept
 
 
 @dataclass(frozen=True)

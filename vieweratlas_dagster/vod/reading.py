@@ -50,11 +50,14 @@ class VodReading:
             item.vod, window_seconds=window_seconds, secret=secret, bots=bots, left_out=left_out
         )
         self.start = 0
-        if item.resume_seconds:
-            stored = stored_chat(lake, item.vod)
-            if stored.covers(0, item.resume_seconds) and stored.is_within(0, item.resume_seconds):
-                self.windows.resume(stored.records)
-                self.start = item.resume_seconds
+        stored = stored_chat(lake, item.vod)
+        # Not the queue's word: objects may have gone since then, or a file may have brought more.
+        since, until = stored.covered or (0.0, 0.0)
+        self._had = (round(until - since, 3), stored.messages)
+        resume = item.resume_seconds
+        if resume and stored.covers(0, resume) and stored.is_within(0, resume):
+            self.windows.resume(stored.records)
+            self.start = resume
         self.reached = float(self.start)
         self.earlier = self.windows.comments
         self.written: set[str] = set()
@@ -76,7 +79,7 @@ class VodReading:
         return self._write(Kept(self.reached, self.windows.comments, self.windows.viewers))
 
     def keep(self, *, last: bool = False) -> Kept | None:
-        """Write what was read so far, unless the lake has as much of it already.
+        """Write what was read so far, unless the lake had as much of it when this attempt began.
 
         Args:
             last: nobody will go on from here: the second that was reached counts as far as it was read.
@@ -92,8 +95,7 @@ class VodReading:
             self._count(before=float("inf"))
             coverage, resume = self.reached, 0
         kept = Kept(coverage, self.windows.comments, self.windows.viewers, resume)
-        had = (self._item.coverage_seconds, self._item.comments)
-        return self._write(kept) if (kept.coverage_seconds, kept.comments) > had else None
+        return self._write(kept) if (kept.coverage_seconds, kept.comments) > self._had else None
 
     def _write(self, kept: Kept) -> Kept:
         records = self.windows.records((0.0, kept.coverage_seconds))

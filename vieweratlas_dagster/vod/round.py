@@ -54,12 +54,13 @@ async def read_vods(
     """
     secret, bots = load_viewer_key_secret(settings.privacy), known_bots(settings.collection)
     opt_outs = read_opt_outs(lake)
-    wanted = [one for one in channels if not opt_outs.has_channel(one.login, one.channel_id)]
     discovery, problems = None, []
     try:
         async with Helix.open(settings.twitch, leave=_POINTS_LEFT_TO_OTHERS) as helix:
             found_at = utc(settings.clock.now())
-            discovery = await discover(helix, lake, wanted, settings.vod, now=now, found_at=found_at)
+            discovery = await discover(
+                helix, lake, channels, settings.vod, now=now, found_at=found_at, opt_outs=opt_outs
+            )
     except HelixError as error:
         problems.append(f"recordings could not be looked for: {error}")
     async with GraphqlComments.open(settings.twitch) as comments:
@@ -92,4 +93,4 @@ async def add_vods(lake: Lake, vod_ids: Sequence[str], settings: Settings, *, no
     """
     async with Helix.open(settings.twitch) as helix:
         videos = await helix.videos(vod_ids)
-    return queue_videos(lake, vod_ids, videos, now=now)
+    return queue_videos(lake, vod_ids, videos, now=now, opt_outs=read_opt_outs(lake))

@@ -21,9 +21,14 @@ from typing import TypeVar
 
 from collector_service.clock import Clock, SystemClock, utc
 from collector_service.lake import Lake
-from collector_service.opt_outs import OptOuts
+from collector_service.opt_outs import NOBODY, OptOuts
 from collector_service.settings import VodSettings
-from collector_service.twitch.vod_chat import CommentSource, CommentsUnavailableError, VodGoneError
+from collector_service.twitch.vod_chat import (
+    CommentSource,
+    CommentsRefusedError,
+    CommentsUnavailableError,
+    VodGoneError,
+)
 from vieweratlas_dagster.vod import queue
 from vieweratlas_dagster.vod.queue import Items, Kept, LeaseLostError, VodItem
 from vieweratlas_dagster.vod.queue_store import QueueStore
@@ -31,7 +36,8 @@ from vieweratlas_dagster.vod.reading import VodReading
 
 Progress = Callable[[VodItem, float], None]
 T = TypeVar("T")
-_NOBODY = OptOuts()
+# So many VODs refused, and none read, are the endpoint's doing and not theirs.
+_REFUSALS = 3
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ async def process(
     secret: str,
     clock: Clock,
     bots: Collection[str] = frozenset(),
-    opt_outs: OptOuts = _NOBODY,
+    opt_outs: OptOuts = NOBODY,
     progress: Progress | None = None,
     wall: Clock | None = None,
 ) -> VodRunReport:
@@ -105,6 +111,7 @@ async def process(
                 workers.create_task(run.work())
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
+    await run.judge_refused()
     return await run.report(clock.now())
 
 
@@ -136,6 +143,8 @@ class _Run:
         self._counts: Counter[str] = Counter()
         self._days: set[str] = set()
         self._stopped: str | None = None
+        self._refused: list[tuple[VodItem, str]] = []
+        self._answered = False
 
     async def work(self) -> None:
         while (item := await self._lease()) is not None:
@@ -195,6 +204,10 @@ class _Run:
                 kept = await self._save(item, partial(reading.keep, last=True))
                 bury = partial(queue.bury, leased=item, reason=str(error), kept=kept)
                 await self._settle(item, "dead", bury)
+            except CommentsRefusedError as error:
+                self._refused.append((item, str(error)))
+                if not self._answered and len(self._refused) >= _REFUSALS:
+                    self._stopped = f"it refuses every VOD: {error}"
             except CommentsUnavailableError as error:
                 self._stopped = str(error)
                 await self._release(item, await self._save(item, reading.keep))
@@ -212,6 +225,7 @@ class _Run:
         source = self._source.pages(item.vod_id, item.duration_seconds, reading.start)
         async with aclosing(source) as pages:
             async for page in pages:
+                self._answered = True
                 reading.add(page)
                 if self._progress:
                     self._progress(item, page.coverage_seconds)
@@ -228,15 +242,25 @@ class _Run:
                     await self._extend(item, await self._save(item, reading.keep))
                     renew_at = self._wall.now() + settings.lease_seconds / 2
 
+    async def judge_refused(self) -> None:
+        """End the leases of VODs that were refused at once: no attempt is lost when all were."""
+        for item, reason in self._refused:
+            if self._stopped:
+                await self._release(item)
+            else:
+                await self._fail(item, reason, None)
+
     async def _break_off(self, item: VodItem, reading: VodReading, reason: str) -> None:
-        most = self._settings.max_attempts
-        kept = await self._save(item, partial(reading.keep, last=item.attempts >= most))
+        last = item.attempts >= self._settings.max_attempts
+        await self._fail(item, reason, await self._save(item, partial(reading.keep, last=last)))
+
+    async def _fail(self, item: VodItem, reason: str, kept: Kept | None) -> None:
         failed = partial(
             queue.fail,
             leased=item,
             now=utc(self._wall.now()),
             reason=reason,
-            max_attempts=most,
+            max_attempts=self._settings.max_attempts,
             kept=kept,
         )
         await self._settle(item, "incomplete" if kept else "failed", failed)

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import re
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -51,8 +53,9 @@ def folder(tmp_path):
 
 
 def run(lake, *paths, **options):
+    days = {"first_day": date(2026, 1, 2), "now": datetime(2026, 1, 3, 1, tzinfo=UTC)}
     return import_vod_json(
-        [str(path) for path in paths], lake, secret=SECRET, window_seconds=300, **options
+        [str(path) for path in paths], lake, secret=SECRET, window_seconds=300, **{**days, **options}
     )
 
 
@@ -148,10 +151,33 @@ def test_a_part_never_takes_the_place_of_more(tmp_path):
     assert {info.key: lake.get(info.key) for info in lake.objects("raw/")} == whole
 
 
-def test_places_without_chat_are_refused(tmp_path):
-    for place in (tmp_path, "lake:chats"):
+def test_places_without_chat_are_refused_before_anything_is_written(folder, tmp_path):
+    lake, empty = Lake.in_memory(), tmp_path / "empty"
+    empty.mkdir()
+    for place in (empty, "lake:chats"):
         with pytest.raises(ChatJsonError, match=r"there is no \*\.json"):
-            run(Lake.in_memory(), place)
+            run(lake, folder / "a.json", place)
+    for place in ("lake:", "lake:/"):
+        with pytest.raises(ChatJsonError, match=r"name a prefix of the lake, such as lake:imports"):
+            run(lake, folder / "a.json", place)
+    assert lake.objects("raw/") == []
+
+
+def test_chat_of_days_that_are_not_made_is_refused(folder):
+    lake = Lake.in_memory()
+    for days, problem in (
+        (
+            {"first_day": date(2026, 1, 3)},
+            r"it begins on 2026-01-02, before 2026-01-03 \(analysis.first_day",
+        ),
+        ({"now": datetime(2026, 1, 3, 0, 7, 59, tzinfo=UTC)}, r"it ends at 2026-01-03 00:08 UTC, which is"),
+    ):
+        report = run(lake, folder / "a.json", **days)
+        assert report.files == 0
+        (refused,) = report.refused
+        assert re.search(rf"a\.json: {problem}", refused)
+    assert lake.objects("raw/") == []
+    assert run(lake, folder / "a.json", now=datetime(2026, 1, 3, 0, 8, tzinfo=UTC)).files == 1
 
 
 def test_a_missing_file_is_refused(tmp_path):

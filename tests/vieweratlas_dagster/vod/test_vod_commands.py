@@ -150,3 +150,11 @@ def test_chat_files_are_imported_with_their_dates(lake, tmp_path):
         ["--vod-json", tmp_path / "a.json", "--date", "2026-01-02"],
     ):  # fmt: skip
         assert run("import", *wrong).exit_code == 2
+
+
+def test_a_lake_that_cannot_be_used_is_one_line(lake, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LAKE_DIR", str(tmp_path / "file"))
+    result = run("vod", "list")
+    assert result.exit_code == 1
+    assert lines(result.stderr) == [f"vieweratlas: [Errno 17] File exists: '{tmp_path}/file'"]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from collector_service.lake import Lake
+from collector_service.opt_outs import OptOuts
 from collector_service.settings import StorageSettings, VodSettings
 from collector_service.twitch.helix import CredentialsRefusedError, HelixError, Video
 from vieweratlas_dagster.vod.channels import CollectedChannel
@@ -207,3 +208,20 @@ def test_vods_are_added_by_hand_whatever_their_age_and_views(lake):
     assert (item.channel, item.waiting_since) == ("login1", NOW)
     outcome = queue_videos(lake, ["1"], [old], now=NOW)
     assert ([item.vod_id for item in outcome.known], outcome.queued) == (["1"], ())
+
+
+async def test_who_asked_to_be_left_out_is_neither_asked_nor_queued(lake):
+    shelf = Shelf({}, failing={1: HelixError("503")})
+    await discover(shelf, lake, ONE_AND_TWO, settings(), now=NOW)
+    shelf.asked.clear()
+    gone = OptOuts(channel_ids=frozenset({1}), channels=frozenset({"channel3"}))
+    report = await discover(shelf, lake, [seen(3), seen(4)], settings(), now=NOW + 6 * HOUR, opt_outs=gone)
+    assert [user for user, _ in shelf.asked] == [4]
+    assert report.channels == 1
+    outcome = queue_videos(lake, ["1", "2"], [video(1), video(2, user_id=2)], now=NOW, opt_outs=gone)
+    assert ([item.vod_id for item in outcome.queued], outcome.left_out) == (["2"], ("1",))
+
+
+def test_a_video_without_a_proper_login_cannot_be_added(lake):
+    outcome = queue_videos(lake, ["1"], [replace(video(1), login="")], now=NOW)
+    assert (outcome.queued, outcome.missing) == ((), ("1",))

@@ -95,6 +95,24 @@ def test_recovery_keeps_what_can_be_read_and_a_copy(lake):
     assert lake.get(copy.key) == bad
 
 
+@pytest.mark.parametrize(
+    ("spoil", "left"),
+    [
+        # Torn off within the third entry, a stray byte in the second, bytes that are no text before all.
+        (lambda data: data[: data.index(b'"vod_id": "3"') + 40], [1, 2]),
+        (lambda data: data.replace(b'"vod_id": "2"', b'"vod_id": "2'), [1, 3]),
+        (lambda data: b"\xff\xfe" + data, [1, 2, 3]),
+    ],
+)
+def test_recovery_keeps_the_whole_entries_of_what_is_no_json_any_more(lake, spoil, left):
+    every = {number: item(number, title="  }\n  {") for number in (1, 2, 3)}
+    fill(lake, *every.values())
+    lake.put(QUEUE_KEY, spoil(lake.get(QUEUE_KEY)))
+    found = QueueStore(lake).recover()
+    assert (found.kept, found.lost) == (len(left), None)
+    assert QueueStore(lake).load() == queued(*(every[number] for number in left))
+
+
 @pytest.mark.parametrize("bad", [b"", b"{", b"[]", b"null", b'{"items": 3}', b'{"items": [3, null, {}]}'])
 def test_any_bytes_can_be_recovered_from(lake, bad):
     fill(lake, item(1))

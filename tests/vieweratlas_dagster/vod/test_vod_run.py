@@ -17,6 +17,7 @@ from collector_service.opt_outs import OptOuts
 from collector_service.settings import StorageSettings, VodSettings
 from collector_service.twitch.vod_chat import (
     CommentPage,
+    CommentsRefusedError,
     CommentsUnavailableError,
     VodComment,
     VodGoneError,
@@ -230,6 +231,32 @@ async def test_reading_begins_anew_when_the_lake_has_something_else(lake):
         assert presence(lake) == expected(1)
 
 
+async def test_what_is_kept_is_judged_by_what_the_lake_has(lake):
+    hands = Hands()
+    fill(lake, 1)
+    source = Chats({"0": chat(0)}, ends={"0": "HTTP 503"}, stop_after={"0": 20})
+    await run(lake, source, hands)
+    (key,) = objects(lake)
+
+    # What was read is gone: less of it is better than nothing.
+    lake.delete(key)
+    source.stop_after["0"] = 10
+    hands.instant += 60
+    assert (await run(lake, source, hands)).incomplete == 1
+    less = QueueStore(lake).load()["0"]
+    assert presence(lake) == expected(1, until=less.coverage_seconds - 1) != {}
+
+    # A file has brought all of it: a part does not take its place.
+    whole = Lake.in_memory()
+    fill(whole, 1)
+    await run(whole, Chats({"0": chat(0)}), Hands())
+    lake.put(key, whole.get(key))
+    source.stop_after["0"] = 20
+    hands.instant += 600
+    assert (await run(lake, source, hands)).failed == 1
+    assert lake.get(key) == whole.get(key)
+
+
 async def test_seconds_that_were_passed_over_are_looked_for_again(lake):
     fill(lake, 1)
     hands = Hands()
@@ -333,6 +360,27 @@ async def test_a_refusing_endpoint_stops_the_run_and_costs_no_attempt(lake):
     assert report.queue_pending == 9
     assert sum(source.reads.values()) == report.released <= 2
     assert {(one.status, one.attempts) for one in QueueStore(lake).load().values()} == {("pending", 0)}
+
+
+async def test_an_endpoint_that_refuses_every_vod_stops_the_run_and_costs_no_attempt(lake):
+    fill(lake, 9)
+    refusal = CommentsRefusedError("failed integrity check")
+    source = Chats({str(n): [] for n in range(9)}, ends={str(n): refusal for n in range(9)})
+    report = await run(lake, source, concurrency=2)
+    assert report.stopped == "it refuses every VOD: failed integrity check"
+    assert (report.released, report.failed, report.queue_pending) == (sum(source.reads.values()), 0, 9)
+    assert 3 <= report.released <= 4
+    assert {(one.status, one.attempts) for one in QueueStore(lake).load().values()} == {("pending", 0)}
+
+
+async def test_a_vod_that_alone_is_refused_is_tried_again_later(lake):
+    fill(lake, 5)
+    refusal = CommentsRefusedError("failed integrity check")
+    source = Chats({"4": []} | {str(n): chat(n) for n in range(4)}, ends={"0": None, "4": refusal})
+    report = await run(lake, source, concurrency=1)
+    assert (report.stopped, report.done, report.failed) == (None, 4, 1)
+    one = QueueStore(lake).load()["4"]
+    assert (one.status, one.attempts, one.reason) == ("pending", 1, "failed integrity check")
 
 
 async def test_limits_leave_the_rest_queued(lake):
