@@ -58,7 +58,7 @@ def spark_graph(session, folder, frames, channels, **options):
 
 # A try takes seconds, so that shrinking would take hours.
 @settings(
-    max_examples=6,
+    max_examples=4,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
