@@ -17,8 +17,11 @@ ARGS ?=
 DATA ?= data/demo
 PORT ?= 3000
 
+# Three parts of about the same length.
 LOCATION := tests/vieweratlas_dagster
 WHOLE := tests/e2e tests/aws tests/browser tests/runbook tests/test_runbook.py
+SPARK := $(LOCATION)/spark
+OTHERS := $(filter-out $(LOCATION) $(WHOLE) %__pycache__,$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) $(SPARK)
 
 .PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-spark chaos lock clean
 
@@ -74,9 +77,9 @@ ifeq ($(ARGS),)
 # The code location's tests compute, the others mostly wait: side by side they take half of the time. Those
 # that play faults measure in real seconds, so the others make way for them.
 	@mkdir -p test-artifacts; failed=0; \
-	nice $(BIN)/pytest $(LOCATION) >test-artifacts/code-location.log 2>&1 & location=$$!; \
+	nice $(BIN)/pytest $(LOCATION) --ignore=$(SPARK) >test-artifacts/code-location.log 2>&1 & location=$$!; \
 	nice $(BIN)/pytest $(WHOLE) >test-artifacts/whole-platform.log 2>&1 & whole=$$!; \
-	$(BIN)/pytest $(addprefix --ignore=,$(LOCATION) $(WHOLE)) || failed=1; \
+	$(BIN)/pytest $(OTHERS) || failed=1; \
 	wait $$whole || failed=1; cat test-artifacts/whole-platform.log; \
 	wait $$location || failed=1; cat test-artifacts/code-location.log; \
 	exit $$failed
