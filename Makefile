@@ -20,8 +20,8 @@ PORT ?= 3000
 # Three parts of about the same length.
 LOCATION := tests/vieweratlas_dagster
 WHOLE := tests/e2e tests/aws tests/browser tests/runbook tests/test_runbook.py
-SPARK := $(LOCATION)/spark
-OTHERS := $(filter-out $(LOCATION) $(WHOLE) %__pycache__,$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) $(SPARK)
+MOVED := $(addprefix $(LOCATION)/,spark automation)
+OTHERS := $(filter-out $(LOCATION) $(WHOLE) %__pycache__,$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) $(MOVED)
 
 .PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-spark chaos lock clean
 
@@ -77,7 +77,7 @@ ifeq ($(ARGS),)
 # The code location's tests compute, the others mostly wait: side by side they take half of the time. Those
 # that play faults measure in real seconds, so the others make way for them.
 	@mkdir -p test-artifacts; failed=0; \
-	nice $(BIN)/pytest $(LOCATION) --ignore=$(SPARK) >test-artifacts/code-location.log 2>&1 & location=$$!; \
+	nice $(BIN)/pytest $(LOCATION) $(addprefix --ignore=,$(MOVED)) >test-artifacts/code-location.log 2>&1 & location=$$!; \
 	nice $(BIN)/pytest $(WHOLE) >test-artifacts/whole-platform.log 2>&1 & whole=$$!; \
 	$(BIN)/pytest $(OTHERS) || failed=1; \
 	wait $$whole || failed=1; cat test-artifacts/whole-platform.log; \
