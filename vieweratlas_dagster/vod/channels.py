@@ -7,6 +7,7 @@ not belong here: anything about the recordings themselves, and which channels we
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -66,12 +67,14 @@ def _keys(lake: Lake, start: datetime, end: datetime) -> dict[str, datetime]:
     """The live objects of a span with the start of their window, in order."""
     count = ((end - timedelta(seconds=1)).date() - start.date()).days + 1
     days = [f"{start + timedelta(days=offset):%Y-%m-%d}" for offset in range(count)]
-    stamps = {
-        info.key: datetime.strptime(info.key.rsplit("/", 1)[-1][:16], _STAMP).replace(tzinfo=UTC)
-        for day in days
-        for info in lake.objects(live_day_prefix(day))
-    }
-    return {key: at for key, at in stamps.items() if start <= at < end}
+    found: dict[str, datetime] = {}
+    for info in (info for day in days for info in lake.objects(live_day_prefix(day))):
+        # What the collector did not name is no window of its.
+        with suppress(ValueError):
+            at = datetime.strptime(info.key.rsplit("/", 1)[-1][:16], _STAMP).replace(tzinfo=UTC)
+            if start <= at < end:
+                found[info.key] = at
+    return found
 
 
 def _has_outage(keys: dict[str, datetime], start: datetime, end: datetime) -> bool:

@@ -108,4 +108,5 @@ def test_the_span_may_pass_midnight_and_hold_nothing(lake):
 def test_channels_without_a_twitch_id_and_bad_objects_are_passed_over(lake):
     put(lake, START, (derived_channel_id("imported"), "imported"), (8, "real"))
     lake.put(live_key(START + timedelta(minutes=30), "broken"), b"no gzip")
+    lake.put(live_key(START, "c1").rsplit("/", 1)[0] + "/notes.txt", b"left by somebody")
     assert names(collected_channels(lake, START, END)) == [(8, "real")]
