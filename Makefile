@@ -73,6 +73,7 @@ viewer-test: $(PAGE) ## the page's own tests
 unit: setup .venv/spark ## all Python tests, from units to the browser
 	bash infrastructure/setup/chromium.sh
 	bash infrastructure/setup/postgres.sh
+	bash infrastructure/setup/terraform.sh >/dev/null
 ifeq ($(ARGS),)
 # The code location's tests compute, the others mostly wait: side by side they take half of the time. Those
 # that play faults measure in real seconds, so the others make way for them.

@@ -1,0 +1,132 @@
+# Who is told, and of what. Dagster's own alerts (docs/RUNBOOK.md) come to the same topic; the alarms here also
+# notice when nothing is left that could alert.
+
+resource "aws_sns_topic" "alerts" {
+  name = "${var.name}-alerts"
+}
+
+data "aws_iam_policy_document" "alerts_topic" {
+  statement {
+    sid       = "AwsPublishes"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.alerts.arn]
+    principals {
+      type        = "Service"
+      identifiers = ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account]
+    }
+  }
+}
+
+resource "aws_sns_topic_policy" "alerts" {
+  arn    = aws_sns_topic.alerts.arn
+  policy = data.aws_iam_policy_document.alerts_topic.json
+}
+
+resource "aws_sns_topic_subscription" "email" {
+  count     = var.alert_email == "" ? 0 : 1
+  topic_arn = aws_sns_topic.alerts.arn
+  protocol  = "email"
+  endpoint  = var.alert_email
+}
+
+# Counts new snapshots whoever writes them: a rule's matches are a metric of CloudWatch, at no charge.
+resource "aws_cloudwatch_event_rule" "snapshot" {
+  name        = "${var.name}-snapshot"
+  description = "A live snapshot has come into the lake"
+  event_pattern = jsonencode({
+    source        = ["aws.s3"]
+    "detail-type" = ["Object Created"]
+    detail = {
+      bucket = { name = [aws_s3_bucket.lake.id] }
+      object = { key = [{ prefix = "${var.lake_prefix}raw/snapshots/" }] }
+    }
+  })
+}
+
+resource "aws_cloudwatch_log_metric_filter" "this" {
+  for_each = {
+    CollectorErrors = { group = module.collector.log_group, pattern = "{ $.level = \"error\" }" }
+    FailedRuns      = { group = module.run.log_group, pattern = "RUN_FAILURE" }
+  }
+  name           = "${var.name}-${each.key}"
+  log_group_name = each.value.group
+  pattern        = each.value.pattern
+  metric_transformation {
+    namespace = local.metric_name
+    name      = each.key
+    value     = "1"
+  }
+}
+
+locals {
+  # silent: whether having no data means trouble. Without the metrics of Container Insights, a service that
+  # reports no CPU has no task.
+  alarms = {
+    collector-not-running = {
+      text       = "The collector has had no running task for 15 minutes; if Spot is scarce: collector_capacity=FARGATE"
+      namespace  = "AWS/ECS", metric = "CPUUtilization", statistic = "SampleCount", silent = "breaching"
+      dimensions = { ClusterName = aws_ecs_cluster.this.name, ServiceName = aws_ecs_service.this["collector"].name }
+      comparison = "LessThanThreshold", threshold = 1, period = 300, periods = 3
+    }
+    dagster-not-running = {
+      text       = "Dagster has had no running task for 15 minutes; if Spot is scarce: dagster_capacity=FARGATE"
+      namespace  = "AWS/ECS", metric = "CPUUtilization", statistic = "SampleCount", silent = "breaching"
+      dimensions = { ClusterName = aws_ecs_cluster.this.name, ServiceName = aws_ecs_service.this["dagster"].name }
+      comparison = "LessThanThreshold", threshold = 1, period = 300, periods = 3
+    }
+    no-snapshots = {
+      text       = "No live snapshot has come into the lake for ${var.snapshot_alarm_minutes} minutes"
+      namespace  = "AWS/Events", metric = "MatchedEvents", statistic = "Sum", silent = "breaching"
+      dimensions = { RuleName = aws_cloudwatch_event_rule.snapshot.name }
+      comparison = "LessThanThreshold", threshold = 1, period = 300, periods = var.snapshot_alarm_minutes / 5
+    }
+    collector-errors = {
+      text       = "The collector has logged errors in three five-minute spans in a row"
+      namespace  = local.metric_name, metric = "CollectorErrors", statistic = "Sum", silent = "notBreaching"
+      dimensions = {}
+      comparison = "GreaterThanOrEqualToThreshold", threshold = 1, period = 300, periods = 3
+    }
+    failed-runs = {
+      text       = "A run of Dagster has failed"
+      namespace  = local.metric_name, metric = "FailedRuns", statistic = "Sum", silent = "notBreaching"
+      dimensions = {}
+      comparison = "GreaterThanOrEqualToThreshold", threshold = 1, period = 300, periods = 1
+    }
+    no-heartbeat = {
+      text       = "Dagster's sensors have not run for 15 minutes: nobody would be told of a failed run or check"
+      namespace  = local.metric_name, metric = "Heartbeat", statistic = "Sum", silent = "breaching"
+      dimensions = {}
+      comparison = "LessThanThreshold", threshold = 1, period = 300, periods = 3
+    }
+    database-storage = {
+      text       = "Dagster's database has less than 4 GB left"
+      namespace  = "AWS/RDS", metric = "FreeStorageSpace", statistic = "Minimum", silent = "missing"
+      dimensions = { DBInstanceIdentifier = aws_db_instance.dagster.identifier }
+      comparison = "LessThanThreshold", threshold = 4e9, period = 300, periods = 3
+    }
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "this" {
+  for_each            = local.alarms
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = each.value.text
+  namespace           = each.value.namespace
+  metric_name         = each.value.metric
+  dimensions          = each.value.dimensions
+  statistic           = each.value.statistic
+  comparison_operator = each.value.comparison
+  threshold           = each.value.threshold
+  period              = each.value.period
+  evaluation_periods  = each.value.periods
+  treat_missing_data  = each.value.silent
+  # Services that were stopped on purpose alarm nobody.
+  actions_enabled = var.services_running
+  alarm_actions   = [aws_sns_topic.alerts.arn]
+  ok_actions      = [aws_sns_topic.alerts.arn]
+}

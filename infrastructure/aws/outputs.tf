@@ -1,0 +1,41 @@
+# What the operators' scripts and people need to know.
+
+output "bucket" {
+  value = aws_s3_bucket.lake.id
+}
+
+output "lake_prefix" {
+  value = var.lake_prefix
+}
+
+output "cluster" {
+  value = aws_ecs_cluster.this.name
+}
+
+output "services" {
+  description = "Names, by what they are."
+  value       = { for key, service in aws_ecs_service.this : key => service.name }
+}
+
+output "repositories" {
+  description = "Where to push the images, by what they are."
+  value       = { for key, repository in aws_ecr_repository.image : key => repository.repository_url }
+}
+
+output "image_tag" {
+  value = var.image_tag
+}
+
+output "run_task_definition" {
+  description = "With the revision: what scheduled runs use."
+  value       = module.run.definition_arn
+}
+
+output "twitch_secrets" {
+  description = "ARNs of the secrets whose values are put in by hand."
+  value       = { for key, secret in aws_secretsmanager_secret.twitch : key => secret.arn }
+}
+
+output "alerts_topic" {
+  value = aws_sns_topic.alerts.arn
+}

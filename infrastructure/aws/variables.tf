@@ -1,0 +1,198 @@
+# Everything that may differ from one account to another. Each value is checked before anything is changed.
+
+variable "name" {
+  description = "Prefix of all names, and of the secrets. Two deployments in one account need two."
+  type        = string
+  default     = "vieweratlas"
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{2,23}$", var.name))
+    error_message = "name: 3 to 24 of a-z, 0-9 and -, beginning with a letter."
+  }
+}
+
+variable "region" {
+  description = "Region of everything but the budget, which has none."
+  type        = string
+  default     = "us-east-1"
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region: the name of a region, such as us-east-1."
+  }
+}
+
+variable "tags" {
+  description = "Further tags of everything."
+  type        = map(string)
+  default     = {}
+}
+
+variable "image_tag" {
+  description = "Tag of both images. It is never reused, so it says what runs, and an earlier one is a rollback."
+  type        = string
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", var.image_tag)) && var.image_tag != "latest"
+    error_message = "image_tag: a tag that stays what it is, such as a commit's hash; latest is refused."
+  }
+}
+
+variable "cpu_architecture" {
+  description = "What the images were built for."
+  type        = string
+  default     = "X86_64"
+  validation {
+    condition     = contains(["X86_64", "ARM64"], var.cpu_architecture)
+    error_message = "cpu_architecture: X86_64 or ARM64."
+  }
+}
+
+variable "bucket" {
+  description = "Name of the lake's bucket; empty: made of name, account and region."
+  type        = string
+  default     = ""
+  validation {
+    condition     = var.bucket == "" || can(regex("^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$", var.bucket))
+    error_message = "bucket: 3 to 63 of a-z, 0-9 and -."
+  }
+}
+
+variable "lake_prefix" {
+  description = "Where in the bucket the lake is (S3_PREFIX). Lifecycle rules and rights follow it."
+  type        = string
+  default     = "vieweratlas/"
+  validation {
+    condition     = can(regex("^([A-Za-z0-9_-]+/)+$", var.lake_prefix)) && !startswith(var.lake_prefix, "dagster/")
+    error_message = "lake_prefix: ends in / and does not begin with one; dagster/ holds the logs of runs."
+  }
+}
+
+variable "protect_data" {
+  description = "Whether bucket, images, secrets and database refuse to be destroyed while they hold something."
+  type        = bool
+  default     = true
+}
+
+variable "noncurrent_days" {
+  description = "How long replaced and deleted objects can be brought back, and how long a forgotten viewer stays."
+  type        = number
+  default     = 7
+  validation {
+    condition     = var.noncurrent_days >= 1 && floor(var.noncurrent_days) == var.noncurrent_days
+    error_message = "noncurrent_days: a whole number of days, at least 1."
+  }
+}
+
+variable "twitch_secrets" {
+  description = "Which Twitch credentials have been stored: a task cannot start while one of these has no value."
+  type        = set(string)
+  default     = ["client_id", "client_secret"]
+  validation {
+    condition     = length(setsubtract(var.twitch_secrets, ["oauth_token", "client_id", "client_secret"])) == 0
+    error_message = "twitch_secrets: some of oauth_token, client_id and client_secret."
+  }
+}
+
+variable "twitch_channels" {
+  description = "Logins to collect instead of the biggest streams; needs no credentials."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = alltrue([for login in var.twitch_channels : can(regex("^[a-z0-9_]{1,25}$", login))])
+    error_message = "twitch_channels: logins in lower case."
+  }
+}
+
+variable "database_password_version" {
+  description = "Raise it by one to draw a new password for the database."
+  type        = number
+  default     = 1
+  validation {
+    condition     = var.database_password_version >= 1 && floor(var.database_password_version) == var.database_password_version
+    error_message = "database_password_version: a whole number, at least 1."
+  }
+}
+
+variable "vpc_id" {
+  description = "An existing VPC; empty: the default one of the region."
+  type        = string
+  default     = ""
+  validation {
+    condition     = var.vpc_id == "" || can(regex("^vpc-[0-9a-f]+$", var.vpc_id))
+    error_message = "vpc_id: empty, or an id such as vpc-0123456789abcdef0."
+  }
+}
+
+variable "subnet_ids" {
+  description = "Public subnets of the VPC in two zones or more; empty: all default subnets."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = length(var.subnet_ids) != 1 && alltrue([for id in var.subnet_ids : can(regex("^subnet-[0-9a-f]+$", id))])
+    error_message = "subnet_ids: none, or the ids of at least two subnets: a database needs two zones."
+  }
+}
+
+variable "operator_cidr" {
+  description = "Who may reach the webserver directly, over plain HTTP and without a password; empty: nobody, use the tunnel."
+  type        = string
+  default     = ""
+  validation {
+    condition     = var.operator_cidr == "" || (can(cidrnetmask(var.operator_cidr)) && try(tonumber(split("/", var.operator_cidr)[1]) >= 24, false))
+    error_message = "operator_cidr: a network of your own such as 203.0.113.7/32, no wider than /24."
+  }
+}
+
+variable "collector_capacity" {
+  description = "Where the collector runs. ECS does not leave Spot by itself: FARGATE is the way out while Spot is scarce."
+  type        = string
+  default     = "FARGATE_SPOT"
+  validation {
+    condition     = contains(["FARGATE_SPOT", "FARGATE"], var.collector_capacity)
+    error_message = "collector_capacity: FARGATE_SPOT or FARGATE."
+  }
+}
+
+variable "dagster_capacity" {
+  description = "Where webserver, daemon and code server run: FARGATE_SPOT or FARGATE."
+  type        = string
+  default     = "FARGATE_SPOT"
+  validation {
+    condition     = contains(["FARGATE_SPOT", "FARGATE"], var.dagster_capacity)
+    error_message = "dagster_capacity: FARGATE_SPOT or FARGATE."
+  }
+}
+
+variable "services_running" {
+  description = "false stops the collector and Dagster and keeps everything else."
+  type        = bool
+  default     = true
+}
+
+variable "alert_email" {
+  description = "Who is told; empty: nobody is subscribed to the topic yet."
+  type        = string
+  default     = ""
+  validation {
+    condition     = var.alert_email == "" || can(regex("^[^@ ]+@[^@ ]+$", var.alert_email))
+    error_message = "alert_email: an address."
+  }
+}
+
+variable "snapshot_alarm_minutes" {
+  description = "Minutes without a new snapshot in the lake until the alarm; windows take 5."
+  type        = number
+  default     = 20
+  validation {
+    condition     = var.snapshot_alarm_minutes >= 10 && var.snapshot_alarm_minutes % 5 == 0
+    error_message = "snapshot_alarm_minutes: a multiple of 5, at least 10."
+  }
+}
+
+variable "monthly_budget_usd" {
+  description = "Of the whole account, in dollars; 0: no budget."
+  type        = number
+  default     = 50
+  validation {
+    condition     = var.monthly_budget_usd >= 0
+    error_message = "monthly_budget_usd: 0 or more."
+  }
+}

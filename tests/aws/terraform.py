@@ -1,0 +1,132 @@
+"""Terraform for tests: infrastructure/aws in a copy, against whatever answers as AWS."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from .deployment import PROGRAMS, eventually
+from .postgres import free_port
+
+ROOT = Path(__file__).parents[2]
+MODULE = ROOT / "infrastructure" / "aws"
+# What a real account needs none of.
+OVERRIDE = """
+provider "aws" {
+  access_key                  = "test"
+  secret_key                  = "test"
+  s3_use_path_style           = true
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+}
+"""
+Variables = Mapping[str, object]
+
+
+class Terraform:
+    """The module in a folder of its own, initialised."""
+
+    def __init__(self, folder: Path, endpoint: str = "") -> None:
+        """Copy the module to ``folder``, which must not exist; ``endpoint`` is AWS, if anything is."""
+        found = subprocess.run(
+            ["bash", ROOT / "infrastructure" / "setup" / "terraform.sh"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert found.returncode == 0, found.stderr
+        plugins = found.stdout.strip()
+        self._program = os.environ.get("TERRAFORM", "terraform")
+        self.folder = folder
+        # Terraform warns of a configuration file that is named and not there, in every output.
+        unwanted = ("TF_CLI_CONFIG_FILE", "TF_PLUGIN_DIR", "AWS_PROFILE")
+        self._environment = {key: value for key, value in os.environ.items() if key not in unwanted}
+        self._environment |= {"CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}
+        if endpoint:
+            self._environment["AWS_ENDPOINT_URL"] = endpoint
+        skipped = shutil.ignore_patterns(".terraform*", "terraform.tfstate*")
+        shutil.copytree(MODULE, folder, ignore=skipped)
+        if endpoint:
+            (folder / "moto_override.tf").write_text(OVERRIDE)
+        self._prepared = ["init", "-input=false", *([f"-plugin-dir={plugins}"] if plugins else [])]
+
+    def init(self) -> None:
+        """Install the provider."""
+        self.call(*self._prepared)
+
+    def call(self, *arguments: str) -> str:
+        """What the command prints; it must succeed."""
+        done = subprocess.run(
+            [self._program, arguments[0], "-no-color", *arguments[1:]],
+            cwd=self.folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def apply(self, variables: Variables) -> str:
+        """Make everything as the variables say."""
+        return self.call("apply", "-auto-approve", *_options(variables))
+
+    def destroy(self, variables: Variables) -> str:
+        """Remove everything."""
+        return self.call("destroy", "-auto-approve", *_options(variables))
+
+    def changes(self, variables: Variables) -> dict[str, list[str]]:
+        """What a plan would do, by address; nothing that stays as it is."""
+        self.call("plan", "-out=plan", *_options(variables))
+        plan = json.loads(self.call("show", "-json", "plan"))
+        return {
+            change["address"]: change["change"]["actions"]
+            for change in plan["resource_changes"]
+            if change["change"]["actions"] not in (["no-op"], ["read"])
+        }
+
+    def outputs(self) -> dict[str, Any]:
+        """The values of the outputs."""
+        return {name: output["value"] for name, output in json.loads(self.call("output", "-json")).items()}
+
+
+def _options(variables: Variables) -> list[str]:
+    values = [f"-var={name}={json.dumps(value).strip(chr(34))}" for name, value in variables.items()]
+    return ["-input=false", "-parallelism=30", *values]
+
+
+@contextmanager
+def moto_server(log: Path) -> Iterator[str]:
+    """A moto of its own, in a process of its own: what other tests create is not in it.
+
+    ``log`` gets what it prints; beside it, "requests" gets every request, as JSON a line.
+    """
+    port = free_port()
+    recording = {"MOTO_ENABLE_RECORDING": "1", "MOTO_RECORDER_FILEPATH": str(log.with_name("requests"))}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [PROGRAMS / "moto_server", "-H", "127.0.0.1", "-p", str(port)],
+            env=os.environ | recording,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    endpoint = f"http://127.0.0.1:{port}"
+    try:
+        eventually(lambda: _answers(endpoint), seconds=30)
+        yield endpoint
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answers(endpoint: str) -> bool:
+    try:
+        return requests.get(f"{endpoint}/moto-api/data.json", timeout=5).ok
+    except requests.ConnectionError:
+        return False
