@@ -32,8 +32,8 @@ from .truth import SECRET, Allowed, Collected, Truth, Verdict, compare
 from .waiting import Waiting
 
 STOP_SECONDS = 25.0
-# Real seconds by which the end of a joined stretch may be off, beside those for which a busy machine kept the
-# programs waiting.
+# Real seconds by which the end of a joined stretch may be off, beside those for which a busy machine kept
+# the programs waiting.
 EDGE_SECONDS = 1.0
 # What a killed process may not have written yet: a flush a second, and some time to write it.
 UNFLUSHED_SECONDS = 3.0
