@@ -34,12 +34,14 @@ COPY pyproject.toml README.md LICENSE ./
 COPY collector_service collector_service
 COPY vieweratlas_dagster vieweratlas_dagster
 COPY --from=viewer /viewer/dist vieweratlas_dagster/viewer/dist
-RUN python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir --no-deps .
+# In a folder of its own, so that versions with the same dependencies share their layer.
+RUN python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir --no-deps --prefix /project .
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --home-dir /var/lib/vieweratlas --create-home --shell /usr/sbin/nologin vieweratlas
 COPY --from=build /usr/bin/tini-static /usr/bin/tini
 COPY --from=build /opt/venv /opt/venv
+COPY --from=build /project /opt/venv
 COPY config /app/config
 COPY infrastructure/dagster/aws /opt/dagster
 ENV PATH=/opt/venv/bin:$PATH \
