@@ -1,8 +1,8 @@
 """What the platform costs a month: `python infrastructure/aws/cost.py`, standard library only.
 
 Belongs here: list prices, what is assumed about use, and the arithmetic. Does not belong here: sizes and
-counts. They are read from the Terraform files beside this one, with the defaults of the variables, so a changed
-default changes the table. docs/DEPLOYMENT.md holds the output.
+counts. They are read from the Terraform files beside this one, with the defaults of the variables, so that
+a changed default changes the table. docs/DEPLOYMENT.md holds the output.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ RAW_BYTES = 18.0
 CURATED_BYTES = 7.0  # presence and the days' audiences
 ANALYSIS_BYTES_A_DAY = 40e6
 ARCHIVED_DAYS = 365  # of curated data: the table is that of a platform a year old
-# Of the collector 300; of the sensor for late data 144 ticks of 12 lists; of the checks 96 runs of 4 lists; of
-# the logs of 102 runs 6 each; of signs of life 288; of the daily run and the rest 500.
+# Of the collector 300; of the sensor for late data 144 ticks of 12 lists; of the checks 96 runs of 4 lists;
+# of the logs of 102 runs 6 each; of signs of life 288; of the daily run and the rest 500.
 WRITES_A_DAY = 300 + 144 * 12 + 96 * 4 + 102 * 6 + 288 + 500
 READS_A_DAY = (
     12_000  # of the sensor for alerts 3 a minute, of that for late data 29 a tick, of the daily run 1,000

@@ -25,10 +25,11 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends "tini=0.19.0-*" \
     && rm -rf /var/lib/apt/lists/*
 COPY requirements-dagster.lock /tmp/
-# Nothing is compiled: what has no wheel is plain Python.
+# Nothing is compiled: what has no wheel is plain Python. The libraries' own tests are a tenth of it all.
 RUN python3 -m venv --without-pip /opt/venv \
     && python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir --no-deps --only-binary :all: \
-        --no-binary python-louvain --requirement /tmp/requirements-dagster.lock
+        --no-binary python-louvain --requirement /tmp/requirements-dagster.lock \
+    && find /opt/venv -type d -name tests -prune -exec rm -rf {} +
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY collector_service collector_service
