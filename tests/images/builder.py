@@ -1,4 +1,4 @@
-"""Buildah for tests: images built and their programs run without a container engine, in a store of their own."""
+"""Buildah for tests: images are built, and their programs run, without a container engine."""
 
 import json
 import os
@@ -27,7 +27,7 @@ class Builder:
         self._store = [f"--root={folder}/store", f"--runroot={folder}/run"]
 
     def base(self) -> None:
-        """Get the base image: the official one, or its like of Debian's packages where no registry answers."""
+        """Get the base image: the official one, or its like of Debian's packages where no registry is."""
         pulled = subprocess.run(
             [*self._buildah(), "pull", "--quiet", f"docker.io/library/{BASE}"],
             capture_output=True,
