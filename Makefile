@@ -19,7 +19,7 @@ PORT ?= 3000
 
 # Three parts of about the same length.
 LOCATION := tests/vieweratlas_dagster
-WHOLE := tests/e2e tests/aws tests/browser tests/runbook tests/test_runbook.py
+WHOLE := tests/e2e tests/aws tests/browser tests/runbook tests/images tests/test_runbook.py
 MOVED := $(addprefix $(LOCATION)/,spark automation)
 OTHERS := $(filter-out $(LOCATION) $(WHOLE) %__pycache__,$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) $(MOVED)
 
