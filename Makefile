@@ -19,9 +19,9 @@ PORT ?= 3000
 
 # Tests that measure in real seconds, and the others: of those that take minutes each, the longest first.
 TIMED := tests/bench tests/collector_service tests/faults
-LONGEST := tests/aws/test_terraform.py tests/e2e tests/vieweratlas_dagster/spark tests/vieweratlas_dagster/automation tests/runbook tests/aws tests/browser
+LONGEST := tests/aws/test_terraform.py tests/e2e tests/vieweratlas_dagster/spark tests/vieweratlas_dagster/automation tests/runbook tests/aws tests/images tests/browser
 
-.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-spark chaos lock clean
+.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-spark chaos images images-test lock clean
 
 help: ## list the targets
 	@echo 'make TARGET, and where it makes sense ARGS="..." (options), DATA=folder, PORT=number'
@@ -116,10 +116,19 @@ bench-spark: .venv/spark ## how the Spark engine grows beside the local one
 chaos: .venv/installed ## a simulated day of random faults, 7 minutes: ARGS="--hours 24 --seed 1"
 	$(BIN)/python -m tests.faults.chaos $(ARGS)
 
-lock: .venv/installed ## resolve requirements.lock anew from pyproject.toml
+images: ## the container images, vieweratlas-collector:local and vieweratlas-dagster:local
+	infrastructure/docker/build.sh
+
+images-test: .venv/installed ## build both with buildah, and run what is in them: minutes
+	$(BIN)/pytest -s tests/images/built_images.py
+
+lock: .venv/installed ## resolve the locked dependencies anew from pyproject.toml
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --no-header --no-annotate \
 	    --quiet --upgrade pyproject.toml -o requirements.lock
+	for image in collector dagster; do $(BIN)/uv pip compile --universal --python-version 3.11 --extra $$image \
+	    --constraint requirements.lock --no-header --no-annotate --quiet pyproject.toml \
+	    -o requirements-$$image.lock; done
 	$(BIN)/uv pip compile --universal --python-version 3.11 --extra spark --no-header --no-annotate \
 	    --quiet --upgrade pyproject.toml | grep -E '^(pyspark|py4j)==' > requirements-spark.lock
 

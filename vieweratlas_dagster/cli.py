@@ -52,6 +52,14 @@ def demo(
     data_dir: Annotated[Path, typer.Option(help="Everything goes there; emptied first.")] = Path(
         "data/demo"
     ),
+    dagster_home: Annotated[
+        Path | None,
+        typer.Option(
+            help="An instance of yours for the runs, which is not emptied.  "
+            "\\[default: dagster/ in the data folder]",
+            show_default=False,
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         # Not what VIEWERATLAS_CONFIG names, which may be the settings of the demo before.
@@ -63,7 +71,7 @@ def demo(
     from vieweratlas_dagster.demo.stage import DemoError, DemoOptions
 
     first_day = datetime.now(UTC).date() - timedelta(days=days)
-    options = DemoOptions(seed, channels, viewers, days, data_dir, first_day)
+    options = DemoOptions(seed, channels, viewers, days, data_dir, first_day, dagster_home)
     base = config or DEFAULT_CONFIG
     with exit_codes(DemoError):
         Settings.load(base)

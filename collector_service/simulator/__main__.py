@@ -45,6 +45,12 @@ def main(
     start: Annotated[str, typer.Option(help="First day, YYYY-MM-DD, UTC.")] = "2026-11-18",
     rate: Annotated[float, typer.Option(min=0.001, help="World seconds per real second.")] = 1.0,
     start_delay: Annotated[float, typer.Option(min=0, help="Real seconds until the world starts.")] = 3.0,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="The world's time is the real one; it began at midnight, UTC. No start or rate."
+        ),
+    ] = False,
     window_seconds: Annotated[int, typer.Option(min=1, max=3600, help="The oracle's windows.")] = 300,
     ready: Annotated[Path | None, typer.Option(help="Write the addresses here as JSON.")] = None,
     oracle: Annotated[Path | None, typer.Option(help="Write the truth into this directory.")] = None,
@@ -53,35 +59,41 @@ def main(
         bool, typer.Option("--oddities", help="Add a suspended, a renamed, a nonexistent channel.")
     ] = False,
     join_limit: Annotated[str, typer.Option(help="JOINs/seconds, real time.")] = "20/10",
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")] = "127.0.0.1",
     irc_port: Annotated[int, typer.Option(min=0, max=65535)] = 0,
     http_port: Annotated[int, typer.Option(min=0, max=65535)] = 0,
+    client_id: Annotated[str, typer.Option(help="Of the only application; empty: drawn.")] = "",
+    client_secret: Annotated[str, typer.Option(help="Its secret; empty: drawn.")] = "",
 ) -> None:
     """Serve a planted world over Twitch's protocols until SIGTERM or Ctrl-C."""
     options = SimulatorOptions(
         window_seconds=window_seconds,
         tls=tls,
+        host=host,
         irc_port=irc_port,
         http_port=http_port,
+        client_id=client_id,
+        client_secret=client_secret,
         oracle_dir=oracle,
         irc=IrcOptions(join_limit=_limit(join_limit)),
     )
     began = time.monotonic()
-    world = plant(WorldOptions(seed, channels, viewers, days, _midnight(start), oddities))
+    first_day = f"{datetime.now(UTC):%Y-%m-%d}" if live else start
+    world = plant(WorldOptions(seed, channels, viewers, days, _midnight(first_day), oddities))
     _say(
         f"planted {channels} channels, {viewers} viewers and {len(world.streams)} streams "
         f"in {time.monotonic() - began:.1f} s"
     )
-    asyncio.run(_serve(world, rate, start_delay, options, ready))
+    origin = world.start if live else time.time() + start_delay
+    clock = ScaledClock(origin, world.start, 1.0 if live else rate)
+    asyncio.run(_serve(world, clock, options, ready))
 
 
-async def _serve(
-    world: World, rate: float, start_delay: float, options: SimulatorOptions, ready: Path | None
-) -> None:
+async def _serve(world: World, clock: ScaledClock, options: SimulatorOptions, ready: Path | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    clock = ScaledClock(time.time() + start_delay, world.start, rate)
     async with Simulator.start(world, clock, options) as simulator:
         facts = json.dumps(simulator.ready(), indent=2)
         if ready is not None:

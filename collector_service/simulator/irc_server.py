@@ -28,6 +28,7 @@ class IrcServer:
         suspended: logins that answer JOIN with ``msg_channel_suspended``.
         gate: asked about each JOIN and login.
         present: logins that membership's NAMES list for a room.
+        host: address to listen on.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class IrcServer:
         suspended: set[str],
         gate: Gate,
         present: Callable[[Room], list[str]],
+        host: str = "127.0.0.1",
     ) -> None:
         self.broadcaster = broadcaster
         self.options = options
@@ -52,19 +54,20 @@ class IrcServer:
         self.gate = gate
         self.suspended = suspended
         self._present = present
+        self._host = host
         self._logins: dict[str, SlidingWindow] = {}
         self._named_joins: dict[str, SlidingWindow] = {}
         self._servers: list[asyncio.Server] = []
         self._ports: list[tuple[int, ssl.SSLContext | None]] = []
 
     async def listen(self, port: int, tls: ssl.SSLContext | None = None) -> int:
-        """Accept connections on 127.0.0.1; returns the port.
+        """Accept connections; returns the port.
 
         Raises:
             OSError: the port is taken.
         """
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Connection(self), "127.0.0.1", port, ssl=tls, backlog=512)
+        server = await loop.create_server(lambda: Connection(self), self._host, port, ssl=tls, backlog=512)
         self._servers.append(server)
         bound: int = server.sockets[0].getsockname()[1]
         self._ports.append((bound, tls))

@@ -26,15 +26,27 @@ from collector_service.simulator.irc_server import IrcServer
 from collector_service.simulator.oracle import Oracle, write_files
 from collector_service.simulator.world import World
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - for containers; the default is this machine alone
+
 
 @dataclass(slots=True)
 class SimulatorOptions:
-    """How a world is served. Ports: 0 takes a free one. ``oracle_dir``: where POST /oracle writes."""
+    """How a world is served.
 
+    Attributes:
+        host: address to listen on.
+        irc_port: 0 takes a free one; ``http_port`` likewise.
+        client_id: of the one application that Helix knows; ``client_secret`` likewise. Empty: drawn.
+        oracle_dir: where POST /oracle writes.
+    """
+
+    host: str = "127.0.0.1"
     window_seconds: int = 300
     tls: bool = False
     irc_port: int = 0
     http_port: int = 0
+    client_id: str = ""
+    client_secret: str = ""
     points_per_minute: int = 800
     oracle_dir: Path | None = None
     irc: IrcOptions = field(default_factory=IrcOptions)
@@ -47,13 +59,15 @@ class Simulator:
         self.world = world
         self.clock = clock
         self.options = options
-        self.client_id = "simulated" + secrets.token_hex(8)
-        self.client_secret = secrets.token_hex(16)
+        self.client_id = options.client_id or "simulated" + secrets.token_hex(8)
+        self.client_secret = options.client_secret or secrets.token_hex(16)
         self.faults = Faults(world.options.seed)
         self.oracle = Oracle(world, options.window_seconds)
         self.broadcaster = Broadcaster(world, clock, self.oracle.finish, lambda: self.irc.flush())
         suspended = {world.oddities.suspended} if world.oddities else set[str]()
-        self.irc = IrcServer(self.broadcaster, options.irc, suspended, self.faults, self._present)
+        self.irc = IrcServer(
+            self.broadcaster, options.irc, suspended, self.faults, self._present, options.host
+        )
         self.faults.attach(self.irc)
         self.oracle.watch(self.broadcaster, self.irc.totals)
         self.http = HttpApi(
@@ -151,13 +165,15 @@ class Simulator:
 
     async def _listen(self, runner: web.AppRunner, folder: Path) -> None:
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", self.options.http_port)
+        site = web.TCPSite(runner, self.options.host, self.options.http_port)
         await site.start()
-        self.id_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        self.irc_url = f"irc://127.0.0.1:{await self.irc.listen(self.options.irc_port)}"
+        # Whoever listens everywhere is found here, too.
+        host = "127.0.0.1" if self.options.host == EVERYWHERE else self.options.host
+        self.id_url = f"http://{host}:{runner.addresses[0][1]}"
+        self.irc_url = f"irc://{host}:{await self.irc.listen(self.options.irc_port)}"
         if self.options.tls:
             context, self.ca_file = _certificate(folder)
-            self.ircs_url = f"ircs://127.0.0.1:{await self.irc.listen(0, context)}"
+            self.ircs_url = f"ircs://{host}:{await self.irc.listen(0, context)}"
 
     def _present(self, room: Room) -> list[str]:
         now = self.clock.now()

