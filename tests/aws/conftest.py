@@ -58,7 +58,7 @@ def applying(
 
 @pytest.fixture(scope="session", autouse=True)
 def _applied_meanwhile(request: pytest.FixtureRequest) -> None:
-    """The first apply is mostly waiting, so it begins with the first test of this folder, whichever that is."""
+    """The first apply is mostly waiting: it begins with this folder's first test, whichever that is."""
     if any("platform" in getattr(item, "fixturenames", ()) for item in request.session.items):
         request.getfixturevalue("applying")
 

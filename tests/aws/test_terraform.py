@@ -338,7 +338,7 @@ def test_roles_trust_this_account_alone_and_hold_no_wildcards(platform, client):
     statements = policies(client)
     kinds = ("collector", "dagster", "run")
     roles = {f"{kind}-{of}" for kind in kinds for of in ("task", "execution")}
-    assert statements.keys() == roles | {"spark-task", "fallback-trigger", "fallback-move"}
+    assert statements.keys() == roles | {"fallback-trigger", "fallback-move"}
     # These actions know no resource.
     alone = {
         "ecr:GetAuthorizationToken",
@@ -355,7 +355,7 @@ def test_roles_trust_this_account_alone_and_hold_no_wildcards(platform, client):
             if "*" in listed(statement["Resource"]):
                 assert set(listed(statement["Action"])) <= alone
     iam = client("iam")
-    trusted = {"spark-task": "emr-serverless", "fallback-trigger": "events", "fallback-move": "ssm"}
+    trusted = {"fallback-trigger": "events", "fallback-move": "ssm"}
     for role in iam.list_roles()["Roles"]:
         if role["RoleName"].startswith("vieweratlas-"):
             [trust] = role["AssumeRolePolicyDocument"]["Statement"]
@@ -387,38 +387,7 @@ def test_dagster_may_launch_runs_and_nothing_else(platform, client, definitions)
     passing = [
         role for role, found in policies(client).items() for s in found if "iam:PassRole" in s["Action"]
     ]
-    assert sorted(passing) == ["dagster-task", "fallback-trigger", "run-task"]
-
-
-def test_runs_may_use_spark_and_know_where_it_is(platform, client, definitions):
-    [application] = client("emr-serverless").list_applications()["applications"]
-    role = "arn:aws:iam::123456789012:role/vieweratlas-spark-task"
-    arn, jobs = application["arn"], f"{application['arn']}/jobruns/*"
-    granted = {
-        (action, resource)
-        for statement in policies(client)["run-task"]
-        for action in listed(statement["Action"])
-        for resource in listed(statement["Resource"])
-        if action.startswith(("emr-serverless:", "iam:"))
-    }
-    assert granted == {
-        ("emr-serverless:StartJobRun", arn),
-        ("emr-serverless:TagResource", arn),
-        ("emr-serverless:GetApplication", arn),
-        ("emr-serverless:GetJobRun", jobs),
-        ("emr-serverless:CancelJobRun", jobs),
-        ("emr-serverless:GetDashboardForJobRun", jobs),
-        ("emr-serverless:TagResource", jobs),
-        ("iam:PassRole", role),
-    }
-    run = containers(definitions["run"])["run"]
-    spark = Settings.load(None, environment=environment(run)).analysis
-    assert spark.engine == "spark"
-    assert (spark.spark.emr_application_id, spark.spark.execution_role_arn) == (application["id"], role)
-    assert platform.outputs()["spark_application"] == application["id"]
-    found = client("emr-serverless").get_application(applicationId=application["id"])["application"]
-    assert found["autoStopConfiguration"]["enabled"] is True
-    assert found["maximumCapacity"]["cpu"] == "48 vCPU"
+    assert sorted(passing) == ["dagster-task", "fallback-trigger"]
 
 
 @pytest.fixture
@@ -454,8 +423,6 @@ KEYS = {
     "status": "state/collectors/1-1/channels.json",
     "opt-outs": "state/opt_outs.json",
     "queue": "state/vod/queue.json",
-    "audience": "curated/audiences/date=2026-03-01/audience.parquet",
-    "job": "state/spark/date=2026-03-01/1-0/out/pairs/1.parquet",
 }
 
 
@@ -468,7 +435,6 @@ STATE = {name for name, key in KEYS.items() if key.startswith("state/")}
         ("collector", {"snapshot", "status", "opt-outs"}, {"snapshot", "status"}, set()),
         ("run", set(KEYS), set(KEYS) - {"snapshot"}, set(KEYS) - {"snapshot"}),
         ("dagster", set(KEYS), STATE, STATE),
-        ("spark", {"audience", "job"}, {"job"}, {"job"}),
     ],
 )
 def test_what_each_role_may_do_to_the_lake(
