@@ -4,7 +4,9 @@
 # Retries of runs leave Spot by themselves (vieweratlas_dagster/automation/fargate.py).
 
 locals {
-  services_on_spot = [for key, service in local.services : aws_ecs_service.this[key].id if service.capacity == "FARGATE_SPOT"]
+  # By name, so that a deployment does not seem to change what follows.
+  service_arns     = { for key in keys(local.services) : key => "${local.run_prefix}:service/${var.name}/${var.name}-${key}" }
+  services_on_spot = [for key, service in local.services : local.service_arns[key] if service.capacity == "FARGATE_SPOT"]
   leave_spot       = "${var.name}-leave-spot"
 }
 
@@ -135,7 +137,7 @@ data "aws_iam_policy_document" "move_service" {
   statement {
     sid       = "Move"
     actions   = ["ecs:UpdateService"]
-    resources = [for service in aws_ecs_service.this : service.id]
+    resources = values(local.service_arns)
   }
   statement {
     sid       = "Tell"

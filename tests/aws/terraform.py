@@ -28,8 +28,8 @@ provider "aws" {
 }
 """
 Variables = Mapping[str, object]
-# What the platform of the tests is made with. Budgets with notifications never end against moto, and moto's EMR
-# Serverless has states of its own; the mocked tests look at both.
+# What the platform of the tests is made with. Budgets with notifications never end against moto, and moto's
+# EMR Serverless has states of its own; the mocked tests look at both.
 FIRST: Variables = {"image_tag": "v1", "monthly_budget_usd": 0, "protect_data": False}
 
 
@@ -85,9 +85,10 @@ class Terraform:
         """Remove everything."""
         return self.call("destroy", "-auto-approve", *_options(variables))
 
-    def changes(self, variables: Variables) -> dict[str, str]:
+    def changes(self, variables: Variables, *options: str) -> dict[str, str]:
         """What a plan would do, by address; nothing that stays as it is."""
-        events = map(json.loads, self.call("plan", "-json", *_options(variables)).splitlines())
+        printed = self.call("plan", "-json", *_options(variables), *options)
+        events = map(json.loads, printed.splitlines())
         planned = [event["change"] for event in events if event["type"] == "planned_change"]
         return {change["resource"]["addr"]: change["action"] for change in planned}
 

@@ -673,9 +673,24 @@ def test_without_spot_a_service_moves_to_fargate_and_people_are_told(platform, c
     assert moved["forceNewDeployment"] is True
 
 
-def test_a_new_image_and_the_way_back_reach_services_and_runs(platform, client, logs):
+def test_the_next_apply_brings_a_moved_service_back_in_place(platform, tmp_path):
+    # As AWS would have it; moto forgets the strategy of a service, so the state is not refreshed from it.
+    state = platform.state()
+    for resource in state["resources"]:
+        if resource["type"] == "aws_ecs_service":
+            for instance in resource["instances"]:
+                moved = {"capacity_provider": "FARGATE", "weight": 1, "base": 0}
+                instance["attributes"]["capacity_provider_strategy"] = [moved]
+    stored = tmp_path / "moved.tfstate"
+    stored.write_text(json.dumps(state))
+    assert platform.changes(FIRST, "-refresh=false", f"-state={stored}") == {
+        'aws_ecs_service.this["collector"]': "update",
+        'aws_ecs_service.this["dagster"]': "update",
+    }
+
+
+def test_a_new_image_and_the_way_back_reach_services_and_runs(platform, client):
     ecs = client("ecs")
-    before = len(asked(logs, "UpdateService"))
     seen = []
     for variables in (SECOND, FIRST):
         platform.apply(variables)
@@ -694,10 +709,6 @@ def test_a_new_image_and_the_way_back_reach_services_and_runs(platform, client, 
             assert all(c["image"].endswith(f":{tag}") for c in definition["containerDefinitions"])
         seen.append(run)
     assert seen[0] != seen[1]
-    # Whatever the fallback did, this is the way back to Spot, without making a service anew.
-    updates = [each for each in asked(logs, "UpdateService")[before:] if "collector" in each["service"]]
-    assert updates[0]["capacityProviderStrategy"][0]["capacityProvider"] == "FARGATE_SPOT"
-    assert len(asked(logs, "CreateService")) == 2
 
 
 def test_nothing_is_left(platform, client):

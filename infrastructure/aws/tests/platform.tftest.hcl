@@ -29,9 +29,6 @@ mock_provider "aws" {
   mock_resource "aws_ecs_task_definition" {
     defaults = { arn = "arn:aws:ecs:us-east-1:123456789012:task-definition/mock:1" }
   }
-  mock_resource "aws_ecs_service" {
-    defaults = { id = "arn:aws:ecs:us-east-1:123456789012:service/vieweratlas/mock" }
-  }
   mock_resource "aws_emrserverless_application" {
     defaults = { id = "00f1mock", arn = "arn:aws:emr-serverless:us-east-1:123456789012:/applications/00f1mock" }
   }
@@ -147,7 +144,9 @@ run "as_asked_for" {
     error_message = "collector_capacity is the collector's alone"
   }
   assert {
-    condition     = length(jsondecode(aws_cloudwatch_event_rule.no_spot[0].event_pattern).resources) == 1
+    condition = jsondecode(aws_cloudwatch_event_rule.no_spot[0].event_pattern).resources == [
+      "arn:aws:ecs:us-east-1:123456789012:service/vieweratlas/vieweratlas-dagster"
+    ]
     error_message = "only who is on Spot has to leave it"
   }
   assert {
@@ -196,6 +195,51 @@ run "as_asked_for" {
       EMR_EXECUTION_ROLE_ARN = aws_iam_role.spark[0].arn
     }) && aws_emrserverless_application.spark[0].image_configuration[0].image_uri == "123456789012.dkr.ecr.us-east-1.amazonaws.com/spark:7"
     error_message = "runs have to know the application and the role of its jobs"
+  }
+  assert {
+    condition = jsonencode({
+      for s in data.aws_iam_policy_document.use_spark[0].statement :
+      s.sid => { may = s.actions, on = s.resources, if = flatten([for c in s.condition : [c.test, c.variable, c.values]]) }
+      }) == jsonencode({
+      StartJob = {
+        may = toset(["emr-serverless:GetApplication", "emr-serverless:StartJobRun", "emr-serverless:TagResource"])
+        on  = ["arn:aws:emr-serverless:us-east-1:123456789012:/applications/00f1mock"]
+        if  = []
+      }
+      FollowJob = {
+        may = toset([
+          "emr-serverless:CancelJobRun", "emr-serverless:GetDashboardForJobRun", "emr-serverless:GetJobRun",
+          "emr-serverless:TagResource"
+        ])
+        on = ["arn:aws:emr-serverless:us-east-1:123456789012:/applications/00f1mock/jobruns/*"]
+        if = []
+      }
+      PassToJob = {
+        may = ["iam:PassRole"]
+        on  = [aws_iam_role.spark[0].arn]
+        if  = ["StringEquals", "iam:PassedToService", "emr-serverless.amazonaws.com"]
+      }
+    })
+    error_message = "a run may do this with jobs of this application, and nothing else"
+  }
+  assert {
+    condition     = length(data.aws_iam_policy_document.run.source_policy_documents) == 2
+    error_message = "it has to be part of what a run may do"
+  }
+  assert {
+    condition = jsonencode({ for s in data.aws_iam_policy_document.spark.statement : s.sid => { may = s.actions, on = s.resources } }) == jsonencode({
+      List = { may = ["s3:ListBucket"], on = [aws_s3_bucket.lake.arn] }
+      Read = {
+        may = ["s3:GetObject"]
+        on  = toset([for key in ["curated/audiences/*", "state/spark/*"] : "${aws_s3_bucket.lake.arn}/team/atlas/${key}"])
+      }
+      Write = { may = toset(["s3:PutObject", "s3:DeleteObject"]), on = ["${aws_s3_bucket.lake.arn}/team/atlas/state/spark/*"] }
+    })
+    error_message = "a job reads audiences and writes below state/spark, and nothing else"
+  }
+  assert {
+    condition     = one(data.aws_iam_policy_document.spark_trust[0].statement[0].principals).identifiers == toset(["emr-serverless.amazonaws.com"])
+    error_message = "only EMR Serverless may become the job"
   }
 }
 
