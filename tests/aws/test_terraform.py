@@ -683,10 +683,10 @@ def test_the_next_apply_brings_a_moved_service_back_in_place(platform, tmp_path)
                 instance["attributes"]["capacity_provider_strategy"] = [moved]
     stored = tmp_path / "moved.tfstate"
     stored.write_text(json.dumps(state))
-    assert platform.changes(FIRST, "-refresh=false", f"-state={stored}") == {
-        'aws_ecs_service.this["collector"]': "update",
-        'aws_ecs_service.this["dagster"]': "update",
-    }
+    changes = platform.changes(FIRST, "-refresh=false", f"-state={stored}")
+    assert changes.keys() <= FORGOTTEN
+    assert changes['aws_ecs_service.this["collector"]'] == "update"
+    assert changes['aws_ecs_service.this["dagster"]'] == "update"
 
 
 def test_a_new_image_and_the_way_back_reach_services_and_runs(platform, client):

@@ -113,6 +113,7 @@ run "by_default" {
 run "as_asked_for" {
   variables {
     lake_prefix           = "team/atlas/"
+    services_running      = false
     collector_capacity    = "FARGATE"
     collector_cpu         = 512
     collector_memory      = 2048
@@ -142,6 +143,13 @@ run "as_asked_for" {
       && one(aws_ecs_service.this["dagster"].capacity_provider_strategy).capacity_provider == "FARGATE_SPOT"
     )
     error_message = "collector_capacity is the collector's alone"
+  }
+  assert {
+    condition = (
+      alltrue([for service in aws_ecs_service.this : service.desired_count == 0])
+      && alltrue([for alarm in aws_cloudwatch_metric_alarm.this : !alarm.actions_enabled])
+    )
+    error_message = "services and alarms have to stop together"
   }
   assert {
     condition = jsondecode(aws_cloudwatch_event_rule.no_spot[0].event_pattern).resources == [
@@ -240,25 +248,6 @@ run "as_asked_for" {
   assert {
     condition     = one(data.aws_iam_policy_document.spark_trust[0].statement[0].principals).identifiers == toset(["emr-serverless.amazonaws.com"])
     error_message = "only EMR Serverless may become the job"
-  }
-}
-
-run "a_stopped_platform_alarms_nobody" {
-  variables {
-    services_running   = false
-    collector_capacity = "FARGATE"
-    dagster_capacity   = "FARGATE"
-  }
-  assert {
-    condition = (
-      alltrue([for service in aws_ecs_service.this : service.desired_count == 0])
-      && alltrue([for alarm in aws_cloudwatch_metric_alarm.this : !alarm.actions_enabled])
-    )
-    error_message = "services and alarms have to stop together"
-  }
-  assert {
-    condition     = length(aws_cloudwatch_event_rule.no_spot) == 0
-    error_message = "nobody is on Spot"
   }
 }
 
