@@ -3,13 +3,17 @@
 import asyncio
 from collections import Counter
 
-from tests.faults.harness import planted, session
+from tests.faults.harness import eventually, planted, session
+from tests.faults.s3 import FaultyS3
 
 
-def kind(path: str) -> str:
-    """What an object is, from its path."""
+def requests(s3: FaultyS3) -> Counter[tuple[str, str]]:
+    """How often S3 was asked, by method and by what the object is."""
     known = ("raw/snapshots", "state/opt_outs.json", "state/collectors")
-    return next((part for part in known if part in path), path)
+    found: Counter[tuple[str, str]] = Counter()
+    for (method, path), times in s3.asked.items():
+        found[method, next((part for part in known if part in path), path)] += times
+    return found
 
 
 async def test_each_window_is_written_once_and_each_refresh_reads_and_writes_one_object(tmp_path):
@@ -18,12 +22,10 @@ async def test_each_window_is_written_once_and_each_refresh_reads_and_writes_one
         s3 = await it.use_s3()
         collector = await it.start(credentials=True, channels_per_connection=10)
         began = it.now()
-        await asyncio.sleep(8.0)
+        await eventually(lambda: requests(s3)["PUT", "raw/snapshots"] >= 20, 120)
         await collector.stop()
         refreshes = (it.now() - began) / 300 + 2
-        asked = Counter()
-        for (method, path), times in s3.asked.items():
-            asked[method, kind(path)] += times
+        asked = requests(s3)
         objects = await asyncio.to_thread(s3.objects, "raw/snapshots/")
     windows = {key.rsplit("/", 1)[1].split("-")[0] for key in objects}
     assert asked.keys() == {
@@ -32,6 +34,6 @@ async def test_each_window_is_written_once_and_each_refresh_reads_and_writes_one
         ("PUT", "state/collectors"),
     }
     assert asked["PUT", "raw/snapshots"] == len(objects) == len(windows)
-    assert 10 < len(windows) <= refreshes
-    assert 5 < asked["GET", "state/opt_outs.json"] <= refreshes
+    assert len(windows) <= refreshes
+    assert 3 <= asked["GET", "state/opt_outs.json"] <= refreshes
     assert asked["PUT", "state/collectors"] <= refreshes
