@@ -17,11 +17,9 @@ ARGS ?=
 DATA ?= data/demo
 PORT ?= 3000
 
-# Three parts of about the same length.
-LOCATION := tests/vieweratlas_dagster
-WHOLE := tests/e2e tests/aws tests/browser tests/runbook tests/test_runbook.py
-MOVED := $(addprefix $(LOCATION)/,spark automation)
-OTHERS := $(filter-out $(LOCATION) $(WHOLE) %__pycache__,$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) $(MOVED)
+# Tests that measure in real seconds, and the others: of those that take minutes each, the longest first.
+TIMED := tests/bench tests/collector_service tests/faults
+LONGEST := tests/aws/test_terraform.py tests/e2e tests/vieweratlas_dagster/spark tests/vieweratlas_dagster/automation tests/runbook tests/aws tests/browser
 
 .PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-spark chaos lock clean
 
@@ -75,14 +73,12 @@ unit: setup .venv/spark ## all Python tests, from units to the browser
 	bash infrastructure/setup/postgres.sh
 	bash infrastructure/setup/terraform.sh >/dev/null
 ifeq ($(ARGS),)
-# The code location's tests compute, the others mostly wait: side by side they take half of the time. Those
-# that play faults measure in real seconds, so the others make way for them.
+# Most of the others wait much of their time, so four of them at once; but they make way for those that measure.
 	@mkdir -p test-artifacts; failed=0; \
-	nice $(BIN)/pytest $(LOCATION) $(addprefix --ignore=,$(MOVED)) >test-artifacts/code-location.log 2>&1 & location=$$!; \
-	nice $(BIN)/pytest $(WHOLE) >test-artifacts/whole-platform.log 2>&1 & whole=$$!; \
-	$(BIN)/pytest $(OTHERS) || failed=1; \
-	wait $$whole || failed=1; cat test-artifacts/whole-platform.log; \
-	wait $$location || failed=1; cat test-artifacts/code-location.log; \
+	nice $(BIN)/pytest --numprocesses 4 --no-loadscope-reorder $(LONGEST) tests \
+	    $(addprefix --ignore=,$(TIMED)) >test-artifacts/others.log 2>&1 & others=$$!; \
+	$(BIN)/pytest $(TIMED) || failed=1; \
+	wait $$others || failed=1; cat test-artifacts/others.log; \
 	exit $$failed
 else
 	$(BIN)/pytest $(ARGS)

@@ -170,9 +170,10 @@ class Connection(asyncio.Protocol):
         The channels count as watched up to now.
         """
         self._drained_at = self._loop.time()
-        for chunk in _chunks(sorted(self.joined)):
-            self._send("PART " + chunk)
-        self._send(f"PING :{_DRAIN}")
+        # In one write: if the server has closed meanwhile, a second one would fail, and asyncio then throws
+        # away what has arrived and was not read yet.
+        parts = [f"PART {chunk}" for chunk in _chunks(sorted(self.joined))]
+        self._send(*parts, f"PING :{_DRAIN}")
 
     def close(self, cause: str, *, silent: bool = False) -> None:
         """End the connection at once; what it has not delivered yet is not waited for.
@@ -282,9 +283,9 @@ class Connection(asyncio.Protocol):
             self.joined.discard(login)
             self._listener.left(self, login, max(ago, self._loop.time() - self._drained_at))
 
-    def _send(self, line: str) -> None:
+    def _send(self, *lines: str) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(line.encode() + b"\r\n")
+            self._transport.write("".join(f"{line}\r\n" for line in lines).encode())
 
     def _check_idle(self) -> None:
         idle = self._loop.time() - self.last_received

@@ -8,14 +8,30 @@ from pathlib import Path
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
 
 # The command as users run it.
 VIEWERATLAS = str(Path(sys.executable).with_name("vieweratlas"))
+SHARING_THE_DEMO = tuple(f"tests/e2e/test_{name}.py" for name in ("demo", "ui", "atlas_page"))
 # Pictures of what tests saw, for people.
 ARTIFACTS = Path(__file__).parent.parent / "test-artifacts"
+
+
+class _ByFile(LoadFileScheduling):
+    """Over processes, tests spread by file; only those that share the finished demo all stay together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "demo" if file.startswith(SHARING_THE_DEMO) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """How ``--numprocesses`` spreads tests."""
+    return _ByFile(config, log)
 
 
 @pytest.fixture

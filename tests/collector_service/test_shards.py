@@ -1,6 +1,7 @@
 """Connections and shards against an in-process IRC server."""
 
 import asyncio
+import os
 import socket
 import struct
 import time
@@ -351,6 +352,19 @@ async def test_what_is_on_its_way_is_read_before_the_end():
         await it.pool.stop()
         assert it.messages() == {100: 5000}
         assert it.windows.open_parts[0].tallies[100].since is None
+
+
+async def test_what_came_just_before_the_server_closed_is_read_when_stopping():
+    async with rig() as it:
+        it.pool.want(["chan0"], {})
+        await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
+        lines = "".join(message(100, user, f"m{user}", now_ms(), "chan0") + "\r\n" for user in range(100))
+        # On the loopback all that happens before the collector looks at its socket again.
+        server = it.clients[0].writer.get_extra_info("socket")
+        os.write(server.fileno(), lines.encode())
+        server.shutdown(socket.SHUT_RDWR)
+        await it.pool.stop()
+        assert it.messages() == {100: 100}
 
 
 async def test_a_dead_connection_does_not_keep_the_others_from_ending(monkeypatch):

@@ -25,13 +25,11 @@ from .harness import UNFLUSHED_SECONDS, Session, eventually, planted, session
 from .intervals import length
 from .machine import refused_writes
 from .s3 import FAULTS
-from .truth import Verdict, compare, joined_stretches
+from .truth import Verdict, joined_stretches
 
 # World seconds per real second: a day takes about seven minutes.
 RATE = 206.0
 WINDOW_SECONDS = 300
-# Real seconds by which a busy machine may notice late that watching began or ended; minutes of the world.
-TOLERANCE = 1.0
 
 
 class Chaos:
@@ -107,9 +105,7 @@ class Chaos:
         """Compare while nobody reads; what waits on the disk has not arrived yet, and is no loss."""
         await eventually(lambda: not self.it.simulator.irc.connections)
         if not self.collector.on_disk:
-            verdict = compare(
-                self.it.simulator, await self.it.collected(self.collector), self.it.allowed, TOLERANCE
-            )
+            verdict = self.it.compare(await self.it.collected(self.collector))
             self.loss = f"lost up to {utc(self.it.now()):%a %H:%M}: {verdict.lost}"
 
     def _quick(self, act):
@@ -197,7 +193,7 @@ async def play(
         await chaos.run(min(origin + hours * 3600, world.end))
         played = (it.now() - origin) / 3600
         found = await it.collected(chaos.collector)
-        verdict = await asyncio.to_thread(compare, it.simulator, found, it.allowed, TOLERANCE)
+        verdict = await asyncio.to_thread(it.compare, found)
         joined = sum(length(stretches) for stretches in joined_stretches(it.simulator).values())
     possible = played * 3600 * len(world.channels)
     gaps, away = possible - verdict.watched_seconds, 1 - joined / possible

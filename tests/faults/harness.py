@@ -28,9 +28,13 @@ from collector_service.simulator.world import World, WorldOptions, plant
 from collector_service.windows import MAX_PAUSE_SECONDS, MAX_STEP_BACK_SECONDS
 
 from .s3 import FaultyS3, faulty_s3
-from .truth import SECRET, Allowed, Collected, Truth, compare
+from .truth import SECRET, Allowed, Collected, Truth, Verdict, compare
+from .waiting import Waiting
 
 STOP_SECONDS = 25.0
+# Real seconds by which the end of a joined stretch may be off, beside those for which a busy machine kept
+# the programs waiting.
+EDGE_SECONDS = 1.0
 # What a killed process may not have written yet: a flush a second, and some time to write it.
 UNFLUSHED_SECONDS = 3.0
 
@@ -133,6 +137,9 @@ class Session:
         self.collectors: list[Collector] = []
         self._stack = stack
         self.s3: FaultyS3 | None = None
+        self._waiting = Waiting()
+        measuring = asyncio.ensure_future(self._waiting.measure(self._pids))
+        self.callback(measuring.cancel)
 
     @property
     def rate(self) -> float:
@@ -323,11 +330,15 @@ class Session:
         objects = await asyncio.to_thread(self.objects, collector)
         return Collected(objects.values())
 
+    def compare(self, found: Collected) -> Verdict:
+        """What was collected against what happened."""
+        return compare(self.simulator, found, self.allowed, EDGE_SECONDS + self._waiting.longest)
+
     async def check(self, collector: Collector) -> Collected:
         """The property; the collector must have ended."""
         await self.bring_home(collector)
         found = await self.collected(collector)
-        verdict = await asyncio.to_thread(compare, self.simulator, found, self.allowed)
+        verdict = await asyncio.to_thread(self.compare, found)
         assert not verdict.errors, "\n".join([*verdict.errors, *collector.logs])
         return found
 
@@ -336,6 +347,10 @@ class Session:
         await self.still()
         await collector.stop()
         return await self.check(collector)
+
+    def _pids(self) -> list[int]:
+        running = [one.process for one in self.collectors if one.process is not None]
+        return [process.pid for process in running if process.returncode is None]
 
 
 @asynccontextmanager
