@@ -6,12 +6,14 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import boto3
 import dagster as dg
 import pytest
 import requests
@@ -23,7 +25,8 @@ from vieweratlas_dagster.alerts.heartbeat import Heartbeat
 from vieweratlas_dagster.settings import AlertSettings, Settings
 
 from .deployment import AWS
-from .terraform import FIRST, MODULE, ROOT, Terraform
+from .fargate_double import REGION
+from .terraform import FIRST, MODULE, ROOT, Command, Terraform, moto_server
 
 # Mostly waiting: the provider looks seldom at what takes minutes in a real account.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -36,6 +39,52 @@ FORGOTTEN = {
     "aws_s3_bucket_notification.lake",
 }
 PREFIX = "vieweratlas/"
+Client = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def logs() -> Iterator[Path]:
+    """What moto was asked is in "requests"."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def endpoint(logs: Path) -> Iterator[str]:
+    """AWS for Terraform."""
+    with moto_server(logs / "moto.log") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(endpoint: str) -> Client:
+    """Makes clients of boto3 that may do anything there."""
+
+    def make(service: str, **credentials: str) -> Any:
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"} | credentials
+        return boto3.client(service, endpoint_url=endpoint, region_name=REGION, **keys)
+
+    return make
+
+
+@pytest.fixture(scope="module", autouse=True)
+def applying(
+    endpoint: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Terraform, Command]]:
+    """The first apply is mostly waiting: it goes on beside the tests that do not need it."""
+    terraform = Terraform(tmp_path_factory.mktemp("terraform") / "aws", endpoint)
+    terraform.init()
+    apply = terraform.start_apply(FIRST)
+    yield terraform, apply
+    apply.stop()
+
+
+@pytest.fixture(scope="module")
+def platform(applying: tuple[Terraform, Command]) -> Terraform:
+    """Everything, made once; the last test of this file removes it."""
+    terraform, apply = applying
+    apply.finish()
+    return terraform
 
 
 def test_the_files_are_formatted_and_valid(applying):
@@ -76,9 +125,6 @@ def test_a_missing_terraform_or_provider_is_told(tmp_path, environment, told):
     assert done.returncode == 1
     assert told in done.stderr
     assert done.stdout == ""
-
-
-Client = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
