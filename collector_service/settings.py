@@ -35,7 +35,7 @@ DEFAULT_CONFIG = Path("config/config.yaml")
 CONFIG_VARIABLE = "VIEWERATLAS_CONFIG"
 
 # Environment variable -> where it goes. Known names are kept as users know them.
-ENVIRONMENT: dict[str, tuple[str, str]] = {
+ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "TWITCH_OAUTH_TOKEN": ("twitch", "oauth_token"),
     "TWITCH_CLIENT_ID": ("twitch", "client_id"),
     "TWITCH_CLIENT_SECRET": ("twitch", "client_secret"),
@@ -59,6 +59,9 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "VIEWER_KEY_SECRET": ("privacy", "viewer_key_secret"),
     "VIEWER_KEY_FILE": ("privacy", "viewer_key_file"),
     "VIEWERATLAS_CLOCK": ("simulation", "clock"),
+    "ANALYSIS_ENGINE": ("analysis", "engine"),
+    "EMR_APPLICATION_ID": ("analysis", "spark", "emr_application_id"),
+    "EMR_EXECUTION_ROLE_ARN": ("analysis", "spark", "execution_role_arn"),
     "ALERTS_BACKEND": ("alerts", "backend"),
     "ALERTS_TOPIC_ARN": ("alerts", "topic_arn"),
     "DAGSTER_UI_URL": ("alerts", "ui_url"),
@@ -291,7 +294,7 @@ class Settings(Section):
                 current = merged.get(section) or {}
                 if not isinstance(current, dict):
                     raise SettingsError(f"{section}: {current!r}: expected keys and values")
-                merged[section] = current | values
+                merged[section] = _merge(current, values)
         for section in cls.foreign_sections:
             merged.pop(section, None)
         try:
@@ -352,9 +355,12 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def _from_environment(environment: dict[str, str]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for name, (section, key) in ENVIRONMENT.items():
+    for name, (*sections, key) in ENVIRONMENT.items():
         if value := environment.get(name, ""):
-            found.setdefault(section, {})[key] = value
+            place: dict[str, Any] = found
+            for section in sections:
+                place = place.setdefault(section, {})
+            place[key] = value
     return found
 
 

@@ -5,14 +5,19 @@ resource "aws_sns_topic" "alerts" {
   name = "${var.name}-alerts"
 }
 
-data "aws_iam_policy_document" "alerts_topic" {
+# Roles of this account publish by their own policies; these are the services of AWS that have none.
+data "aws_iam_policy_document" "topic" {
+  for_each = {
+    alerts      = ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"]
+    over-budget = ["budgets.amazonaws.com"]
+  }
   statement {
     sid       = "AwsPublishes"
     actions   = ["sns:Publish"]
-    resources = [aws_sns_topic.alerts.arn]
+    resources = ["arn:${local.partition}:sns:${var.region}:${local.account}:${var.name}-${each.key}"]
     principals {
       type        = "Service"
-      identifiers = ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"]
+      identifiers = each.value
     }
     condition {
       test     = "StringEquals"
@@ -24,7 +29,7 @@ data "aws_iam_policy_document" "alerts_topic" {
 
 resource "aws_sns_topic_policy" "alerts" {
   arn    = aws_sns_topic.alerts.arn
-  policy = data.aws_iam_policy_document.alerts_topic.json
+  policy = data.aws_iam_policy_document.topic["alerts"].json
 }
 
 resource "aws_sns_topic_subscription" "email" {
@@ -68,13 +73,13 @@ locals {
   # reports no CPU has no task.
   alarms = {
     collector-not-running = {
-      text       = "The collector has had no running task for 15 minutes; if Spot is scarce: collector_capacity=FARGATE"
+      text       = "The collector has had no running task for 15 minutes"
       namespace  = "AWS/ECS", metric = "CPUUtilization", statistic = "SampleCount", silent = "breaching"
       dimensions = { ClusterName = aws_ecs_cluster.this.name, ServiceName = aws_ecs_service.this["collector"].name }
       comparison = "LessThanThreshold", threshold = 1, period = 300, periods = 3
     }
     dagster-not-running = {
-      text       = "Dagster has had no running task for 15 minutes; if Spot is scarce: dagster_capacity=FARGATE"
+      text       = "Dagster has had no running task for 15 minutes"
       namespace  = "AWS/ECS", metric = "CPUUtilization", statistic = "SampleCount", silent = "breaching"
       dimensions = { ClusterName = aws_ecs_cluster.this.name, ServiceName = aws_ecs_service.this["dagster"].name }
       comparison = "LessThanThreshold", threshold = 1, period = 300, periods = 3
@@ -102,6 +107,19 @@ locals {
       namespace  = local.metric_name, metric = "Heartbeat", statistic = "Sum", silent = "breaching"
       dimensions = {}
       comparison = "LessThanThreshold", threshold = 1, period = 300, periods = 3
+    }
+    # Without a heartbeat there are no ages either, and no-heartbeat tells.
+    old-checks = {
+      text       = "The scheduled checks have not run for an hour: schedule off, run queue stuck, or no task can start"
+      namespace  = local.metric_name, metric = "ChecksAgeMinutes", statistic = "Minimum", silent = "ignore"
+      dimensions = {}
+      comparison = "GreaterThanThreshold", threshold = 60, period = 300, periods = 3
+    }
+    old-atlas = {
+      text       = "The published atlas shows a day that ended more than 36 hours ago"
+      namespace  = local.metric_name, metric = "AtlasAgeHours", statistic = "Minimum", silent = "ignore"
+      dimensions = {}
+      comparison = "GreaterThanThreshold", threshold = 36, period = 300, periods = 3
     }
     database-storage = {
       text       = "Dagster's database has less than 4 GB left"

@@ -10,8 +10,8 @@ resource "aws_db_instance" "dagster" {
   engine                     = "postgres"
   engine_version             = "16"
   auto_minor_version_upgrade = true
-  instance_class             = "db.t4g.micro"
-  allocated_storage          = 20
+  instance_class             = var.database_class
+  allocated_storage          = var.database_gb
   storage_type               = "gp3"
   storage_encrypted          = true
   db_name                    = "dagster"

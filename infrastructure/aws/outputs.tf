@@ -39,3 +39,8 @@ output "twitch_secrets" {
 output "alerts_topic" {
   value = aws_sns_topic.alerts.arn
 }
+
+output "spark_application" {
+  description = "Id of the EMR Serverless application; empty without one."
+  value       = var.spark ? aws_emrserverless_application.spark[0].id : ""
+}

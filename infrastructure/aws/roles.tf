@@ -49,7 +49,7 @@ data "aws_iam_policy_document" "alerts" {
 }
 
 data "aws_iam_policy_document" "run" {
-  source_policy_documents = [data.aws_iam_policy_document.alerts.json]
+  source_policy_documents = concat([data.aws_iam_policy_document.alerts.json], data.aws_iam_policy_document.use_spark[*].json)
   statement {
     sid       = "List"
     actions   = ["s3:ListBucket"]

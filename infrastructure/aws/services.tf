@@ -18,6 +18,8 @@ resource "aws_ecs_service" "this" {
   deployment_maximum_percent         = 100
   enable_execute_command             = each.value.exec
   propagate_tags                     = "SERVICE"
+  # Without it, the provider would replace a service whose capacity changes, or was changed by the fallback.
+  force_new_deployment = true
   # Beside launch_type, which stays away: the API takes one or the other.
   capacity_provider_strategy {
     capacity_provider = each.value.capacity

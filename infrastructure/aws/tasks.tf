@@ -23,7 +23,7 @@ locals {
     AWS_DEFAULT_REGION  = var.region
   }
   # What loads the code location. Its instance comes by command, so its home has no dagster.yaml.
-  code_environment = merge(local.lake_environment, local.channels_environment, local.instance_environment, {
+  code_environment = merge(local.lake_environment, local.channels_environment, local.instance_environment, local.spark_environment, {
     DAGSTER_HOME     = "/tmp"
     ALERTS_BACKEND   = "sns"
     ALERTS_TOPIC_ARN = aws_sns_topic.alerts.arn
@@ -48,8 +48,8 @@ module "collector" {
   kind             = "collector"
   image            = local.image["collector"]
   repository_arn   = aws_ecr_repository.image["collector"].arn
-  cpu              = 256
-  memory           = 512
+  cpu              = var.collector_cpu
+  memory           = var.collector_memory
   cpu_architecture = var.cpu_architecture
   policy           = data.aws_iam_policy_document.collector.json
   containers = {
@@ -57,7 +57,7 @@ module "collector" {
       command     = ["python", "-m", "collector_service"]
       environment = merge(local.lake_environment, local.channels_environment, { COLLECTOR_STATE_DIR = "/var/lib/vieweratlas" })
       secrets     = merge(local.twitch_secrets, local.viewer_key)
-      memory      = 480
+      memory      = var.collector_memory - 32
       health      = ["python", "-m", "collector_service", "health"]
     }
   }
@@ -91,8 +91,8 @@ module "dagster" {
   kind             = "dagster"
   image            = local.image["dagster"]
   repository_arn   = aws_ecr_repository.image["dagster"].arn
-  cpu              = 512
-  memory           = 2048
+  cpu              = var.dagster_cpu
+  memory           = var.dagster_memory
   cpu_architecture = var.cpu_architecture
   policy           = data.aws_iam_policy_document.dagster.json
   containers = {

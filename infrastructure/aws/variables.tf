@@ -141,8 +141,70 @@ variable "operator_cidr" {
   }
 }
 
+# Sizes. A Fargate task takes certain pairs of CPU and memory only; a run's is in infrastructure/dagster/aws/dagster.yaml.
+
+variable "collector_cpu" {
+  description = "Units of the collector, 1024 a core."
+  type        = number
+  default     = 256
+  validation {
+    condition     = contains([256, 512, 1024, 2048, 4096], var.collector_cpu)
+    error_message = "collector_cpu: 256, 512, 1024, 2048 or 4096."
+  }
+}
+
+variable "collector_memory" {
+  description = "MiB of the collector. 5,000 channels with a million viewers present take 300."
+  type        = number
+  default     = 512
+  validation {
+    condition     = var.collector_memory == 512 && var.collector_cpu == 256 || var.collector_memory % 1024 == 0 && var.collector_memory >= 2 * var.collector_cpu && var.collector_memory <= 8 * var.collector_cpu
+    error_message = "collector_memory: whole GiB (or 512, with a collector_cpu of 256), from twice to eight times collector_cpu."
+  }
+}
+
+variable "dagster_cpu" {
+  description = "Units of webserver, daemon and code server together, 1024 a core."
+  type        = number
+  default     = 512
+  validation {
+    condition     = contains([512, 1024, 2048, 4096], var.dagster_cpu)
+    error_message = "dagster_cpu: 512, 1024, 2048 or 4096."
+  }
+}
+
+variable "dagster_memory" {
+  description = "MiB of the three together."
+  type        = number
+  default     = 2048
+  validation {
+    condition     = var.dagster_memory % 1024 == 0 && var.dagster_memory >= 2048 && var.dagster_memory >= 2 * var.dagster_cpu && var.dagster_memory <= 8 * var.dagster_cpu
+    error_message = "dagster_memory: whole GiB, at least 2, from twice to eight times dagster_cpu."
+  }
+}
+
+variable "database_class" {
+  description = "Instance class of PostgreSQL."
+  type        = string
+  default     = "db.t4g.micro"
+  validation {
+    condition     = can(regex("^db\\.[a-z0-9]+\\.[a-z0-9]+$", var.database_class))
+    error_message = "database_class: an instance class such as db.t4g.micro."
+  }
+}
+
+variable "database_gb" {
+  description = "Storage of PostgreSQL, which can only grow."
+  type        = number
+  default     = 20
+  validation {
+    condition     = var.database_gb >= 20 && floor(var.database_gb) == var.database_gb
+    error_message = "database_gb: a whole number, at least 20."
+  }
+}
+
 variable "collector_capacity" {
-  description = "Where the collector runs. ECS does not leave Spot by itself: FARGATE is the way out while Spot is scarce."
+  description = "Where the collector runs. From Spot it moves to FARGATE by itself while Spot is scarce; FARGATE keeps it there."
   type        = string
   default     = "FARGATE_SPOT"
   validation {
@@ -152,7 +214,7 @@ variable "collector_capacity" {
 }
 
 variable "dagster_capacity" {
-  description = "Where webserver, daemon and code server run: FARGATE_SPOT or FARGATE."
+  description = "Where webserver, daemon and code server run, likewise."
   type        = string
   default     = "FARGATE_SPOT"
   validation {
@@ -194,5 +256,51 @@ variable "monthly_budget_usd" {
   validation {
     condition     = var.monthly_budget_usd >= 0
     error_message = "monthly_budget_usd: 0 or more."
+  }
+}
+
+variable "budget_stops_services" {
+  description = "Whether the services are stopped when the budget is used up. Database and lake stay, and go on costing."
+  type        = bool
+  default     = false
+  validation {
+    condition     = !var.budget_stops_services || var.monthly_budget_usd > 0
+    error_message = "budget_stops_services: needs a budget, so monthly_budget_usd must be above 0."
+  }
+}
+
+variable "spark" {
+  description = "Whether overlaps are counted by Spark, on EMR Serverless, instead of in the run's own task."
+  type        = bool
+  default     = false
+}
+
+variable "spark_release" {
+  description = "Release of EMR with Spark 3.5 and Python 3.10 or newer; where its Python is older, see spark_image."
+  type        = string
+  default     = "emr-7.13.0"
+  validation {
+    condition     = can(regex("^emr-([7-9]|[1-9][0-9])\\.[0-9]+\\.[0-9]+$", var.spark_release))
+    error_message = "spark_release: a label of EMR 7 or newer, such as emr-7.13.0."
+  }
+}
+
+variable "spark_image" {
+  description = "Your own image of that release, in a repository that EMR Serverless may read; empty: the release's own."
+  type        = string
+  default     = ""
+  validation {
+    condition     = var.spark_image == "" || can(regex("^[0-9]{12}\\.dkr\\.ecr\\.[a-z0-9.-]+/[^:]+:[^:]+$", var.spark_image)) && !endswith(var.spark_image, ":latest")
+    error_message = "spark_image: an image in ECR with a tag that stays what it is, not latest."
+  }
+}
+
+variable "spark_max_vcpus" {
+  description = "How many vCPUs, with 4 GB each, jobs may use at once."
+  type        = number
+  default     = 48
+  validation {
+    condition     = var.spark_max_vcpus >= 4 && floor(var.spark_max_vcpus) == var.spark_max_vcpus
+    error_message = "spark_max_vcpus: a whole number, at least 4."
   }
 }

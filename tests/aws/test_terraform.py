@@ -5,29 +5,33 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import boto3
+import dagster as dg
 import pytest
 import requests
 import yaml
 from botocore.exceptions import ClientError
+from moto.events.models import EventPattern
 
-from vieweratlas_dagster.settings import Settings
+from vieweratlas_dagster.alerts.heartbeat import Heartbeat
+from vieweratlas_dagster.settings import AlertSettings, Settings
 
-from .deployment import AWS, PROGRAMS
+from .deployment import AWS
 from .fargate_double import REGION
-from .terraform import MODULE, ROOT, Terraform, moto_server
+from .terraform import FIRST, MODULE, ROOT, Command, Terraform, moto_server
 
 # Mostly waiting: the provider looks seldom at what takes minutes in a real account.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-# Budgets with notifications never end against moto; the mocked tests look at them.
-FIRST = {"image_tag": "v1", "monthly_budget_usd": 0, "protect_data": False}
-SECOND = FIRST | {"image_tag": "v2"}
+SECOND = {**FIRST, "image_tag": "v2"}
 # What moto does not give back as it was given; all else must be without changes.
 FORGOTTEN = {
     'aws_ecs_service.this["collector"]',
@@ -35,12 +39,57 @@ FORGOTTEN = {
     "aws_s3_bucket_notification.lake",
 }
 PREFIX = "vieweratlas/"
+Client = Callable[..., Any]
 
 
-def test_the_files_are_formatted_and_valid(tmp_path):
-    terraform = Terraform(tmp_path / "aws")
-    assert terraform.call("fmt", "-check", "-recursive", str(MODULE)) == ""
+@pytest.fixture(scope="module")
+def logs() -> Iterator[Path]:
+    """What moto was asked is in "requests"."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def endpoint(logs: Path) -> Iterator[str]:
+    """AWS for Terraform."""
+    with moto_server(logs / "moto.log") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(endpoint: str) -> Client:
+    """Makes clients of boto3 that may do anything there."""
+
+    def make(service: str, **credentials: str) -> Any:
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"} | credentials
+        return boto3.client(service, endpoint_url=endpoint, region_name=REGION, **keys)
+
+    return make
+
+
+@pytest.fixture(scope="module", autouse=True)
+def applying(
+    endpoint: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Terraform, Command]]:
+    """The first apply is mostly waiting: it goes on beside the tests that do not need it."""
+    terraform = Terraform(tmp_path_factory.mktemp("terraform") / "aws", endpoint)
     terraform.init()
+    apply = terraform.start_apply(FIRST)
+    yield terraform, apply
+    apply.stop()
+
+
+@pytest.fixture(scope="module")
+def platform(applying: tuple[Terraform, Command]) -> Terraform:
+    """Everything, made once; the last test of this file removes it."""
+    terraform, apply = applying
+    apply.finish()
+    return terraform
+
+
+def test_the_files_are_formatted_and_valid(applying):
+    terraform, _ = applying
+    assert terraform.call("fmt", "-check", "-recursive", str(MODULE)) == ""
     assert "Success" in terraform.call("validate")
 
 
@@ -76,41 +125,6 @@ def test_a_missing_terraform_or_provider_is_told(tmp_path, environment, told):
     assert done.returncode == 1
     assert told in done.stderr
     assert done.stdout == ""
-
-
-Client = Callable[[str], Any]
-
-
-@pytest.fixture(scope="module")
-def logs() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
-
-
-@pytest.fixture(scope="module")
-def endpoint(logs) -> Iterator[str]:
-    with moto_server(logs / "moto.log") as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def client(endpoint) -> Client:
-    """Clients of boto3 that may do anything."""
-
-    def make(service: str, **credentials: str) -> Any:
-        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"} | credentials
-        return boto3.client(service, endpoint_url=endpoint, region_name=REGION, **keys)
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def platform(endpoint, tmp_path_factory) -> Terraform:
-    """Everything, made once; the last test of this file removes it."""
-    terraform = Terraform(tmp_path_factory.mktemp("terraform") / "aws", endpoint)
-    terraform.init()
-    terraform.apply(FIRST)
-    return terraform
 
 
 @pytest.fixture(scope="module")
@@ -240,25 +254,27 @@ def test_every_variable_of_the_instance_and_every_setting_is_there(platform, cli
         assert settings.alerts.topic_arn == ("" if name == "collector" else outputs["alerts_topic"])
 
 
-def test_every_command_is_one_that_its_program_takes(definitions, tmp_path):
-    commands = {
-        " ".join(container["command"]): container["command"]
-        for definition in definitions.values()
-        for container in containers(definition).values()
-    }
-    assert "python -m collector_service" in commands
-    for command in commands.values():
+def test_every_command_is_one_that_its_program_takes(definitions, tmp_path, monkeypatch, capsys):
+    everything = [c for definition in definitions.values() for c in containers(definition).values()]
+    commands = [c["command"] for c in everything]
+    commands += [c["healthCheck"]["command"][1:] for c in everything if "healthCheck" in c]
+    programs = {script.name: script for script in entry_points(group="console_scripts")}
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    for command in [c for c in commands if c[:2] != ["python", "-c"]]:
         # With the option last, everything before it is read first, and refused if it is unknown.
-        done = subprocess.run(
-            [PROGRAMS / command[0], *command[1:], "--help"],
-            cwd=tmp_path,
-            env={"PATH": str(PROGRAMS), "HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "usage" in done.stdout.lower()
+        words = [*command, "--help"]
+        if command[0] == "python":
+            done = subprocess.run([sys.executable, *words[1:]], capture_output=True, text=True, check=False)
+            code, printed = done.returncode, done.stdout
+        else:
+            monkeypatch.setattr("sys.argv", words)
+            with pytest.raises(SystemExit) as ended:
+                programs[command[0]].load()()
+            code, printed = ended.value.code, capsys.readouterr().out
+        assert code == 0, printed
+        assert "usage" in printed.lower()
+    assert {c[0] for c in commands} == {"python", "dagster", "dagster-daemon", "dagster-webserver"}
+    assert len([c for c in everything if "healthCheck" in c]) == 4
 
 
 def test_containers_stop_slowly_start_in_order_and_say_how_they_are(definitions):
@@ -281,13 +297,10 @@ def test_containers_stop_slowly_start_in_order_and_say_how_they_are(definitions)
 def test_services_run_on_spot_and_name_no_launch_type(platform, client, logs):
     [cluster] = client("ecs").describe_clusters(clusters=["vieweratlas"])["clusters"]
     assert sorted(cluster["capacityProviders"]) == ["FARGATE", "FARGATE_SPOT"]
-    # moto gives back little of a service, so this looks at what it was asked for.
-    asked = [
-        json.loads(base64.b64decode(request["body"]))
-        for request in map(json.loads, (logs / "requests").read_text().splitlines())
-        if request["headers"].get("X-Amz-Target", "").endswith(".CreateService")
-    ]
-    services = {service["serviceName"].removeprefix("vieweratlas-"): service for service in asked}
+    services = {
+        service["serviceName"].removeprefix("vieweratlas-"): service
+        for service in asked(logs, "CreateService")
+    }
     assert services.keys() == {"collector", "dagster"}
     groups = {
         group["GroupName"]: group["GroupId"]
@@ -370,7 +383,8 @@ def listed(value: Any) -> list[Any]:
 def test_roles_trust_this_account_alone_and_hold_no_wildcards(platform, client):
     statements = policies(client)
     kinds = ("collector", "dagster", "run")
-    assert statements.keys() == {f"{kind}-{of}" for kind in kinds for of in ("task", "execution")}
+    roles = {f"{kind}-{of}" for kind in kinds for of in ("task", "execution")}
+    assert statements.keys() == roles | {"fallback-trigger", "fallback-move"}
     # These actions know no resource.
     alone = {
         "ecr:GetAuthorizationToken",
@@ -387,11 +401,14 @@ def test_roles_trust_this_account_alone_and_hold_no_wildcards(platform, client):
             if "*" in listed(statement["Resource"]):
                 assert set(listed(statement["Action"])) <= alone
     iam = client("iam")
+    trusted = {"fallback-trigger": "events", "fallback-move": "ssm"}
     for role in iam.list_roles()["Roles"]:
         if role["RoleName"].startswith("vieweratlas-"):
             [trust] = role["AssumeRolePolicyDocument"]["Statement"]
-            assert trust["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
+            service = trusted.get(role["RoleName"].removeprefix("vieweratlas-"), "ecs-tasks")
+            assert trust["Principal"] == {"Service": f"{service}.amazonaws.com"}
             assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
+            assert trust["Condition"]["ArnLike"]["aws:SourceArn"].count(":123456789012:") == 1
 
 
 def test_each_task_may_start_with_its_own_secrets_only(platform, client, definitions):
@@ -416,7 +433,7 @@ def test_dagster_may_launch_runs_and_nothing_else(platform, client, definitions)
     passing = [
         role for role, found in policies(client).items() for s in found if "iam:PassRole" in s["Action"]
     ]
-    assert passing == ["dagster-task"]
+    assert sorted(passing) == ["dagster-task", "fallback-trigger"]
 
 
 @pytest.fixture
@@ -434,6 +451,9 @@ def only_what_is_granted(platform, client, endpoint) -> Iterator[Callable[[], No
 
     yield judge
     judge(unjudged=10**9)
+    # moto does not get over an object whose last version is the mark of its removal, when the bucket goes.
+    for mark in client("s3").list_object_versions(Bucket=bucket).get("DeleteMarkers", []):
+        client("s3").delete_object(Bucket=bucket, Key=mark["Key"], VersionId=mark["VersionId"])
     client("s3").put_bucket_policy(Bucket=bucket, Policy=policy)
 
 
@@ -452,12 +472,15 @@ KEYS = {
 }
 
 
+STATE = {name for name, key in KEYS.items() if key.startswith("state/")}
+
+
 @pytest.mark.parametrize(
     ("kind", "reads", "writes", "removes"),
     [
         ("collector", {"snapshot", "status", "opt-outs"}, {"snapshot", "status"}, set()),
         ("run", set(KEYS), set(KEYS) - {"snapshot"}, set(KEYS) - {"snapshot"}),
-        ("dagster", set(KEYS), {"status", "opt-outs", "queue"}, {"status", "opt-outs", "queue"}),
+        ("dagster", set(KEYS), STATE, STATE),
     ],
 )
 def test_what_each_role_may_do_to_the_lake(
@@ -518,14 +541,87 @@ def test_alarms_tell_the_topic_also_when_nothing_is_left_to_measure(platform, cl
         "no-heartbeat": "breaching",
         "collector-errors": "notBreaching",
         "failed-runs": "notBreaching",
+        "old-checks": "ignore",
+        "old-atlas": "ignore",
         "database-storage": "missing",
     }
     assert all(alarm["AlarmActions"] == [topic] for alarm in alarms.values())
+    # What the code sends, docs/RUNBOOK.md#heartbeat_missing promises alarms on.
+    sent = Heartbeat(datetime(2026, 3, 1, tzinfo=UTC), 5.0, 2.0).metrics()
+    watched = {
+        a["MetricName"]: a["Threshold"]
+        for a in alarms.values()
+        if a["Namespace"] == AlertSettings().namespace
+    }
+    assert watched == {
+        "CollectorErrors": 1,
+        "FailedRuns": 1,
+        "Heartbeat": 1,
+        "ChecksAgeMinutes": 60,
+        "AtlasAgeHours": 36,
+    }
+    assert sent.keys() == watched.keys() - {"CollectorErrors", "FailedRuns"}
     policy = json.loads(client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"])
     [statement] = policy["Statement"]
     assert set(statement["Principal"]["Service"]) == {"budgets.amazonaws.com", "cloudwatch.amazonaws.com"}
     assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
     assert client("cloudwatch").list_dashboards()["DashboardEntries"][0]["DashboardName"] == "vieweratlas"
+
+
+@pytest.fixture
+def metric_filters(platform, client) -> dict[str, Callable[[str], bool]]:
+    """Whether a line of a log counts, by metric: the two kinds of patterns that there are."""
+
+    def matcher(pattern: str) -> Callable[[str], bool]:
+        if re.fullmatch(r"\w+", pattern):
+            return lambda line: pattern in line
+        [(field, value)] = re.findall(r'^{ \$\.(\w+) = "(\w+)" }$', pattern)
+        return lambda line: json.loads(line)[field] == value
+
+    filters = client("logs").describe_metric_filters()["metricFilters"]
+    groups = {f["metricTransformations"][0]["metricName"]: f["logGroupName"] for f in filters}
+    assert groups == {"CollectorErrors": "/vieweratlas/collector", "FailedRuns": "/vieweratlas/run"}
+    return {f["metricTransformations"][0]["metricName"]: matcher(f["filterPattern"]) for f in filters}
+
+
+def test_an_error_of_the_collector_counts_and_a_warning_does_not(metric_filters, definitions):
+    program = """
+import logging
+from collector_service import logs
+from collector_service.settings import Settings
+logs.configure(Settings.load().logging)
+logging.getLogger("collector_service.archive").warning("level error")
+logging.getLogger("collector_service.archive").error("it broke")
+"""
+    container = containers(definitions["collector"])["collector"]
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | environment(container),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [metric_filters["CollectorErrors"](line) for line in done.stderr.splitlines()] == [False, True]
+
+
+@dg.op
+def breaks_if_told(context: dg.OpExecutionContext) -> None:
+    if context.run_tags.get("told"):
+        raise ValueError("told to break")
+
+
+@dg.job
+def a_job() -> None:
+    breaks_if_told()
+
+
+@pytest.mark.parametrize("told", ["", "yes"])
+def test_a_failed_run_counts_once_and_a_good_one_does_not(metric_filters, told, capfd):
+    result = a_job.execute_in_process(tags={"told": told}, raise_on_error=False)
+    assert result.success is not bool(told)
+    lines = "".join(capfd.readouterr()).splitlines()
+    assert len(lines) > 3
+    assert sum(map(metric_filters["FailedRuns"], lines)) == bool(told)
 
 
 def test_everything_is_tagged(platform, client):
@@ -543,6 +639,100 @@ def test_everything_is_tagged(platform, client):
 
 def test_an_unchanged_tree_changes_nothing(platform):
     assert platform.changes(FIRST).keys() <= FORGOTTEN
+
+
+def asked(logs: Path, action: str) -> list[dict[str, Any]]:
+    """What moto was asked for by this action of ECS, in order: it gives back little of a service."""
+    return [
+        json.loads(base64.b64decode(request["body"]))
+        for request in map(json.loads, (logs / "requests").read_text().splitlines())
+        if request["headers"].get("X-Amz-Target", "").endswith(f".{action}")
+    ]
+
+
+def no_spot(service: str, **changed: str) -> dict[str, Any]:
+    """What ECS tells when it finds no Spot capacity for a service."""
+    detail = {
+        "eventType": "ERROR",
+        "eventName": "SERVICE_TASK_PLACEMENT_FAILURE",
+        "clusterArn": "arn:aws:ecs:us-east-1:123456789012:cluster/vieweratlas",
+        "capacityProviderArns": ["arn:aws:ecs:us-east-1:123456789012:capacity-provider/FARGATE_SPOT"],
+        "reason": "RESOURCE:FARGATE",
+    }
+    return {
+        "source": "aws.ecs",
+        "detail-type": "ECS Service Action",
+        "resources": [service],
+        "detail": detail | changed,
+    }
+
+
+def test_without_spot_a_service_moves_to_fargate_and_people_are_told(platform, client, logs):
+    events = client("events")
+    pattern = EventPattern.load(events.describe_rule(Name="vieweratlas-no-spot")["EventPattern"])
+    collector, dagster = (
+        f"arn:aws:ecs:us-east-1:123456789012:service/vieweratlas/vieweratlas-{name}"
+        for name in ("collector", "dagster")
+    )
+    on_demand = "arn:aws:ecs:us-east-1:123456789012:capacity-provider/FARGATE"
+    assert pattern.matches_event(no_spot(collector))
+    assert pattern.matches_event(no_spot(dagster))
+    assert not pattern.matches_event(no_spot(collector.replace("vieweratlas-", "other-")))
+    assert not pattern.matches_event(no_spot(collector, eventName="SERVICE_STEADY_STATE"))
+    assert not pattern.matches_event(no_spot(collector, reason="RESOURCE:ENI"))
+    # Otherwise it would go round while FARGATE is scarce too.
+    assert not pattern.matches_event(no_spot(collector, capacityProviderArns=[on_demand]))
+
+    [target] = events.list_targets_by_rule(Rule="vieweratlas-no-spot")["Targets"]
+    document = "arn:aws:ssm:us-east-1:123456789012:automation-definition/vieweratlas-leave-spot"
+    assert target["Arn"] == f"{document}:$DEFAULT"
+    assert target["RoleArn"].endswith(":role/vieweratlas-fallback-trigger")
+    assert target["InputTransformer"]["InputPathsMap"] == {"service": "$.resources[0]"}
+    given = json.loads(target["InputTransformer"]["InputTemplate"].replace("<service>", f'"{collector}"'))
+    may = {s["Sid"]: s for s in policies(client)["fallback-trigger"]}
+    assert listed(may["Start"]["Action"]) == ["ssm:StartAutomationExecution"]
+    assert listed(may["Start"]["Resource"]) == [f"{document}:*"]
+
+    steps = json.loads(client("ssm").get_document(Name="vieweratlas-leave-spot")["Content"])
+    assert given.keys() == steps["parameters"].keys()
+    assert re.fullmatch(steps["parameters"]["Service"]["allowedPattern"], given["Service"][0])
+    assert steps["assumeRole"].endswith(":role/vieweratlas-fallback-move")
+    assert may["Pass"]["Resource"] == steps["assumeRole"]
+    called = set()
+    for step in steps["mainSteps"]:
+        assert step["action"] == "aws:executeAwsApi"
+        inputs = json.loads(json.dumps(step["inputs"]).replace("{{ Service }}", given["Service"][0]))
+        service, action = inputs.pop("Service"), inputs.pop("Api")
+        # boto3 refuses what the API does not know.
+        getattr(client(service), re.sub(r"(?<!^)(?=[A-Z])", "_", action).lower())(**inputs)
+        called.add((f"{service}:{action}", inputs.get("TopicArn", collector)))
+    rights = {
+        (action, resource)
+        for s in policies(client)["fallback-move"]
+        for action in listed(s["Action"])
+        for resource in listed(s["Resource"])
+    }
+    assert rights == called | {("ecs:UpdateService", dagster)}
+    assert called == {("ecs:UpdateService", collector), ("sns:Publish", platform.outputs()["alerts_topic"])}
+    moved = asked(logs, "UpdateService")[-1]
+    assert moved["capacityProviderStrategy"] == [{"capacityProvider": "FARGATE", "weight": 1}]
+    assert moved["forceNewDeployment"] is True
+
+
+def test_the_next_apply_brings_a_moved_service_back_in_place(platform, tmp_path):
+    # As AWS would have it; moto forgets the strategy of a service, so the state is not refreshed from it.
+    state = platform.state()
+    for resource in state["resources"]:
+        if resource["type"] == "aws_ecs_service":
+            for instance in resource["instances"]:
+                moved = {"capacity_provider": "FARGATE", "weight": 1, "base": 0}
+                instance["attributes"]["capacity_provider_strategy"] = [moved]
+    stored = tmp_path / "moved.tfstate"
+    stored.write_text(json.dumps(state))
+    changes = platform.changes(FIRST, "-refresh=false", f"-state={stored}")
+    assert changes.keys() <= FORGOTTEN
+    assert changes['aws_ecs_service.this["collector"]'] == "update"
+    assert changes['aws_ecs_service.this["dagster"]'] == "update"
 
 
 def test_a_new_image_and_the_way_back_reach_services_and_runs(platform, client):
@@ -569,7 +759,7 @@ def test_a_new_image_and_the_way_back_reach_services_and_runs(platform, client):
 
 def test_nothing_is_left(platform, client):
     platform.destroy(FIRST)
-    assert json.loads((platform.folder / "terraform.tfstate").read_text())["resources"] == []
+    assert platform.state()["resources"] == []
     assert client("s3").list_buckets()["Buckets"] == []
     assert client("rds").describe_db_instances()["DBInstances"] == []
     assert client("secretsmanager").list_secrets()["SecretList"] == []

@@ -108,6 +108,19 @@ def test_a_wrong_environment_value_names_the_variable(tmp_path, monkeypatch):
         Settings.load(write(tmp_path / "c.yaml", ""))
 
 
+def test_the_environment_reaches_into_a_section_and_leaves_the_rest_of_it(tmp_path):
+    file = write(
+        tmp_path / "c.yaml", "storage: {type: s3, s3_bucket: b}\nanalysis: {spark: {timeout_minutes: 9}}\n"
+    )
+    role = "arn:aws:iam::111122223333:role/spark"
+    named = {"ANALYSIS_ENGINE": "spark", "EMR_APPLICATION_ID": "00f1", "EMR_EXECUTION_ROLE_ARN": role}
+    analysis = Settings.load(file, environment=named).analysis
+    assert analysis.engine == "spark"
+    assert (analysis.spark.emr_application_id, analysis.spark.execution_role_arn) == ("00f1", role)
+    assert analysis.spark.timeout_minutes == 9
+    assert CollectorSettings.load(file, environment=named).storage.s3_bucket == "b"
+
+
 def test_a_missing_config_file_is_an_error(tmp_path):
     with pytest.raises(SettingsError, match="cannot read the config file"):
         Settings.load(tmp_path / "none.yaml")

@@ -35,13 +35,14 @@ class FaultyS3:
 
     ``mode``: ``pass``; ``refuse`` answers 503 SlowDown; ``hang`` never answers; ``reset`` ends the
     connection before S3 hears of the request; ``lose`` does what is asked, but ends the connection instead
-    of answering. ``hits`` counts the requests by mode.
+    of answering. ``hits`` counts the requests by mode, ``asked`` by method and path.
     """
 
     def __init__(self, backend: str) -> None:
         self.mode: Mode = "pass"
         self.bucket = next(_buckets)
         self.hits: Counter[str] = Counter()
+        self.asked: Counter[tuple[str, str]] = Counter()
         self.url = ""
         self._backend = backend
         self._client = boto3.client(
@@ -95,6 +96,7 @@ class FaultyS3:
     async def _answer(self, request: web.Request, http: aiohttp.ClientSession) -> web.StreamResponse:
         mode = self.mode
         self.hits[mode] += 1
+        self.asked[request.method, request.path] += 1
         body = await request.read()
         if mode == "refuse":
             return web.Response(status=503, body=_SLOW_DOWN, content_type="application/xml")
