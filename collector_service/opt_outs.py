@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -149,7 +150,19 @@ class OptOutsKeeper:
         self._path = folder / "opt_outs.json"
         self._stats = stats
         self._saved = b""
+        self._asked = asyncio.Event()
         self.current = OptOuts()
+
+    def ask(self) -> None:
+        """Somebody has opted out: read the lake's object soon."""
+        self._asked.set()
+
+    async def asked_within(self, seconds: float) -> None:
+        """Wait until somebody asks, but not longer than that."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._asked.wait()
+        self._asked.clear()
 
     async def load(self) -> OptOuts:
         """The opt-outs to start with; waits for the lake as long as there is no copy of an earlier start.

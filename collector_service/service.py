@@ -55,6 +55,7 @@ EXIT_CREDENTIALS = 78
 
 FINISH_SECONDS = 12.0
 STATUS_SECONDS = 30.0
+_REPORT_SECONDS = 86_400.0
 # Often enough that a standstill of a quarter of a second cannot pass unseen.
 _LAG_SECONDS = 0.1
 
@@ -97,12 +98,13 @@ async def _run(settings: Settings) -> int:
     lake = _open_lake(settings.storage)
     with _own(collection.state_dir) as folder:
         stats = Stats()
+        opt_outs = OptOutsKeeper(lake, folder, stats)
+        loop.add_signal_handler(signal.SIGHUP, opt_outs.ask)
         collector_id = collection.collector_id or own_collector_id(folder)
         journal = Journal(folder / "journal", collector_id)
         spool = Spool(folder / "spool", lake, collection.spool_max_bytes)
         archive = Archive(journal, spool, collector_id, stats)
         windows = Windows(settings.clock, collection.window_seconds, archive.recover())
-        opt_outs = OptOutsKeeper(lake, folder, stats)
         service = Service(settings, with_helix, windows, viewers, archive, opt_outs, lake, stats, stopping)
         return await service.run()
 
@@ -200,6 +202,7 @@ class Service:
                     self._archive.keep_spooling(),
                     self._archive.keep_uploading(),
                     self._keep_refreshing(channel_list, self._pool),
+                    self._keep_obeying(channel_list, self._pool),
                     self._keep_reporting(),
                     self._keep_measuring_lag(self._pool),
                     self._keep_telling(),
@@ -241,10 +244,6 @@ class Service:
     async def _keep_refreshing(self, channel_list: ChannelList, pool: Pool) -> None:
         while True:
             await asyncio.sleep(self._refresh_seconds)
-            if await self._opt_outs.refresh():
-                self._leave_out(self._opt_outs.current, channel_list)
-                # At once: Helix may take its time.
-                self._apply(channel_list.listing(), pool)
             try:
                 await channel_list.refresh()
                 listing = await channel_list.recheck(pool.roster.doubtful())
@@ -255,6 +254,14 @@ class Service:
                 _log.warning("channel list not refreshed, the last one stays: %s", error)
                 listing = channel_list.listing()
             self._apply(listing, pool)
+
+    async def _keep_obeying(self, channel_list: ChannelList, pool: Pool) -> None:
+        seconds = self._settings.collection.opt_outs_seconds / self._settings.clock.rate
+        while True:
+            await self._opt_outs.asked_within(seconds)
+            if await self._opt_outs.refresh():
+                self._leave_out(self._opt_outs.current, channel_list)
+                self._apply(channel_list.listing(), pool)
 
     async def _keep_validating(self, helix: Helix) -> None:
         while True:
@@ -270,20 +277,20 @@ class Service:
             _log.warning("the credentials could not be checked: %s", error)
 
     async def _keep_reporting(self) -> None:
-        """Keep the status table of now in the lake; a fault is told once and costs nothing else."""
+        """Put the status table into the lake: once the channels had time to be joined, then once a day.
+
+        /channels of the status server has it at any time. A fault costs nothing but this table.
+        """
         key = status_table_key(*self._settings.collection.shard_number)
-        written, failing = b"", False
+        await asyncio.sleep(self._refresh_seconds)
         while True:
-            data = encode(self._table())
             try:
-                if data != written:
-                    await in_daemon_thread(partial(self._lake.put, key, data))
-                written, failing = data, False
+                await in_daemon_thread(partial(self._lake.put, key, encode(self._table())))
             except LAKE_ERRORS as error:
-                if not failing:
-                    _log.warning("the status table cannot be written (%s)", brief(error))
-                failing = True
-            await asyncio.sleep(self._refresh_seconds)
+                _log.warning("the status table cannot be written (%s)", brief(error))
+                await asyncio.sleep(self._refresh_seconds)
+            else:
+                await asyncio.sleep(_REPORT_SECONDS / self._settings.clock.rate)
 
     async def _keep_measuring_lag(self, pool: Pool) -> None:
         loop = asyncio.get_running_loop()

@@ -156,6 +156,7 @@ class CollectionSettings(Section):
     bots_file: Path | None = Path("config/bots.txt")
     window_seconds: int = Field(300, ge=10, le=3600)
     refresh_seconds: float = Field(300.0, ge=1)
+    opt_outs_seconds: float = Field(18_000.0, ge=1)
     missed_refreshes: int = Field(3, ge=1)
     shard: Annotated[str, AfterValidator(_shard)] = "1/1"
     join_rate: JoinRate = JoinRate()

@@ -217,6 +217,26 @@ async def test_sigterm_while_the_lake_hangs_ends_in_time_and_keeps_the_spool(col
     assert collector.left_behind() == []
 
 
+async def test_whoever_opts_out_is_left_out_as_soon_as_it_is_told_so(collector, twitch, tmp_path):
+    await collector.start()
+    client = await all_joined(twitch)
+    say(client, 71234567, 1)
+    await asyncio.sleep(1.0)
+    (tmp_path / "lake/state").mkdir(parents=True, exist_ok=True)
+    opt_outs = OptOuts(viewer_keys=frozenset({key(71234567)}))
+    (tmp_path / "lake/state/opt_outs.json").write_bytes(opt_outs.to_bytes())
+    collector.process.send_signal(signal.SIGHUP)
+    kept = tmp_path / "state/opt_outs.json"
+    await eventually(lambda: kept.exists() and kept.read_bytes() == opt_outs.to_bytes())
+    await asyncio.sleep(1.0)  # it is kept a moment before it is in force
+    say(client, 71234567, 2)
+    say(client, 81234567, 3)
+    await asyncio.sleep(1.0)
+    code, output = await collector.end(signal.SIGTERM)
+    assert code == 0, output
+    assert collector.messages() == {("alpha", key(71234567)): 1, ("alpha", key(81234567)): 1}
+
+
 async def test_it_ends_after_so_many_windows(collector, twitch, tmp_path):
     origin = time.time()
     config = {"collection": {"window_seconds": 10, "max_collection_cycles": 2}}

@@ -34,7 +34,7 @@ def finished_demo(tmp_path_factory: pytest.TempPathFactory) -> FinishedDemo:
         [VIEWERATLAS, "demo", *arguments, "--data-dir", str(folder)],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=570,
         check=False,
     )
     logs = "".join(path.read_text()[-3000:] for path in sorted((folder / "logs").glob("*.log")))

@@ -71,6 +71,11 @@ class Collector:
         return self.process.pid
 
     @property
+    def ended(self) -> bool:
+        """Whether no process runs now."""
+        return self.process is None or self.process.returncode is not None
+
+    @property
     def on_disk(self) -> list[Path]:
         """What waits for the lake, or for recovery."""
         state = self.folder / "state"
@@ -113,7 +118,7 @@ class Collector:
         """Kill -9, if it is still running."""
         assert self.process is not None
         assert self._ended is not None
-        if self.process.returncode is None:
+        if not self.ended:
             self.process.kill()
         await self._ended
 
@@ -349,8 +354,7 @@ class Session:
         return await self.check(collector)
 
     def _pids(self) -> list[int]:
-        running = [one.process for one in self.collectors if one.process is not None]
-        return [process.pid for process in running if process.returncode is None]
+        return [one.pid for one in self.collectors if not one.ended]
 
 
 @asynccontextmanager
