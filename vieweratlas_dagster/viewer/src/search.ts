@@ -1,5 +1,5 @@
 /**
- * Finding channels, communities and regions by name, and the search field with its suggestions.
+ * Finding channels, communities and regions by name, and fields with suggestions.
  *
  * Ranking: the whole name, then its beginning, then a word's beginning, then anywhere; the larger
  * audience first among equals.
@@ -19,17 +19,15 @@ export interface Entry {
 export const fold = (text: string) =>
   text.normalize("NFKD").replace(/\p{Mark}/gu, "").toLowerCase().trim();
 
+const entry = (target: Entry["target"], name: string, viewers: number): Entry => ({ target, name, folded: fold(name), viewers });
+
+export const channelEntry = (channel: Channel) => entry(channel, channel.name, channel.viewers ?? 0);
+
 export function buildIndex(atlas: Atlas): Entry[] {
-  const entry = (target: Entry["target"], name: string, viewers: number): Entry => ({
-    target,
-    name,
-    folded: fold(name),
-    viewers,
-  });
   return [
     ...atlas.regions.map((region) => entry(region, region.label, region.viewers)),
     ...atlas.communities.map((community) => entry(community, community.label, community.viewers)),
-    ...atlas.channels.map((channel) => entry(channel, channel.name, channel.viewers ?? 0)),
+    ...atlas.channels.map(channelEntry),
   ];
 }
 
@@ -60,11 +58,17 @@ function describe(target: Entry["target"]): string {
   return `${target.kind}, ${things(target.size, "channel")}`;
 }
 
-/** Wires the field: typing suggests, arrows move, Enter goes there, Escape closes. */
-export function startSearch(atlas: Atlas, go: (target: Entry["target"]) => void): void {
-  const field = byId<HTMLInputElement>("search");
-  const list = byId("suggestions");
-  const index = buildIndex(atlas);
+/** A field, the empty list for its suggestions, and what both are for. */
+export interface Finder {
+  field: HTMLInputElement;
+  list: HTMLElement;
+  /** What to suggest for a text; also called for none. */
+  suggest(typed: string): Entry[];
+  choose(entry: Entry): void;
+}
+
+/** Wires a field: typing suggests, arrows move, Enter chooses, Escape closes. */
+export function startFinder({ field, list, suggest, choose }: Finder): void {
   let found: Entry[] = [];
   let active = -1;
 
@@ -79,31 +83,31 @@ export function startSearch(atlas: Atlas, go: (target: Entry["target"]) => void)
     [...list.children].forEach((option, at) => option.setAttribute("aria-selected", String(at === active)));
     if (active < 0) field.removeAttribute("aria-activedescendant");
     else {
-      field.setAttribute("aria-activedescendant", `suggestion-${active}`);
+      field.setAttribute("aria-activedescendant", `${list.id}-${active}`);
       list.children[active]?.scrollIntoView({ block: "nearest" });
     }
   };
-  const choose = (entry: Entry) => {
+  const take = (entry: Entry) => {
     field.value = entry.name;
     close();
-    go(entry.target);
+    choose(entry);
   };
   const option = (entry: Entry, at: number) => {
     const color = "name" in entry.target ? entry.target.community?.color : entry.target.color;
     const item = el(
       "li",
-      { id: `suggestion-${at}`, attributes: { role: "option", "aria-selected": "false" } },
+      { id: `${list.id}-${at}`, attributes: { role: "option", "aria-selected": "false" } },
       swatch(color ?? "var(--lone)"),
       el("span", { className: "name" }, nameOf(entry.name)),
       el("span", { className: "about" }, describe(entry.target)),
     );
     // Before the field loses focus, which closes the list.
     item.addEventListener("pointerdown", (event) => event.preventDefault());
-    item.addEventListener("click", () => choose(entry));
+    item.addEventListener("click", () => take(entry));
     return item;
   };
-  const suggest = () => {
-    found = find(index, field.value);
+  const open = () => {
+    found = suggest(field.value);
     list.replaceChildren(...found.map(option));
     if (!found.length && field.value.trim()) {
       list.append(el("li", { className: "none", attributes: { role: "option", "aria-disabled": "true" } }, "Nothing by that name on this map"));
@@ -113,25 +117,35 @@ export function startSearch(atlas: Atlas, go: (target: Entry["target"]) => void)
     mark(-1);
   };
 
-  field.addEventListener("input", suggest);
-  field.addEventListener("focus", () => field.select());
+  field.addEventListener("input", open);
+  field.addEventListener("focus", () => {
+    field.select();
+    if (!field.value) open();
+  });
   field.addEventListener("blur", close);
   field.addEventListener("keydown", (event) => {
     if (event.isComposing) return;
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
-      if (list.hidden) suggest();
+      if (list.hidden) open();
       const step = event.key === "ArrowDown" ? 1 : -1;
       if (found.length) mark((active + step + found.length + (active < 0 && step < 0 ? 1 : 0)) % found.length);
     } else if (event.key === "Enter") {
       const entry = found[Math.max(active, 0)];
-      if (entry && !list.hidden) choose(entry);
-    } else if (event.key === "Escape") {
+      if (entry && !list.hidden) take(entry);
+    } else if (event.key === "Escape" && (field.value || !list.hidden)) {
       event.stopPropagation();
       if (list.hidden) field.value = "";
       close();
     }
   });
+}
+
+/** The search of the header, which "/" leads to from everywhere. */
+export function startSearch(atlas: Atlas, go: (target: Entry["target"]) => void): void {
+  const field = byId<HTMLInputElement>("search");
+  const index = buildIndex(atlas);
+  startFinder({ field, list: byId("suggestions"), suggest: (typed) => find(index, typed), choose: (entry) => go(entry.target) });
   document.addEventListener("keydown", (event) => {
     const typing = event.target instanceof HTMLInputElement || document.querySelector("dialog[open]");
     if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
