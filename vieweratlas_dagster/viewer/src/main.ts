@@ -10,17 +10,21 @@ import { markLegend, renderLegend } from "./legend";
 import { startArrows } from "./list";
 import { AtlasMap, type Insets, webglAvailable } from "./map";
 import { renderPanel } from "./panel";
+import { pastSection, renderAbsent } from "./past";
 import { startSearch } from "./search";
+import { Timeline } from "./slider";
 import { hashOf, NOTHING, selectionFor, START, type View, viewOf } from "./state";
 import { colors, startTheme } from "./theme";
 
-const atlas = decode(JSON.parse(byId("atlas-data").textContent ?? "") as Encoded);
+const today = decode(JSON.parse(byId("atlas-data").textContent ?? "") as Encoded);
+// The map of the day that is shown.
+let atlas = today;
 const panel = byId("panel");
 const legend = byId("legend");
 const filters = byId("filters");
 const mapBox = byId("map");
 // What lies over the map and must not cover names.
-const overlays = [panel, legend, filters, byId("chip"), byId("toast"), document.querySelector<HTMLElement>(".zoom")!];
+const overlays = [byId("days"), panel, legend, filters, byId("chip"), byId("toast"), document.querySelector<HTMLElement>(".zoom")!];
 // As in style.css: panels stand beside the map, or are sheets; and there is room for both of them.
 const wide = matchMedia("(min-width: 52rem)");
 const roomy = matchMedia("(min-width: 68rem)");
@@ -72,14 +76,43 @@ function covered(): Box[] {
     .map(({ left, right, top, bottom }) => ({ left: left - area.left - 4, right: right - area.left + 4, top: top - area.top - 4, bottom: bottom - area.top + 4 }));
 }
 
+const timeline = new Timeline(byId("days"), () => byId("atlas-history").textContent ?? "", today, {
+  choose: (day) => goStaying({ day, absent: view.absent }),
+  loaded() {
+    if (view.day !== null) follow();
+    else renderPast();
+  },
+  failed: (reason) => notice(`The earlier days cannot be read: ${reason}`),
+});
+
+/** The map of the day that the address names, or today's while that is being unpacked. */
+function showDay(): void {
+  const shown = timeline.mapOf(viewOf(location.hash, today).view.day);
+  if (shown === atlas) return;
+  atlas = shown;
+  header(atlas);
+  map?.setAtlas(atlas);
+}
+
+/** What there is to say of other days, below the facts of the panel. */
+function renderPast(): void {
+  panel.querySelector(".past")?.remove();
+  const past = pastSection(timeline, atlas, view);
+  if (past) panel.querySelector("dl, .why")?.after(past);
+  timeline.tellChanges(atlas);
+}
+
 /** Shows what the address says. */
 function follow(): void {
   const first = document.documentElement.dataset["ready"] !== "true";
+  showDay();
   const reading = viewOf(location.hash, atlas);
   view = reading.view;
   tellIgnored(reading.ignored);
   if (!roomy.matches && view.selection.kind !== "none") showLeft(wide.matches && !filters.hidden ? filters : null);
   renderPanel(panel, atlas, view, (channels) => go({ selection: { kind: "compare", channels } }));
+  if (view.absent !== null && view.selection.kind === "none") renderAbsent(panel, atlas, today, view.absent);
+  renderPast();
   renderLegend(legend, atlas, passing(atlas, view.filter));
   markLegend(legend, view.selection);
   showFilter();
@@ -95,7 +128,7 @@ function tellIgnored(parts: string[]): void {
 
 /** Changes the view; the camera goes where that is seen best unless it is given. */
 function go(change: Partial<View>): void {
-  const hash = hashOf({ ...view, camera: null, ...change });
+  const hash = hashOf({ ...view, camera: null, absent: null, ...change });
   if (hash === location.hash || (hash === "#" && !location.hash)) follow();
   else location.hash = hash;
 }
@@ -142,7 +175,7 @@ function startMap(): AtlasMap | null {
       (staying ? goStaying : go)({ selection: selectionFor(target) });
     },
     pickNothing() {
-      if (view.selection.kind !== "none") goStaying({ selection: NOTHING });
+      if (view.selection.kind !== "none" || view.absent !== null) goStaying({ selection: NOTHING });
     },
     moved(camera) {
       view = { ...view, camera };
@@ -175,7 +208,7 @@ function keys(): void {
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
     if (!filters.hidden && (filters.contains(document.activeElement) || !wide.matches)) closeFilter();
-    else if (view.selection.kind !== "none") go({ selection: NOTHING, camera: view.camera });
+    else if (view.selection.kind !== "none" || view.absent !== null) go({ selection: NOTHING, camera: view.camera });
     else if (!legend.hidden && !roomy.matches) showLeft(null);
   });
   byId("skip").addEventListener("click", (event) => {
@@ -190,8 +223,8 @@ function links(): void {
     const link = event.target instanceof Element ? event.target.closest('a[href^="#"]') : null;
     if (!link || event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    const { selection } = viewOf(link.getAttribute("href")!, atlas).view;
-    go(selection.kind === "none" ? { selection, camera: view.camera } : { selection });
+    const { selection, absent } = viewOf(link.getAttribute("href")!, atlas).view;
+    go(selection.kind === "none" ? { selection, absent, camera: view.camera } : { selection });
   });
 }
 
@@ -232,8 +265,13 @@ header(atlas);
 showLeft(roomy.matches && atlas.channels.length > 0 ? legend : null);
 startTheme(byId<HTMLButtonElement>("theme-toggle"), () => map?.setColors(colors()));
 map = startMap();
-startSearch(atlas, (target) => go({ selection: selectionFor(target) }));
-startHelp(atlas);
+startSearch(
+  () => atlas,
+  today,
+  (target) => go({ selection: selectionFor(target) }),
+  (absent) => go({ selection: NOTHING, absent }),
+);
+startHelp(today);
 startArrows();
 keys();
 links();

@@ -72,12 +72,12 @@ export function webglAvailable(): boolean {
 export class AtlasMap {
   private readonly sigma: Sigma<NodeAttributes>;
   private readonly canvases: Record<"land" | "links" | "labels", HTMLCanvasElement>;
-  private readonly territory: Territory;
-  private readonly provincePaths: Path2D[];
-  private readonly countryPaths: Path2D[];
-  private readonly depthPaths: Path2D[];
+  private territory!: Territory;
+  private provincePaths!: Path2D[];
+  private countryPaths!: Path2D[];
+  private depthPaths!: Path2D[];
   private readonly widths = new Map<string, number>();
-  private readonly mainland: Channel[];
+  private mainland!: Channel[];
   // Never seen: it only answers whether a point is inside a path.
   private readonly probe = document.createElement("canvas").getContext("2d")!;
   private readonly inks = new Map<Community | Region, string>();
@@ -94,26 +94,14 @@ export class AtlasMap {
   private resting: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
-    private readonly atlas: Atlas,
+    private atlas: Atlas,
     private readonly container: HTMLElement,
     private colors: Colors,
     private readonly hooks: MapHooks,
   ) {
     const canvas = (id: string) => container.querySelector<HTMLCanvasElement>(`#${id}`)!;
     this.canvases = { land: canvas("land"), links: canvas("links"), labels: canvas("labels") };
-    this.territory = buildTerritory(
-      atlas.channels.map((channel) => ({ x: channel.x, y: channel.y, community: channel.community?.at ?? -1 })),
-      atlas.communities.length,
-      atlas.communities.map((community) => community.region?.at ?? -1),
-      atlas.regions.length,
-    );
-    this.provincePaths = this.territory.provinces.map(pathOf);
-    this.countryPaths = this.territory.countries.map(pathOf);
-    this.depthPaths = this.territory.depths.map(pathOf);
-
-    const settled = atlas.channels.filter((channel) => channel.community);
-    this.mainland = settled.length ? settled : atlas.channels;
-
+    this.survey();
     const stage = container.querySelector<HTMLElement>("#graph")!;
     this.sigma = new Sigma(buildGraph(atlas, stage.clientWidth * stage.clientHeight, colors), stage, {
       allowInvalidContainer: true,
@@ -139,6 +127,33 @@ export class AtlasMap {
     const extent = this.extent();
     if (extent) this.sigma.setCustomBBox(extent);
     this.listen();
+  }
+
+  /** Another day's map in the same frame: what stayed in its place stays there. The next `show` draws it. */
+  setAtlas(atlas: Atlas): void {
+    const stage = this.container.querySelector<HTMLElement>("#graph")!;
+    this.atlas = atlas;
+    [this.selection, this.lit, this.hovered, this.hoveredGroup] = [START.selection, null, null, null];
+    [this.compared, this.neighbours, this.placed] = [[], [], []];
+    this.inks.clear();
+    this.survey();
+    this.sigma.setGraph(buildGraph(atlas, stage.clientWidth * stage.clientHeight, this.colors));
+  }
+
+  /** The land of the map that is shown. */
+  private survey(): void {
+    const { atlas } = this;
+    this.territory = buildTerritory(
+      atlas.channels.map((channel) => ({ x: channel.x, y: channel.y, community: channel.community?.at ?? -1 })),
+      atlas.communities.length,
+      atlas.communities.map((community) => community.region?.at ?? -1),
+      atlas.regions.length,
+    );
+    this.provincePaths = this.territory.provinces.map(pathOf);
+    this.countryPaths = this.territory.countries.map(pathOf);
+    this.depthPaths = this.territory.depths.map(pathOf);
+    const settled = atlas.channels.filter((channel) => channel.community);
+    this.mainland = settled.length ? settled : atlas.channels;
   }
 
   /** Runs once the first frame is drawn. */

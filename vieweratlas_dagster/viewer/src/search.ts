@@ -4,9 +4,12 @@
  * Ranking: the whole name, then its beginning, then a word's beginning, then anywhere; the larger
  * audience first among equals.
  */
+import { absentLike } from "./absent";
 import type { Atlas, Channel, Community, Region } from "./data";
 import { byId, el, nameOf, swatch } from "./dom";
 import { compact, things } from "./format";
+
+const LONGEST_ASKED = 60;
 
 export interface Entry {
   target: Channel | Community | Region;
@@ -64,12 +67,16 @@ export interface Finder {
   list: HTMLElement;
   /** What to suggest for a text; also called for none. */
   suggest(typed: string): Entry[];
+  /** Names that are not on the map and can be asked about. */
+  missing?(typed: string, found: Entry[]): string[];
+  ask?(name: string): void;
   choose(entry: Entry): void;
 }
 
 /** Wires a field: typing suggests, arrows move, Enter chooses, Escape closes. */
-export function startFinder({ field, list, suggest, choose }: Finder): void {
+export function startFinder({ field, list, suggest, choose, missing, ask }: Finder): void {
   let found: Entry[] = [];
+  let absent: string[] = [];
   let active = -1;
 
   const close = () => {
@@ -106,10 +113,27 @@ export function startFinder({ field, list, suggest, choose }: Finder): void {
     item.addEventListener("click", () => take(entry));
     return item;
   };
+  const askFor = (name: string) => {
+    field.value = name;
+    close();
+    ask?.(name);
+  };
+  const missingOption = (name: string, at: number) => {
+    const item = el(
+      "li",
+      { id: `${list.id}-${found.length + at}`, className: "missing", attributes: { role: "option", "aria-selected": "false" } },
+      el("span", { className: "name" }, nameOf(name)),
+      el("span", { className: "about" }, "not on this map: why?"),
+    );
+    item.addEventListener("pointerdown", (event) => event.preventDefault());
+    item.addEventListener("click", () => askFor(name));
+    return item;
+  };
   const open = () => {
     found = suggest(field.value);
-    list.replaceChildren(...found.map(option));
-    if (!found.length && field.value.trim()) {
+    absent = missing?.(field.value, found) ?? [];
+    list.replaceChildren(...found.map(option), ...absent.map(missingOption));
+    if (!list.children.length && field.value.trim()) {
       list.append(el("li", { className: "none", attributes: { role: "option", "aria-disabled": "true" } }, "Nothing by that name on this map"));
     }
     list.hidden = list.children.length === 0;
@@ -129,10 +153,13 @@ export function startFinder({ field, list, suggest, choose }: Finder): void {
       event.preventDefault();
       if (list.hidden) open();
       const step = event.key === "ArrowDown" ? 1 : -1;
-      if (found.length) mark((active + step + found.length + (active < 0 && step < 0 ? 1 : 0)) % found.length);
+      const all = found.length + absent.length;
+      if (all) mark((active + step + all + (active < 0 && step < 0 ? 1 : 0)) % all);
     } else if (event.key === "Enter") {
       const entry = found[Math.max(active, 0)];
+      const name = absent[Math.max(active, 0) - found.length];
       if (entry && !list.hidden) take(entry);
+      else if (name !== undefined && !list.hidden) askFor(name);
     } else if (event.key === "Escape" && (field.value || !list.hidden)) {
       event.stopPropagation();
       if (list.hidden) field.value = "";
@@ -142,10 +169,26 @@ export function startFinder({ field, list, suggest, choose }: Finder): void {
 }
 
 /** The search of the header, which "/" leads to from everywhere. */
-export function startSearch(atlas: Atlas, go: (target: Entry["target"]) => void): void {
+export function startSearch(shown: () => Atlas, today: Atlas, go: (target: Entry["target"]) => void, ask: (name: string) => void): void {
   const field = byId<HTMLInputElement>("search");
-  const index = buildIndex(atlas);
-  startFinder({ field, list: byId("suggestions"), suggest: (typed) => find(index, typed), choose: (entry) => go(entry.target) });
+  let atlas = shown();
+  let index = buildIndex(atlas);
+  startFinder({
+    field,
+    list: byId("suggestions"),
+    suggest(typed) {
+      if (shown() !== atlas) index = buildIndex((atlas = shown()));
+      return find(index, typed);
+    },
+    choose: (entry) => go(entry.target),
+    missing(typed, found) {
+      // A name of another day can be asked about as well, and so can what nobody collected.
+      const listed = absentLike(today, typed).filter((name) => !atlas.channelNamed(name));
+      const other = typed.trim();
+      return found.length || listed.length || !other ? listed : [other.slice(0, LONGEST_ASKED)];
+    },
+    ask,
+  });
   document.addEventListener("keydown", (event) => {
     const typing = event.target instanceof HTMLInputElement || document.querySelector("dialog[open]");
     if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {

@@ -6,8 +6,9 @@
  */
 import type { Atlas } from "./data";
 import { el } from "./dom";
-import { dayName } from "./format";
+import { dayName, things } from "./format";
 import { History, unpack } from "./history";
+import { changeList } from "./trend";
 
 export interface TimelineHooks {
   /** The reader chose a day; null is the newest. */
@@ -23,6 +24,7 @@ export class Timeline {
   private readonly range: HTMLInputElement;
   private readonly output: HTMLElement;
   private readonly steps: HTMLButtonElement[];
+  private readonly changes = el("div", { className: "day-changes", hidden: true });
   private frame = 0;
 
   constructor(
@@ -46,7 +48,7 @@ export class Timeline {
       cancelAnimationFrame(this.frame);
       this.frame = requestAnimationFrame(() => this.choose(Number(this.range.value)));
     });
-    box.append(this.steps[0]!, this.range, this.steps[1]!, this.output);
+    box.append(this.steps[0]!, this.range, this.steps[1]!, this.output, this.changes);
     box.hidden = today.days.length < 2;
     this.tell(last);
   }
@@ -59,6 +61,16 @@ export class Timeline {
     if (!earlier) return this.today;
     if (!this.history) this.load();
     return this.history?.mapOf(day!) ?? this.today;
+  }
+
+  /** What changed on the day that is shown, once the history is there. */
+  tellChanges(shown: Atlas): void {
+    const changes = shown.day === null ? [] : (this.history?.changesOn(shown.day) ?? []);
+    const open = this.changes.querySelector("details")?.open ?? false;
+    this.changes.hidden = changes.length === 0;
+    this.changes.replaceChildren(
+      el("details", { open }, el("summary", {}, `${things(changes.length, "change")} on this day`), changeList(changes, shown)),
+    );
   }
 
   /** Unpacks the history, once; `loaded` is called when it is there. */

@@ -26,14 +26,16 @@ export interface Camera {
 export interface View {
   selection: Selection;
   filter: Filter;
-  /** ISO date of an earlier state of the map; null is the newest. */
+  /** An earlier state of the map, by a name of `Atlas.days`; null is the newest. */
   day: string | null;
+  /** Without a selection: a channel that was asked for and is not on the map. */
+  absent: string | null;
   /** Null: wherever the selection is seen best. */
   camera: Camera | null;
 }
 
 export const NOTHING: Selection = { kind: "none" };
-export const START: View = { selection: NOTHING, filter: EVERYTHING, day: null, camera: null };
+export const START: View = { selection: NOTHING, filter: EVERYTHING, day: null, absent: null, camera: null };
 export const MOST_COMPARED = 3;
 
 // Longer addresses and more parts than any view has are not read at all.
@@ -56,10 +58,11 @@ function selectionParts(selection: Selection): [string, string][] {
 
 /** The address of a view; a part that is as at the start is left out. */
 export function hashOf(view: Partial<View>): string {
-  const { selection, filter, day, camera } = { ...START, ...view };
+  const { selection, filter, day, absent, camera } = { ...START, ...view };
   const short = (value: number) => String(Number(value.toPrecision(4)));
   const parts: [string, string][] = [
     ...selectionParts(selection),
+    ...(selection.kind === "none" && absent !== null ? [["channel", absent] as [string, string]] : []),
     ...filter.games.map((game): [string, string] => ["game", game]),
     ...filter.languages.map((language): [string, string] => ["language", language]),
   ];
@@ -119,7 +122,9 @@ function take(key: string, value: string, view: View, compared: Channel[], atlas
     case "community":
     case "region": {
       const target = named(key, value, atlas);
-      if (!target || view.selection.kind !== "none") return false;
+      if (view.selection.kind !== "none" || view.absent !== null) return false;
+      if (!target && key === "channel") view.absent = value;
+      if (!target) return key === "channel";
       view.selection = selectionFor(target);
       return true;
     }
@@ -141,8 +146,8 @@ function take(key: string, value: string, view: View, compared: Channel[], atlas
       return true;
     }
     case "day":
-      if (!/^\d{4}-\d\d-\d\d$/.test(value)) return false;
-      view.day = value;
+      if (!atlas.days.includes(value)) return false;
+      view.day = value === atlas.days.at(-1) ? null : value;
       return true;
     case "at":
       view.camera = cameraOf(value);

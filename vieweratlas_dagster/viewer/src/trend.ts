@@ -3,6 +3,8 @@
  *
  * The line is a picture for those who see it; the same numbers stand in a sentence and in a table.
  */
+import type { Atlas } from "./data";
+import { link } from "./details";
 import { el, nameOf } from "./dom";
 import { count, dayName, things } from "./format";
 import type { Change, Company, Named, Seen } from "./history";
@@ -83,7 +85,7 @@ export function trendSection(seen: Seen[], company: Company | null, shown: strin
   const known = seen.some(({ viewers }) => viewers !== null);
   const moved = company && company.came.length + company.went.length > 0;
   const span = company && `Among its ${count(company.kept)} closest channels, ${dayName(company.from)} to ${dayName(company.to)}:`;
-  const box = el("section", { className: "over-time" }, el("h3", {}, "Over time"));
+  const box = el("div");
   if (known) box.append(line(seen, shown));
   box.append(el("p", { className: "note" }, inWords(seen)));
   if (company) box.append(el("p", { className: "note" }, moved ? span! : `${span!} no change.`));
@@ -92,36 +94,35 @@ export function trendSection(seen: Seen[], company: Company | null, shown: strin
   return box;
 }
 
-const name = (group: Named) => el("span", { className: "tagged" }, nameOf(group.label));
-
-const list = (groups: Named[]) => groups.flatMap((group, at) => [at === 0 ? "" : at === groups.length - 1 ? " and " : ", ", name(group)]);
+/** A group by its name; a link where the map that is shown has it. */
+function named(level: Change["level"], group: Named, atlas: Atlas): HTMLElement {
+  const there = level === "region" ? atlas.regionWith(group.id) : atlas.communityWith(group.id);
+  return there ? link(there, group.label) : nameOf(group.label);
+}
 
 /** One change as a sentence. */
-export function changeSentence({ kind, group, others, channels }: Change): (Node | string)[] {
+function sentence({ level, kind, group, others, channels }: Change, atlas: Atlas): (Node | string)[] {
   const of = ` (${things(channels, "channel")})`;
+  const itself = named(level, group, atlas);
+  const list = others.flatMap((other, at) => [at === 0 ? "" : at === others.length - 1 ? " and " : ", ", named(level, other, atlas)]);
   switch (kind) {
     case "born":
-      return [name(group), ` is new${of}`];
+      return [itself, ` is new${of}`];
     case "gone":
-      return [name(group), ` is gone${of}`];
+      return [itself, ` is gone${of}`];
     case "split":
-      return [name(group), ` split into `, ...list(others)];
+      return [itself, " split into ", ...list, of];
     case "merged":
-      return [...list(others), " merged into ", name(group), of];
+      return [...list, " merged into ", itself, of];
   }
 }
 
-/** What changed on each of the days, the newest first; nothing when nothing did. */
-export function changesSection(days: { day: string; changes: Change[] }[]): HTMLElement | null {
+export const changeList = (changes: Change[], atlas: Atlas) =>
+  el("ul", { className: "changes" }, ...changes.map((change) => el("li", {}, `${change.level === "region" ? "Region" : "Community"} `, ...sentence(change, atlas))));
+
+/** What changed on each of the days, the newest first. */
+export function changesByDay(days: { day: string; changes: Change[] }[], atlas: Atlas): HTMLElement {
   const told = days.filter(({ changes }) => changes.length);
-  if (!told.length) return null;
-  return el(
-    "section",
-    { className: "changes" },
-    el("h3", {}, "What changed"),
-    ...told.flatMap(({ day, changes }) => [
-      el("h4", {}, dayName(day)),
-      el("ul", {}, ...changes.map((change) => el("li", {}, ...changeSentence(change)))),
-    ]),
-  );
+  if (!told.length) return el("p", { className: "note" }, "Nothing on these days: it neither split nor merged, nor is it new.");
+  return el("div", {}, ...told.flatMap(({ day, changes }) => [el("h4", {}, dayName(day)), changeList(changes, atlas)]));
 }
