@@ -79,8 +79,9 @@ function covered(): Box[] {
 const timeline = new Timeline(byId("days"), () => byId("atlas-history").textContent ?? "", today, {
   choose: (day) => goStaying({ day, absent: view.absent }),
   loaded() {
-    if (view.day !== null) follow();
-    else renderPast();
+    // The view is there already, but for the day.
+    stay = true;
+    follow();
   },
   failed: (reason) => notice(`The earlier days cannot be read: ${reason}`),
 });
