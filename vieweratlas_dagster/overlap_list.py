@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import glob
-import io
 import json
 import math
 import os
@@ -90,7 +89,8 @@ def map_overlap_list(
 
     The files are nodes, edges, communities and events as Parquet; the exchange files of
     `publish.exports.graph_files`; atlas.html, atlas.png, atlas.svg, and atlas.json with the facts that are
-    also returned. They are made beside ``out_dir`` and then moved into it, atlas.json last: a folder with it is complete.
+    also returned. They are made beside ``out_dir`` and then moved into it, atlas.json last: a folder with
+    it is complete.
 
     Args:
         edges_path: edges.csv[.gz].
@@ -150,7 +150,7 @@ def map_overlap_list(
     try:
         history = None
         if previous is not None and previous_dir is not None:
-            history = History([_earlier_day(previous_dir, previous, title)], title, atlas.events)
+            history = History(_earlier_days(previous_dir, previous, title), title, atlas.events)
         _write_all(out_dir, _result_files(atlas, published, facts, history))
     except OSError as error:
         raise FileError(f"{out_dir}: cannot write the result: {error}") from error
@@ -218,15 +218,13 @@ def read_previous(folder: Path) -> Previous:
     return Previous(PARTITION.conform(nodes), communities, nodes)
 
 
-def _earlier_day(folder: Path, previous: Previous, today: str) -> Day:
-    """The earlier result as a step of the page's history, by its date or title."""
-    return Day(
-        name=_name_of(folder, today),
-        nodes=previous.nodes,
-        edges=_read_table(folder / "edges.parquet", EDGES),
-        communities=previous.communities,
-        events=_read_table(folder / "events.parquet", EVENTS),
-    )
+def _earlier_days(folder: Path, previous: Previous, today: str) -> list[Day]:
+    """The earlier result as a step of the page's history; none without its pairs and events."""
+    kept = [folder / name for name in ("edges.parquet", "events.parquet")]
+    if not all(path.is_file() for path in kept):
+        return []
+    edges, events = (_read_table(path, table) for path, table in zip(kept, (EDGES, EVENTS), strict=True))
+    return [Day(_name_of(folder, today), previous.nodes, edges, previous.communities, events)]
 
 
 def _name_of(folder: Path, today: str) -> str:

@@ -22,7 +22,8 @@ from vieweratlas_dagster.strict_csv import FileError
 EXAMPLE = Path(__file__).parents[2] / "examples" / "twitch-atlas-2020-08"
 FILES = {
     "nodes.parquet", "edges.parquet", "communities.parquet", "events.parquet", "nodes.csv", "edges.csv",
-    "communities.csv", "graph.gexf", "atlas.png", "atlas.html", "atlas.json",
+    "communities.csv", "graph.gexf", "atlas.png", "atlas.html", "atlas.json", "atlas.svg", "graph.graphml",
+    "channels.zip", "published_edges.parquet",
 }  # fmt: skip
 
 

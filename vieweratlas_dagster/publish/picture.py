@@ -131,7 +131,7 @@ class Name:
     y: float
     wide: float
     size: float
-    color: tuple[float, ...]
+    color: tuple[float, float, float]
     bold: bool
     halo: float
 

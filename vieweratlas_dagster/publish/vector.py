@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -92,11 +93,11 @@ def _areas(areas: Areas) -> Iterator[str]:
         for step, opacity in _STEPS:
             ground = np.minimum(own - step * areas.single, own - others).T
             rings = contour_generator(middle, middle, ground).lines(0.0)
-            if path := "".join(map(_ring, rings)):
+            if path := "".join(_ring(np.asarray(ring)) for ring in rings):
                 yield f'<path d="{path}" fill="{color}" fill-opacity="{opacity}" fill-rule="evenodd"/>'
 
 
-def _ring(points: NDArray[np.float64]) -> str:
+def _ring(points: NDArray[Any]) -> str:
     """A closed line, relative from point to point, in whole units."""
     whole = np.rint(points).astype(int)
     steps = np.diff(whole, axis=0)

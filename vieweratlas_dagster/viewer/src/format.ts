@@ -39,5 +39,7 @@ export function dateRange(from: unknown, to: unknown): string {
   return start || end ? day.format((start ?? end)!) : "";
 }
 
+export const isDate = (text: string) => /^\d{4}-\d\d-\d\d$/.test(text);
+
 /** A day of the history: a date as "7 Jan 2026", any other name as it is. */
-export const dayName = (name: string) => (/^\d{4}-\d\d-\d\d$/.test(name) ? dateRange(name, name) || name : name);
+export const dayName = (name: string) => (isDate(name) ? dateRange(name, name) || name : name);

@@ -5,6 +5,7 @@
  * and what is written of a channel's days (trend.ts).
  */
 import { type Atlas, decode, type Encoded } from "./data";
+import { isDate } from "./format";
 
 const FORMAT = 1;
 // As in data.ts.
@@ -221,7 +222,7 @@ export class History {
     order.forEach((position, now) => (place[rows.at[position]!] = now));
     return {
       format: 1,
-      facts: { ...this.today.facts, date_from: null, date_to: day.name },
+      facts: { ...this.today.facts, date_from: null, ...(isDate(day.name) ? { date_to: day.name } : { date_to: null, title: day.name }) },
       published: { min_shared: packed.min_shared, neighbours_kept: packed.neighbours_kept, pairs: 0, pairs_withheld: 0, pairs_cut: 0 },
       regions: groups(day.regions),
       communities: { ...groups(day.communities), region: (day.communities.region ?? []).map((id) => regionAt.get(id) ?? -1) },

@@ -41,10 +41,9 @@ export function inWords(seen: Seen[]): string {
   if (first === last) return `${things(last.viewers, "viewer")} on ${dayName(last.day)}.${missing}`;
   const low = known.reduce((one, other) => (other.viewers < one.viewers ? other : one));
   const high = known.reduce((one, other) => (other.viewers > one.viewers ? other : one));
-  return (
-    `From ${count(first.viewers)} on ${dayName(first.day)} to ${things(last.viewers, "viewer")} on ${dayName(last.day)}; ` +
-    `lowest ${count(low.viewers)} (${dayName(low.day)}), highest ${count(high.viewers)} (${dayName(high.day)}).${missing}`
-  );
+  const span = `From ${count(first.viewers)} on ${dayName(first.day)} to ${things(last.viewers, "viewer")} on ${dayName(last.day)}`;
+  if (known.length === 2) return `${span}.${missing}`;
+  return `${span}; lowest ${count(low.viewers)} (${dayName(low.day)}), highest ${count(high.viewers)} (${dayName(high.day)}).${missing}`;
 }
 
 const svg = (tag: string, attributes: Record<string, string | number>, ...children: Element[]) => {
