@@ -221,7 +221,7 @@ def _ties(nodes: pl.DataFrame, edges: pl.DataFrame) -> Ties:
         ]
     )
     strong = (
-        ends.sort(value, "source", "target", descending=[True, False, False])
+        ends.sort(value, "source", "target", "one", descending=[True, False, False, False])
         .group_by("one", maintain_order=True)
         .head(_STRONGEST_DRAWN)
         .select("source", "target")

@@ -6,7 +6,7 @@ import polars as pl
 from vieweratlas_dagster import tables
 from vieweratlas_dagster.publish.history import Day
 
-_COMMUNITIES, _REGIONS = 60, 8
+_REGIONS = 8
 _PAIRS_PER_CHANNEL = 30
 
 
@@ -18,12 +18,13 @@ def planted_days(channels: int, days: int, seed: int = 1) -> list[Day]:
     rng = np.random.default_rng(seed)
     known = channels + (days + 1) * (channels // 50)
     names = np.array([f"{chr(97 + at % 26)}{rng.integers(16**7):x}_{at:x}" for at in range(known)])
-    community = rng.integers(1, _COMMUNITIES + 1, known)
-    middles = rng.uniform(-0.9, 0.9, (_COMMUNITIES + 1, 2))
+    communities = max(2, min(60, channels // 20))
+    community = rng.integers(1, communities + 1, known)
+    middles = rng.uniform(-0.9, 0.9, (communities + 1, 2))
     places = middles[community] + rng.normal(0, 0.06, (known, 2))
     audience = np.maximum(20, rng.pareto(1.0, known) * 400)
     by_community = np.argsort(community, kind="stable")
-    start = np.searchsorted(community[by_community], np.arange(_COMMUNITIES + 2))
+    start = np.searchsorted(community[by_community], np.arange(communities + 2))
     one = np.repeat(np.arange(known), _PAIRS_PER_CHANNEL)
     low, high = start[community[one]], start[community[one] + 1]
     other = by_community[low + (rng.random(len(one)) * (high - low)).astype(int)]

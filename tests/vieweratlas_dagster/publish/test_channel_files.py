@@ -6,7 +6,7 @@ import zipfile
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vieweratlas_dagster.publish.channel_files import channels_zip, file_name
@@ -29,7 +29,8 @@ HOSTILE = [
 ]
 
 
-@given(st.lists(st.text(min_size=1, max_size=40), unique=True, max_size=20))
+@given(st.lists(st.text(min_size=1, max_size=40), unique=True, max_size=10))
+@settings(max_examples=30, deadline=None)
 def test_every_name_has_a_file_of_its_own_in_the_folder(names):
     files = [file_name(name) for name in [*names, *HOSTILE]]
     assert len({file.lower() for file in files}) == len({*names, *HOSTILE})
@@ -93,7 +94,10 @@ def test_a_channels_file_says_what_is_known_of_it(tables):
         "community": {"id": 3, "label": "Chess"}, "region": {"id": 1, "label": "English"},
         "color": "#ff8000", "x": 0.1235, "y": -0.25,
         "neighbours": [
-            {"channel": "../x", "shared_viewers": 50, "weight": None, "share_of_own": 0.125, "share_of_theirs": 0.5}
+            {
+                "channel": "../x", "shared_viewers": 50, "weight": None,
+                "share_of_own": 0.125, "share_of_theirs": 0.5,
+            }
         ],
     }  # fmt: skip
     other = files[index["channels"]["../x"]]

@@ -147,7 +147,7 @@ def test_events_tell_how_many_channels_but_not_which():
 
 
 def test_less_room_means_fewer_neighbours_and_then_fewer_days():
-    whole, data = block(days())
+    whole, _ = block(days())
     sizes = []
     for budget in range(len(whole.data), 0, -len(whole.data) // 25):
         made, told = block(days(), budget=budget)
