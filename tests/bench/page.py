@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -114,7 +115,7 @@ def visit(browser: Browser, path: Path) -> Seen:
     times = page.evaluate("window.frames_seen")
     context.close()
     assert asked == [path.as_uri()], f"{path.name} asked for {asked[1:]}"
-    return Seen(painted, [after - before for before, after in zip(times, times[1:], strict=False)])
+    return Seen(painted, [after - before for before, after in pairwise(times)])
 
 
 def measure(*, quick: bool) -> list[Row]:
