@@ -71,6 +71,7 @@ def test_two_channels_are_chosen_by_keyboard_and_split_exactly(opened: Opener, a
     page = opened(atlas, at=f"#channel={first}")
     field = page.get_by_role("combobox", name="Compare with another channel")
     field.focus()
+    page.keyboard.press("ArrowDown")
     names = page.locator("#compare-suggestions .name")
     expect(names.first).to_have_text(second)
     page.keyboard.type(second)
