@@ -1,6 +1,15 @@
 """Reading colours off the screen."""
 
+import io
+
+from PIL import Image, ImageChops, ImageStat
 from playwright.sync_api import Page
+
+
+def difference(one: bytes, other: bytes) -> float:
+    """Mean difference of two pictures (PNG) of one size, 0 to 255 a colour."""
+    first, second = (Image.open(io.BytesIO(png)).convert("RGB") for png in (one, other))
+    return max(ImageStat.Stat(ImageChops.difference(first, second)).mean)
 
 
 def color_at(page: Page, x: float, y: float) -> list[int]:
