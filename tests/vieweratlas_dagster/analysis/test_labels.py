@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vieweratlas_dagster.analysis import colors
 from vieweratlas_dagster.analysis.labels import label_communities, unknown_overrides
 from vieweratlas_dagster.analysis.stability import Previous
 from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, NODES, PARTITION
