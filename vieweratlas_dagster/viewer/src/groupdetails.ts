@@ -62,7 +62,7 @@ function neighbourList(atlas: Atlas, group: Community | Region): HTMLElement[] {
   const unit = shared ? "Shared viewers, summed over the pairs of channels on this page; a viewer counts once for each pair." : "Weights, summed over the pairs of channels on this page.";
   return [
     title,
-    arrows(el("ul", { className: "members weighed" }, ...rows)),
+    arrows(el("ul", { className: "weighed" }, ...rows)),
     el("p", { className: "note" }, `${unit}${rest > 0 ? ` And ${count(rest)} more.` : ""}`),
   ];
 }

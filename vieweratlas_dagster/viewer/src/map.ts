@@ -182,7 +182,7 @@ export class AtlasMap {
     this.sigma.refresh({ skipIndexation: true });
     if (view.camera && !stay) this.goTo(view.camera);
     else if (selection.kind === "channel") stay ? this.uncover(selection.channel) : this.fit(this.around(selection.channel), 0.16);
-    else if (selection.kind === "compare") stay || this.fit(selection.channels, 0.16);
+    else if (selection.kind === "compare") stay || this.fit(spread(selection.channels), 0.16);
     else if (selection.kind !== "none") stay || this.fit(this.membersOf(selection.group), 0.1);
   }
 
@@ -266,7 +266,7 @@ export class AtlasMap {
   private look(at: number, data: NodeAttributes) {
     const channel = this.atlas.channels[at]!;
     if (this.lit && !this.lit.has(at)) return { ...data, ...faded(channel, this.colors), zIndex: 0 };
-    const chosen = (this.selection.kind === "channel" && this.selection.channel === channel) || this.compared.includes(channel);
+    const chosen = this.chosen().includes(channel);
     return { ...data, ...paint(channel, this.colors), zIndex: chosen ? 2 : this.lit ? 1 : 0 };
   }
 
@@ -524,11 +524,24 @@ export class AtlasMap {
     const context = this.context("labels");
     const { width, height } = this.sigma.getDimensions();
     const view = { left: 2, top: 2, right: width - 2, bottom: height - 2 };
-    this.placed = place(this.wishes(context), view, this.hooks.covered());
+    this.placed = place(this.wishes(context), view, [...this.hooks.covered(), ...this.chosenDiscs()]);
     this.ring(context);
     context.lineJoin = "round";
     context.textBaseline = "middle";
     for (const { what, box } of [...this.placed].reverse()) this.write(context, what, box);
+  }
+
+  private chosen(): Channel[] {
+    return this.selection.kind === "channel" ? [this.selection.channel] : this.compared;
+  }
+
+  /** No name is written over what is selected. */
+  private chosenDiscs(): Box[] {
+    return this.chosen().map((channel) => {
+      const { x, y } = this.sigma.graphToViewport(channel);
+      const size = this.sigma.scaleSize(this.sigma.getNodeDisplayData(String(channel.at))?.size ?? 0);
+      return { left: x - size, right: x + size, top: y - size, bottom: y + size };
+    });
   }
 
   private ring(context: CanvasRenderingContext2D): void {
@@ -563,9 +576,8 @@ export class AtlasMap {
       wishes.push(this.channelWish(context, channel, strong));
     };
     if (this.hovered) ask(this.hovered, true);
-    for (const channel of this.compared) ask(channel, true);
+    for (const channel of this.chosen()) ask(channel, true);
     if (selection.kind === "channel") {
-      ask(selection.channel, true);
       const near = this.neighbours.filter(({ channel }) => this.lit!.has(channel.at));
       for (const { channel } of near.slice(0, NAMES_OF_NEIGHBOURS)) ask(channel, false);
     }
@@ -606,11 +618,11 @@ export class AtlasMap {
     const anchor = this.territory.provinceAnchors[community.at];
     if (!anchor) return;
     const { reach, view } = this.reach(anchor);
+    const chosen = this.selection.kind === "community" && this.selection.group === community;
     // A region of one community: one name is enough until the region's own fades.
-    if (community.region?.communities.length === 1 && reach < 0.5 * view) return;
+    if (community.region?.communities.length === 1 && reach < 0.5 * view && !chosen) return;
     const size = clamp(0.13 * reach + 7, 11, 20);
     const fits = this.width(context, community.label, this.fontOf("community", size), size) < 3.2 * reach;
-    const chosen = this.selection.kind === "community" && this.selection.group === community;
     const alpha = chosen ? 1 : ramp(reach, 22, 30) * (1 - ramp(reach, 0.6 * view, 0.9 * view)) * this.standing(community);
     if ((!fits && !chosen) || alpha < 0.05) return;
     wishes.push({ what: { kind: "community", group: community, size, alpha }, spots: this.spots(context, community.label, "community", anchor, size) });
@@ -620,14 +632,14 @@ export class AtlasMap {
   private standing(group: Community | Region): number {
     const { selection, filtered } = this;
     if (group === this.hoveredGroup) return 1;
-    if (filtered && !group.members.some((at) => filtered.has(at))) return 0.45;
+    if (filtered && !group.members.some((at) => filtered.has(at))) return 0.6;
     if (selection.kind === "none") return 1;
     if (selection.kind === "channel" || selection.kind === "compare") {
       const own = selection.kind === "channel" ? [selection.channel] : selection.channels;
-      return own.some((channel) => group === channel.community || group === channel.region) ? 1 : 0.6;
+      return own.some((channel) => group === channel.community || group === channel.region) ? 1 : 0.75;
     }
     if (selection.group === group) return 1;
-    return "region" in group && group.region === selection.group ? 1 : 0.55;
+    return "region" in group && group.region === selection.group ? 1 : 0.7;
   }
 
   /** Radius in pixels of a disc of the named land's area, and of the view. */
@@ -723,6 +735,16 @@ export class AtlasMap {
     }
     context.globalAlpha = 1;
   }
+}
+
+/** Corners of a box round the places with some room, so that discs at its border are seen whole. */
+function spread(places: Point[]): Point[] {
+  const [xs, ys] = [places.map(({ x }) => x), places.map(({ y }) => y)];
+  const room = 0.12 * Math.max(Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys));
+  return [
+    { x: Math.min(...xs) - room, y: Math.min(...ys) - room },
+    { x: Math.max(...xs) + room, y: Math.max(...ys) + room },
+  ];
 }
 
 /** Rings as one path, rounded: curves through the middles of their sides. */

@@ -142,9 +142,10 @@ export function startFinder({ field, list, suggest, choose, missing, ask }: Find
   };
 
   field.addEventListener("input", open);
-  field.addEventListener("focus", () => {
-    field.select();
-    if (!field.value) open();
+  field.addEventListener("focus", () => field.select());
+  // Not on focus, which also comes from passing by with the Tab key.
+  field.addEventListener("click", () => {
+    if (list.hidden) open();
   });
   field.addEventListener("blur", close);
   field.addEventListener("keydown", (event) => {

@@ -59,7 +59,7 @@ function selectionParts(selection: Selection): [string, string][] {
 /** The address of a view; a part that is as at the start is left out. */
 export function hashOf(view: Partial<View>): string {
   const { selection, filter, day, absent, camera } = { ...START, ...view };
-  const short = (value: number) => String(Number(value.toPrecision(4)));
+  const short = (value: number) => String(Number(value.toPrecision(6)));
   const parts: [string, string][] = [
     ...selectionParts(selection),
     ...(selection.kind === "none" && absent !== null ? [["channel", absent] as [string, string]] : []),
