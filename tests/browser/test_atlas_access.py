@@ -62,7 +62,7 @@ VIEWS: dict[str, tuple[str, Callable[[Page], None]]] = {
     "two": ("#compare=streamer_001&compare=streamer_010", nothing),
     "three": ("#compare=streamer_001&compare=streamer_004&compare=streamer_000", nothing),
     "search": ("#", type_a_name),
-    "note": ("#channel=nobody", nothing),
+    "note": ("#compare=nobody", nothing),
     "filter": ("#", open_filter),
     "help": ("#", open_help),
 }

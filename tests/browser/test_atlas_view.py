@@ -168,9 +168,9 @@ def test_a_click_on_land_selects_without_moving(opened: Opener, atlas: Path, wor
 @pytest.mark.parametrize(
     ("at", "told"),
     [
-        ("#channel=nobody", "nobody"),
+        ("#compare=nobody", "nobody"),
         ("#game=Chess&game=Tetris", "Tetris"),
-        ("#channel=%3Cimg%20src=x%20onerror=%22window.hacked=1%22%3E", "<img src=x onerror="),
+        ("#compare=%3Cimg%20src=x%20onerror=%22window.hacked=1%22%3E", "<img src=x onerror="),
         ("#at=1e999,0,1", "1e999"),
         ("#%E0%A4%A", "%E0%A4%A"),
         ("#channel=" + "a" * 9000, "too long"),

@@ -7,7 +7,7 @@ import { encoded } from "./fixture";
 const rows = encoded();
 rows.channels.name[3] = "</script> & #ü=%,+";
 rows.games[1] = "Pokémon & #1, =50%";
-const atlas = decode(rows);
+const atlas = decode({ ...rows, days: ["2026-01-09", "2026-01-10"] });
 const view = (hash: string) => viewOf(hash, atlas).view;
 
 test("every address leads back to what it was made from", () => {
@@ -22,6 +22,7 @@ test("a whole view survives the address", () => {
     selection: { kind: "compare", channels: [atlas.channels[3]!, atlas.channels[0]!, atlas.channels[2]!] },
     filter: { games: [rows.games[1]!, "Chess"], languages: ["de"], least: 10, most: 300 },
     day: "2026-01-09",
+    absent: null,
     camera: { x: -0.125, y: 0.5, zoom: 2.5 },
   };
   const hash = hashOf(whole);
@@ -36,7 +37,6 @@ test("the start has an empty address", () => {
 
 test.each([
   ["#channel=", "channel="],
-  ["#channel=nobody", "nobody"],
   ["#community=99", "99"],
   ["#region=x", "x"],
   ["#region=1e0", "1e0"],
@@ -51,13 +51,26 @@ test.each([
   ["#most=1e9", "1e9"],
   ["#least=99999999999999999999", "99999999999999999999"],
   ["#day=today", "today"],
+  ["#day=2026-01-08", "2026-01-08"],
   ["#at=0,0", "0,0"],
   ["#at=0,0,0", "0,0,0"],
   ["#at=0,NaN,1", "0,NaN,1"],
   ["#at=0,Infinity,1", "0,Infinity,1"],
-  ["#channel=<img src=x onerror=alert(1)>", "<img src=x onerror=alert(1)>"],
+  ["#community=<img src=x onerror=alert(1)>", "<img src=x onerror=alert(1)>"],
 ])("%s changes nothing and is told", (hash, part) => {
   expect(viewOf(hash, atlas)).toEqual({ view: START, ignored: [part] });
+});
+
+test("a channel that is not on the map is asked about, and keeps its name in the address", () => {
+  for (const name of ["nobody", "<img src=x onerror=alert(1)>"]) {
+    const address = hashOf({ absent: name, day: "2026-01-09" });
+    expect(viewOf(address, atlas)).toEqual({ view: { ...START, absent: name, day: "2026-01-09" }, ignored: [] });
+  }
+  expect(viewOf("#channel=nobody&channel=nemo", atlas).ignored).toEqual(["nemo"]);
+});
+
+test("the newest day is the start", () => {
+  expect(viewOf("#day=2026-01-10", atlas)).toEqual({ view: START, ignored: [] });
 });
 
 describe("of an address that is partly wrong, the rest counts", () => {
