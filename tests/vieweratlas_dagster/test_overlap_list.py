@@ -31,7 +31,7 @@ FILES = {
 def page_without_viewer(monkeypatch):
     """The page's viewer is built by another step; here only that it is called with matching tables."""
 
-    def render(nodes, edges, communities, *, facts):
+    def render(nodes, edges, communities, *, facts, history=None):
         known = set(nodes["channel"])
         assert set(edges["source"]) | set(edges["target"]) <= known
         assert set(nodes["community"].drop_nulls()) == set(communities.filter(level="community")["id"])
