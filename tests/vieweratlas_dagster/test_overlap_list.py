@@ -257,7 +257,7 @@ def test_one_giant_component_is_parted_into_connected_communities(tmp_path):
 def mapped(tmp_path_factory):
     out = tmp_path_factory.mktemp("map") / "deep" / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(overlap_list, "render_page", lambda *tables, facts: b"<html></html>")
+        patch.setattr(overlap_list, "render_page", lambda *tables, **known: b"<html></html>")
         facts = map_overlap_list(EXAMPLE / "edges.csv", EXAMPLE / "nodes.csv", out)
     return out, facts
 
@@ -280,7 +280,7 @@ def test_all_files_are_written_and_agree(mapped):
 
 
 def test_the_same_list_gives_the_same_bytes(mapped, tmp_path, monkeypatch):
-    monkeypatch.setattr(overlap_list, "render_page", lambda *tables, facts: b"<html></html>")
+    monkeypatch.setattr(overlap_list, "render_page", lambda *tables, **known: b"<html></html>")
     map_overlap_list(EXAMPLE / "edges.csv", EXAMPLE / "nodes.csv", tmp_path / "again")
     for name in FILES:
         assert (tmp_path / "again" / name).read_bytes() == (mapped[0] / name).read_bytes(), name
