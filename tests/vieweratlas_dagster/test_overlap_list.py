@@ -337,7 +337,7 @@ def test_nothing_changes_when_something_fails(mapped, tmp_path, monkeypatch):
     (out / "own.txt").write_text("mine")
     before = {path.name: path.read_bytes() for path in out.iterdir()}
 
-    def broken(*tables, facts):
+    def broken(*tables, **known):
         raise OSError("disk full")
 
     monkeypatch.setattr(overlap_list, "render_page", broken)
