@@ -21,7 +21,7 @@ PORT ?= 3000
 TIMED := tests/bench tests/collector_service tests/faults
 LONGEST := tests/aws/test_terraform.py tests/e2e tests/vieweratlas_dagster/spark tests/vieweratlas_dagster/automation tests/runbook tests/aws tests/images tests/browser
 
-.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-spark chaos images images-test lock clean
+.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-page bench-spark chaos images images-test lock clean
 
 help: ## list the targets
 	@echo 'make TARGET, and where it makes sense ARGS="..." (options), DATA=folder, PORT=number'
@@ -36,6 +36,11 @@ setup: .venv/installed $(PAGE) ## install everything into .venv/ and build the a
 # 500 MB that only the Spark engine and its tests need.
 .venv/spark: requirements-spark.lock | .venv/installed
 	bash infrastructure/setup/java.sh
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+# What the page is measured beside: one file of it, and none of what it depends on.
+.venv/page-bench: requirements-page-bench.lock | .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
 	@touch $@
 
@@ -68,7 +73,7 @@ viewer-test: $(PAGE) ## the page's own tests
 	bash infrastructure/setup/npm.sh run check
 	bash infrastructure/setup/npm.sh test
 
-unit: setup .venv/spark ## all Python tests, from units to the browser
+unit: setup .venv/spark .venv/page-bench ## all Python tests, from units to the browser
 	bash infrastructure/setup/chromium.sh
 	bash infrastructure/setup/postgres.sh
 	bash infrastructure/setup/terraform.sh >/dev/null
@@ -109,6 +114,10 @@ bench-atlas: .venv/installed ## the whole analysis, from presence to the atlas, 
 
 bench-vod: .venv/installed ## its fourth part: chat of past broadcasts, ARGS="--quick --only parsing"
 	$(BIN)/python -m tests.bench.vod $(ARGS)
+
+bench-page: setup .venv/page-bench ## the page in a browser, beside Plotly's: ARGS="--quick"
+	bash infrastructure/setup/chromium.sh
+	$(BIN)/python -m tests.bench.page $(ARGS)
 
 bench-spark: .venv/spark ## how the Spark engine grows beside the local one
 	$(BIN)/python -m tests.bench.spark_growth $(ARGS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
 
@@ -98,13 +99,17 @@ def read_table_if_there(lake: Lake, key: str, table: Table) -> pl.DataFrame | No
         return None
 
 
-def previous_analysis_day(lake: Lake, day: str) -> str | None:
-    """The newest day before ``day`` with a finished map that has channels, if any."""
+def earlier_analysis_days(lake: Lake, day: str) -> Iterator[str]:
+    """The days before ``day`` with a finished map that has channels, newest first."""
     names = [name.removeprefix("date=") for name in lake.folders(ANALYSIS_PREFIX) if "date=" in name]
     for name in sorted(names, reverse=True):
         if name < day and read_map_manifest(lake, analysis_key(name, MAP_MANIFEST)).get("channels"):
-            return name
-    return None
+            yield name
+
+
+def previous_analysis_day(lake: Lake, day: str) -> str | None:
+    """The newest day before ``day`` with a finished map that has channels, if any."""
+    return next(earlier_analysis_days(lake, day), None)
 
 
 def begin_map(lake: Lake, day: str) -> None:

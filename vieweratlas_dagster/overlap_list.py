@@ -18,9 +18,9 @@ What the lists may hold
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import glob
-import io
 import json
 import math
 import os
@@ -41,12 +41,14 @@ from vieweratlas_dagster.analysis.labels import unknown_overrides
 from vieweratlas_dagster.analysis.overlap import with_measures
 from vieweratlas_dagster.analysis.stability import Previous
 from vieweratlas_dagster.labels_file import read_labels_file
-from vieweratlas_dagster.publish.exports import csv_bytes, gexf_bytes
+from vieweratlas_dagster.publish.exports import graph_files, parquet_bytes
+from vieweratlas_dagster.publish.history import Day, History
 from vieweratlas_dagster.publish.page import render_page
 from vieweratlas_dagster.publish.picture import draw_atlas
 from vieweratlas_dagster.publish.privacy import published_pairs
+from vieweratlas_dagster.publish.vector import draw_svg
 from vieweratlas_dagster.strict_csv import FileError, rows
-from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, NODES, PARTITION, Table
+from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, EVENTS, NODES, PARTITION, Table
 
 FACTS_FILE = "atlas.json"
 # The daily job's folders have this instead.
@@ -85,9 +87,10 @@ def map_overlap_list(
 ) -> dict[str, object]:
     """Make the whole atlas of a list; nothing is written unless everything could be made.
 
-    The files are nodes, edges, communities and events as Parquet; nodes, edges and communities as CSV;
-    graph.gexf, atlas.html, atlas.png, and atlas.json with the facts that are also returned. They are
-    made beside ``out_dir`` and then moved into it, atlas.json last: a folder with it is complete.
+    The files are nodes, edges, communities and events as Parquet; the exchange files of
+    `publish.exports.graph_files`; atlas.html, atlas.png, atlas.svg, and atlas.json with the facts that are
+    also returned. They are made beside ``out_dir`` and then moved into it, atlas.json last: a folder with
+    it is complete.
 
     Args:
         edges_path: edges.csv[.gz].
@@ -99,7 +102,8 @@ def map_overlap_list(
         algorithm: ``leiden`` or ``louvain``.
         min_shared_published: pairs with fewer shared viewers stay out of everything but edges.parquet.
         seed: makes the result a function of the input.
-        previous_dir: an earlier result, whose ids, names, colours and places are kept.
+        previous_dir: an earlier result, whose ids, names, colours and places are kept, and which the page
+            can go back to.
         labels_path: names given by people, see ``labels_file``.
 
     Raises:
@@ -122,8 +126,9 @@ def map_overlap_list(
         overrides=names,
     )
     published = published_pairs(atlas.edges, min_shared_published)
+    title = _title(edges_path)
     facts: dict[str, object] = {
-        "title": _title(edges_path),
+        "title": title,
         "channels": atlas.nodes.height,
         "edges": atlas.edges.height,
         **atlas.quality,
@@ -143,7 +148,10 @@ def map_overlap_list(
     if unknown := unknown_overrides(atlas.communities, names):
         facts["named_but_not_on_the_map"] = ", ".join(unknown)
     try:
-        _write_all(out_dir, _result_files(atlas, published, facts))
+        history = None
+        if previous is not None and previous_dir is not None:
+            history = History(_earlier_days(previous_dir, previous, title), title, atlas.events)
+        _write_all(out_dir, _result_files(atlas, published, facts, history))
     except OSError as error:
         raise FileError(f"{out_dir}: cannot write the result: {error}") from error
     return facts
@@ -208,6 +216,25 @@ def read_previous(folder: Path) -> Previous:
     nodes = _read_table(folder / "nodes.parquet", NODES)
     communities = _read_table(folder / "communities.parquet", COMMUNITIES)
     return Previous(PARTITION.conform(nodes), communities, nodes)
+
+
+def _earlier_days(folder: Path, previous: Previous, today: str) -> list[Day]:
+    """The earlier result as a step of the page's history; none without its pairs and events."""
+    kept = [folder / name for name in ("edges.parquet", "events.parquet")]
+    if not all(path.is_file() for path in kept):
+        return []
+    edges, events = (_read_table(path, table) for path, table in zip(kept, (EDGES, EVENTS), strict=True))
+    return [Day(_name_of(folder, today), previous.nodes, edges, previous.communities, events)]
+
+
+def _name_of(folder: Path, today: str) -> str:
+    """The date of a day's result, or the title of another, told apart from today's."""
+    for file, key in (("manifest.json", "date"), (FACTS_FILE, "title")):
+        with contextlib.suppress(OSError, ValueError):
+            facts = json.loads((folder / file).read_bytes())
+            if isinstance(facts, dict) and isinstance(facts.get(key), str) and facts[key]:
+                return facts[key] if facts[key] != today else f"{today} (earlier)"
+    return "earlier"
 
 
 def _read_table(path: Path, table: Table) -> pl.DataFrame:
@@ -318,33 +345,28 @@ def _number(text: str, column: str, path: Path, row: int) -> float:
     return value
 
 
-def _result_files(atlas: Atlas, published: pl.DataFrame, facts: dict[str, object]) -> dict[str, bytes]:
+def _result_files(
+    atlas: Atlas, published: pl.DataFrame, facts: dict[str, object], history: History | None
+) -> dict[str, bytes]:
     """Names and contents, in the order in which they are moved into place."""
+    nodes, communities, title = atlas.nodes, atlas.communities, str(facts["title"])
     files = {
-        f"{name}.parquet": _parquet(frame)
+        f"{name}.parquet": parquet_bytes(frame)
         for name, frame in (
-            ("nodes", atlas.nodes),
+            ("nodes", nodes),
             ("edges", atlas.edges),
-            ("communities", atlas.communities),
+            ("communities", communities),
             ("events", atlas.events),
         )
     }
+    files |= graph_files(nodes, published, communities, date=None)
     files |= {
-        "nodes.csv": csv_bytes(atlas.nodes),
-        "edges.csv": csv_bytes(published),
-        "communities.csv": csv_bytes(atlas.communities),
-        "graph.gexf": gexf_bytes(atlas.nodes, published),
-        "atlas.png": draw_atlas(atlas.nodes, published, atlas.communities, title=str(facts["title"])),
-        "atlas.html": render_page(atlas.nodes, atlas.edges, atlas.communities, facts=facts),
+        "atlas.png": draw_atlas(nodes, published, communities, title=title),
+        "atlas.svg": draw_svg(nodes, published, communities, title=title),
+        "atlas.html": render_page(nodes, atlas.edges, communities, facts=facts, history=history),
     }
     text = json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False)
     return files | {FACTS_FILE: f"{text}\n".encode()}
-
-
-def _parquet(frame: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd")
-    return buffer.getvalue()
 
 
 def _write_all(folder: Path, files: dict[str, bytes]) -> None:

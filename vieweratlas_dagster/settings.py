@@ -28,6 +28,7 @@ class AnalysisSettings(Section):
 
     first_day: date = date(2020, 1, 1)
     window_days: int = Field(7, ge=1, le=90)
+    history_days: int = Field(14, ge=1, le=90)
     min_channel_viewers: int = Field(10, ge=1)
     overlap_threshold: int = Field(5, ge=1)
     resolution: float | None = Field(None, gt=0, allow_inf_nan=False)

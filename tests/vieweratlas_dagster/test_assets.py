@@ -1,10 +1,13 @@
 """The daily job on real files: what it writes, on good days and bad ones, and again."""
 
+import base64
 import io
 import itertools
 import json
 import random
 import re
+import zipfile
+import zlib
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 
@@ -16,6 +19,7 @@ from PIL import Image
 
 from collector_service.contract import SnapshotRecord, encode_object, live_key
 from collector_service.lake import Lake
+from collector_service.opt_outs import OPT_OUTS_KEY, OptOuts
 from vieweratlas_dagster.automation.launch import run_partition
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.lake_layout import (
@@ -257,7 +261,8 @@ def test_all_files_are_there_and_latest_is_the_newest_day(three_days):
     assert names == {
         *("audiences.parquet", "left_out.parquet", "exclusions.parquet", "edges.parquet"),
         *("partition.parquet", "events.parquet", "communities.parquet", "nodes.parquet"),
-        *("atlas.html", "atlas.png", "graph.gexf", "nodes.csv", "edges.csv", "communities.csv"),
+        *("atlas.html", "atlas.png", "atlas.svg", "graph.gexf", "graph.graphml", "channels.zip"),
+        *("nodes.csv", "edges.csv", "communities.csv", "published_edges.parquet"),
         "manifest.json",
     }
     manifest = json.loads(lake.get("curated/analysis/latest/manifest.json"))
@@ -276,9 +281,57 @@ def test_exports_hold_the_same_graph_above_the_privacy_floor(three_days):
     assert {tuple(sorted(pair)) for pair in graph.edges} == set(published.select("source", "target").rows())
     listed = pl.read_csv(lake.get(analysis_key(days[2], "edges.csv")))
     assert listed.height == published.height
+    assert pl.read_parquet(lake.get(analysis_key(days[2], "published_edges.parquet"))).equals(published)
+    xml = nx.read_graphml(io.BytesIO(lake.get(analysis_key(days[2], "graph.graphml"))))
+    assert {tuple(sorted(pair)) for pair in xml.edges} == set(published.select("source", "target").rows())
+    told = set()
+    with zipfile.ZipFile(io.BytesIO(lake.get(analysis_key(days[2], "channels.zip")))) as archive:
+        for channel, file in json.loads(archive.read("index.json"))["channels"].items():
+            for other in json.loads(archive.read(file))["neighbours"]:
+                told.add((*sorted((channel, other["channel"])), other["shared_viewers"]))
+    assert told == set(published.select("source", "target", "shared_viewers").rows())
     picture = Image.open(io.BytesIO(lake.get(analysis_key(days[2], "atlas.png"))))
     assert picture.width >= 1000
     assert len(set(picture.convert("RGB").resize((200, 200)).getdata())) > 50
+
+
+def page_data(lake, day):
+    text = lake.get(analysis_key(day, "atlas.html")).decode()
+    today = re.search('id="atlas-data">(.*?)</script>', text, re.DOTALL)[1]
+    block = re.search('id="atlas-history">(.*?)</script>', text)[1]
+    return json.loads(today), json.loads(zlib.decompress(base64.b64decode(block))) if block else None
+
+
+def test_the_page_goes_back_to_the_earlier_days_of_the_lake(three_days):
+    _, lake, days, *_ = three_days
+    today, past = page_data(lake, days[2])
+    assert today["days"] == days
+    assert [day["name"] for day in past["days"]] == [days[1], days[0]]
+    nodes = read_table(lake, analysis_key(days[1], "nodes.parquet"), NODES).sort("channel")
+    newest = past["days"][0]["channels"]
+    assert [past["names"][at] for at in itertools.accumulate(newest["at"])] == nodes["channel"].to_list()
+    assert [told - 1 for told in newest["viewers"]] == nodes["viewers"].to_list()
+    first, nothing = page_data(lake, days[0])
+    assert "days" not in first
+    assert nothing is None
+
+
+def test_a_channel_that_opted_out_is_in_no_earlier_day_and_in_no_list(tmp_path):
+    settings = settings_for(tmp_path, min_channel_viewers=20)
+    lake = Lake.open(settings.storage)
+    put_day(lake, FIRST, planted_day(FIRST))
+    put_day(lake, FIRST + timedelta(days=1), planted_day(FIRST + timedelta(days=1)))
+    with dg.instance_for_test() as instance:
+        assert run_day(settings, FIRST, instance).success
+        nodes = read_table(lake, analysis_key(f"{FIRST}", "nodes.parquet"), NODES)
+        gone = nodes["channel"][0]
+        lake.put(OPT_OUTS_KEY, OptOuts(channels=frozenset({gone})).to_bytes())
+        strict = settings_for(tmp_path, min_channel_viewers=1000)
+        run_day(strict, FIRST + timedelta(days=1), instance)
+    today, past = page_data(lake, f"{FIRST + timedelta(days=1)}")
+    assert today["absent"]["name"]
+    assert gone not in today["absent"]["name"]
+    assert set(past["names"]) == set(nodes["channel"]) - {gone}
 
 
 def test_a_rerun_gives_the_same_bytes(three_days):

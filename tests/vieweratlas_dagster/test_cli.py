@@ -49,7 +49,8 @@ def test_map_makes_the_whole_atlas_from_the_example(home):
     assert result.exit_code == 0, result.output
     assert {path.name for path in Path("out").iterdir()} >= {
         *("nodes.parquet", "edges.parquet", "communities.parquet", "events.parquet"),
-        *("atlas.html", "atlas.png", "graph.gexf", "nodes.csv", "edges.csv", "communities.csv"),
+        *("atlas.html", "atlas.png", "atlas.svg", "graph.gexf", "graph.graphml", "channels.zip"),
+        *("nodes.csv", "edges.csv", "communities.csv", "published_edges.parquet"),
     }
     nodes = pl.read_parquet("out/nodes.parquet")
     edges = pl.read_parquet("out/edges.parquet")

@@ -99,7 +99,7 @@ def test_any_text_is_read_or_refused(tmp_path_factory, text, with_section):
 
 
 def test_a_name_given_by_hand_wins_and_survives_clustering_anew(tmp_path, monkeypatch):
-    monkeypatch.setattr(overlap_list, "render_page", lambda *tables, facts: b"<html></html>")
+    monkeypatch.setattr(overlap_list, "render_page", lambda *tables, **known: b"<html></html>")
     first, second = tmp_path / "first", tmp_path / "second"
     map_overlap_list(EXAMPLE / "edges.csv", EXAMPLE / "nodes.csv", first)
     before = pl.read_parquet(first / "nodes.parquet")

@@ -22,7 +22,8 @@ from vieweratlas_dagster.strict_csv import FileError
 EXAMPLE = Path(__file__).parents[2] / "examples" / "twitch-atlas-2020-08"
 FILES = {
     "nodes.parquet", "edges.parquet", "communities.parquet", "events.parquet", "nodes.csv", "edges.csv",
-    "communities.csv", "graph.gexf", "atlas.png", "atlas.html", "atlas.json",
+    "communities.csv", "graph.gexf", "atlas.png", "atlas.html", "atlas.json", "atlas.svg", "graph.graphml",
+    "channels.zip", "published_edges.parquet",
 }  # fmt: skip
 
 
@@ -30,7 +31,7 @@ FILES = {
 def page_without_viewer(monkeypatch):
     """The page's viewer is built by another step; here only that it is called with matching tables."""
 
-    def render(nodes, edges, communities, *, facts):
+    def render(nodes, edges, communities, *, facts, history=None):
         known = set(nodes["channel"])
         assert set(edges["source"]) | set(edges["target"]) <= known
         assert set(nodes["community"].drop_nulls()) == set(communities.filter(level="community")["id"])
@@ -256,7 +257,7 @@ def test_one_giant_component_is_parted_into_connected_communities(tmp_path):
 def mapped(tmp_path_factory):
     out = tmp_path_factory.mktemp("map") / "deep" / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(overlap_list, "render_page", lambda *tables, facts: b"<html></html>")
+        patch.setattr(overlap_list, "render_page", lambda *tables, **known: b"<html></html>")
         facts = map_overlap_list(EXAMPLE / "edges.csv", EXAMPLE / "nodes.csv", out)
     return out, facts
 
@@ -279,7 +280,7 @@ def test_all_files_are_written_and_agree(mapped):
 
 
 def test_the_same_list_gives_the_same_bytes(mapped, tmp_path, monkeypatch):
-    monkeypatch.setattr(overlap_list, "render_page", lambda *tables, facts: b"<html></html>")
+    monkeypatch.setattr(overlap_list, "render_page", lambda *tables, **known: b"<html></html>")
     map_overlap_list(EXAMPLE / "edges.csv", EXAMPLE / "nodes.csv", tmp_path / "again")
     for name in FILES:
         assert (tmp_path / "again" / name).read_bytes() == (mapped[0] / name).read_bytes(), name
@@ -336,7 +337,7 @@ def test_nothing_changes_when_something_fails(mapped, tmp_path, monkeypatch):
     (out / "own.txt").write_text("mine")
     before = {path.name: path.read_bytes() for path in out.iterdir()}
 
-    def broken(*tables, facts):
+    def broken(*tables, **known):
         raise OSError("disk full")
 
     monkeypatch.setattr(overlap_list, "render_page", broken)

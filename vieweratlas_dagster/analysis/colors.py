@@ -3,8 +3,9 @@
 Belongs here: which colour a new region or community gets, given those already given out. Does not
 belong here: when a colour is kept (``labels``), and how anything is drawn.
 
-Distances are Euclidean in OKLab (Ottosson 2020), with normal sight plus the smaller of those with
-protanopia and deuteranopia (Viénot, Brettel & Mollon 1999).
+Distances are Euclidean in OKLab (Ottosson 2020): the smallest of those with normal sight, protanopia and
+deuteranopia (Viénot, Brettel & Mollon 1999). Sight that has lost a kind of cone sees fewer hues, so its
+distances count for more, and lightness varies so that there is something else to tell colours by.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 GREY = "#9aa0a6"
+_IMPAIRED_WEIGHT = 1.8
 
 _Colors = NDArray[np.float64]
 _LMS = np.array([[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]])
@@ -39,7 +41,7 @@ _TO_LAB = np.array(
 
 def region_color(taken: Sequence[str]) -> str:
     """The clear colour farthest from those taken; #rrggbb."""
-    return _farthest(_palette(range(0, 360, 10), (0.62, 0.7, 0.78), (0.13, 0.16)), taken)
+    return _farthest(_palette(range(0, 360, 10), (0.54, 0.64, 0.74, 0.84), (0.1, 0.13, 0.16)), taken)
 
 
 def community_color(region: str, taken: Sequence[str]) -> str:
@@ -75,8 +77,7 @@ def _farthest(candidates: list[str], taken: Sequence[str]) -> str:
         ours, theirs = (_oklab(_linear(colors) @ sight.T) for colors in (candidates, sorted(set(taken))))
         distances.append(np.linalg.norm(ours[:, None] - theirs[None], axis=2))
     normal, *impaired = distances
-    # By the impaired alone only yellows and blues would remain; the sum serves everybody.
-    apart = (normal + np.minimum(*impaired)).min(axis=1)
+    apart = np.minimum(normal, _IMPAIRED_WEIGHT * np.minimum(*impaired)).min(axis=1)
     return candidates[int(np.argmax(apart))]
 
 

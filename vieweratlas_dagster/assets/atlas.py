@@ -3,9 +3,14 @@
 Belongs here: layout, page, picture and exports as assets. How they are drawn is in ``publish``.
 """
 
+from itertools import islice
+from typing import TYPE_CHECKING
+
 import dagster as dg
+import polars as pl
 
 from collector_service.lake import Lake
+from collector_service.opt_outs import OptOuts, read_opt_outs
 from vieweratlas_dagster.assets.communities import community_labels, previous_map
 from vieweratlas_dagster.assets.metadata import (
     CODE_VERSIONS,
@@ -23,6 +28,7 @@ from vieweratlas_dagster.lake_layout import (
     analysis_key,
     channels_key,
     days_up_to,
+    earlier_analysis_days,
     finish_map,
     publish_latest,
     read_table,
@@ -31,13 +37,48 @@ from vieweratlas_dagster.lake_layout import (
 from vieweratlas_dagster.publish.privacy import published_pairs
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, LEFT_OUT, NODES, PARTITION
+from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, EVENTS, LEFT_OUT, NODES, PARTITION
+
+if TYPE_CHECKING:
+    from vieweratlas_dagster.publish.history import History
 
 
-def _facts(lake: Lake, day: str, settings: Settings) -> dict[str, object]:
+def _history(lake: Lake, day: str, settings: Settings, opt_outs: OptOuts) -> "History":
+    """The newest maps before the day, without the channels that have opted out since."""
+    from vieweratlas_dagster.publish.history import Day, History
+
+    floor = settings.privacy.min_shared_published
+    days = []
+    for name in islice(earlier_analysis_days(lake, day), settings.analysis.history_days - 1):
+        nodes = read_table(lake, analysis_key(name, "nodes.parquet"), NODES)
+        shown = _without(nodes, opt_outs)
+        edges = published_pairs(read_table(lake, analysis_key(name, "edges.parquet"), EDGES), floor)
+        ends = pl.col("source", "target").is_in(shown["channel"].implode())
+        days.append(
+            Day(
+                name=name,
+                nodes=shown,
+                edges=edges.filter(pl.all_horizontal(ends)),
+                communities=read_table(lake, analysis_key(name, "communities.parquet"), COMMUNITIES),
+                events=read_table(lake, analysis_key(name, "events.parquet"), EVENTS),
+            )
+        )
+    events = read_table(lake, analysis_key(day, "events.parquet"), EVENTS)
+    return History(days=days, today=day, events=events)
+
+
+def _without(channels: pl.DataFrame, opt_outs: OptOuts) -> pl.DataFrame:
+    """The rows (of NODES or LEFT_OUT) of channels that may be named."""
+    hidden = [
+        opt_outs.has_channel(login, number)
+        for login, number in channels.select("channel", "channel_id").iter_rows()
+    ]
+    return channels.filter(~pl.Series(hidden, dtype=pl.Boolean))
+
+
+def _facts(lake: Lake, day: str, settings: Settings, left_out: pl.DataFrame) -> dict[str, object]:
     """What the page says about itself: dates, parameters and counts."""
-    analysis = settings.analysis
-    left_out = read_table(lake, analysis_key(day, "left_out.parquet"), LEFT_OUT)
+    analysis, collection = settings.analysis, settings.collection
     days = [name for name in days_up_to(day, analysis.window_days) if lake.exists(channels_key(name))]
     return {
         "title": "ViewerAtlas",
@@ -50,6 +91,8 @@ def _facts(lake: Lake, day: str, settings: Settings) -> dict[str, object]:
         "algorithm": analysis.algorithm,
         "resolution": analysis.resolution,
         "left_out_channels": left_out.height,
+        "channel_list": bool(collection.channels or collection.channels_file),
+        "top_channels_limit": collection.top_channels_limit,
     }
 
 
@@ -67,7 +110,7 @@ def _facts(lake: Lake, day: str, settings: Settings) -> dict[str, object]:
 def atlas(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
-    """The map: every channel's place, one self-contained atlas.html, and atlas.png.
+    """The map: every channel's place, one self-contained atlas.html with earlier days, atlas.png and .svg.
 
     Places are aligned with the newest earlier map, so that channels do not jump.
     """
@@ -75,6 +118,7 @@ def atlas(
     from vieweratlas_dagster.analysis.layout import neighbour_preservation, place
     from vieweratlas_dagster.publish.page import render_page
     from vieweratlas_dagster.publish.picture import draw_atlas, draw_preview
+    from vieweratlas_dagster.publish.vector import draw_svg
 
     day, store = context.partition_key, lake.lake
     audiences = read_table(store, analysis_key(day, "audiences.parquet"), AUDIENCES)
@@ -93,13 +137,23 @@ def atlas(
             positions=positions,
         )
     )
-    facts = _facts(store, day, settings)
-    page = render_page(nodes, edges, communities, facts=facts)
+    left_out = read_table(store, analysis_key(day, "left_out.parquet"), LEFT_OUT)
+    opt_outs = read_opt_outs(store)
+    history = _history(store, day, settings, opt_outs)
+    page = render_page(
+        nodes,
+        edges,
+        communities,
+        facts=_facts(store, day, settings, left_out),
+        history=history,
+        left_out=_without(left_out, opt_outs),
+    )
     store.put(analysis_key(day, "atlas.html"), page)
     shown = published_pairs(edges, settings.privacy.min_shared_published)
-    store.put(
-        analysis_key(day, "atlas.png"), draw_atlas(nodes, shown, communities, title=f"ViewerAtlas {day}")
-    )
+    title = f"ViewerAtlas {day}"
+    store.put(analysis_key(day, "atlas.png"), draw_atlas(nodes, shown, communities, title=title))
+    vector = draw_svg(nodes, shown, communities, title=title)
+    store.put(analysis_key(day, "atlas.svg"), vector)
     write_table(store, analysis_key(day, "nodes.parquet"), nodes, NODES)
     return dg.MaterializeResult(
         metadata={
@@ -113,6 +167,8 @@ def atlas(
             ),
             "neighbour_preservation": rounded(neighbour_preservation(audiences, edges, positions)),
             "page_bytes": len(page),
+            "vector_bytes": len(vector),
+            "earlier_days": len(history.days),
             # A path to copy: browsers open no file from a page of a server.
             "page": dg.MetadataValue.path(store.address(analysis_key(day, "atlas.html"))),
             "dagster/uri": f"{store.uri}/{analysis_key(day, 'nodes.parquet')}",
@@ -134,24 +190,19 @@ def atlas(
 def graph_exports(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
-    """The graph for other tools: graph.gexf for Gephi, nodes, edges and communities as CSV.
+    """The graph for other tools: GEXF for Gephi, GraphML, CSV, Parquet, and JSON of every channel.
 
     Pairs below the privacy floor are left out. Then the day is copied to curated/analysis/latest/,
     unless it has no channels or a newer day is there.
     """
-    from vieweratlas_dagster.publish.exports import csv_bytes, gexf_bytes
+    from vieweratlas_dagster.publish.exports import graph_files
 
     day, store = context.partition_key, lake.lake
     nodes = read_table(store, analysis_key(day, "nodes.parquet"), NODES)
     edges = read_table(store, analysis_key(day, "edges.parquet"), EDGES)
     communities = read_table(store, analysis_key(day, "communities.parquet"), COMMUNITIES)
     shown = published_pairs(edges, settings.privacy.min_shared_published)
-    files = {
-        "graph.gexf": gexf_bytes(nodes, shown),
-        "nodes.csv": csv_bytes(nodes),
-        "edges.csv": csv_bytes(shown),
-        "communities.csv": csv_bytes(communities),
-    }
+    files = graph_files(nodes, shown, communities, date=day)
     for name, data in files.items():
         store.put(analysis_key(day, name), data)
     # Here all blocking checks have passed, so what they stopped is never published nor continued.

@@ -16,12 +16,19 @@ from typing import Any
 
 import polars as pl
 
+from vieweratlas_dagster.publish.absent import encode_absent
+from vieweratlas_dagster.publish.history import Block, History, encode_history
+
 FORMAT = 1
 NEIGHBOURS_KEPT = 50
 MIN_SHARED_PUBLISHED = 5
 COORDINATE_STEPS = 10_000
+# The page is to stay below the first, and earlier days get at least the second.
+PAGE_BYTES = 3_000_000
+LEAST_HISTORY_BYTES = 500_000
 
 _PLACEHOLDER = b'<script type="application/json" id="atlas-data">null</script>'
+_HISTORY_PLACE = b'<script type="text/plain" id="atlas-history"></script>'
 # Names come from the outside: nothing in the block may look like markup, and U+2028/9 end a line in
 # older JavaScript.
 _ESCAPES = str.maketrans(
@@ -30,7 +37,13 @@ _ESCAPES = str.maketrans(
 
 
 def render_page(
-    nodes: pl.DataFrame, edges: pl.DataFrame, communities: pl.DataFrame, *, facts: Mapping[str, object]
+    nodes: pl.DataFrame,
+    edges: pl.DataFrame,
+    communities: pl.DataFrame,
+    *,
+    facts: Mapping[str, object],
+    history: History | None = None,
+    left_out: pl.DataFrame | None = None,
 ) -> bytes:
     """The whole atlas page as UTF-8 HTML; identical input gives identical bytes.
 
@@ -46,21 +59,40 @@ def render_page(
         facts: what the reader should know of the making, shown under "How to read this map";
             JSON values, dates or datetimes. Known keys: title, date_from, date_to, window_days,
             channels, viewers, edges, communities, regions, modularity, overlap_threshold,
-            min_channel_viewers, min_shared_published, resolution, algorithm, generated_for.
+            min_channel_viewers, min_shared_published, resolution, algorithm, generated_for, channel_list,
+            top_channels_limit.
+        history: earlier maps, as many as there is room for; without any, the page has no slider.
+        left_out: rows of ``tables.LEFT_OUT`` that the page may name when they are looked for.
 
     Raises:
         FileNotFoundError: the viewer has not been built.
         ValueError: an edge or a channel refers to something unknown, a coordinate is not finite, or
-            the pairs have neither shared viewers nor weights throughout; or the viewer was built
-            without a place for the data.
+            the pairs have neither shared viewers nor weights throughout; two days of the history have
+            the same name; or the viewer was built without a place for the data.
         TypeError: a fact is no JSON value.
     """
     template = load_template()
     data = encode(nodes, edges, communities, facts=facts)
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    block = _PLACEHOLDER.replace(b"null", text.translate(_ESCAPES).encode(), 1)
-    before, _, after = template.partition(_PLACEHOLDER)
+    if left_out is not None:
+        data["absent"] = encode_absent(left_out, floor=data["published"]["min_shared"])
+    earlier = Block(b"")
+    if history is not None:
+        room = PAGE_BYTES - len(template) - len(_json(data))
+        earlier = encode_history(
+            history, floor=data["published"]["min_shared"], budget=max(room, LEAST_HISTORY_BYTES)
+        )
+    if history is not None and earlier.days:
+        data["days"] = [*reversed(earlier.days), history.today]
+    block = _PLACEHOLDER.replace(b"null", _json(data), 1)
+    page = template.replace(_HISTORY_PLACE, _HISTORY_PLACE.replace(b"></", b">" + earlier.data + b"</"), 1)
+    before, _, after = page.partition(_PLACEHOLDER)
     return before + block + after
+
+
+def _json(data: Mapping[str, Any]) -> bytes:
+    """As it stands in the page."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.translate(_ESCAPES).encode()
 
 
 def encode(
@@ -138,7 +170,7 @@ def load_template() -> bytes:
     if not built.is_file():
         raise FileNotFoundError("the atlas viewer is not built (viewer/dist/index.html): run `make viewer`")
     page = built.read_bytes()
-    if page.count(_PLACEHOLDER) != 1:
+    if page.count(_PLACEHOLDER) != 1 or page.count(_HISTORY_PLACE) != 1:
         raise ValueError("viewer/dist/index.html has no place for the data: run `make viewer` again")
     return page
 

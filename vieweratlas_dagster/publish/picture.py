@@ -1,7 +1,8 @@
 """The map as a picture: regions as soft areas, channels as dots, names where there is room.
 
-Belongs here: drawing finished tables into PNG bytes. Does not belong here: computing anything that is
-drawn, and the interactive page (``page``).
+Belongs here: drawing finished tables into PNG bytes, and where everything of a picture goes, which
+``vector`` shares. Does not belong here: computing anything that is drawn, and the interactive page
+(``page``).
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-_NIGHT, _INK, _FAINT = "#10131a", "#f3f4f6", "#8b93a1"
-_EDGE_OF_MAP = 1.09
-_GRID = 360
-_DPI = 100
-_TALL = 1.06
+NIGHT, INK, FAINT = "#10131a", "#f3f4f6", "#8b93a1"
+EDGE_OF_MAP = 1.09
+GRID = 360
+DPI = 100
+TALL = 1.06
+EXPLANATION = "near = shared viewers · dot = audience · colour = community"
 _MAIN_PART = 0.28
 _STRONGEST_DRAWN = 3
 _NAMED_CHANNELS = 400
@@ -77,23 +79,96 @@ def _figure(
     width: int,
     channel_names: bool,
 ) -> Figure:
-    figure = Figure(figsize=(width / _DPI, width / _DPI), dpi=_DPI, facecolor=_NIGHT)
+    figure = Figure(figsize=(width / DPI, width / DPI), dpi=DPI, facecolor=NIGHT)
     FigureCanvasAgg(figure)
-    figure.set_figheight(width / _DPI * _TALL)
-    axes = figure.add_axes((0, 0, 1, 1 / _TALL))
+    figure.set_figheight(width / DPI * TALL)
+    axes = figure.add_axes((0, 0, 1, 1 / TALL))
     axes.set_axis_off()
-    axes.set_xlim(-_EDGE_OF_MAP, _EDGE_OF_MAP)
-    axes.set_ylim(-_EDGE_OF_MAP, _EDGE_OF_MAP)
-    drawn = nodes.sort("viewers", "degree", "channel", descending=[True, True, False], nulls_last=True)
-    regions = communities.filter(pl.col("level") == "region").sort("viewers", "size", descending=True)
+    axes.set_xlim(-EDGE_OF_MAP, EDGE_OF_MAP)
+    axes.set_ylim(-EDGE_OF_MAP, EDGE_OF_MAP)
     scale = width / 2000
-    areas = _Areas.of(drawn, regions)
-    areas.draw(axes)
-    _draw_ties(axes, drawn, edges, scale)
-    radii = _draw_channels(axes, drawn, scale)
-    _draw_names(axes, drawn, regions, communities, areas, radii, scale=scale, channels=channel_names)
+    drawn = plan(nodes, edges, communities, width=width, channel_names=channel_names)
+    _draw_areas(axes, drawn.areas)
+    _draw_ties(axes, drawn.ties, scale)
+    axes.scatter(
+        drawn.nodes["x"], drawn.nodes["y"], s=(2 * drawn.radii) ** 2, c=drawn.nodes["color"].to_list(),
+        alpha=0.92, edgecolors=NIGHT, linewidths=0.6 * scale, zorder=2,
+    )  # fmt: skip
+    _draw_names(axes, drawn.names)
     _draw_heading(figure, nodes, edges, communities, title, scale)
     return figure
+
+
+@dataclass(frozen=True)
+class Areas:
+    """Density over a square grid for each region, and where each region's name goes (map units)."""
+
+    grids: NDArray[np.float64]
+    colors: list[str]
+    tops: list[tuple[float, float]]
+
+    @property
+    def single(self) -> float:
+        """About the peak that one channel alone makes, 1 / (2 pi sigma^2)."""
+        return float(1 / (2 * np.pi * (GRID / 75) ** 2))
+
+
+@dataclass(frozen=True)
+class Ties:
+    """Straight lines in map units, shape (n, 2, 2), with the colour and opacity of each."""
+
+    lines: NDArray[np.float64]
+    colors: list[str]
+    alpha: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name that found room: its middle in pixels from the lower left, its size in points."""
+
+    text: str
+    x: float
+    y: float
+    wide: float
+    size: float
+    color: tuple[float, float, float]
+    bold: bool
+    halo: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where everything goes; channels lie by audience, largest first, with their radii in points."""
+
+    nodes: pl.DataFrame
+    radii: NDArray[np.float64]
+    areas: Areas
+    ties: Ties
+    names: list[Name]
+
+
+def plan(
+    nodes: pl.DataFrame,
+    edges: pl.DataFrame,
+    communities: pl.DataFrame,
+    *,
+    width: int,
+    channel_names: bool = True,
+) -> Plan:
+    """Where everything of a picture goes that is so many pixels wide; arguments as of `draw_atlas`."""
+    scale = width / 2000
+    drawn = nodes.sort("viewers", "degree", "channel", descending=[True, True, False], nulls_last=True)
+    regions = communities.filter(pl.col("level") == "region").sort("viewers", "size", descending=True)
+    areas = _areas(drawn, regions)
+    radii = _radii(drawn, scale)
+    names = _place_names(drawn, regions, communities, areas, radii, width=width, channels=channel_names)
+    return Plan(drawn, radii, areas, _ties(drawn, edges), names)
+
+
+def pixels_of(places: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Map units as pixels from the lower left of the map, shape (n, 2)."""
+    pixels: NDArray[np.float64] = (places / EDGE_OF_MAP + 1) / 2 * width
+    return pixels
 
 
 def _png(figure: Figure) -> bytes:
@@ -106,50 +181,37 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-@dataclass(frozen=True)
-class _Areas:
-    """Density over a square grid, the region that leads there, and where each region's name goes."""
-
-    density: NDArray[np.float64]
-    leader: NDArray[np.int64]
-    colors: list[str]
-    tops: list[tuple[float, float]]
-
-    @classmethod
-    def of(cls, nodes: pl.DataFrame, regions: pl.DataFrame) -> _Areas:
-        grids, tops = [], []
-        for key in regions["id"]:
-            members = nodes.filter(pl.col("region") == key)
-            grid, _, _ = np.histogram2d(
-                members["x"], members["y"], bins=_GRID, range=[[-_EDGE_OF_MAP, _EDGE_OF_MAP]] * 2
-            )
-            grids.append(gaussian_filter(grid, _GRID / 75))
-            wide = gaussian_filter(grid, _GRID / 20)
-            cell = np.array(np.unravel_index(int(wide.argmax()), wide.shape))
-            peak = ((cell + 0.5) / _GRID * 2 - 1) * _EDGE_OF_MAP
-            places = members.select("x", "y").to_numpy()
-            # A part that lies elsewhere shall not pull the name away.
-            main = places[np.linalg.norm(places - peak, axis=1) < _MAIN_PART]
-            tops.append((float(np.median(main[:, 0])), float(np.quantile(main[:, 1], 0.97)) + 0.035))
-        stack = np.stack(grids) if grids else np.zeros((1, _GRID, _GRID))
-        return cls(stack.max(axis=0), stack.argmax(axis=0), regions["color"].to_list(), tops)
-
-    def draw(self, axes: Axes) -> None:
-        if not self.colors:
-            return
-        colors = np.array([to_rgb(color) for color in self.colors])[self.leader]
-        # One channel alone makes a peak of about 1 / (2 pi sigma^2) in the grid.
-        single = 1 / (2 * np.pi * (_GRID / 75) ** 2)
-        strength = np.clip(self.density / single, 0, None)
-        alpha = 0.22 * np.clip((strength - 0.25) / 0.5, 0, 1) + 0.12 * np.clip(strength / 8, 0, 1)
-        picture = np.concatenate([colors, alpha[..., None]], axis=2).transpose(1, 0, 2)
-        extent = (-_EDGE_OF_MAP, _EDGE_OF_MAP, -_EDGE_OF_MAP, _EDGE_OF_MAP)
-        axes.imshow(
-            picture, origin="lower", extent=extent, interpolation="bicubic", zorder=0, aspect="auto"
+def _areas(nodes: pl.DataFrame, regions: pl.DataFrame) -> Areas:
+    grids, tops = [], []
+    for key in regions["id"]:
+        members = nodes.filter(pl.col("region") == key)
+        grid, _, _ = np.histogram2d(
+            members["x"], members["y"], bins=GRID, range=[[-EDGE_OF_MAP, EDGE_OF_MAP]] * 2
         )
+        grids.append(gaussian_filter(grid, GRID / 75))
+        wide = gaussian_filter(grid, GRID / 20)
+        cell = np.array(np.unravel_index(int(wide.argmax()), wide.shape))
+        peak = ((cell + 0.5) / GRID * 2 - 1) * EDGE_OF_MAP
+        places = members.select("x", "y").to_numpy()
+        # A part that lies elsewhere shall not pull the name away.
+        main = places[np.linalg.norm(places - peak, axis=1) < _MAIN_PART]
+        tops.append((float(np.median(main[:, 0])), float(np.quantile(main[:, 1], 0.97)) + 0.035))
+    stack = np.stack(grids) if grids else np.zeros((0, GRID, GRID))
+    return Areas(stack, regions["color"].to_list(), tops)
 
 
-def _draw_ties(axes: Axes, nodes: pl.DataFrame, edges: pl.DataFrame, scale: float) -> None:
+def _draw_areas(axes: Axes, areas: Areas) -> None:
+    if not areas.colors:
+        return
+    colors = np.array([to_rgb(color) for color in areas.colors])[areas.grids.argmax(axis=0)]
+    strength = np.clip(areas.grids.max(axis=0) / areas.single, 0, None)
+    alpha = 0.22 * np.clip((strength - 0.25) / 0.5, 0, 1) + 0.12 * np.clip(strength / 8, 0, 1)
+    picture = np.concatenate([colors, alpha[..., None]], axis=2).transpose(1, 0, 2)
+    extent = (-EDGE_OF_MAP, EDGE_OF_MAP, -EDGE_OF_MAP, EDGE_OF_MAP)
+    axes.imshow(picture, origin="lower", extent=extent, interpolation="bicubic", zorder=0, aspect="auto")
+
+
+def _ties(nodes: pl.DataFrame, edges: pl.DataFrame) -> Ties:
     """Each channel's strongest ties, faintly, where they are short enough to say something."""
     value = "weight" if edges["jaccard"].null_count() else "jaccard"
     ends = pl.concat(
@@ -159,7 +221,7 @@ def _draw_ties(axes: Axes, nodes: pl.DataFrame, edges: pl.DataFrame, scale: floa
         ]
     )
     strong = (
-        ends.sort(value, "source", "target", descending=[True, False, False])
+        ends.sort(value, "source", "target", "one", descending=[True, False, False, False])
         .group_by("one", maintain_order=True)
         .head(_STRONGEST_DRAWN)
         .select("source", "target")
@@ -169,34 +231,30 @@ def _draw_ties(axes: Axes, nodes: pl.DataFrame, edges: pl.DataFrame, scale: floa
     lines = strong.join(
         places, left_on="source", right_on="channel", how="inner", maintain_order="left"
     ).join(places, left_on="target", right_on="channel", how="inner", maintain_order="left", suffix="_to")
-    if not lines.height:
-        return
     start, end = lines.select("x", "y").to_numpy(), lines.select("x_to", "y_to").to_numpy()
     length = np.linalg.norm(end - start, axis=1)
     near = length < 0.5
-    colors = np.array([(*to_rgb(color), 0.0) for color in lines["color"]])
-    colors[:, 3] = 0.22 * np.clip(1 - length / 0.5, 0, 1)
-    axes.add_collection(
-        LineCollection(
-            list(np.stack([start, end], axis=1)[near]),
-            colors=colors[near],
-            linewidths=0.7 * scale,
-            zorder=1,
-        )
+    return Ties(
+        np.stack([start, end], axis=1)[near],
+        lines.filter(pl.Series(near))["color"].to_list(),
+        0.22 * np.clip(1 - length[near] / 0.5, 0, 1),
     )
 
 
-def _draw_channels(axes: Axes, nodes: pl.DataFrame, scale: float) -> NDArray[np.float64]:
-    """Dots whose area grows with the audience; returns their radii in points."""
+def _draw_ties(axes: Axes, ties: Ties, scale: float) -> None:
+    if not ties.colors:
+        return
+    colors = [(*to_rgb(color), alpha) for color, alpha in zip(ties.colors, ties.alpha, strict=True)]
+    axes.add_collection(LineCollection(list(ties.lines), colors=colors, linewidths=0.7 * scale, zorder=1))
+
+
+def _radii(nodes: pl.DataFrame, scale: float) -> NDArray[np.float64]:
+    """Of dots whose area grows with the audience, in points."""
     known = nodes["viewers"].cast(pl.Float64).fill_null(0).to_numpy()
     amount = known if known.any() else nodes["degree"].cast(pl.Float64).to_numpy()
     crowd = np.clip(np.sqrt(1500 / max(nodes.height, 1)), 0.5, 1.6)
     share = np.sqrt(amount / max(amount.max(initial=0), 1))
     radii: NDArray[np.float64] = (1.6 + 11 * share) * crowd * scale
-    axes.scatter(
-        nodes["x"], nodes["y"], s=(2 * radii) ** 2, c=nodes["color"].to_list(), alpha=0.92,
-        edgecolors=_NIGHT, linewidths=0.6 * scale, zorder=2,
-    )  # fmt: skip
     return radii
 
 
@@ -215,63 +273,69 @@ class _Room:
         return True
 
 
-def _draw_names(
-    axes: Axes,
+def _place_names(
     nodes: pl.DataFrame,
     regions: pl.DataFrame,
     communities: pl.DataFrame,
-    areas: _Areas,
+    areas: Areas,
     radii: NDArray[np.float64],
     *,
-    scale: float,
+    width: int,
     channels: bool,
-) -> None:
+) -> list[Name]:
     """Regions first, then communities, then channels; a name without room is left out."""
     room = _Room()
-    to_pixels = axes.transData.transform
-    points = to_pixels(nodes.select("x", "y").to_numpy()) if nodes.height else np.empty((0, 2))
+    scale = width / 2000
+    names: list[Name] = []
+    points = pixels_of(nodes.select("x", "y").to_numpy(), width)
 
-    def write(text: str, at: Any, size: float, color: Any, weight: str, halo: float, shifts: Any) -> bool:
+    def write(text: str, at: Any, size: float, color: Any, weight: str, halo: float, shifts: Any) -> None:
         font = FontProperties(weight=weight, size=size)
         # A dollar sign would be read as mathematics here, which a drawn name is not.
         outline = np.asarray(TextPath((0, 0), text.replace("$", "S"), prop=font).vertices).reshape(-1, 2)
-        width = np.ptp(outline[:, 0]) if len(outline) else 0.0
-        wide, high = width * _DPI / 72 + 4 * scale, size * 1.15 * _DPI / 72
+        inked = float(np.ptp(outline[:, 0])) * DPI / 72 if len(outline) else 0.0
+        wide, high = inked + 4 * scale, size * 1.15 * DPI / 72
         for dx, dy in shifts:
-            x, y = at[0] + dx * wide / 2, at[1] + dy * high
+            x, y = float(at[0] + dx * wide / 2), float(at[1] + dy * high)
             box = (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2)
-            inside = box[0] > 0 and box[2] < axes.bbox.width and box[1] > 0 and box[3] < axes.bbox.height
+            inside = box[0] > 0 and box[2] < width and box[1] > 0 and box[3] < width
             if inside and room.take(box):
-                place = axes.transData.inverted().transform((x, y))
-                axes.text(
-                    place[0], place[1], text, fontproperties=font, color=color, ha="center",
-                    va="center", parse_math=False, zorder=4,
-                    path_effects=[withStroke(linewidth=halo, foreground=_NIGHT)],
-                )  # fmt: skip
-                return True
-        return False
+                names.append(Name(text, x, y, inked, size, to_rgb(color), weight == "bold", halo))
+                return
 
     apart = [(0.0, float(dy)) for dy in (0, 1, -1, 2, -2, 3, -3)]
     for row, top in zip(regions.iter_rows(named=True), areas.tops, strict=True):
         if row["size"] < min(_SMALLEST_NAMED_REGION, max(2, nodes.height // 10)):
             continue
         size = (15 + 16 * min(1.0, row["size"] / 300) ** 0.5) * (scale if channels else 2.6 * scale)
-        write(_short(row), to_pixels(top), size, _INK, "bold", 5 * scale, apart)
+        write(_short(row), pixels_of(np.array(top), width), size, INK, "bold", 5 * scale, apart)
     if not channels:
-        return
+        return names
     fine = communities.filter(pl.col("level") == "community").sort("viewers", "size", descending=True)
     by_region = set(regions["label"])
     for row in fine.iter_rows(named=True):
         members = nodes.filter(pl.col("community") == row["id"])
         if row["label"] not in by_region and members.height > 2:
-            at = to_pixels(members.select(pl.col("x", "y").median()).to_numpy())[0]
+            at = pixels_of(members.select(pl.col("x", "y").median()).to_numpy(), width)[0]
             write(_short(row), at, 12.5 * scale, _lighter(row["color"]), "bold", 3.5 * scale, apart[:5])
     for at, row in enumerate(nodes.head(_NAMED_CHANNELS).iter_rows(named=True)):
-        reach = radii[at] * _DPI / 72
+        reach = radii[at] * DPI / 72
         size = (7 + min(4.0, 0.35 * radii[at] / scale)) * scale
-        high = size * 1.15 * _DPI / 72
+        high = size * 1.15 * DPI / 72
         up = (reach + high / 2) / high
-        write(row["channel"], points[at], size, _INK, "normal", 2.2 * scale, [(0, -up), (0, up)])
+        write(row["channel"], points[at], size, INK, "normal", 2.2 * scale, [(0, -up), (0, up)])
+    return names
+
+
+def _draw_names(axes: Axes, names: list[Name]) -> None:
+    for name in names:
+        place = axes.transData.inverted().transform((name.x, name.y))
+        font = FontProperties(weight="bold" if name.bold else "normal", size=name.size)
+        axes.text(
+            place[0], place[1], name.text, fontproperties=font, color=name.color, ha="center",
+            va="center", parse_math=False, zorder=4,
+            path_effects=[withStroke(linewidth=name.halo, foreground=NIGHT)],
+        )  # fmt: skip
 
 
 def _draw_heading(
@@ -284,19 +348,30 @@ def _draw_heading(
 ) -> None:
     if not title:
         return
+    figure.text(
+        0.02, 0.985, title, color=INK, fontsize=24 * scale, weight="bold", va="top", parse_math=False
+    )
+    figure.text(
+        0.02,
+        0.963,
+        counts_of(nodes, edges, communities),
+        color=FAINT,
+        fontsize=11.5 * scale,
+        va="top",
+        parse_math=False,
+    )
+    figure.text(0.98, 0.018, EXPLANATION, color=FAINT, fontsize=11.5 * scale, ha="right", va="bottom")
+
+
+def counts_of(nodes: pl.DataFrame, edges: pl.DataFrame, communities: pl.DataFrame) -> str:
+    """The line under the heading."""
     level = communities["level"]
     isolated = nodes["community"].null_count()
-    counts = (
+    return (
         f"{nodes.height:,} channels · {edges.height:,} overlaps · {(level == 'community').sum():,}"
         f" communities in {(level == 'region').sum():,} regions"
         + (f" · {isolated:,} channels without an overlap on the outer ring" if isolated else "")
     )
-    figure.text(
-        0.02, 0.985, title, color=_INK, fontsize=24 * scale, weight="bold", va="top", parse_math=False
-    )
-    figure.text(0.02, 0.963, counts, color=_FAINT, fontsize=11.5 * scale, va="top", parse_math=False)
-    explanation = "near = shared viewers · dot = audience · colour = community"
-    figure.text(0.98, 0.018, explanation, color=_FAINT, fontsize=11.5 * scale, ha="right", va="bottom")
 
 
 def _short(group: dict[str, Any]) -> str:

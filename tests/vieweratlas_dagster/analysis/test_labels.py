@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vieweratlas_dagster.analysis import colors
 from vieweratlas_dagster.analysis.labels import label_communities, unknown_overrides
 from vieweratlas_dagster.analysis.stability import Previous
 from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, NODES, PARTITION
@@ -202,17 +201,6 @@ def test_the_highest_id_is_handed_on():
     later, named, partition = labelled(ROWS[:3], as_previous(frame, partition))
     assert {row["newest_id"] for row in named.values()} == {5, 4}
     assert as_previous(later, partition).newest_id("community") == 5
-
-
-def test_region_colours_are_far_apart_for_most_eyes():
-    taken = []
-    for _ in range(8):
-        taken.append(colors.region_color(taken))
-    lab = [colors._oklab(colors._linear(taken) @ sight.T) for sight in colors._SIGHTS]
-    for one in range(8):
-        for other in range(one):
-            normal = ((lab[0][one] - lab[0][other]) ** 2).sum() ** 0.5
-            assert normal > 0.05
 
 
 names = st.text("abcdefgh", min_size=1, max_size=3)

@@ -1,13 +1,14 @@
 """Exchange files, read back by the tools they are for."""
 
 import io
+import xml.etree.ElementTree as ET
 
 import networkx as nx
 import polars as pl
 import pytest
 
-from vieweratlas_dagster.publish.exports import csv_bytes, gexf_bytes
-from vieweratlas_dagster.tables import EDGES, NODES
+from vieweratlas_dagster.publish.exports import csv_bytes, gexf_bytes, graph_files, graphml_bytes
+from vieweratlas_dagster.tables import COMMUNITIES, EDGES, NODES
 
 ODD = 'naïve "漢字", <&>\x00'
 SHARED = {"community": 3, "region": 1, "label": "Chess", "region_label": "English", "degree": 1}
@@ -60,3 +61,32 @@ def test_csv_reads_back_equal(tables):
     for frame in tables:
         data = csv_bytes(frame)
         assert pl.read_csv(data, schema=frame.schema).equals(frame)
+
+
+def test_graphml_reads_back_with_colours_sizes_places_and_facts(tables):
+    data = graphml_bytes(*tables)
+    graph = nx.read_graphml(io.BytesIO(data))
+    shown = ODD.replace("\x00", "\ufffd")
+    assert set(graph) == {"001", shown, "null"}
+    first = graph.nodes["001"]
+    assert [first[name] for name in ("r", "g", "b", "x", "y", "size")] == [255, 128, 0, 500, -250, 60]
+    assert (first["viewers"], first["community_label"], first["region"]) == (400, "Chess", 1)
+    assert "viewers" not in graph.nodes["null"]
+    assert graph.edges["001", shown]["shared_viewers"] == 50
+    assert graphml_bytes(*tables) == data
+
+
+def test_every_file_of_a_map_can_be_made_of_nothing():
+    files = graph_files(NODES.empty(), EDGES.empty(), COMMUNITIES.empty(), date=None)
+    assert nx.read_graphml(io.BytesIO(files["graph.graphml"])).number_of_nodes() == 0
+    assert pl.read_parquet(files["published_edges.parquet"]).height == 0
+
+
+def test_gexf_has_the_colours_sizes_and_places_where_gephi_looks_for_them(tables):
+    root = ET.fromstring(gexf_bytes(*tables))
+    gexf, viz = "{http://www.gexf.net/1.2draft}", "{http://www.gexf.net/1.2draft/viz}"
+    nodes = {node.get("id"): node for node in root.iter(f"{gexf}node")}
+    assert nodes["001"].find(f"{viz}color").attrib == {"r": "255", "g": "128", "b": "0", "a": "1.0"}
+    for node in nodes.values():
+        assert float(node.find(f"{viz}size").get("value")) >= 4
+        assert {"x", "y"} <= set(node.find(f"{viz}position").attrib)

@@ -49,6 +49,19 @@ export interface Encoded {
     targets: Column<number>;
     amounts: Column<number>;
   };
+  /** Names of the days that the page can show, oldest first and this one last; none without a history. */
+  days?: string[];
+  absent?: EncodedAbsent;
+}
+
+/** Columns of channels that were seen but are not on the map; null counts are below the privacy floor. */
+export interface EncodedAbsent {
+  name: Column<string>;
+  kind: Column<string | null>;
+  viewers: Column<number | null>;
+  excluded: Column<number | null>;
+  coverage: Column<number | null>;
+  untold: number;
 }
 
 /** A community or a region; `members` are positions in `Atlas.channels`, largest audience first. */
@@ -99,6 +112,10 @@ export interface Atlas {
   communities: Community[];
   regions: Region[];
   amount: "shared_viewers" | "weight";
+  /** The day that is shown, and all that can be, oldest first; without a history null and none. */
+  day: string | null;
+  days: string[];
+  absent: EncodedAbsent | null;
   /** Whether any channel's audience, game, or language is known. */
   knows: { viewers: boolean; games: boolean; languages: boolean };
   channelNamed(name: string): Channel | undefined;
@@ -200,6 +217,9 @@ export function decode(encoded: Encoded): Atlas {
     communities,
     regions,
     amount: encoded.edges.amount,
+    day: encoded.days?.at(-1) ?? null,
+    days: encoded.days ?? [],
+    absent: encoded.absent ?? null,
     knows: {
       viewers: channels.some((channel) => channel.viewers !== null),
       games: encoded.games.length > 0,

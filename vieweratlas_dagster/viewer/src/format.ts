@@ -38,3 +38,8 @@ export function dateRange(from: unknown, to: unknown): string {
   if (start && end) return start.getTime() === end.getTime() ? day.format(end) : day.formatRange(start, end);
   return start || end ? day.format((start ?? end)!) : "";
 }
+
+export const isDate = (text: string) => /^\d{4}-\d\d-\d\d$/.test(text);
+
+/** A day of the history: a date as "7 Jan 2026", any other name as it is. */
+export const dayName = (name: string) => (isDate(name) ? dateRange(name, name) || name : name);

@@ -31,8 +31,10 @@ export const contains = (box: Box, x: number, y: number) =>
 
 const CELL = 128;
 
-/** Places in order of importance: each name takes its first spot that is free and inside the view. */
-export function place<T>(wishes: Wish<T>[], view: Box): Placed<T>[] {
+/**
+ * Places in order of importance: each name takes its first spot that is inside the view, not covered, and free.
+ */
+export function place<T>(wishes: Wish<T>[], view: Box, covered: Box[] = []): Placed<T>[] {
   const cells = new Map<number, Box[]>();
   const cellsOf = (box: Box) => {
     const keys: number[] = [];
@@ -41,17 +43,21 @@ export function place<T>(wishes: Wish<T>[], view: Box): Placed<T>[] {
     }
     return keys;
   };
+  const take = (box: Box, keys: number[]) => {
+    for (const key of keys) {
+      const there = cells.get(key);
+      if (there) there.push(box);
+      else cells.set(key, [box]);
+    }
+  };
+  for (const box of covered) take(box, cellsOf(box));
   const placed: Placed<T>[] = [];
   for (const { what, spots } of wishes) {
     for (const [spot, box] of spots.entries()) {
       if (box.left < view.left || box.right > view.right || box.top < view.top || box.bottom > view.bottom) continue;
       const keys = cellsOf(box);
       if (keys.some((key) => cells.get(key)?.some((other) => meet(box, other)))) continue;
-      for (const key of keys) {
-        const there = cells.get(key);
-        if (there) there.push(box);
-        else cells.set(key, [box]);
-      }
+      take(box, keys);
       placed.push({ what, box, spot });
       break;
     }

@@ -1,26 +1,38 @@
-/** Puts the page together: data, theme, map, search, panel, legend, and the selection in the address. */
-import { type Atlas, type Channel, type Community, decode, type Encoded, type Region } from "./data";
+/** Puts the page together: data, theme, map, search, panel, legend, filter, and the view in the address. */
+import { type Atlas, decode, type Encoded } from "./data";
 import { byId } from "./dom";
+import { EVERYTHING, type Filter, isActive, passing } from "./filter";
+import { leftOver, renderFilters } from "./filters";
 import { dateRange, things } from "./format";
 import { startHelp } from "./help";
+import type { Box } from "./labels";
 import { markLegend, renderLegend } from "./legend";
+import { startArrows } from "./list";
 import { AtlasMap, type Insets, webglAvailable } from "./map";
 import { renderPanel } from "./panel";
+import { pastSection, renderAbsent } from "./past";
 import { startSearch } from "./search";
-import { hashOf, NOTHING, type Selection, selectionOf } from "./state";
+import { Timeline } from "./slider";
+import { hashOf, NOTHING, selectionFor, START, type View, viewOf } from "./state";
 import { colors, startTheme } from "./theme";
 
-const atlas = decode(JSON.parse(byId("atlas-data").textContent ?? "") as Encoded);
+const today = decode(JSON.parse(byId("atlas-data").textContent ?? "") as Encoded);
+// The map of the day that is shown.
+let atlas = today;
 const panel = byId("panel");
 const legend = byId("legend");
+const filters = byId("filters");
 const mapBox = byId("map");
+// What lies over the map and must not cover names.
+const overlays = [byId("days"), panel, legend, filters, byId("chip"), byId("toast"), document.querySelector<HTMLElement>(".zoom")!];
 // As in style.css: panels stand beside the map, or are sheets; and there is room for both of them.
 const wide = matchMedia("(min-width: 52rem)");
 const roomy = matchMedia("(min-width: 68rem)");
-let selection: Selection = NOTHING;
+let view: View = START;
 let map: AtlasMap | null = null;
-// Who changed the address: a click on the map must not move the map, nor take the focus from it.
-let fromMap = false;
+// Whether the next change of the address leaves the map and the focus where they are: one made on the
+// map, or in the filter, does.
+let stay = false;
 
 function header(of: Atlas): void {
   const title = typeof of.facts["title"] === "string" && of.facts["title"] ? of.facts["title"] : "Audience atlas";
@@ -51,49 +63,128 @@ function insets(): Insets {
     if (wide.matches) covered.right = area.right - box.left;
     else covered.bottom = area.bottom - box.top;
   }
-  if (!legend.hidden && wide.matches) covered.left = legend.getBoundingClientRect().right - area.left;
+  const left = [legend, filters].find((box) => !box.hidden);
+  if (left && wide.matches) covered.left = left.getBoundingClientRect().right - area.left;
   return covered;
 }
 
-function follow(): void {
-  const first = document.documentElement.dataset["ready"] !== "true";
-  selection = selectionOf(location.hash, atlas);
-  if (!roomy.matches && selection.kind !== "none") showLegend(false);
-  renderPanel(panel, atlas, selection);
-  markLegend(legend, selection);
-  map?.select(selection, !fromMap);
-  if (!fromMap && !first) (panel.querySelector<HTMLElement>("h2") ?? mapBox).focus({ preventScroll: true });
-  fromMap = false;
+function covered(): Box[] {
+  const area = mapBox.getBoundingClientRect();
+  return overlays
+    .filter((box) => !box.hidden)
+    .map((box) => box.getBoundingClientRect())
+    .map(({ left, right, top, bottom }) => ({ left: left - area.left - 4, right: right - area.left + 4, top: top - area.top - 4, bottom: bottom - area.top + 4 }));
 }
 
-function go(target: Channel | Community | Region | null): void {
-  const hash = target ? hashOf(target) : "#";
+const timeline = new Timeline(byId("days"), () => byId("atlas-history").textContent ?? "", today, {
+  choose: (day) => goStaying({ day, absent: view.absent }),
+  loaded() {
+    // The view is there already, but for the day.
+    stay = true;
+    follow();
+  },
+  failed: (reason) => notice(`The earlier days cannot be read: ${reason}`),
+});
+
+/** The map of the day that the address names, or today's while that is being unpacked. */
+function showDay(): void {
+  const shown = timeline.mapOf(viewOf(location.hash, today).view.day);
+  if (shown === atlas) return;
+  atlas = shown;
+  header(atlas);
+  map?.setAtlas(atlas);
+}
+
+/** What there is to say of other days, below the facts of the panel. */
+function renderPast(): void {
+  panel.querySelector(".past")?.remove();
+  const past = pastSection(timeline, atlas, view);
+  if (past) panel.querySelector("dl, .why")?.after(past);
+  timeline.tellChanges(atlas);
+}
+
+/** Shows what the address says. */
+function follow(): void {
+  const first = document.documentElement.dataset["ready"] !== "true";
+  showDay();
+  const reading = viewOf(location.hash, atlas);
+  view = reading.view;
+  tellIgnored(reading.ignored);
+  if (!roomy.matches && view.selection.kind !== "none") showLeft(wide.matches && !filters.hidden ? filters : null);
+  renderPanel(panel, atlas, view, (channels) => go({ selection: { kind: "compare", channels } }));
+  if (view.absent !== null && view.selection.kind === "none") renderAbsent(panel, atlas, today, view.absent);
+  renderPast();
+  renderLegend(legend, atlas, passing(atlas, view.filter));
+  markLegend(legend, view.selection);
+  showFilter();
+  map?.show(view, stay);
+  if (!stay && !first) (panel.querySelector<HTMLElement>("h2") ?? mapBox).focus({ preventScroll: true });
+  stay = false;
+}
+
+function tellIgnored(parts: string[]): void {
+  byId("toast").hidden = parts.length === 0;
+  byId("toast-text").replaceChildren(parts.length ? `The address names something that is not on this map: ${parts.slice(0, 3).join(", ")}` : "");
+}
+
+/** Changes the view; the camera goes where that is seen best unless it is given. */
+function go(change: Partial<View>): void {
+  const hash = hashOf({ ...view, camera: null, absent: null, ...change });
   if (hash === location.hash || (hash === "#" && !location.hash)) follow();
   else location.hash = hash;
 }
 
-function showLegend(open: boolean): void {
-  legend.hidden = !open;
-  byId("legend-toggle").setAttribute("aria-expanded", String(open));
+function goStaying(change: Partial<View>): void {
+  stay = true;
+  go({ camera: view.camera, ...change });
+}
+
+const setFilter = (filter: Filter) => goStaying({ filter });
+
+function showFilter(): void {
+  if (!filters.hidden) renderFilters(filters, atlas, view.filter, setFilter, closeFilter);
+  byId("chip").hidden = !isActive(view.filter);
+  byId("chip-text").replaceChildren(isActive(view.filter) ? leftOver(atlas, view.filter) : "");
+  byId("filter-toggle").classList.toggle("active", isActive(view.filter));
+}
+
+function closeFilter(): void {
+  showLeft(null);
+  byId("filter-toggle").focus();
+}
+
+/** Opens the legend or the filter, which share a place, or neither. */
+function showLeft(box: HTMLElement | null): void {
+  for (const [one, button] of [[legend, "legend-toggle"], [filters, "filter-toggle"]] as const) {
+    one.hidden = one !== box;
+    byId(button).setAttribute("aria-expanded", String(one === box));
+  }
+  map?.redrawNames();
 }
 
 function startMap(): AtlasMap | null {
   if (!webglAvailable()) {
     notice("This browser offers no WebGL, so the map cannot be drawn. Search, the list of regions and every channel's details work.");
-    showLegend(true);
+    showLeft(legend);
     return null;
   }
   if (!atlas.channels.length) notice("No channel is on this map yet.");
   return new AtlasMap(atlas, mapBox, colors(), {
     insets,
-    pick(target) {
-      fromMap = "name" in target;
-      go(target);
+    covered,
+    pick(target, staying) {
+      (staying ? goStaying : go)({ selection: selectionFor(target) });
     },
     pickNothing() {
-      if (selection.kind === "none") return;
-      fromMap = true;
-      go(null);
+      if (view.selection.kind !== "none" || view.absent !== null) goStaying({ selection: NOTHING });
+    },
+    moved(camera) {
+      view = { ...view, camera };
+      try {
+        history.replaceState(history.state, "", hashOf(view));
+      } catch {
+        // a page that may not change its own address: then it keeps the selection only
+      }
     },
   });
 }
@@ -108,7 +199,7 @@ function keys(): void {
       "+": () => map?.zoom(1 / 1.5),
       "=": () => map?.zoom(1 / 1.5),
       "-": () => map?.zoom(1.5),
-      "0": () => map?.showAll(),
+      "0": () => showAll(),
     };
     const move = moves[event.key];
     if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -117,8 +208,9 @@ function keys(): void {
   });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
-    if (selection.kind !== "none") go(null);
-    else if (!legend.hidden && !roomy.matches) showLegend(false);
+    if (!filters.hidden && (filters.contains(document.activeElement) || !wide.matches)) closeFilter();
+    else if (view.selection.kind !== "none" || view.absent !== null) go({ selection: NOTHING, camera: view.camera });
+    else if (!legend.hidden && !roomy.matches) showLeft(null);
   });
   byId("skip").addEventListener("click", (event) => {
     event.preventDefault();
@@ -126,18 +218,66 @@ function keys(): void {
   });
 }
 
+/** Links on the page change the selection and leave the rest of the view as it is. */
+function links(): void {
+  document.addEventListener("click", (event) => {
+    const link = event.target instanceof Element ? event.target.closest('a[href^="#"]') : null;
+    if (!link || event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    const { selection, absent } = viewOf(link.getAttribute("href")!, atlas).view;
+    go(selection.kind === "none" ? { selection, absent, camera: view.camera } : { selection });
+  });
+}
+
+function showAll(): void {
+  map?.showAll();
+  if (!view.camera) return;
+  view = { ...view, camera: null };
+  history.replaceState(history.state, "", hashOf(view));
+}
+
+function buttons(): void {
+  byId("legend-toggle").addEventListener("click", () => showLeft(legend.hidden ? legend : null));
+  byId("filter-toggle").addEventListener("click", () => {
+    showLeft(filters.hidden ? filters : null);
+    showFilter();
+    filters.querySelector<HTMLElement>("h2")?.focus();
+  });
+  byId("chip-clear").addEventListener("click", () => {
+    setFilter(EVERYTHING);
+    mapBox.focus({ preventScroll: true });
+  });
+  byId("toast-close").addEventListener("click", () => {
+    tellIgnored([]);
+    mapBox.focus({ preventScroll: true });
+  });
+  byId("zoom-in").addEventListener("click", () => map?.zoom(1 / 1.6));
+  byId("zoom-out").addEventListener("click", () => map?.zoom(1.6));
+  byId("zoom-all").addEventListener("click", showAll);
+}
+
+/** A page enlarged with two fingers must be movable with one, also where the map fills the screen. */
+function leaveWayOut(): void {
+  const viewport = window.visualViewport;
+  viewport?.addEventListener("resize", () => mapBox.classList.toggle("enlarged", viewport.scale > 1.02));
+}
+
 header(atlas);
-renderLegend(legend, atlas);
-showLegend(roomy.matches && atlas.channels.length > 0);
+showLeft(roomy.matches && atlas.channels.length > 0 ? legend : null);
 startTheme(byId<HTMLButtonElement>("theme-toggle"), () => map?.setColors(colors()));
 map = startMap();
-startSearch(atlas, go);
-startHelp(atlas);
+startSearch(
+  () => atlas,
+  today,
+  (target) => go({ selection: selectionFor(target) }),
+  (absent) => go({ selection: NOTHING, absent }),
+);
+startHelp(today);
+startArrows();
 keys();
-byId("legend-toggle").addEventListener("click", () => showLegend(Boolean(legend.hidden)));
-byId("zoom-in").addEventListener("click", () => map?.zoom(1 / 1.6));
-byId("zoom-out").addEventListener("click", () => map?.zoom(1.6));
-byId("zoom-all").addEventListener("click", () => map?.showAll());
+links();
+buttons();
+leaveWayOut();
 addEventListener("hashchange", follow);
 map?.showAll(0);
 follow();

@@ -1,17 +1,19 @@
 /**
- * The drawn map: land below, links of the selected channel, discs (sigma, WebGL), names on top.
+ * The drawn map: land below, links of what is selected, discs (sigma, WebGL), names on top.
  *
  * Belongs here: drawing, the camera, and what the pointer meets. Does not belong here: what a
  * selection means for the rest of the page (main.ts).
  */
 import { createNodeBorderProgram } from "@sigma/node-border";
 import Sigma from "sigma";
-import { mix } from "./color";
+import { mix, readable } from "./color";
 import type { Ring } from "./contour";
 import type { Atlas, Channel, Community, Neighbour, Region } from "./data";
 import { buildGraph, colorOf, faded, type NodeAttributes, paint } from "./graph";
+import { passing } from "./filter";
 import { type Box, contains, place, type Placed, type Wish } from "./labels";
-import { NOTHING, type Selection } from "./state";
+import { amountOf } from "./overlap";
+import { type Camera, type Selection, START, type View } from "./state";
 import { buildTerritory, type Anchor, type Territory } from "./territory";
 import type { Colors } from "./theme";
 
@@ -29,9 +31,14 @@ export interface Insets {
 }
 
 export interface MapHooks {
-  pick(target: Channel | Community | Region): void;
+  /** `stay`: the view should not move for it. */
+  pick(target: Channel | Community | Region, stay: boolean): void;
   pickNothing(): void;
   insets(): Insets;
+  /** Boxes in pixels of the map where no name may be written, as something lies over them. */
+  covered(): Box[];
+  /** The reader moved the view, and it rests now. */
+  moved(camera: Camera): void;
 }
 
 type Name =
@@ -47,6 +54,11 @@ const SPACED = 0.14;
 const TINT = 0.3;
 const LINKS_DRAWN = 40;
 const NAMES_OF_NEIGHBOURS = 14;
+// Among so few channels, every one is named where there is room.
+const FEW = 60;
+// How far beside a disc a click still means it, in pixels: fingers are wider than pointers.
+const NEAR = { mouse: 6, touch: 16 };
+const REST_MS = 300;
 const MIN_RATIO = 0.015;
 const MAX_RATIO = 1.6;
 
@@ -60,40 +72,36 @@ export function webglAvailable(): boolean {
 export class AtlasMap {
   private readonly sigma: Sigma<NodeAttributes>;
   private readonly canvases: Record<"land" | "links" | "labels", HTMLCanvasElement>;
-  private readonly territory: Territory;
-  private readonly provincePaths: Path2D[];
-  private readonly countryPaths: Path2D[];
-  private readonly depthPaths: Path2D[];
+  private territory!: Territory;
+  private provincePaths!: Path2D[];
+  private countryPaths!: Path2D[];
+  private depthPaths!: Path2D[];
   private readonly widths = new Map<string, number>();
-  private readonly mainland: Channel[];
-  private selection: Selection = NOTHING;
+  private mainland!: Channel[];
+  // Never seen: it only answers whether a point is inside a path.
+  private readonly probe = document.createElement("canvas").getContext("2d")!;
+  private readonly inks = new Map<Community | Region, string>();
+  private selection: Selection = START.selection;
+  private filtered: Set<number> | null = null;
+  private compared: Channel[] = [];
   private neighbours: Neighbour[] = [];
   private lit: Set<number> | null = null;
   private hovered: Channel | null = null;
   private hoveredGroup: Community | Region | null = null;
   private placed: Placed<Name>[] = [];
+  // While the page itself moves the camera, its moves are not the reader's.
+  private ownMoves = 0;
+  private resting: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
-    private readonly atlas: Atlas,
+    private atlas: Atlas,
     private readonly container: HTMLElement,
     private colors: Colors,
     private readonly hooks: MapHooks,
   ) {
     const canvas = (id: string) => container.querySelector<HTMLCanvasElement>(`#${id}`)!;
     this.canvases = { land: canvas("land"), links: canvas("links"), labels: canvas("labels") };
-    this.territory = buildTerritory(
-      atlas.channels.map((channel) => ({ x: channel.x, y: channel.y, community: channel.community?.at ?? -1 })),
-      atlas.communities.length,
-      atlas.communities.map((community) => community.region?.at ?? -1),
-      atlas.regions.length,
-    );
-    this.provincePaths = this.territory.provinces.map(pathOf);
-    this.countryPaths = this.territory.countries.map(pathOf);
-    this.depthPaths = this.territory.depths.map(pathOf);
-
-    const settled = atlas.channels.filter((channel) => channel.community);
-    this.mainland = settled.length ? settled : atlas.channels;
-
+    this.survey();
     const stage = container.querySelector<HTMLElement>("#graph")!;
     this.sigma = new Sigma(buildGraph(atlas, stage.clientWidth * stage.clientHeight, colors), stage, {
       allowInvalidContainer: true,
@@ -121,6 +129,33 @@ export class AtlasMap {
     this.listen();
   }
 
+  /** Another day's map in the same frame: what stayed in its place stays there. The next `show` draws it. */
+  setAtlas(atlas: Atlas): void {
+    const stage = this.container.querySelector<HTMLElement>("#graph")!;
+    this.atlas = atlas;
+    [this.selection, this.lit, this.hovered, this.hoveredGroup] = [START.selection, null, null, null];
+    [this.compared, this.neighbours, this.placed] = [[], [], []];
+    this.inks.clear();
+    this.survey();
+    this.sigma.setGraph(buildGraph(atlas, stage.clientWidth * stage.clientHeight, this.colors));
+  }
+
+  /** The land of the map that is shown. */
+  private survey(): void {
+    const { atlas } = this;
+    this.territory = buildTerritory(
+      atlas.channels.map((channel) => ({ x: channel.x, y: channel.y, community: channel.community?.at ?? -1 })),
+      atlas.communities.length,
+      atlas.communities.map((community) => community.region?.at ?? -1),
+      atlas.regions.length,
+    );
+    this.provincePaths = this.territory.provinces.map(pathOf);
+    this.countryPaths = this.territory.countries.map(pathOf);
+    this.depthPaths = this.territory.depths.map(pathOf);
+    const settled = atlas.channels.filter((channel) => channel.community);
+    this.mainland = settled.length ? settled : atlas.channels;
+  }
+
   /** Runs once the first frame is drawn. */
   whenPainted(done: () => void): void {
     this.sigma.once("afterRender", done);
@@ -129,33 +164,65 @@ export class AtlasMap {
 
   setColors(colors: Colors): void {
     this.colors = colors;
+    this.inks.clear();
     this.sigma.refresh();
   }
 
-  /** Shows a selection; `move` brings it into view, else the view moves only if a panel hides it. */
-  select(selection: Selection, move: boolean): void {
+  /**
+   * Shows a view's selection and filter, and moves where the view's camera is, or else where the selection is
+   * seen best; with `stay` it moves only if a panel hides what is selected.
+   */
+  show(view: View, stay: boolean): void {
+    const { selection } = view;
     this.selection = selection;
+    this.filtered = passing(this.atlas, view.filter);
+    this.compared = selection.kind === "compare" ? selection.channels : [];
     this.neighbours = selection.kind === "channel" ? this.atlas.neighboursOf(selection.channel) : [];
     this.lit = this.litChannels();
     this.sigma.refresh({ skipIndexation: true });
-    if (selection.kind === "none") return;
-    if (selection.kind !== "channel") {
-      if (move) this.fit(this.membersOf(selection.group), 0.1);
-    } else if (move) this.fit(this.around(selection.channel), 0.16);
-    else this.uncover(selection.channel);
+    if (view.camera && !stay) this.goTo(view.camera);
+    else if (selection.kind === "channel") stay ? this.uncover(selection.channel) : this.fit(this.around(selection.channel), 0.16);
+    else if (selection.kind === "compare") stay || this.fit(spread(selection.channels), 0.16);
+    else if (selection.kind !== "none") stay || this.fit(this.membersOf(selection.group), 0.1);
   }
 
   zoom(factor: number): void {
     const camera = this.sigma.getCamera();
     this.animate({ ...camera.getState(), ratio: clamp(camera.ratio * factor, MIN_RATIO, MAX_RATIO) }, 180);
+    this.restSoon();
   }
 
   pan(dx: number, dy: number): void {
+    this.shift(dx, dy);
+    this.restSoon();
+  }
+
+  private shift(dx: number, dy: number): void {
     const { width, height } = this.sigma.getDimensions();
     const camera = this.sigma.getCamera().getState();
     const from = this.sigma.viewportToFramedGraph({ x: 0, y: 0 });
     const to = this.sigma.viewportToFramedGraph({ x: dx * width, y: dy * height });
     this.animate({ ...camera, x: camera.x + to.x - from.x, y: camera.y + to.y - from.y }, 140);
+  }
+
+  private goTo({ x, y, zoom }: Camera): void {
+    const base = { x: 0.5, y: 0.5, ratio: 1, angle: 0 };
+    const goal = this.sigma.viewportToFramedGraph(this.sigma.graphToViewport({ x, y }, { cameraState: base }), { cameraState: base });
+    this.animate({ ...goal, ratio: clamp(1 / zoom, MIN_RATIO, MAX_RATIO) }, 0);
+  }
+
+  private restSoon(): void {
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => {
+      const { width, height } = this.sigma.getDimensions();
+      const middle = this.sigma.viewportToGraph({ x: width / 2, y: height / 2 });
+      this.hooks.moved({ ...middle, zoom: 1 / this.sigma.getCamera().ratio });
+    }, REST_MS);
+  }
+
+  /** After something was laid over the map or taken away. */
+  redrawNames(): void {
+    this.drawLabels();
   }
 
   /** All the land, inside what the panels leave free; without land, every channel. */
@@ -180,19 +247,26 @@ export class AtlasMap {
     ];
   }
 
+  /** Who is not dimmed; null: everybody. */
   private litChannels(): Set<number> | null {
-    const { selection } = this;
-    if (selection.kind === "none") return null;
-    if (selection.kind === "channel") {
-      return new Set([selection.channel.at, ...this.neighbours.map((neighbour) => neighbour.channel.at)]);
-    }
-    return new Set(selection.group.members);
+    const { selection, filtered } = this;
+    if (selection.kind === "none") return filtered;
+    const left = (members: number[]) => (filtered ? members.filter((at) => filtered.has(at)) : members);
+    if (selection.kind === "channel") return new Set([selection.channel.at, ...left(this.neighbours.map(({ channel }) => channel.at))]);
+    if (selection.kind === "compare") return new Set([...selection.channels.map(({ at }) => at), ...left(this.inCommon(selection.channels))]);
+    return new Set(left(selection.group.members));
+  }
+
+  /** Neighbours of all of these channels. */
+  private inCommon(channels: Channel[]): number[] {
+    const [first, ...others] = channels.map((channel) => this.atlas.neighboursOf(channel).map((neighbour) => neighbour.channel.at));
+    return first?.filter((at) => others.every((other) => other.includes(at))) ?? [];
   }
 
   private look(at: number, data: NodeAttributes) {
     const channel = this.atlas.channels[at]!;
     if (this.lit && !this.lit.has(at)) return { ...data, ...faded(channel, this.colors), zIndex: 0 };
-    const chosen = this.selection.kind === "channel" && this.selection.channel === channel;
+    const chosen = this.chosen().includes(channel);
     return { ...data, ...paint(channel, this.colors), zIndex: chosen ? 2 : this.lit ? 1 : 0 };
   }
 
@@ -214,8 +288,13 @@ export class AtlasMap {
 
   private animate(state: { x: number; y: number; ratio: number }, duration: number): void {
     const camera = this.sigma.getCamera();
-    if (reducedMotion.matches || duration === 0) camera.setState({ ...state, angle: 0 });
-    else void camera.animate({ ...state, angle: 0 }, { duration, easing: "cubicInOut" });
+    clearTimeout(this.resting);
+    this.ownMoves++;
+    const done = () => this.ownMoves--;
+    if (reducedMotion.matches || duration === 0) {
+      camera.setState({ ...state, angle: 0 });
+      done();
+    } else void camera.animate({ ...state, angle: 0 }, { duration, easing: "cubicInOut" }).then(done);
   }
 
   private fit(places: Point[], closest: number, duration = 520): void {
@@ -255,7 +334,7 @@ export class AtlasMap {
     const edge = 40;
     const x = clamp(point.x, insets.left + edge, Math.max(width - insets.right - edge, insets.left + edge));
     const y = clamp(point.y, insets.top + edge, Math.max(height - insets.bottom - edge, insets.top + edge));
-    if (x !== point.x || y !== point.y) this.pan((point.x - x) / width, (point.y - y) / height);
+    if (x !== point.x || y !== point.y) this.shift((point.x - x) / width, (point.y - y) / height);
   }
 
   // ---- the pointer
@@ -264,12 +343,18 @@ export class AtlasMap {
     const { sigma } = this;
     sigma.on("afterRender", () => this.draw());
     sigma.on("clickNode", ({ node, event }) => {
-      this.hooks.pick(this.groupAt(event.x, event.y) ?? this.atlas.channels[Number(node)]!);
+      const group = this.groupAt(event.x, event.y);
+      this.hooks.pick(group ?? this.atlas.channels[Number(node)]!, !group);
     });
     sigma.on("clickStage", ({ event }) => {
-      const target = this.nameAt(event.x, event.y);
-      if (target) this.hooks.pick(target);
+      const name = this.nameAt(event.x, event.y);
+      const touch = "touches" in event.original;
+      const target = name ?? this.channelNear(event.x, event.y, touch ? NEAR.touch : NEAR.mouse) ?? this.landAt(event.x, event.y);
+      if (target) this.hooks.pick(target, "name" in target || !name);
       else this.hooks.pickNothing();
+    });
+    sigma.getCamera().on("updated", () => {
+      if (!this.ownMoves) this.restSoon();
     });
     sigma.on("enterNode", ({ node }) => this.hover(this.atlas.channels[Number(node)]!));
     sigma.on("leaveNode", () => this.hover(null));
@@ -286,6 +371,28 @@ export class AtlasMap {
   private groupAt(x: number, y: number): Community | Region | null {
     const found = this.nameAt(x, y);
     return found && !("name" in found) ? found : null;
+  }
+
+  private channelNear(x: number, y: number, reach: number): Channel | null {
+    let [nearest, gap]: [Channel | null, number] = [null, reach];
+    for (const channel of this.atlas.channels) {
+      if (this.lit && !this.lit.has(channel.at)) continue;
+      const data = this.sigma.getNodeDisplayData(String(channel.at));
+      if (!data) continue;
+      const point = this.sigma.graphToViewport(channel);
+      const distance = Math.hypot(point.x - x, point.y - y) - this.sigma.scaleSize(data.size);
+      if (distance < gap) [nearest, gap] = [channel, distance];
+    }
+    return nearest;
+  }
+
+  /** The community whose land is there; the region while only its name is written. */
+  private landAt(x: number, y: number): Community | Region | null {
+    const point = this.sigma.viewportToGraph({ x, y });
+    const community = this.atlas.communities.find(({ at }) => this.probe.isPointInPath(this.provincePaths[at]!, point.x, point.y));
+    if (!community) return null;
+    const written = (group: Community | Region) => this.placed.some(({ what }) => what.kind !== "channel" && what.group === group);
+    return !written(community) && community.region && written(community.region) ? community.region : community;
   }
 
   private hover(channel: Channel | null): void {
@@ -371,8 +478,10 @@ export class AtlasMap {
 
   /** How strongly a province is coloured: those outside the selection stand back. */
   private tint(community: Community): number {
-    const { selection } = this;
+    const { selection, filtered } = this;
+    if (filtered && !community.members.some((at) => filtered.has(at))) return 0.08;
     if (selection.kind === "none") return TINT;
+    if (selection.kind === "compare") return selection.channels.some((channel) => channel.community === community) ? TINT : 0.13;
     if (selection.kind === "community") return selection.group === community ? TINT + 0.14 : 0.1;
     if (selection.kind === "region") return selection.group === community.region ? TINT + 0.06 : 0.1;
     return selection.channel.community === community ? TINT : 0.13;
@@ -380,13 +489,11 @@ export class AtlasMap {
 
   private drawLinks(): void {
     const context = this.context("links");
-    if (this.selection.kind !== "channel") return;
-    const links = this.neighbours.slice(0, LINKS_DRAWN);
-    const strongest = links[0]?.amount ?? 1;
-    const from = this.sigma.graphToViewport(this.selection.channel);
+    const links = this.links();
+    const strongest = links.at(-1)?.amount ?? 1;
     context.lineCap = "round";
-    for (const { channel, amount } of links.reverse()) {
-      const to = this.sigma.graphToViewport(channel);
+    for (const { from: one, to: channel, amount } of links) {
+      const [from, to] = [this.sigma.graphToViewport(one), this.sigma.graphToViewport(channel)];
       const share = Math.sqrt(amount / strongest);
       const color = mix(colorOf(channel, this.colors), this.colors.ink, 0.25);
       context.strokeStyle = color;
@@ -400,14 +507,41 @@ export class AtlasMap {
     }
   }
 
+  /** The pairs that are drawn as lines, the strongest last. */
+  private links(): { from: Channel; to: Channel; amount: number }[] {
+    const { selection, compared } = this;
+    const pairs =
+      selection.kind === "channel"
+        ? this.neighbours
+            .filter(({ channel }) => !this.filtered || this.filtered.has(channel.at))
+            .slice(0, LINKS_DRAWN)
+            .map(({ channel, amount }) => ({ from: selection.channel, to: channel, amount }))
+        : compared.flatMap((from, at) => compared.slice(at + 1).map((to) => ({ from, to, amount: amountOf(this.atlas, from, to) ?? 0 })));
+    return pairs.filter(({ amount }) => amount > 0).sort((one, other) => one.amount - other.amount);
+  }
+
   private drawLabels(): void {
     const context = this.context("labels");
     const { width, height } = this.sigma.getDimensions();
-    this.placed = place(this.wishes(context), { left: 2, top: 2, right: width - 2, bottom: height - 2 });
+    const view = { left: 2, top: 2, right: width - 2, bottom: height - 2 };
+    this.placed = place(this.wishes(context), view, [...this.hooks.covered(), ...this.chosenDiscs()]);
     this.ring(context);
     context.lineJoin = "round";
     context.textBaseline = "middle";
     for (const { what, box } of [...this.placed].reverse()) this.write(context, what, box);
+  }
+
+  private chosen(): Channel[] {
+    return this.selection.kind === "channel" ? [this.selection.channel] : this.compared;
+  }
+
+  /** No name is written over what is selected. */
+  private chosenDiscs(): Box[] {
+    return this.chosen().map((channel) => {
+      const { x, y } = this.sigma.graphToViewport(channel);
+      const size = this.sigma.scaleSize(this.sigma.getNodeDisplayData(String(channel.at))?.size ?? 0);
+      return { left: x - size, right: x + size, top: y - size, bottom: y + size };
+    });
   }
 
   private ring(context: CanvasRenderingContext2D): void {
@@ -426,6 +560,10 @@ export class AtlasMap {
       circle(this.selection.channel, 3.5, 4.5, this.colors.halo);
       circle(this.selection.channel, 3.5, 2.5, this.colors.accent);
     }
+    this.compared.forEach((channel, at) => {
+      circle(channel, 4, 6, this.colors.halo);
+      circle(channel, 4, 4, this.colors.marks[at]!);
+    });
   }
 
   private wishes(context: CanvasRenderingContext2D): Wish<Name>[] {
@@ -438,9 +576,10 @@ export class AtlasMap {
       wishes.push(this.channelWish(context, channel, strong));
     };
     if (this.hovered) ask(this.hovered, true);
+    for (const channel of this.chosen()) ask(channel, true);
     if (selection.kind === "channel") {
-      ask(selection.channel, true);
-      for (const { channel } of this.neighbours.slice(0, NAMES_OF_NEIGHBOURS)) ask(channel, false);
+      const near = this.neighbours.filter(({ channel }) => this.lit!.has(channel.at));
+      for (const { channel } of near.slice(0, NAMES_OF_NEIGHBOURS)) ask(channel, false);
     }
     for (const region of this.atlas.regions) this.regionWish(context, region, wishes);
     for (const community of this.atlas.communities) this.communityWish(context, community, wishes);
@@ -453,7 +592,8 @@ export class AtlasMap {
     for (const channel of this.atlas.channels) {
       if (this.lit && !this.lit.has(channel.at)) continue;
       const data = this.sigma.getNodeDisplayData(String(channel.at))!;
-      if (this.sigma.scaleSize(data.size) < least && !(this.lit && selection.kind !== "channel" && ratio < 0.5)) continue;
+      const many = !this.lit || selection.kind === "channel" || (ratio >= 0.5 && this.lit.size > FEW);
+      if (many && this.sigma.scaleSize(data.size) < least) continue;
       const point = this.sigma.graphToViewport(channel);
       if (point.x < 0 || point.y < 0 || point.x > width || point.y > height) continue;
       ask(channel, false);
@@ -478,11 +618,11 @@ export class AtlasMap {
     const anchor = this.territory.provinceAnchors[community.at];
     if (!anchor) return;
     const { reach, view } = this.reach(anchor);
+    const chosen = this.selection.kind === "community" && this.selection.group === community;
     // A region of one community: one name is enough until the region's own fades.
-    if (community.region?.communities.length === 1 && reach < 0.5 * view) return;
+    if (community.region?.communities.length === 1 && reach < 0.5 * view && !chosen) return;
     const size = clamp(0.13 * reach + 7, 11, 20);
     const fits = this.width(context, community.label, this.fontOf("community", size), size) < 3.2 * reach;
-    const chosen = this.selection.kind === "community" && this.selection.group === community;
     const alpha = chosen ? 1 : ramp(reach, 22, 30) * (1 - ramp(reach, 0.6 * view, 0.9 * view)) * this.standing(community);
     if ((!fits && !chosen) || alpha < 0.05) return;
     wishes.push({ what: { kind: "community", group: community, size, alpha }, spots: this.spots(context, community.label, "community", anchor, size) });
@@ -490,11 +630,16 @@ export class AtlasMap {
 
   /** Names outside the selection stand back. */
   private standing(group: Community | Region): number {
-    const { selection } = this;
-    if (selection.kind === "none" || group === this.hoveredGroup) return 1;
-    if (selection.kind === "channel") return group === selection.channel.community || group === selection.channel.region ? 0.9 : 0.4;
+    const { selection, filtered } = this;
+    if (group === this.hoveredGroup) return 1;
+    if (filtered && !group.members.some((at) => filtered.has(at))) return 0.6;
+    if (selection.kind === "none") return 1;
+    if (selection.kind === "channel" || selection.kind === "compare") {
+      const own = selection.kind === "channel" ? [selection.channel] : selection.channels;
+      return own.some((channel) => group === channel.community || group === channel.region) ? 1 : 0.75;
+    }
     if (selection.group === group) return 1;
-    return "region" in group && group.region === selection.group ? 1 : 0.3;
+    return "region" in group && group.region === selection.group ? 1 : 0.7;
   }
 
   /** Radius in pixels of a disc of the named land's area, and of the view. */
@@ -554,6 +699,17 @@ export class AtlasMap {
     return (width * size) / 100 + spacing * [...text].length;
   }
 
+  /** A name's colour: its group's, as dark (or light) as it must be to be read on the group's land. */
+  private ink(group: Community | Region): string {
+    let ink = this.inks.get(group);
+    if (!ink) {
+      const { paper, ink: darkest } = this.colors;
+      ink = readable(mix(group.color, darkest, "communities" in group ? 0.55 : 0.4), mix(paper, group.color, TINT), darkest);
+      this.inks.set(group, ink);
+    }
+    return ink;
+  }
+
   private write(context: CanvasRenderingContext2D, what: Name, box: Box): void {
     const { colors } = this;
     context.globalAlpha = what.alpha;
@@ -570,7 +726,7 @@ export class AtlasMap {
       const region = what.kind === "region";
       const text = region ? what.group.label.toUpperCase() : what.group.label;
       context.textAlign = "left";
-      context.fillStyle = mix(mix(what.group.color, colors.ink, region ? 0.62 : 0.5), colors.ink, what.group === this.hoveredGroup ? 1 : 0);
+      context.fillStyle = what.group === this.hoveredGroup ? colors.ink : this.ink(what.group);
       context.lineWidth = 4;
       context.letterSpacing = region ? `${SPACED * what.size}px` : "0px";
       context.strokeText(text, box.left + 3, y);
@@ -579,6 +735,16 @@ export class AtlasMap {
     }
     context.globalAlpha = 1;
   }
+}
+
+/** Corners of a box round the places with some room, so that discs at its border are seen whole. */
+function spread(places: Point[]): Point[] {
+  const [xs, ys] = [places.map(({ x }) => x), places.map(({ y }) => y)];
+  const room = 0.12 * Math.max(Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys));
+  return [
+    { x: Math.min(...xs) - room, y: Math.min(...ys) - room },
+    { x: Math.max(...xs) + room, y: Math.max(...ys) + room },
+  ];
 }
 
 /** Rings as one path, rounded: curves through the middles of their sides. */

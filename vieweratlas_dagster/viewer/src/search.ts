@@ -1,12 +1,15 @@
 /**
- * Finding channels, communities and regions by name, and the search field with its suggestions.
+ * Finding channels, communities and regions by name, and fields with suggestions.
  *
  * Ranking: the whole name, then its beginning, then a word's beginning, then anywhere; the larger
  * audience first among equals.
  */
+import { absentLike } from "./absent";
 import type { Atlas, Channel, Community, Region } from "./data";
 import { byId, el, nameOf, swatch } from "./dom";
 import { compact, things } from "./format";
+
+const LONGEST_ASKED = 60;
 
 export interface Entry {
   target: Channel | Community | Region;
@@ -19,17 +22,15 @@ export interface Entry {
 export const fold = (text: string) =>
   text.normalize("NFKD").replace(/\p{Mark}/gu, "").toLowerCase().trim();
 
+const entry = (target: Entry["target"], name: string, viewers: number): Entry => ({ target, name, folded: fold(name), viewers });
+
+export const channelEntry = (channel: Channel) => entry(channel, channel.name, channel.viewers ?? 0);
+
 export function buildIndex(atlas: Atlas): Entry[] {
-  const entry = (target: Entry["target"], name: string, viewers: number): Entry => ({
-    target,
-    name,
-    folded: fold(name),
-    viewers,
-  });
   return [
     ...atlas.regions.map((region) => entry(region, region.label, region.viewers)),
     ...atlas.communities.map((community) => entry(community, community.label, community.viewers)),
-    ...atlas.channels.map((channel) => entry(channel, channel.name, channel.viewers ?? 0)),
+    ...atlas.channels.map(channelEntry),
   ];
 }
 
@@ -60,12 +61,22 @@ function describe(target: Entry["target"]): string {
   return `${target.kind}, ${things(target.size, "channel")}`;
 }
 
-/** Wires the field: typing suggests, arrows move, Enter goes there, Escape closes. */
-export function startSearch(atlas: Atlas, go: (target: Entry["target"]) => void): void {
-  const field = byId<HTMLInputElement>("search");
-  const list = byId("suggestions");
-  const index = buildIndex(atlas);
+/** A field, the empty list for its suggestions, and what both are for. */
+export interface Finder {
+  field: HTMLInputElement;
+  list: HTMLElement;
+  /** What to suggest for a text; also called for none. */
+  suggest(typed: string): Entry[];
+  /** Names that are not on the map and can be asked about. */
+  missing?(typed: string, found: Entry[]): string[];
+  ask?(name: string): void;
+  choose(entry: Entry): void;
+}
+
+/** Wires a field: typing suggests, arrows move, Enter chooses, Escape closes. */
+export function startFinder({ field, list, suggest, choose, missing, ask }: Finder): void {
   let found: Entry[] = [];
+  let absent: string[] = [];
   let active = -1;
 
   const close = () => {
@@ -79,33 +90,50 @@ export function startSearch(atlas: Atlas, go: (target: Entry["target"]) => void)
     [...list.children].forEach((option, at) => option.setAttribute("aria-selected", String(at === active)));
     if (active < 0) field.removeAttribute("aria-activedescendant");
     else {
-      field.setAttribute("aria-activedescendant", `suggestion-${active}`);
+      field.setAttribute("aria-activedescendant", `${list.id}-${active}`);
       list.children[active]?.scrollIntoView({ block: "nearest" });
     }
   };
-  const choose = (entry: Entry) => {
+  const take = (entry: Entry) => {
     field.value = entry.name;
     close();
-    go(entry.target);
+    choose(entry);
   };
   const option = (entry: Entry, at: number) => {
     const color = "name" in entry.target ? entry.target.community?.color : entry.target.color;
     const item = el(
       "li",
-      { id: `suggestion-${at}`, attributes: { role: "option", "aria-selected": "false" } },
+      { id: `${list.id}-${at}`, attributes: { role: "option", "aria-selected": "false" } },
       swatch(color ?? "var(--lone)"),
       el("span", { className: "name" }, nameOf(entry.name)),
       el("span", { className: "about" }, describe(entry.target)),
     );
     // Before the field loses focus, which closes the list.
     item.addEventListener("pointerdown", (event) => event.preventDefault());
-    item.addEventListener("click", () => choose(entry));
+    item.addEventListener("click", () => take(entry));
     return item;
   };
-  const suggest = () => {
-    found = find(index, field.value);
-    list.replaceChildren(...found.map(option));
-    if (!found.length && field.value.trim()) {
+  const askFor = (name: string) => {
+    field.value = name;
+    close();
+    ask?.(name);
+  };
+  const missingOption = (name: string, at: number) => {
+    const item = el(
+      "li",
+      { id: `${list.id}-${found.length + at}`, className: "missing", attributes: { role: "option", "aria-selected": "false" } },
+      el("span", { className: "name" }, nameOf(name)),
+      el("span", { className: "about" }, "not on this map: why?"),
+    );
+    item.addEventListener("pointerdown", (event) => event.preventDefault());
+    item.addEventListener("click", () => askFor(name));
+    return item;
+  };
+  const open = () => {
+    found = suggest(field.value);
+    absent = missing?.(field.value, found) ?? [];
+    list.replaceChildren(...found.map(option), ...absent.map(missingOption));
+    if (!list.children.length && field.value.trim()) {
       list.append(el("li", { className: "none", attributes: { role: "option", "aria-disabled": "true" } }, "Nothing by that name on this map"));
     }
     list.hidden = list.children.length === 0;
@@ -113,24 +141,54 @@ export function startSearch(atlas: Atlas, go: (target: Entry["target"]) => void)
     mark(-1);
   };
 
-  field.addEventListener("input", suggest);
+  field.addEventListener("input", open);
   field.addEventListener("focus", () => field.select());
+  // Not on focus, which also comes from passing by with the Tab key.
+  field.addEventListener("click", () => {
+    if (list.hidden) open();
+  });
   field.addEventListener("blur", close);
   field.addEventListener("keydown", (event) => {
     if (event.isComposing) return;
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
-      if (list.hidden) suggest();
+      if (list.hidden) open();
       const step = event.key === "ArrowDown" ? 1 : -1;
-      if (found.length) mark((active + step + found.length + (active < 0 && step < 0 ? 1 : 0)) % found.length);
+      const all = found.length + absent.length;
+      if (all) mark((active + step + all + (active < 0 && step < 0 ? 1 : 0)) % all);
     } else if (event.key === "Enter") {
       const entry = found[Math.max(active, 0)];
-      if (entry && !list.hidden) choose(entry);
-    } else if (event.key === "Escape") {
+      const name = absent[Math.max(active, 0) - found.length];
+      if (entry && !list.hidden) take(entry);
+      else if (name !== undefined && !list.hidden) askFor(name);
+    } else if (event.key === "Escape" && (field.value || !list.hidden)) {
       event.stopPropagation();
       if (list.hidden) field.value = "";
       close();
     }
+  });
+}
+
+/** The search of the header, which "/" leads to from everywhere. */
+export function startSearch(shown: () => Atlas, today: Atlas, go: (target: Entry["target"]) => void, ask: (name: string) => void): void {
+  const field = byId<HTMLInputElement>("search");
+  let atlas = shown();
+  let index = buildIndex(atlas);
+  startFinder({
+    field,
+    list: byId("suggestions"),
+    suggest(typed) {
+      if (shown() !== atlas) index = buildIndex((atlas = shown()));
+      return find(index, typed);
+    },
+    choose: (entry) => go(entry.target),
+    missing(typed, found) {
+      // A name of another day can be asked about as well, and so can what nobody collected.
+      const listed = absentLike(today, typed).filter((name) => !atlas.channelNamed(name));
+      const other = typed.trim();
+      return found.length || listed.length || !other ? listed : [other.slice(0, LONGEST_ASKED)];
+    },
+    ask,
   });
   document.addEventListener("keydown", (event) => {
     const typing = event.target instanceof HTMLInputElement || document.querySelector("dialog[open]");

@@ -1,47 +1,179 @@
 /**
- * What is selected, as the page's address says it: #channel=name, #community=3 or #region=1.
+ * What is shown, as the page's address says it: #channel=name, #community=3, #region=1 or
+ * #compare=one&compare=other, then the filter, the day and the camera, for example
+ * #channel=name&game=Chess&language=de&least=1000&day=2026-01-10&at=0.12,-0.3,2.5.
  *
- * The address is the only place where the selection is kept, so every view can be shared and the
- * browser's back button works.
+ * The address is the only place where this is kept, so every view can be shared and the browser's back
+ * button works. An address is input from outside: what is unknown in it is left out and told.
  */
 import type { Atlas, Channel, Community, Region } from "./data";
+import { EVERYTHING, type Filter } from "./filter";
 
 export type Selection =
   | { kind: "channel"; channel: Channel }
   | { kind: "community"; group: Community }
   | { kind: "region"; group: Region }
+  | { kind: "compare"; channels: Channel[] }
   | { kind: "none" };
 
+/** The middle of the view in map coordinates, and how many times larger than the whole map it is. */
+export interface Camera {
+  x: number;
+  y: number;
+  zoom: number;
+}
+
+export interface View {
+  selection: Selection;
+  filter: Filter;
+  /** An earlier state of the map, by a name of `Atlas.days`; null is the newest. */
+  day: string | null;
+  /** Without a selection: a channel that was asked for and is not on the map. */
+  absent: string | null;
+  /** Null: wherever the selection is seen best. */
+  camera: Camera | null;
+}
+
 export const NOTHING: Selection = { kind: "none" };
+export const START: View = { selection: NOTHING, filter: EVERYTHING, day: null, absent: null, camera: null };
+export const MOST_COMPARED = 3;
 
-export function hashOf(selected: Channel | Community | Region): string {
-  if ("name" in selected) return `#channel=${encodeURIComponent(selected.name)}`;
-  return `#${selected.kind}=${selected.id}`;
+// Longer addresses and more parts than any view has are not read at all.
+const LONGEST = 8000;
+const MOST_PARTS = 200;
+
+export const selectionFor = (target: Channel | Community | Region): Selection =>
+  "name" in target
+    ? { kind: "channel", channel: target }
+    : "communities" in target
+      ? { kind: "region", group: target }
+      : { kind: "community", group: target };
+
+function selectionParts(selection: Selection): [string, string][] {
+  if (selection.kind === "none") return [];
+  if (selection.kind === "channel") return [["channel", selection.channel.name]];
+  if (selection.kind === "compare") return selection.channels.map((channel) => ["compare", channel.name]);
+  return [[selection.kind, String(selection.group.id)]];
 }
 
-export function groupSelection(group: Community | Region): Selection {
-  return "communities" in group ? { kind: "region", group } : { kind: "community", group };
+/** The address of a view; a part that is as at the start is left out. */
+export function hashOf(view: Partial<View>): string {
+  const { selection, filter, day, absent, camera } = { ...START, ...view };
+  const short = (value: number) => String(Number(value.toPrecision(6)));
+  const parts: [string, string][] = [
+    ...selectionParts(selection),
+    ...(selection.kind === "none" && absent !== null ? [["channel", absent] as [string, string]] : []),
+    ...filter.games.map((game): [string, string] => ["game", game]),
+    ...filter.languages.map((language): [string, string] => ["language", language]),
+  ];
+  if (filter.least !== null) parts.push(["least", String(filter.least)]);
+  if (filter.most !== null) parts.push(["most", String(filter.most)]);
+  if (day !== null) parts.push(["day", day]);
+  if (camera) parts.push(["at", [camera.x, camera.y, camera.zoom].map(short).join(",")]);
+  return `#${parts.map(([key, value]) => `${key}=${encodeURIComponent(value).replaceAll("%2C", ",")}`).join("&")}`;
 }
 
-/** The selection an address stands for; an address that names nothing of this atlas selects nothing. */
-export function selectionOf(hash: string, atlas: Atlas): Selection {
-  const [, kind, raw] = /^#(channel|community|region)=(.+)$/s.exec(hash) ?? [];
-  if (!kind || !raw) return NOTHING;
-  let value: string;
+/** The address of a channel, community, region, or of channels side by side. */
+export const linkTo = (target: Channel | Community | Region | Channel[]) =>
+  hashOf({ selection: Array.isArray(target) ? { kind: "compare", channels: target } : selectionFor(target) });
+
+export interface Reading {
+  view: View;
+  /** The parts that name nothing here, as far as they can be read. */
+  ignored: string[];
+}
+
+/** The view an address stands for, and what of it was left out. */
+export function viewOf(hash: string, atlas: Atlas): Reading {
+  const text = hash.replace(/^#/, "");
+  const raw = text ? text.split("&") : [];
+  if (text.length > LONGEST || raw.length > MOST_PARTS) return { view: START, ignored: ["an address that is too long"] };
+  const ignored: string[] = [];
+  const view: View = { ...START, filter: { ...EVERYTHING, games: [], languages: [] } };
+  const compared: Channel[] = [];
+  for (const part of raw) {
+    const value = decoded(part.slice(part.indexOf("=") + 1));
+    const key = part.slice(0, Math.max(part.indexOf("="), 0));
+    if (value === null || value === "" || !take(key, value, view, compared, atlas)) {
+      ignored.push((value === null ? part : key && value ? value : part).slice(0, 60));
+    }
+  }
+  if (compared.length && view.selection.kind === "none") {
+    view.selection = compared.length === 1 ? selectionFor(compared[0]!) : { kind: "compare", channels: compared };
+  }
+  return { view, ignored };
+}
+
+function decoded(raw: string): string | null {
   try {
-    value = decodeURIComponent(raw);
+    return decodeURIComponent(raw);
   } catch {
-    return NOTHING;
+    return null;
   }
-  if (kind === "channel") {
-    const channel = atlas.channelNamed(value) ?? atlas.channelNamed(value.toLowerCase());
-    return channel ? { kind, channel } : NOTHING;
+}
+
+const wholeNumber = (text: string, digits = 12) => (new RegExp(`^\\d{1,${digits}}$`).test(text) ? Number(text) : null);
+
+/** Puts one part into the view; false when it means nothing here, or too much. */
+function take(key: string, value: string, view: View, compared: Channel[], atlas: Atlas): boolean {
+  const { filter } = view;
+  switch (key) {
+    case "channel":
+    case "community":
+    case "region": {
+      const target = named(key, value, atlas);
+      if (view.selection.kind !== "none" || view.absent !== null) return false;
+      if (!target && key === "channel") view.absent = value;
+      if (!target) return key === "channel";
+      view.selection = selectionFor(target);
+      return true;
+    }
+    case "compare": {
+      const channel = channelNamed(value, atlas);
+      if (!channel || compared.length === MOST_COMPARED || compared.includes(channel)) return false;
+      compared.push(channel);
+      return true;
+    }
+    case "game":
+      return add(filter.games, value, atlas.channels.some(({ game }) => game === value));
+    case "language":
+      return add(filter.languages, value, atlas.channels.some(({ language }) => language === value));
+    case "least":
+    case "most": {
+      const number = wholeNumber(value);
+      if (number === null) return false;
+      filter[key] = number;
+      return true;
+    }
+    case "day":
+      if (!atlas.days.includes(value)) return false;
+      view.day = value === atlas.days.at(-1) ? null : value;
+      return true;
+    case "at":
+      view.camera = cameraOf(value);
+      return view.camera !== null;
+    default:
+      return false;
   }
-  if (!/^-?\d+$/.test(value)) return NOTHING;
-  if (kind === "community") {
-    const group = atlas.communityWith(Number(value));
-    return group ? { kind, group } : NOTHING;
-  }
-  const group = atlas.regionWith(Number(value));
-  return group ? { kind: "region", group } : NOTHING;
+}
+
+function add(values: string[], value: string, known: boolean): boolean {
+  if (!known || values.includes(value)) return false;
+  values.push(value);
+  return true;
+}
+
+const channelNamed = (name: string, atlas: Atlas) => atlas.channelNamed(name) ?? atlas.channelNamed(name.toLowerCase());
+
+function named(kind: "channel" | "community" | "region", value: string, atlas: Atlas): Channel | Community | Region | undefined {
+  if (kind === "channel") return channelNamed(value, atlas);
+  if (!/^-?\d{1,15}$/.test(value)) return undefined;
+  return kind === "community" ? atlas.communityWith(Number(value)) : atlas.regionWith(Number(value));
+}
+
+function cameraOf(value: string): Camera | null {
+  const numbers = value.split(",");
+  if (numbers.length !== 3 || !numbers.every((number) => /^-?\d{1,6}(\.\d{1,12})?(e-?\d)?$/.test(number))) return null;
+  const [x, y, zoom] = numbers.map(Number) as [number, number, number];
+  return zoom > 0 ? { x, y, zoom } : null;
 }

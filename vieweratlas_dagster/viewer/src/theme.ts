@@ -13,6 +13,8 @@ export interface Colors {
   halo: string;
   accent: string;
   lone: string;
+  /** Of the channels that are compared. */
+  marks: string[];
   dark: boolean;
 }
 
@@ -45,6 +47,7 @@ export function colors(): Colors {
     halo: read("--halo"),
     accent: read("--accent"),
     lone: read("--lone"),
+    marks: [read("--one"), read("--two"), read("--three")],
     dark: document.documentElement.dataset["theme"] === "dark",
   };
 }

@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
 import { count, dateRange, languageName, percent, things } from "../src/format";
-import { mix, rgb } from "../src/color";
 
 test.each([
   [0, "0.0%"],
@@ -26,9 +25,4 @@ test("dates are read as UTC days", () => {
 test("a language code that is none stays as it is", () => {
   expect(languageName("de")).toBe("German");
   expect(languageName("not a code")).toBe("not a code");
-});
-
-test("colours mix channel by channel", () => {
-  expect(rgb("#fff")).toEqual([255, 255, 255]);
-  expect(mix("#000000", "#ff8000", 0.5)).toBe("#804000");
 });

@@ -6,7 +6,7 @@ import { encoded } from "./fixture";
 
 const colors: Colors = {
   sea: "#dddddd", shallows: [], paper: "#ffffff", ink: "#000000", muted: "#777777",
-  halo: "#ffffff", accent: "#006666", lone: "#999999", dark: false,
+  halo: "#ffffff", accent: "#006666", marks: [], lone: "#999999", dark: false,
 };
 
 test("a disc's area grows with the audience, between the limits", () => {

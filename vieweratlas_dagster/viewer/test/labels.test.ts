@@ -30,3 +30,13 @@ test("boxes that only touch do not meet", () => {
   expect(meet(box(0, 0), box(80, 0))).toBe(false);
   expect(meet(box(0, 0), box(79, 13))).toBe(true);
 });
+
+test("nothing is written over what is covered", () => {
+  const wishes: Wish<string>[] = [
+    { what: "moved", spots: [box(100, 100), box(100, 130)] },
+    { what: "nowhere", spots: [box(120, 102)] },
+    { what: "beside", spots: [box(300, 100)] },
+  ];
+  const placed = place(wishes, view, [{ left: 90, top: 90, right: 220, bottom: 120 }]);
+  expect(placed.map(({ what, spot }) => [what, spot])).toEqual([["moved", 1], ["beside", 0]]);
+});

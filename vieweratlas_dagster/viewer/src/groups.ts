@@ -1,0 +1,54 @@
+/** How much communities or regions share with each other: sums over the pairs of channels on this page. */
+import type { Atlas, Channel, Community, Region } from "./data";
+
+export interface NeighbourGroup<G> {
+  group: G;
+  /** Shared viewers (or weights) summed over the pairs; a viewer counts once for each pair. */
+  amount: number;
+  pairs: number;
+}
+
+/** Every pair of channels on the page once. */
+export function* pairsOnPage(atlas: Atlas): Generator<[Channel, Channel, number]> {
+  const told = new Set<number>();
+  for (const channel of atlas.channels) {
+    for (const { channel: other, amount } of atlas.neighboursOf(channel)) {
+      const [first, second] = channel.at < other.at ? [channel, other] : [other, channel];
+      const key = first.at * atlas.channels.length + second.at;
+      if (told.has(key)) continue;
+      told.add(key);
+      yield [first, second, amount];
+    }
+  }
+}
+
+const found = new WeakMap<Atlas, Map<Community | Region, Map<Community | Region, { amount: number; pairs: number }>>>();
+
+function sums(atlas: Atlas) {
+  let known = found.get(atlas);
+  if (known) return known;
+  known = new Map();
+  const add = (one: Community | Region | null, other: Community | Region | null, amount: number) => {
+    if (!one || !other || one === other) return;
+    for (const [from, to] of [[one, other], [other, one]] as const) {
+      const row = known!.get(from) ?? new Map<Community | Region, { amount: number; pairs: number }>();
+      const sum = row.get(to) ?? { amount: 0, pairs: 0 };
+      row.set(to, { amount: sum.amount + amount, pairs: sum.pairs + 1 });
+      known!.set(from, row);
+    }
+  };
+  for (const [one, other, amount] of pairsOnPage(atlas)) {
+    add(one.community, other.community, amount);
+    add(one.region, other.region, amount);
+  }
+  found.set(atlas, known);
+  return known;
+}
+
+/** The communities next to a community, or the regions next to a region, those that share most first. */
+export function neighbourGroups<G extends Community | Region>(atlas: Atlas, group: G): NeighbourGroup<G>[] {
+  const row = sums(atlas).get(group) ?? new Map<Community | Region, { amount: number; pairs: number }>();
+  return [...row]
+    .map(([other, sum]) => ({ group: other as G, ...sum }))
+    .sort((one, other) => other.amount - one.amount || one.group.at - other.group.at);
+}
