@@ -39,3 +39,8 @@ output "twitch_secrets" {
 output "alerts_topic" {
   value = aws_sns_topic.alerts.arn
 }
+
+output "task_definitions" {
+  description = "With the revision, of the services: what has to be running after a deployment."
+  value       = { collector = module.collector.definition_arn, dagster = module.dagster.definition_arn }
+}
