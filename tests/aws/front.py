@@ -32,6 +32,7 @@ class Front:
     fate: str = "healthy"
     operations: list[str] = field(default_factory=list)
     before: Callable[[str], None] = lambda _: None
+    capacities: dict[str, Any] = field(default_factory=dict)
 
     def writes(self) -> list[str]:
         """The operations that were asked for and change something."""
@@ -39,6 +40,10 @@ class Front:
 
     def answer(self, operation: str, asked: Answer) -> Answer | None:
         """An answer that moto would not give."""
+        if operation in ("CreateService", "UpdateService") and "capacityProviderStrategy" in asked:
+            # Which moto forgets.
+            name = asked.get("serviceName", asked.get("service"))
+            self.capacities[name] = [{"base": 0} | one for one in asked["capacityProviderStrategy"]]
         if operation == "StartSession":
             return SESSION
         if operation == "ListTasks" and "serviceName" in asked:
@@ -74,6 +79,7 @@ class Front:
         starting = self.fate == "starting"
         running = 0 if starting else service["desiredCount"]
         service |= {"runningCount": running, "pendingCount": service["desiredCount"] - running}
+        service["capacityProviderStrategy"] = self.capacities.get(service["serviceName"], [])
         [deployment] = service["deployments"]
         deployment |= {
             "taskDefinition": service["taskDefinition"],

@@ -105,7 +105,7 @@ class Operator:
             "TF_CLI_ARGS_apply": "-parallelism=30",
             "TF_CLI_ARGS_destroy": "-parallelism=30",
         }
-        self.git("init", "--quiet")
+        self.git("init", "--quiet", "--initial-branch=main")
         self.commit()
 
     def _program(self, name: str, text: str) -> Path:

@@ -57,9 +57,9 @@ publish_images
 apply "$tag"
 wait_until_steady
 if ! smoke_test --wait "$smoke_minutes"; then
-    say "$tag is deployed, but the smoke test fails. What to do: docs/RUNBOOK.md, On AWS. To go back:"
+    say "$tag is deployed, but the smoke test fails. What to do: docs/RUNBOOK.md, On AWS."
     for known in $(ops known-tags | grep -vx "$tag" | head -3); do
-        say "  IMAGE_TAG=$known infrastructure/aws/scripts/rollback.sh"
+        say "To go back: IMAGE_TAG=$known infrastructure/aws/scripts/rollback.sh"
     done
     exit 1
 fi

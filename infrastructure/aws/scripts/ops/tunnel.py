@@ -42,7 +42,7 @@ def exec_tunnel(platform: Platform, port: int) -> NoReturn:
     """
     if shutil.which(_PLUGIN) is None:
         raise OperatorError(
-            f"{_PLUGIN} (1.2.553 or newer) is not installed: docs.aws.amazon.com/systems-manager, "
+            f"{_PLUGIN} (newer than 1.2.497) is not installed: docs.aws.amazon.com/systems-manager, "
             '"Install the Session Manager plugin".'
         )
     request: dict[str, Any] = {
