@@ -25,7 +25,7 @@ from collector_service.contract import live_key
 from tests.test_runbook import commands as local_commands
 from vieweratlas_dagster.alerts.heartbeat import HEARTBEAT_KEY, Heartbeat
 
-from .deployment import AWS, PROGRAMS
+from .deployment import AWS, PROGRAMS, eventually
 from .fargate_double import REGION
 from .front import SESSION, Front, front_of
 from .operators import SCRIPTS, Done, Operator
@@ -225,14 +225,14 @@ def test_killed_between_two_images_the_next_run_builds_only_the_second(operator,
     assert login.strip()
 
 
-def interrupt(operator: Operator, at: str, script: str, *arguments: str) -> Done:
-    """Run a script, and interrupt it and all that it started, as Ctrl-C does, at an operation of AWS."""
-    process = operator.start(script, *arguments)
+def interrupt(operator: Operator, how: signal.Signals, at: str, *script: str) -> Done:
+    """Run a script, and send a signal to it and all that it started when AWS is asked for an operation."""
+    process = operator.start(*script)
 
     def before(operation: str) -> None:
         if operation == at:
             operator.front.before = lambda _: None
-            os.killpg(process.pid, signal.SIGINT)
+            os.killpg(process.pid, how)
 
     operator.front.before = before
     try:
@@ -242,17 +242,17 @@ def interrupt(operator: Operator, at: str, script: str, *arguments: str) -> Done
     return Done(process.returncode, out, err)
 
 
-def test_interrupted_while_the_database_is_made_the_next_run_repairs(operator, client, changes):
-    done = interrupt(operator, "CreateDBInstance", "safe-deploy.sh")
-    assert done.code != 0
-    # It was being made, so it is taken as it is.
-    made = client("rds").describe_db_instances()["DBInstances"]
+def test_killed_while_the_database_is_made_the_next_run_takes_it_over(operator, client, changes):
+    assert interrupt(operator, signal.SIGKILL, "CreateDBInstance", "safe-deploy.sh").code == -signal.SIGKILL
+    # AWS goes on making what it was asked for, and Terraform has no note of it.
+    [made] = eventually(lambda: client("rds").describe_db_instances()["DBInstances"])
+    assert "aws_db_instance" not in (operator.module / "terraform.tfstate").read_text()
     done = operator.run("safe-deploy.sh", "--smoke-minutes", "0")
+    assert f"aws_db_instance.dagster is there already ({NAME})" in done.err
     assert "the smoke test fails" in done.err, done.err
     assert done.code == 1
     [database] = client("rds").describe_db_instances()["DBInstances"]
-    assert not made or made[0]["DbiResourceId"] == database["DbiResourceId"]
-    assert changes.aws.count("CreateDBInstance") <= 2
+    assert made["DbiResourceId"] == database["DbiResourceId"]
     tag = operator.git("rev-parse", "--short=12", "HEAD")
     assert changes.docker == [f"build {NAME}-dagster:{tag}", f"push {NAME}-dagster:{tag}"]
     assert running_tags(client) == all_of(tag)
@@ -527,8 +527,9 @@ def test_trying_to_destroy_changes_nothing(operator, lake, changes):
 def test_all_but_the_data_is_destroyed_also_when_it_was_interrupted(operator, client, lake):
     before = things(client)
     assert before["roles"] == 6
-    assert interrupt(operator, "DeleteRole", "destroy.sh", "--yes", NAME, "--keep-data").code != 0
-    done = operator.run("destroy.sh", "--yes", NAME, "--keep-data")
+    command = ("destroy.sh", "--yes", NAME, "--keep-data")
+    assert interrupt(operator, signal.SIGINT, "DeleteRole", *command).code != 0
+    done = operator.run(*command)
     assert done.code == 0, done.err
     assert {kind: count for kind, count in things(client).items() if count} == DATA
     found = client("s3").list_objects_v2(Bucket=operator.outputs()["bucket"])

@@ -1,12 +1,10 @@
 """The smoke test of the deployed platform, against moto: each part well, late, broken and missing."""
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
-from types import ModuleType
 from typing import Any
 
 import boto3
@@ -23,24 +21,11 @@ from vieweratlas_dagster.lake_layout import MAP_MANIFEST, analysis_key
 
 from .fargate_double import REGION
 from .front import Front, front_of
-from .terraform import ROOT
 
 NAME, BUCKET, PREFIX = "smoke", "smoke-lake", "vieweratlas/"
 NOW = datetime(2026, 3, 10, 12, 2, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 WINDOW = 5 * MINUTE
-
-
-@pytest.fixture(scope="module")
-def ops() -> Iterator[tuple[ModuleType, ModuleType]]:
-    """The modules of the operators' scripts: the smoke test, and the deployment's names."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "infrastructure" / "aws" / "scripts"))
-        from ops import platform_on_aws, smoke
-
-        yield smoke, platform_on_aws
-        for name in [name for name in sys.modules if name.partition(".")[0] == "ops"]:
-            del sys.modules[name]
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +82,10 @@ def lake(front) -> Lake:
 class Look:
     """The smoke test at a time of choice."""
 
-    def __init__(self, ops: tuple[ModuleType, ModuleType]) -> None:
-        self._smoke, self._platform = ops
+    def __init__(self) -> None:
+        from ops import platform_on_aws, smoke
+
+        self._smoke, self._platform = smoke, platform_on_aws
 
     def __call__(self, now: datetime = NOW, vod: bool = False, name: str = NAME) -> dict[str, Any]:
         expected = self._smoke.Expectations(snapshot_age=20 * MINUTE, vod=vod)
@@ -108,7 +95,7 @@ class Look:
 
 @pytest.fixture
 def look(ops, front) -> Look:
-    return Look(ops)
+    return Look()
 
 
 def bad(found: dict[str, Any]) -> list[str]:

@@ -137,24 +137,39 @@ publish_images() {
     done
 }
 
-# Applies the variables with image tag $1, unless data would be lost.
+# Applies the variables with image tag $1, unless data would be lost. What an earlier run had made when it was cut
+# off is taken over.
 apply() {
-    local plan address
+    local address adopted id plan
+    plan=$(mktemp)
+    # shellcheck disable=SC2064 # its name is known now
+    trap "rm -f '$plan' '$plan.errors'" EXIT
     for address in $(tf state pull | ops tainted-data); do
         change tf untaint -no-color -lock-timeout=10m "$address" >&2
     done
-    plan=$(mktemp)
-    # shellcheck disable=SC2064 # its name is known now
-    trap "rm -f '$plan'" EXIT
-    say "Planning ..."
-    # What went wrong is in what it prints, too.
-    { tf plan -json "${unattended[@]}" -out="$plan" -var "image_tag=$1" || true; } | ops check-plan
+    plan "$1" "$plan"
     if $dry_run; then
         say "would apply this plan"
-    else
+        return
+    fi
+    if ! tf apply "${unattended[@]}" "$plan" >&2 2>"$plan.errors"; then
+        cat "$plan.errors" >&2
+        adopted=$(ops adoptable <"$plan.errors")
+        [ -n "$adopted" ] || die "Terraform did not finish; run this again."
+        while read -r address id; do
+            say "$address is there already ($id): an earlier run was cut off. It is taken over."
+            tf import "${unattended[@]}" -var "image_tag=$1" "$address" "$id" >&2 </dev/null
+        done <<<"$adopted"
+        plan "$1" "$plan"
         tf apply "${unattended[@]}" "$plan" >&2 || die "Terraform did not finish; run this again."
     fi
-    rm -f "$plan"
+}
+
+# Writes the plan with image tag $1 to file $2, unless it would lose data.
+plan() {
+    say "Planning ..."
+    # What went wrong is in what it prints, too.
+    { tf plan -json "${unattended[@]}" -out="$2" -var "image_tag=$1" || true; } | ops check-plan
 }
 
 # Waits until the services run what was applied.

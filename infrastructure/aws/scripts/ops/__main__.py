@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import commands, images, plan, rollout, smoke, teardown, tunnel, twitch_secrets
+from . import adoption, commands, images, plan, rollout, smoke, teardown, tunnel, twitch_secrets
 from .platform_on_aws import OperatorError, Platform, say
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
@@ -122,6 +122,13 @@ def tainted_data() -> None:
     """Print the data in a state (`terraform state pull`, on standard input) that were half made."""
     text = sys.stdin.read()
     print("\n".join(plan.tainted_data(json.loads(text) if text.strip() else {})))
+
+
+@app.command()
+def adoptable(context: Context) -> None:
+    """Print address and id of what a killed run has made, from an apply's errors on standard input."""
+    for address, identifier in adoption.adoptable(context.obj, sys.stdin.read()).items():
+        print(address, identifier)
 
 
 @app.command()
