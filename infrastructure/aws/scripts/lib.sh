@@ -69,16 +69,16 @@ need_tools() {
 # Sets $name, $region and what else Terraform's variables say, also before anything is deployed.
 know_variables() {
     need_tools
-    local folder values
+    local values
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
     # The variables alone: evaluated without a provider, and before there is a state.
-    folder=$(mktemp -d)
-    cp "$module"/variables.tf "$folder"
+    cp "$module"/variables.tf "$work"
     for values in "$module"/terraform.tfvars "$module"/*.auto.tfvars; do
-        [ ! -e "$values" ] || cp "$values" "$folder"
+        [ ! -e "$values" ] || cp "$values" "$work"
     done
-    values=$("${TERRAFORM:-terraform}" -chdir="$folder" console <<<'join("|", [var.name, var.region, join(" ", sort(var.twitch_secrets)), var.alert_email, var.monthly_budget_usd, var.cpu_architecture])') ||
+    values=$("${TERRAFORM:-terraform}" -chdir="$work" console <<<'join("|", [var.name, var.region, join(" ", sort(var.twitch_secrets)), var.alert_email, var.monthly_budget_usd, var.cpu_architecture])') ||
         values=
-    rm -rf "$folder"
     IFS='|' read -r name region twitch_secrets alert_email budget architecture <<<"${values//\"/}"
     [ -n "${architecture:-}" ] || die "the variables of Terraform cannot be read: $module/terraform.tfvars."
     export twitch_secrets alert_email budget
@@ -137,17 +137,15 @@ publish_images() {
     done
 }
 
-# Applies the variables with image tag $1, unless data would be lost. What an earlier run had made when it was cut
-# off is taken over.
+# Applies the variables with image tag $1, unless data would be lost; further arguments are options of `terraform
+# plan`. What an earlier run had made when it was cut off is taken over.
 apply() {
-    local address adopted id plan
-    plan=$(mktemp)
-    # shellcheck disable=SC2064 # its name is known now
-    trap "rm -f '$plan' '$plan.errors'" EXIT
+    local address adopted id plan=$work/plan tag=$1
+    shift
     for address in $(tf state pull | ops tainted-data); do
         change tf untaint -no-color -lock-timeout=10m "$address" >&2
     done
-    plan "$1" "$plan"
+    plan "$plan" -var "image_tag=$tag" "$@"
     if $dry_run; then
         say "would apply this plan"
         return
@@ -158,18 +156,20 @@ apply() {
         [ -n "$adopted" ] || die "Terraform did not finish; run this again."
         while read -r address id; do
             say "$address is there already ($id): an earlier run was cut off. It is taken over."
-            tf import "${unattended[@]}" -var "image_tag=$1" "$address" "$id" >&2 </dev/null
+            tf import "${unattended[@]}" -var "image_tag=$tag" "$address" "$id" >&2 </dev/null
         done <<<"$adopted"
-        plan "$1" "$plan"
+        plan "$plan" -var "image_tag=$tag" "$@"
         tf apply "${unattended[@]}" "$plan" >&2 || die "Terraform did not finish; run this again."
     fi
 }
 
-# Writes the plan with image tag $1 to file $2, unless it would lose data.
+# Writes a plan to file $1, unless it would lose data; further arguments are Terraform's.
 plan() {
+    local file=$1
+    shift
     say "Planning ..."
     # What went wrong is in what it prints, too.
-    { tf plan -json "${unattended[@]}" -out="$2" -var "image_tag=$1" || true; } | ops check-plan
+    { tf plan -json "${unattended[@]}" -out="$file" "$@" || true; } | ops check-plan
 }
 
 # Waits until the services run what was applied.

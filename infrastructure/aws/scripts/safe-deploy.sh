@@ -39,9 +39,8 @@ fi
 missing=$(ops missing-repositories)
 if [ -n "$missing" ]; then
     say "The registry and the secrets come first."
-    change tf apply "${unattended[@]}" -auto-approve -compact-warnings -var "image_tag=$tag" \
-        -target=aws_ecr_repository.image -target=aws_ecr_lifecycle_policy.image \
-        -target=aws_secretsmanager_secret.twitch >&2
+    apply "$tag" -target=aws_ecr_repository.image -target=aws_ecr_lifecycle_policy.image \
+        -target=aws_secretsmanager_secret.twitch
 fi
 # shellcheck disable=SC2086 # several words
 missing=$(ops missing-secrets $twitch_secrets)
