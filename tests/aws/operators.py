@@ -65,6 +65,7 @@ class Operator:
     folder: Path
     front: Front
     environment: dict[str, str] = field(default_factory=dict)
+    succeeded: set[tuple[str, ...]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Clone, install, and commit."""
@@ -158,6 +159,8 @@ class Operator:
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
+        if process.returncode == 0:
+            self.succeeded.add((script, *arguments))
         return Done(process.returncode, out, err)
 
     def command_lines(self) -> list[list[str]]:

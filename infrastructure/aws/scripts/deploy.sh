@@ -13,8 +13,8 @@ know_tag
 know_variables
 
 initialise
-missing=$(ops missing-repositories)
-[ -z "$missing" ] || die "the account has no registry yet: run safe-deploy.sh."
+missing=$(ops missing-foundations)
+[ -z "$missing" ] || die "the account has no registry or no secrets yet: run safe-deploy.sh."
 publish_images
 apply "$tag"
 wait_until_steady

@@ -36,14 +36,14 @@ fi
 [ "$budget" != 0 ] || say "Without a budget (monthly_budget_usd = 0), nobody is told of costs."
 
 # Images and secrets have to be there before anything can start.
-missing=$(ops missing-repositories)
+missing=$(ops missing-foundations)
 if [ -n "$missing" ]; then
     say "The registry and the secrets come first."
     apply "$tag" -target=aws_ecr_repository.image -target=aws_ecr_lifecycle_policy.image \
         -target=aws_secretsmanager_secret.twitch
 fi
 # shellcheck disable=SC2086 # several words
-missing=$(ops missing-secrets $twitch_secrets)
+missing=$(ops secrets-without-value $twitch_secrets)
 if [ -n "$missing" ] && ! $dry_run; then
     say "These secrets have no value yet; store each, and run this again:"
     for secret in $missing; do

@@ -50,9 +50,10 @@ def known_tags(context: Context) -> None:
 
 
 @app.command()
-def missing_repositories(context: Context) -> None:
-    """Print the kinds of images that have no repository."""
-    print("\n".join(images.missing_repositories(context.obj)))
+def missing_foundations(context: Context) -> None:
+    """Print the repositories and secrets of Twitch that are not there: what a deployment begins with."""
+    found = [*images.missing_repositories(context.obj), *twitch_secrets.missing_secrets(context.obj)]
+    print("\n".join(found))
 
 
 @app.command()
@@ -68,7 +69,9 @@ def registry_password(context: Context) -> None:
 
 
 @app.command()
-def missing_secrets(context: Context, keys: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+def secrets_without_value(
+    context: Context, keys: Annotated[list[str] | None, typer.Argument()] = None
+) -> None:
     """Print those of Twitch's secrets that have no value."""
     print("\n".join(twitch_secrets.secrets_without_value(context.obj, keys or [])))
 

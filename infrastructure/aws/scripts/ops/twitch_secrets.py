@@ -35,6 +35,18 @@ def secrets_without_value(platform: Platform, keys: list[str]) -> list[str]:
     return missing
 
 
+def missing_secrets(platform: Platform) -> list[str]:
+    """Those of Twitch's secrets that are not there at all."""
+    manager = platform.client("secretsmanager")
+    missing = []
+    for key in TWITCH:
+        try:
+            manager.describe_secret(SecretId=secret_name(platform, key))
+        except manager.exceptions.ResourceNotFoundException:
+            missing.append(key)
+    return missing
+
+
 def read_value(key: str) -> str:
     """The new value from the prompt, or from standard input when that is no terminal.
 
