@@ -91,6 +91,20 @@ Error: creating ECS Service (adopt-dagster): Creation of service was not idempot
   with aws_ecs_service.this["dagster"],
   on services.tf line 11
 
+Error: creating VPC Security Group Rule
+
+  with aws_vpc_security_group_egress_rule.https,
+  on network.tf line 50
+
+InvalidPermission.Duplicate: the specified rule already exists
+
+Error: creating VPC Security Group Rule
+
+  with aws_vpc_security_group_egress_rule.chat,
+  on network.tf line 50
+
+InvalidPermission.Duplicate: the specified rule already exists
+
 Error: creating IAM Role (adopt-run-task): AccessDenied: not authorized
 
   with module.run.aws_iam_role.task,
@@ -104,20 +118,33 @@ Error: creating IAM Role (somebody-s): EntityAlreadyExists: Role with name someb
 
 
 def test_what_a_killed_run_made_is_recognised_and_what_is_somebody_else_s_is_not(s3_endpoint, monkeypatch):
-    from ops.adoption import adoptable
+    from ops.adoption import adoptable, planned_rules
     from ops.platform_on_aws import Platform
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
     made = boto3.client("secretsmanager", region_name=REGION).create_secret(Name="adopt/viewer_key")
     ec2 = boto3.client("ec2", region_name=REGION)
     group = ec2.create_security_group(GroupName="adopt-run", Description="runs")["GroupId"]
-    assert adoptable(Platform("adopt", REGION), ERRORS) == {
+    ports = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    made_rule = ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[ports])
+    [rule] = made_rule["SecurityGroupRules"]
+    wanted = {"security_group_id": group, "ip_protocol": "tcp", "cidr_ipv4": "0.0.0.0/0"}
+    kind = "aws_vpc_security_group_egress_rule"
+
+    def change(name: str, port: int) -> dict[str, Any]:
+        after = wanted | {"from_port": port, "to_port": port, "referenced_security_group_id": None}
+        return {"address": f"{kind}.{name}", "type": kind, "change": {"after": after}}
+
+    changes = [change("https", 443), change("chat", 6697)]
+    rules = planned_rules({"resource_changes": [*changes, {"type": "aws_iam_role"}]})
+    assert adoptable(Platform("adopt", REGION), ERRORS, rules) == {
         "aws_db_instance.dagster": "adopt",
         "module.viewer_key.aws_secretsmanager_secret.this": made["ARN"],
         'aws_security_group.this["run"]': group,
         'aws_ecs_service.this["dagster"]': "adopt/adopt-dagster",
+        f"{kind}.https": rule["SecurityGroupRuleId"],
     }
-    assert adoptable(Platform("adopt", REGION), "") == {}
+    assert adoptable(Platform("adopt", REGION), "", rules) == {}
 
 
 def deployment(revision: int, rollout: str, status: str = "PRIMARY") -> dict[str, str]:

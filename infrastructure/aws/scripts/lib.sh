@@ -152,7 +152,7 @@ apply() {
     fi
     if ! tf apply "${unattended[@]}" "$plan" >&2 2>"$plan.errors"; then
         cat "$plan.errors" >&2
-        adopted=$(ops adoptable <"$plan.errors")
+        adopted=$(tf show -json "$plan" | ops adoptable "$plan.errors")
         [ -n "$adopted" ] || die "Terraform did not finish; run this again."
         while read -r address id; do
             say "$address is there already ($id): an earlier run was cut off. It is taken over."

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -128,9 +129,10 @@ def tainted_data() -> None:
 
 
 @app.command()
-def adoptable(context: Context) -> None:
-    """Print address and id of what a killed run has made, from an apply's errors on standard input."""
-    for address, identifier in adoption.adoptable(context.obj, sys.stdin.read()).items():
+def adoptable(context: Context, errors: Path) -> None:
+    """Print address and id of what a killed run has made, from an apply's errors and the plan (piped)."""
+    rules = adoption.planned_rules(json.load(sys.stdin))
+    for address, identifier in adoption.adoptable(context.obj, errors.read_text(), rules).items():
         print(address, identifier)
 
 

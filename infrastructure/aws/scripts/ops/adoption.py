@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from .platform_on_aws import Platform
 
@@ -50,17 +51,47 @@ _IDS: dict[str, Callable[[Platform, str], str]] = {
 }
 
 
-def adoptable(platform: Platform, errors: str) -> dict[str, str]:
-    """Address -> id for `terraform import`, of what exists and is this deployment's by its name.
+def _rule(platform: Platform, wanted: dict[str, Any]) -> str | None:
+    """Id of the rule of a security group that is as planned."""
+    filters = [{"Name": "group-id", "Values": [wanted["security_group_id"]]}]
+    for rule in platform.client("ec2").describe_security_group_rules(Filters=filters)["SecurityGroupRules"]:
+        seen = {
+            "ip_protocol": rule["IpProtocol"],
+            "from_port": rule.get("FromPort"),
+            "to_port": rule.get("ToPort"),
+            "cidr_ipv4": rule.get("CidrIpv4"),
+            "referenced_security_group_id": rule.get("ReferencedGroupInfo", {}).get("GroupId"),
+        }
+        if rule["IsEgress"] == wanted["egress"] and all(seen[key] == wanted.get(key) for key in seen):
+            return str(rule["SecurityGroupRuleId"])
+    return None
+
+
+def planned_rules(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Address -> values of the rules of security groups in a plan (`terraform show -json`)."""
+    return {
+        change["address"]: change["change"]["after"] | {"egress": "_egress_" in change["type"]}
+        for change in plan["resource_changes"]
+        if re.fullmatch(r"aws_vpc_security_group_\w+_rule", change["type"]) and change["change"]["after"]
+    }
+
+
+def adoptable(platform: Platform, errors: str, rules: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Address -> id for `terraform import`, of what exists and is this deployment's by its name or group.
 
     Args:
         platform: where.
         errors: what `terraform apply -no-color` printed to standard error.
+        rules: the planned rules of security groups, which have no names.
     """
     found = {}
     for error in re.split(r"^Error: ", errors, flags=re.MULTILINE)[1:]:
         address, name = _ADDRESS.search(error), _CREATING.search(error)
-        if not (address and name and _EXISTS.search(error)):
+        if address is None or not _EXISTS.search(error):
+            continue
+        if address[1] in rules and (rule := _rule(platform, rules[address[1]])):
+            found[address[1]] = rule
+        if name is None:
             continue
         kind = next((part for part in address[1].split(".") if part in _IDS), None)
         if kind is not None and name[1].lstrip("/").startswith(platform.name):
