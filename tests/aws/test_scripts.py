@@ -271,9 +271,11 @@ def lake(operator, client, front):
         s3.delete_bucket_policy(Bucket=bucket)
 
     readable()
-    s3.put_object(Bucket=bucket, Key=f"{NAME}/{live_key(now + timedelta(minutes=20), '1-1')}", Body=b"-")
-    # As if it kept being written while these tests run.
-    heartbeat = TypeAdapter(Heartbeat).dump_json(Heartbeat(now + timedelta(minutes=20), 1.0, None))
+    # As if they kept being written while these tests run.
+    for minutes in range(0, 30, 5):
+        window = live_key(now + timedelta(minutes=minutes), "1-1")
+        s3.put_object(Bucket=bucket, Key=f"{NAME}/{window}", Body=b"-")
+    heartbeat = TypeAdapter(Heartbeat).dump_json(Heartbeat(now + timedelta(minutes=25), 1.0, None))
     s3.put_object(Bucket=bucket, Key=f"{NAME}/{HEARTBEAT_KEY}", Body=heartbeat)
     return readable
 
@@ -532,7 +534,7 @@ def test_all_but_the_data_is_destroyed_also_when_it_was_interrupted(operator, cl
     assert done.code == 0, done.err
     assert {kind: count for kind, count in things(client).items() if count} == DATA
     found = client("s3").list_objects_v2(Bucket=operator.outputs()["bucket"])
-    assert found["KeyCount"] == 2
+    assert found["KeyCount"] == 7
 
 
 def test_nothing_is_left(operator, client, lake):
