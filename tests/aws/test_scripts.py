@@ -249,7 +249,9 @@ def test_killed_while_the_database_is_made_the_next_run_takes_it_over(operator, 
     state = json.loads((operator.module / "terraform.tfstate").read_text())
     assert not any(one["instances"] for one in state["resources"] if one["type"] == "aws_db_instance")
     done = operator.run("safe-deploy.sh", "--smoke-minutes", "0")
-    assert f"aws_db_instance.dagster is there already ({NAME})" in done.err
+    assert "taken over:\n" in done.err, done.err
+    assert "\n  aws_db_instance.dagster\n" in done.err
+    assert not (operator.module / "adopted.tf").exists()
     assert "the smoke test fails" in done.err, done.err
     assert done.code == 1
     [database] = client("rds").describe_db_instances()["DBInstances"]

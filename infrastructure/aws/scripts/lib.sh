@@ -140,8 +140,9 @@ publish_images() {
 # Applies the variables with image tag $1, unless data would be lost; further arguments are options of `terraform
 # plan`. What an earlier run had made when it was cut off is taken over.
 apply() {
-    local address adopted id plan=$work/plan tag=$1
+    local address adopted=$module/adopted.tf plan=$work/plan tag=$1
     shift
+    rm -f "$adopted"
     for address in $(tf state pull | ops tainted-data); do
         change tf untaint -no-color -lock-timeout=10m "$address" >&2
     done
@@ -152,14 +153,13 @@ apply() {
     fi
     if ! tf apply "${unattended[@]}" "$plan" >&2 2>"$plan.errors"; then
         cat "$plan.errors" >&2
-        adopted=$(tf show -json "$plan" | ops adoptable "$plan.errors")
-        [ -n "$adopted" ] || die "Terraform did not finish; run this again."
-        while read -r address id; do
-            say "$address is there already ($id): an earlier run was cut off. It is taken over."
-            tf import "${unattended[@]}" -var "image_tag=$tag" "$address" "$id" >&2 </dev/null
-        done <<<"$adopted"
+        tf show -json "$plan" | ops adoptable "$plan.errors" >"$adopted"
+        [ -s "$adopted" ] || die "Terraform did not finish; run this again."
+        say "An earlier run was cut off. What it had made is taken over:"
+        sed -nE 's/^ +to += +/  /p' "$adopted" >&2
         plan "$plan" -var "image_tag=$tag" "$@"
         tf apply "${unattended[@]}" "$plan" >&2 || die "Terraform did not finish; run this again."
+        rm -f "$adopted"
     fi
 }
 

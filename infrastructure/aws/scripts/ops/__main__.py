@@ -130,10 +130,10 @@ def tainted_data() -> None:
 
 @app.command()
 def adoptable(context: Context, errors: Path) -> None:
-    """Print address and id of what a killed run has made, from an apply's errors and the plan (piped)."""
+    """Print import blocks for what a killed run has made, from an apply's errors and the plan (piped)."""
     rules = adoption.planned_rules(json.load(sys.stdin))
     for address, identifier in adoption.adoptable(context.obj, errors.read_text(), rules).items():
-        print(address, identifier)
+        print(f"import {{\n  to = {address}\n  id = {json.dumps(identifier)}\n}}")
 
 
 @app.command()

@@ -77,7 +77,7 @@ def planned_rules(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def adoptable(platform: Platform, errors: str, rules: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Address -> id for `terraform import`, of what exists and is this deployment's by its name or group.
+    """Address -> id for an import, of what exists and is this deployment's by its name or group.
 
     Args:
         platform: where.
