@@ -50,7 +50,7 @@ class Front:
             wanted = asked.get("desiredStatus", "RUNNING")
             there = {"healthy": "RUNNING", "unhealthy": "RUNNING", "taken back": "STOPPED"}.get(self.fate)
             return {"taskArns": [_task(asked["serviceName"])] if wanted == there else []}
-        if operation == "DescribeTasks" and "/of-service-" in asked["tasks"][0]:
+        if operation == "DescribeTasks" and any("/of-service-" in arn for arn in asked["tasks"]):
             return {"tasks": [self._described(arn) for arn in asked["tasks"]], "failures": []}
         return None
 

@@ -372,13 +372,12 @@ def test_a_deployment_that_ecs_takes_back_is_told_with_its_reason(operator, lake
         assert text in done.err
 
 
-def started_task(client, number: int = -1) -> dict[str, Any]:
-    """The task that was started last."""
+def started_task(client) -> dict[str, Any]:
+    """The task that was started last: moto lists them in this order."""
     ecs = client("ecs")
-    tasks = ecs.describe_tasks(
-        cluster=NAME, tasks=ecs.list_tasks(cluster=NAME, desiredStatus="STOPPED")["taskArns"]
-    )
-    return sorted(tasks["tasks"], key=lambda task: task["createdAt"])[number]
+    *_, newest = ecs.list_tasks(cluster=NAME)["taskArns"]
+    [task] = ecs.describe_tasks(cluster=NAME, tasks=[newest])["tasks"]
+    return task
 
 
 @pytest.fixture(scope="module")
