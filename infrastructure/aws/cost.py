@@ -197,7 +197,8 @@ def _fargate(
 
 
 def _times(what: str, quantity: float, price: str) -> Line:
-    return Line(what, f"{quantity:.3g} × {PRICES[price]}", quantity * PRICES[price])
+    shown = f"{quantity:.3g}" if quantity < 1000 else f"{quantity:.0f}"
+    return Line(what, f"{shown} × {PRICES[price]}", quantity * PRICES[price])
 
 
 def _beyond_free(what: str, quantity: float, price: str) -> Line:
