@@ -92,7 +92,7 @@ endif
 
 bench: .venv/installed ## how fast it is, against what it should be: minutes, on a quiet machine
 	@# One after another, and the next even when one misses a bar.
-	@$(MAKE) --no-print-directory --jobs=1 --keep-going bench-collector bench-dagster bench-analysis bench-vod
+	@$(MAKE) --no-print-directory --jobs=1 --keep-going bench-collector bench-dagster bench-analysis bench-vod bench-page
 
 bench-collector: .venv/installed ## its first part: the collector, ARGS="--quick --only lag"
 	$(BIN)/python -m tests.bench.collector $(ARGS)
