@@ -316,6 +316,18 @@ def test_the_page_goes_back_to_the_earlier_days_of_the_lake(three_days):
     assert nothing is None
 
 
+def test_the_page_says_how_good_the_map_is(three_days):
+    _, lake, days, *_ = three_days
+    edges = read_table(lake, analysis_key(days[2], "edges.parquet"), EDGES)
+    nodes = read_table(lake, analysis_key(days[2], "nodes.parquet"), NODES).drop_nulls("community")
+    graph = nx.Graph()
+    graph.add_weighted_edges_from(edges.select("source", "target", "weight").rows())
+    members = nodes.group_by("community").agg("channel")["channel"].to_list()
+    told = page_data(lake, days[2])[0]["facts"]
+    assert told["modularity"] == pytest.approx(nx.community.modularity(graph, members), rel=1e-3)
+    assert 0 < told["neighbour_preservation"] <= 1
+
+
 def test_a_channel_that_opted_out_is_in_no_earlier_day_and_in_no_list(tmp_path):
     settings = settings_for(tmp_path, min_channel_viewers=20)
     lake = Lake.open(settings.storage)

@@ -24,6 +24,7 @@ from vieweratlas_dagster.assets.metadata import (
     rows,
 )
 from vieweratlas_dagster.automation.partitions import daily
+from vieweratlas_dagster.checks.rules import partition_modularity
 from vieweratlas_dagster.lake_layout import (
     analysis_key,
     channels_key,
@@ -137,6 +138,10 @@ def atlas(
             positions=positions,
         )
     )
+    quality = {"neighbour_preservation": rounded(neighbour_preservation(audiences, edges, positions))}
+    modularity = partition_modularity(edges, partition)
+    if modularity is not None:
+        quality["modularity"] = rounded(modularity)
     left_out = read_table(store, analysis_key(day, "left_out.parquet"), LEFT_OUT)
     opt_outs = read_opt_outs(store)
     history = _history(store, day, settings, opt_outs)
@@ -144,7 +149,7 @@ def atlas(
         nodes,
         edges,
         communities,
-        facts=_facts(store, day, settings, left_out),
+        facts=_facts(store, day, settings, left_out) | quality,
         history=history,
         left_out=_without(left_out, opt_outs),
     )
@@ -165,7 +170,7 @@ def atlas(
                 .select("label", "size", "viewers"),
                 20,
             ),
-            "neighbour_preservation": rounded(neighbour_preservation(audiences, edges, positions)),
+            **quality,
             "page_bytes": len(page),
             "vector_bytes": len(vector),
             "earlier_days": len(history.days),
