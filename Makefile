@@ -65,6 +65,7 @@ lint: .venv/installed ## style, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR .ci/run $$(find infrastructure -name '*.sh')
 
 types: .venv/installed ## static types
 	$(BIN)/mypy

@@ -90,13 +90,14 @@ def test_every_section_says_what_it_means_how_to_look_what_to_do_and_what_proves
 
 
 def commands() -> list[str]:
-    """Every shell command of the page, in blocks and in sentences, once each."""
+    """Every shell command of the page, in blocks and in sentences, once each, but those for AWS."""
     found = []
     for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL):
         found += [block] if "<<" in block else block.splitlines()
     found += re.findall(r"`((?:cat|dagster|grep|ls|python|vieweratlas) [^`\n]+)`", PAGE)
     # With its comment, a command in a block is the same as without it in a sentence.
-    return list(dict.fromkeys(re.sub(r" +# .*", "", command) for command in found))
+    once = dict.fromkeys(re.sub(r" +# .*", "", command) for command in found)
+    return [command for command in once if "infrastructure/aws/scripts/" not in command]
 
 
 @dataclass(frozen=True)

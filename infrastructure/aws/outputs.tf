@@ -43,4 +43,8 @@ output "alerts_topic" {
 output "spark_application" {
   description = "Id of the EMR Serverless application; empty without one."
   value       = var.spark ? aws_emrserverless_application.spark[0].id : ""
+
+output "task_definitions" {
+  description = "With the revision, of the services: what has to be running after a deployment."
+  value       = { collector = module.collector.definition_arn, dagster = module.dagster.definition_arn }
 }

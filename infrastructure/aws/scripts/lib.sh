@@ -1,0 +1,189 @@
+# shellcheck shell=bash
+# What the operators' scripts share: options, Terraform, images.
+#
+# Belongs here: steps that several scripts take. Does not belong here: calls of AWS (the folder ops), and the order
+# of the steps.
+set -euo pipefail
+
+scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$scripts/../../.." && pwd)
+module=$root/infrastructure/aws
+python=$root/.venv/bin/python
+images=(collector dagster)
+dry_run=false
+arguments=()
+# Another run of these scripts, or one that was cut off, may still be finishing.
+unattended=(-input=false -no-color -lock-timeout=10m)
+export TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1
+cd "$root"
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+    say "$(basename "$0"): $*"
+    exit 1
+}
+
+# The head comment of the script.
+usage() { sed -nE '2,/^[^#]/{s/^# ?//p}' "$0"; }
+
+# Takes --help and --dry-run out of the arguments; the rest is in ${arguments[@]}.
+take_options() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --help | -h)
+                usage
+                exit 0
+                ;;
+            --dry-run) dry_run=true ;;
+            *) arguments+=("$1") ;;
+        esac
+        shift
+    done
+}
+
+take_no_arguments() {
+    [ ${#arguments[@]} -eq 0 ] || die "${arguments[0]} is not understood; see --help."
+}
+
+# Runs a command that changes something, or says what it would run.
+change() {
+    if $dry_run; then
+        say "would run: $*"
+    else
+        "$@"
+    fi
+}
+
+tf() { "${TERRAFORM:-terraform}" -chdir="$module" "$@"; }
+
+ops() {
+    PYTHONPATH=$scripts AWS_DEFAULT_REGION=$region "$python" -m ops --name "$name" --region "$region" "$@"
+}
+
+need_tools() {
+    command -v "${TERRAFORM:-terraform}" >/dev/null || die "terraform is not installed: 1.11 or newer is needed."
+    [ -x "$python" ] || die "there is no .venv: run \`make setup\` in $root."
+}
+
+# Sets $name, $region and what else Terraform's variables say, also before anything is deployed.
+know_variables() {
+    need_tools
+    local values
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    # The variables alone: evaluated without a provider, and before there is a state.
+    cp "$module"/variables.tf "$work"
+    for values in "$module"/terraform.tfvars "$module"/*.auto.tfvars; do
+        [ ! -e "$values" ] || cp "$values" "$work"
+    done
+    values=$("${TERRAFORM:-terraform}" -chdir="$work" console <<<'join("|", [var.name, var.region, join(" ", sort(var.twitch_secrets)), var.alert_email, var.monthly_budget_usd, var.cpu_architecture])') ||
+        values=
+    IFS='|' read -r name region twitch_secrets alert_email budget architecture <<<"${values//\"/}"
+    [ -n "${architecture:-}" ] || die "the variables of Terraform cannot be read: $module/terraform.tfvars."
+    export twitch_secrets alert_email budget
+}
+
+# Terraform's providers: downloaded once, looked at each time.
+initialise() { tf init -input=false >/dev/null; }
+
+# Sets $tag: IMAGE_TAG, else the commit's short hash. A dirty tree has no name.
+know_tag() {
+    [ "${PUSH_LATEST:-false}" = false ] ||
+        die "PUSH_LATEST=$PUSH_LATEST: the repositories are immutable, so there is no latest. Leave it out."
+    [ "${IMAGE_TAG:-}" != latest ] || die "IMAGE_TAG=latest says nothing; a tag must stay what it is."
+    if [ -n "$(git -C "$root" status --porcelain)" ]; then
+        die "the tree has changes that no commit holds (git status); commit or stash them first."
+    fi
+    tag=${IMAGE_TAG:-$(git -C "$root" rev-parse --short=12 HEAD)}
+}
+
+# The program that builds and pushes: CONTAINER_TOOL, else docker, else buildah.
+know_builder() {
+    builder=${CONTAINER_TOOL:-}
+    if [ -z "$builder" ]; then
+        for builder in docker buildah ""; do
+            ! command -v "$builder" >/dev/null || break
+        done
+    fi
+    command -v "${builder:-nothing}" >/dev/null ||
+        die "docker or buildah is needed to build the images (or CONTAINER_TOOL)."
+}
+
+# Builds and pushes the images that have no such tag yet. An existing tag is never built again.
+publish_images() {
+    local kind missing registry platform=linux/amd64 logged_in=false
+    [ "$architecture" = X86_64 ] || platform=linux/arm64
+    missing=$(ops missing-images "$tag")
+    for kind in "${images[@]}"; do
+        if ! grep -qx "$kind" <<<"$missing"; then
+            say "$name-$kind:$tag exists and is not built again."
+            continue
+        fi
+        know_builder
+        if $dry_run; then
+            say "would build and push $name-$kind:$tag with $builder"
+            continue
+        fi
+        if ! $logged_in; then
+            registry=$(ops registry)
+            ops registry-password | "$builder" login --username AWS --password-stdin "$registry" >/dev/null
+            logged_in=true
+        fi
+        say "Building $name-$kind:$tag ..."
+        "$builder" build --platform "$platform" --file "$root/infrastructure/docker/$kind.Dockerfile" \
+            --tag "$registry/$name-$kind:$tag" "$root"
+        "$builder" push "$registry/$name-$kind:$tag"
+    done
+}
+
+# Applies the variables with image tag $1, unless data would be lost; further arguments are options of `terraform
+# plan`. What an earlier run had made when it was cut off is taken over.
+apply() {
+    local address adopted=$module/adopted.tf plan=$work/plan tag=$1
+    shift
+    rm -f "$adopted"
+    for address in $(tf state pull | ops tainted-data); do
+        change tf untaint -no-color -lock-timeout=10m "$address" >&2
+    done
+    plan "$plan" -var "image_tag=$tag" "$@"
+    if $dry_run; then
+        say "would apply this plan"
+        return
+    fi
+    if ! tf apply "${unattended[@]}" "$plan" >&2 2>"$plan.errors"; then
+        cat "$plan.errors" >&2
+        tf show -json "$plan" | ops adoptable "$plan.errors" >"$adopted"
+        [ -s "$adopted" ] || die "Terraform did not finish; run this again."
+        say "An earlier run was cut off. What it had made is taken over:"
+        sed -nE 's/^ +to += +/  /p' "$adopted" >&2
+        plan "$plan" -var "image_tag=$tag" "$@"
+        tf apply "${unattended[@]}" "$plan" >&2 || die "Terraform did not finish; run this again."
+        rm -f "$adopted"
+    fi
+}
+
+# Writes a plan to file $1, unless it would lose data; further arguments are Terraform's.
+plan() {
+    local file=$1
+    shift
+    say "Planning ..."
+    # What went wrong is in what it prints, too.
+    { tf plan -json "${unattended[@]}" -out="$file" "$@" || true; } | ops check-plan
+}
+
+# Waits until the services run what was applied.
+wait_until_steady() {
+    $dry_run || {
+        say "Waiting for the services ..."
+        tf output -json | ops wait
+    }
+}
+
+smoke_test() {
+    $dry_run || ops smoke-test "$@"
+}
+
+say_deployed() {
+    $dry_run || say "$tag is deployed."
+}
