@@ -20,6 +20,7 @@ from PIL import Image
 from collector_service.contract import SnapshotRecord, encode_object, live_key
 from collector_service.lake import Lake
 from collector_service.opt_outs import OPT_OUTS_KEY, OptOuts
+from vieweratlas_dagster.assets.atlas import _unnamed
 from vieweratlas_dagster.automation.launch import run_partition
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.lake_layout import (
@@ -344,6 +345,46 @@ def test_a_channel_that_opted_out_is_in_no_earlier_day_and_in_no_list(tmp_path):
     assert today["absent"]["name"]
     assert gone not in today["absent"]["name"]
     assert set(past["names"]) == set(nodes["channel"]) - {gone}
+
+
+def test_a_channel_that_opted_out_is_on_no_map_made_since(tmp_path):
+    settings = settings_for(tmp_path, min_channel_viewers=20)
+    lake = Lake.open(settings.storage)
+    put_day(lake, FIRST, planted_day(FIRST))
+    gone = "en_chess_0"
+    lake.put(OPT_OUTS_KEY, OptOuts(channels=frozenset({gone})).to_bytes())
+    with dg.instance_for_test() as instance:
+        assert run_day(settings, FIRST, instance).success
+    folder = analysis_key(f"{FIRST}", "")
+    made = {info.key: lake.get(info.key) for info in lake.objects(folder)}
+    assert read_table(lake, analysis_key(f"{FIRST}", "nodes.parquet"), NODES).height == 23
+    with zipfile.ZipFile(io.BytesIO(made.pop(f"{folder}channels.zip"))) as archive:
+        made |= {name: archive.read(name) for name in archive.namelist()}
+    assert [key for key, data in made.items() if gone in key or gone.encode() in data] == []
+    for key in made:
+        if key.endswith(".parquet"):
+            assert gone not in pl.read_parquet(made[key]).write_ndjson(), key
+
+
+def test_an_earlier_community_named_after_a_hidden_channel_has_a_number_for_a_name():
+    told = [
+        ("Around hidden_one", "hidden_one is one of its biggest channels"),
+        ("Chess · hidden & other", "60% of the audience watches Chess"),
+        ("Around hidden_one_too", "hidden_one_too is one of its biggest channels"),
+    ]
+    rows = [
+        {"id": at, "level": "community", "label": label, "reason": reason, "parent": 1, "color": "#000000"}
+        for at, (label, reason) in enumerate(told)
+    ]
+    communities = pl.DataFrame(rows, schema=COMMUNITIES.schema)
+    shown = _unnamed(communities, ["hidden", "hidden_one"])
+    assert shown.select("label", "reason").rows() == [
+        ("Community 0", "its name is withheld"),
+        ("Community 1", "its name is withheld"),
+        told[2],
+    ]
+    assert shown.drop("label", "reason").equals(communities.drop("label", "reason"))
+    assert _unnamed(communities, []).equals(communities)
 
 
 def test_a_rerun_gives_the_same_bytes(three_days):

@@ -3,6 +3,8 @@
 Belongs here: layout, page, picture and exports as assets. How they are drawn is in ``publish``.
 """
 
+import re
+from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -54,18 +56,32 @@ def _history(lake: Lake, day: str, settings: Settings, opt_outs: OptOuts) -> "Hi
         nodes = read_table(lake, analysis_key(name, "nodes.parquet"), NODES)
         shown = _without(nodes, opt_outs)
         edges = published_pairs(read_table(lake, analysis_key(name, "edges.parquet"), EDGES), floor)
+        hidden = nodes.filter(~pl.col("channel").is_in(shown["channel"].implode()))["channel"]
         ends = pl.col("source", "target").is_in(shown["channel"].implode())
+        communities = read_table(lake, analysis_key(name, "communities.parquet"), COMMUNITIES)
         days.append(
             Day(
                 name=name,
                 nodes=shown,
                 edges=edges.filter(pl.all_horizontal(ends)),
-                communities=read_table(lake, analysis_key(name, "communities.parquet"), COMMUNITIES),
+                communities=_unnamed(communities, hidden.to_list()),
                 events=read_table(lake, analysis_key(name, "events.parquet"), EVENTS),
             )
         )
     events = read_table(lake, analysis_key(day, "events.parquet"), EVENTS)
     return History(days=days, today=day, events=events)
+
+
+def _unnamed(communities: pl.DataFrame, hidden: Sequence[str]) -> pl.DataFrame:
+    """Rows of COMMUNITIES; a number instead of each name or reason that has a hidden channel in it."""
+    named = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, hidden))})(?!\w)")
+    told = [
+        row
+        if not hidden or not named.search(f"{row['label']}\n{row['reason']}")
+        else row | {"label": f"{row['level'].capitalize()} {row['id']}", "reason": "its name is withheld"}
+        for row in communities.iter_rows(named=True)
+    ]
+    return pl.DataFrame(told, schema=communities.schema)
 
 
 def _without(channels: pl.DataFrame, opt_outs: OptOuts) -> pl.DataFrame:

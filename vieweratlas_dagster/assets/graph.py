@@ -4,6 +4,7 @@ Belongs here: the overlap graph over the window of days. Its computation is in `
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import dagster as dg
 import polars as pl
 
 from collector_service.lake import Lake
+from collector_service.opt_outs import OptOuts, read_opt_outs
 from vieweratlas_dagster.assets.curated import derived_audience
 from vieweratlas_dagster.assets.metadata import (
     CODE_VERSIONS,
@@ -101,6 +103,20 @@ def _graph(context: dg.AssetExecutionContext, lake: Lake, settings: Settings) ->
     )
 
 
+def _without(graph: "OverlapGraph", opt_outs: OptOuts) -> "OverlapGraph":
+    """The graph without the channels that opted out; days before they did are still in the window."""
+    every = pl.concat(
+        [frame.select("channel", "channel_id") for frame in (graph.audiences, graph.left_out)]
+    )
+    hidden = [login for login, number in every.iter_rows() if opt_outs.has_channel(login, number)]
+    return replace(
+        graph,
+        audiences=graph.audiences.filter(~pl.col("channel").is_in(hidden)),
+        edges=graph.edges.filter(~pl.col("source").is_in(hidden), ~pl.col("target").is_in(hidden)),
+        left_out=graph.left_out.filter(~pl.col("channel").is_in(hidden)),
+    )
+
+
 OVERLAP_GRAPH = dg.AssetKey("overlap_graph")
 
 
@@ -128,12 +144,13 @@ def build_overlap_graph(window_days: int) -> dg.AssetsDefinition:
         """How many viewers every two channels share over the last days, exactly.
 
         Known bots and viewers in implausibly many channels or hours are left out and accounted for.
+        Channels that opted out are in none of it.
         """
         day, store = context.partition_key, lake.lake
         if not store.exists(channels_key(day)):
             raise dg.Failure(f"{day} has no curated tables in {store.uri}: run analysis_daily for the day")
         begin_map(store, day)
-        graph = _graph(context, store, settings)
+        graph = _without(_graph(context, store, settings), read_opt_outs(store))
         for name, frame, table in (
             ("audiences.parquet", graph.audiences, AUDIENCES),
             ("left_out.parquet", graph.left_out, LEFT_OUT),

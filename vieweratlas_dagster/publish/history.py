@@ -102,7 +102,7 @@ def _content(days: Sequence[Day], events: pl.DataFrame, floor: int, kept: int) -
     encoded = []
     for day, pairs in zip(days, shown, strict=True):
         rows = _channel_rows(day, pairs, at, texts)
-        amount, amounts, earlier = _amounts(table, pairs, earlier)
+        amount, amounts, earlier = _amounts(table, pairs, earlier, counted=_counted(day))
         encoded.append(
             {
                 "name": day.name,
@@ -147,11 +147,16 @@ class _Texts:
         return list(self._at)
 
 
+def _counted(day: Day) -> bool:
+    """Whether the day's pairs have shared viewers, and not only a list's weights."""
+    return not day.edges["shared_viewers"].null_count()
+
+
 def _shown_pairs(day: Day, floor: int) -> pl.DataFrame:
     """Columns one, other (names) and amount of the published pairs, from both ends of each."""
     shown = published_pairs(day.edges, floor)
-    counted = not day.edges["shared_viewers"].null_count()
-    amount = pl.col("shared_viewers").cast(pl.Float64) if counted else pl.col("weight").round_sig_figs(4)
+    counted = pl.col("shared_viewers").cast(pl.Float64)
+    amount = counted if _counted(day) else pl.col("weight").round_sig_figs(4)
     return pl.concat(
         [
             shown.select(one="source", other="target", amount=amount),
@@ -181,17 +186,16 @@ def _pair_table(shown: Iterable[pl.DataFrame], kept: int, names: Sequence[str]) 
 
 
 def _amounts(
-    table: pl.DataFrame, pairs: pl.DataFrame, newer: pl.DataFrame
+    table: pl.DataFrame, pairs: pl.DataFrame, newer: pl.DataFrame, *, counted: bool
 ) -> tuple[str, list[Any], pl.DataFrame]:
     """What the amounts are, the table's amounts of a day, and the frame to compare the next day with.
 
     Shared viewers as differences from the newer day, weights as they are; 0 where the pair is not shown.
     """
-    whole = pairs["amount"].is_empty() or bool((pairs["amount"] == pairs["amount"].round()).all())
     today = table.join(pairs, on=["one", "other"], how="left", maintain_order="left").with_columns(
         pl.col("amount").fill_null(0)
     )
-    if not whole:
+    if not counted:
         return "weight", today["amount"].to_list(), newer
     counts = today["amount"].cast(pl.Int64)
     steps = counts - newer["amount"]

@@ -67,12 +67,11 @@ def pairs_of(data):
             second = first
         second += gap
         table.append((data["names"][first], data["names"][second]))
-    amounts, found = [0] * len(table), []
+    counts, found = [0] * len(table), []
     for day in data["days"]:
-        if day["amount"] == "weight":
-            amounts = day["amounts"]
-        else:
-            amounts = [was + step for was, step in zip(amounts, day["amounts"], strict=True)]
+        amounts = day["amounts"]
+        if day["amount"] == "shared_viewers":
+            amounts = counts = [was + step for was, step in zip(counts, amounts, strict=True)]
         found.append({pair: amount for pair, amount in zip(table, amounts, strict=True) if amount})
     return found
 
@@ -138,6 +137,14 @@ def test_weights_are_told_as_they_are():
     weights = dict(zip(zip(edges["source"], edges["target"], strict=True), edges["weight"], strict=True))
     for pair, amount in pairs_of(data)[0].items():
         assert amount == pytest.approx(weights[pair], rel=1e-3)
+
+
+def test_weights_that_are_whole_numbers_are_no_counts_of_viewers():
+    edges = days()[0].edges.with_columns(shared_viewers=pl.lit(None, pl.Int64))
+    _, data = block([dataclasses.replace(days()[0], edges=edges), days()[1]])
+    assert [day["amount"] for day in data["days"]] == ["weight", "shared_viewers"]
+    counts = days()[1].edges.select("source", "target", "shared_viewers").iter_rows()
+    assert pairs_of(data)[1].items() <= {(one, other): shared for one, other, shared in counts}.items()
 
 
 def test_events_tell_how_many_channels_but_not_which():

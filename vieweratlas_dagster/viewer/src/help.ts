@@ -39,6 +39,7 @@ const SECTIONS: [title: string, names: Record<string, string>][] = [
       neighbour_preservation: "Share of a channel's ten strongest neighbours that are among the ten nearest on the map",
       kept_community: "Share of channels whose community stayed the same",
       shared_channels: "Channels on the earlier map too",
+      events: "Communities and regions that are new, gone, split or merged since the earlier map",
     },
   ],
   [

@@ -265,13 +265,14 @@ const sums = (steps: number[]) => {
 
 /** Every day's columns as values, where the block tells differences from each channel's newer day. */
 function unrolled(packed: PackedHistory) {
-  const last: Record<string, Int32Array> = {};
+  // Audiences in a list may be beyond 32 bits.
+  const last: Record<string, Float64Array> = {};
   return packed.days.map(({ channels }) => {
     const at = sums(channels.at);
     const columns = { ...channels, at };
     for (const key of Object.keys(channels) as (keyof typeof channels)[]) {
       if (key === "at") continue;
-      const values = (last[key] ??= new Int32Array(packed.names.length));
+      const values = (last[key] ??= new Float64Array(packed.names.length));
       columns[key] = channels[key].map((change, row) => (values[at[row]!]! += change));
     }
     return columns;

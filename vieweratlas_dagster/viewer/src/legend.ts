@@ -45,19 +45,21 @@ export function renderLegend(legend: HTMLElement, atlas: Atlas, passing: Set<num
   );
 }
 
-/** Three discs of the sizes that audiences are drawn in. */
+/** At most three discs of the sizes that audiences are drawn in. */
 function sizeKey(atlas: Atlas): HTMLElement[] {
   const largest = atlas.channels[0]?.viewers ?? 0;
   if (!atlas.knows.viewers || !largest) return [el("p", { className: "note" }, "The larger, the more neighbours.")];
-  const discs = [1, 0.25, 0.04].map((share) => {
+  // Whole viewers; small audiences have fewer discs.
+  const sizes = [...new Set([1, 0.25, 0.04].map((share) => Math.max(Math.round(share * largest), 1)))];
+  const discs = sizes.map((viewers) => {
     const svg = document.createElementNS(SVG, "svg");
-    const size = radius(share * largest, largest, [1, LARGEST_DISC]);
+    const size = radius(viewers, largest, [1, LARGEST_DISC]);
     svg.setAttribute("viewBox", `0 0 ${2 * LARGEST_DISC} ${2 * LARGEST_DISC}`);
     svg.setAttribute("aria-hidden", "true");
     const circle = document.createElementNS(SVG, "circle");
     for (const [key, value] of Object.entries({ cx: LARGEST_DISC, cy: LARGEST_DISC, r: size })) circle.setAttribute(key, String(value));
     svg.append(circle);
-    const item = el("li", {}, el("span", { className: "number" }, compact(share * largest)));
+    const item = el("li", {}, el("span", { className: "number" }, compact(viewers)));
     item.prepend(svg);
     return item;
   });

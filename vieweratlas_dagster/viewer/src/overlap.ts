@@ -54,7 +54,8 @@ function belowThreshold(atlas: Atlas): number {
 function ifCut(atlas: Atlas, one: Channel, other: Channel): number {
   const weakest = [one, other].map((channel) => {
     const kept = atlas.neighboursOf(channel);
-    return channel.neighbours > kept.length ? kept.at(-1)!.amount : -1;
+    // An earlier day may have kept no neighbour at all: then nothing is known of what was cut.
+    return channel.neighbours > kept.length ? (kept.at(-1)?.amount ?? Infinity) : -1;
   });
   return Math.min(...weakest);
 }

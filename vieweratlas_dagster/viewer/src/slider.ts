@@ -6,7 +6,7 @@
  */
 import type { Atlas } from "./data";
 import { el } from "./dom";
-import { dayName, things } from "./format";
+import { dayName, isDate, things } from "./format";
 import { History, unpack } from "./history";
 import { changeList } from "./trend";
 
@@ -69,7 +69,7 @@ export class Timeline {
     const open = this.changes.querySelector("details")?.open ?? false;
     this.changes.hidden = changes.length === 0;
     this.changes.replaceChildren(
-      el("details", { open }, el("summary", {}, `${things(changes.length, "change")} on this day`), changeList(changes, shown)),
+      el("details", { open }, el("summary", {}, `${things(changes.length, "change")} on this ${isDate(shown.day ?? "") ? "day" : "map"}`), changeList(changes, shown)),
     );
   }
 

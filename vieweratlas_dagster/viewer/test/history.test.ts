@@ -91,6 +91,12 @@ test("events name groups of their own day, or of the day before", () => {
   expect(history.changesOn("2026-01-10").map(({ kind, group }) => [kind, group.label])).toEqual([["born", "English"]]);
 });
 
+test("audiences beyond 32 bits stay as they are", () => {
+  const large = packed();
+  large.days[1]!.channels.viewers[1] = 5_000_000_000;
+  expect(new History(large, today).daysOf("bert")[0]!.viewers).toBe(5_000_000_200);
+});
+
 test("an unknown format is refused", () => {
   expect(() => new History({ ...packed(), format: 2 }, today)).toThrow("format 2");
 });

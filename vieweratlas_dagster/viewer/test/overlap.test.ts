@@ -102,6 +102,12 @@ describe("pairs of a page", () => {
     expect(pairOf(atlas, anna!, dora!)).toMatchObject({ known: false, high: 7 });
   });
 
+  test("where no neighbour was kept at all, a pair is bounded by the smaller audience", () => {
+    const atlas = atlasWith({ overlap_threshold: 1 }, 0);
+    const [anna, dora] = named(atlas, "anna", "dora");
+    expect(pairOf(atlas, anna!, dora!)).toMatchObject({ known: false, low: 0, high: 10 });
+  });
+
   test("of a list whose own threshold nobody knows, the smaller audience is the bound", () => {
     const atlas = atlasWith({}, 50);
     const [bert, cleo] = named(atlas, "bert", "cleo");
