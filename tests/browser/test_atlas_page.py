@@ -117,6 +117,16 @@ def test_search_finds_and_selects(opened: Opener, atlas: Path, world: Planted):
     assert_neighbours(page, world, "streamer_011")
 
 
+def test_a_name_that_begins_others_can_be_asked_about(opened: Opener, atlas: Path):
+    page = opened(atlas)
+    page.locator("#search").fill("streamer_210")
+    expect(page.locator("#suggestions .missing")).to_have_count(0)
+    page.locator("#search").fill("streamer_21")
+    expect(page.locator("#suggestions .missing")).to_have_text("streamer_21not on this map: why?")
+    page.locator("#suggestions .missing").click()
+    expect(heading(page)).to_have_text("streamer_21")
+
+
 def test_search_without_a_match_says_so_and_escape_closes(opened: Opener, atlas: Path):
     page = opened(atlas)
     page.locator("#search").fill("nobody at all")

@@ -107,7 +107,7 @@ function renderPast(): void {
 function follow(): void {
   const first = document.documentElement.dataset["ready"] !== "true";
   showDay();
-  const reading = viewOf(location.hash, atlas);
+  const reading = viewOf(location.hash, atlas, today);
   view = reading.view;
   tellIgnored(reading.ignored);
   if (!roomy.matches && view.selection.kind !== "none") showLeft(wide.matches && !filters.hidden ? filters : null);
@@ -129,7 +129,8 @@ function tellIgnored(parts: string[]): void {
 
 /** Changes the view; the camera goes where that is seen best unless it is given. */
 function go(change: Partial<View>): void {
-  const hash = hashOf({ ...view, camera: null, absent: null, ...change });
+  const kept = "selection" in change ? { ...view, elsewhere: [] } : view;
+  const hash = hashOf({ ...kept, camera: null, absent: null, ...change });
   if (hash === location.hash || (hash === "#" && !location.hash)) follow();
   else location.hash = hash;
 }

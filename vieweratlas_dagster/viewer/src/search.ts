@@ -10,6 +10,9 @@ import { byId, el, nameOf, swatch } from "./dom";
 import { compact, things } from "./format";
 
 const LONGEST_ASKED = 60;
+const SUGGESTED = 8;
+// What may be somebody's whole name is worth asking about, also where it begins other names.
+const LOGIN = /^[a-z0-9_]{3,25}$/i;
 
 export interface Entry {
   target: Channel | Community | Region;
@@ -42,7 +45,7 @@ function rank(folded: string, query: string): number {
 }
 
 /** The best entries for what was typed, best first. */
-export function find(index: Entry[], typed: string, limit = 8): Entry[] {
+export function find(index: Entry[], typed: string, limit = SUGGESTED): Entry[] {
   const query = fold(typed);
   if (!query) return [];
   return index
@@ -185,8 +188,10 @@ export function startSearch(shown: () => Atlas, today: Atlas, go: (target: Entry
     missing(typed, found) {
       // A name of another day can be asked about as well, and so can what nobody collected.
       const listed = absentLike(today, typed).filter((name) => !atlas.channelNamed(name));
-      const other = typed.trim();
-      return found.length || listed.length || !other ? listed : [other.slice(0, LONGEST_ASKED)];
+      const other = typed.trim().slice(0, LONGEST_ASKED);
+      const exact = found.some(({ folded }) => folded === fold(other));
+      const whole = LOGIN.test(other) && found.length < SUGGESTED && !exact;
+      return listed.length || !other || (found.length && !whole) ? listed : [other];
     },
     ask,
   });

@@ -30,12 +30,14 @@ export interface View {
   day: string | null;
   /** Without a selection: a channel that was asked for and is not on the map. */
   absent: string | null;
+  /** Parts of the selection that today's map has and this day's has not: kept for the way back. */
+  elsewhere: [string, string][];
   /** Null: wherever the selection is seen best. */
   camera: Camera | null;
 }
 
 export const NOTHING: Selection = { kind: "none" };
-export const START: View = { selection: NOTHING, filter: EVERYTHING, day: null, absent: null, camera: null };
+export const START: View = { selection: NOTHING, filter: EVERYTHING, day: null, absent: null, elsewhere: [], camera: null };
 export const MOST_COMPARED = 3;
 
 // Longer addresses and more parts than any view has are not read at all.
@@ -58,10 +60,16 @@ function selectionParts(selection: Selection): [string, string][] {
 
 /** The address of a view; a part that is as at the start is left out. */
 export function hashOf(view: Partial<View>): string {
-  const { selection, filter, day, absent, camera } = { ...START, ...view };
+  const { selection, filter, day, absent, elsewhere, camera } = { ...START, ...view };
+  // One of several channels alone on this day is still one of several.
+  const shown: Selection =
+    selection.kind === "channel" && elsewhere.some(([key]) => key === "compare")
+      ? { kind: "compare", channels: [selection.channel] }
+      : selection;
   const short = (value: number) => String(Number(value.toPrecision(6)));
   const parts: [string, string][] = [
-    ...selectionParts(selection),
+    ...selectionParts(shown),
+    ...elsewhere,
     ...(selection.kind === "none" && absent !== null ? [["channel", absent] as [string, string]] : []),
     ...filter.games.map((game): [string, string] => ["game", game]),
     ...filter.languages.map((language): [string, string] => ["language", language]),
@@ -83,18 +91,19 @@ export interface Reading {
   ignored: string[];
 }
 
-/** The view an address stands for, and what of it was left out. */
-export function viewOf(hash: string, atlas: Atlas): Reading {
+/** The view that an address stands for on a day's map, and what of it was left out. */
+export function viewOf(hash: string, atlas: Atlas, today: Atlas = atlas): Reading {
   const text = hash.replace(/^#/, "");
   const raw = text ? text.split("&") : [];
   if (text.length > LONGEST || raw.length > MOST_PARTS) return { view: START, ignored: ["an address that is too long"] };
   const ignored: string[] = [];
-  const view: View = { ...START, filter: { ...EVERYTHING, games: [], languages: [] } };
+  const view: View = { ...START, filter: { ...EVERYTHING, games: [], languages: [] }, elsewhere: [] };
   const compared: Channel[] = [];
   for (const part of raw) {
     const value = decoded(part.slice(part.indexOf("=") + 1));
     const key = part.slice(0, Math.max(part.indexOf("="), 0));
     if (value === null || value === "" || !take(key, value, view, compared, atlas)) {
+      if (value && isElsewhere(key, value, view, compared, today)) view.elsewhere.push([key, value]);
       ignored.push((value === null ? part : key && value ? value : part).slice(0, 60));
     }
   }
@@ -102,6 +111,18 @@ export function viewOf(hash: string, atlas: Atlas): Reading {
     view.selection = compared.length === 1 ? selectionFor(compared[0]!) : { kind: "compare", channels: compared };
   }
   return { view, ignored };
+}
+
+/** Whether a part that means nothing on this day's map belongs to a selection of today's. */
+function isElsewhere(key: string, value: string, view: View, compared: Channel[], today: Atlas): boolean {
+  const known = view.elsewhere.some((part) => part[0] === key && part[1] === value);
+  if (known || view.selection.kind !== "none" || view.absent !== null) return false;
+  if (key === "compare") {
+    const channel = channelNamed(value, today);
+    return channel !== undefined && !compared.some(({ name }) => name === channel.name) && compared.length + view.elsewhere.length < MOST_COMPARED;
+  }
+  const grouped = key === "community" || key === "region";
+  return grouped && !compared.length && !view.elsewhere.length && named(key, value, today) !== undefined;
 }
 
 function decoded(raw: string): string | null {

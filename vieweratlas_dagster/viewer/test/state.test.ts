@@ -23,11 +23,37 @@ test("a whole view survives the address", () => {
     filter: { games: [rows.games[1]!, "Chess"], languages: ["de"], least: 10, most: 300 },
     day: "2026-01-09",
     absent: null,
+    elsewhere: [],
     camera: { x: -0.125, y: 0.5, zoom: 2.5 },
   };
   const hash = hashOf(whole);
   expect(viewOf(hash, atlas)).toEqual({ view: whole, ignored: [] });
   expect(hash).toMatch(/^#[\w=&%.,'()!~*-]+$/);
+});
+
+describe("a day that lacks what is selected", () => {
+  const fewer = encoded();
+  fewer.channels.name[0] = "somebody else";
+  fewer.communities.id[0] = 77;
+  const before = decode({ ...fewer, days: ["2026-01-09", "2026-01-10"] });
+  const [gone, here] = [atlas.channels[0]!.name, atlas.channels[1]!.name];
+
+  test.each([
+    [`#compare=${gone}&compare=${here}`, "channel"],
+    [`#community=${atlas.communities[0]!.id}`, "none"],
+  ])("%s is there again on the way back", (hash, kind) => {
+    const past = viewOf(hash, before, atlas);
+    expect(past.view.selection.kind).toBe(kind);
+    expect(past.ignored).toHaveLength(1);
+    const again = viewOf(hashOf({ ...past.view, day: "2026-01-09" }), atlas, atlas);
+    const same = new Set(hash.slice(1).split("&"));
+    expect(new Set(hashOf({ ...again.view, day: null }).slice(1).split("&"))).toEqual(same);
+    expect(again.ignored).toEqual([]);
+  });
+
+  test("what no day's map has is not kept", () => {
+    expect(viewOf("#compare=nobody&compare=nobody2&community=5555", before, atlas).view.elsewhere).toEqual([]);
+  });
 });
 
 test("the start has an empty address", () => {
