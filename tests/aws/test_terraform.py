@@ -691,7 +691,12 @@ def test_without_spot_a_service_moves_to_fargate_and_people_are_told(platform, c
     given = json.loads(target["InputTransformer"]["InputTemplate"].replace("<service>", f'"{collector}"'))
     may = {s["Sid"]: s for s in policies(client)["fallback-trigger"]}
     assert listed(may["Start"]["Action"]) == ["ssm:StartAutomationExecution"]
-    assert listed(may["Start"]["Resource"]) == [f"{document}:*"]
+    ssm = "arn:aws:ssm:us-east-1:123456789012"
+    assert set(listed(may["Start"]["Resource"])) == {
+        f"{document}:*",
+        f"{ssm}:document/vieweratlas-leave-spot",
+        f"{ssm}:automation-execution/*",
+    }
 
     steps = json.loads(client("ssm").get_document(Name="vieweratlas-leave-spot")["Content"])
     assert given.keys() == steps["parameters"].keys()
