@@ -533,6 +533,9 @@ def test_images_are_never_replaced_and_logs_are_kept_for_a_week(platform, client
 def test_alarms_tell_the_topic_also_when_nothing_is_left_to_measure(platform, client):
     topic = platform.outputs()["alerts_topic"]
     alarms = {a["AlarmName"]: a for a in client("cloudwatch").describe_alarms()["MetricAlarms"]}
+    runbook = (ROOT / "docs" / "RUNBOOK.md").read_text()
+    unknown = [name for name in alarms if f"\n| `{name.removeprefix('vieweratlas-')}` | " not in runbook]
+    assert unknown == []
     silent = {name.removeprefix("vieweratlas-"): a["TreatMissingData"] for name, a in alarms.items()}
     assert silent == {
         "collector-not-running": "breaching",
