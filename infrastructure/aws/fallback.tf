@@ -117,9 +117,12 @@ resource "aws_iam_role" "fallback" {
 
 data "aws_iam_policy_document" "trigger_fallback" {
   statement {
-    sid       = "Start"
-    actions   = ["ssm:StartAutomationExecution"]
-    resources = ["arn:${local.partition}:ssm:${var.region}:${local.account}:automation-definition/${local.leave_spot}:*"]
+    sid     = "Start"
+    actions = ["ssm:StartAutomationExecution"]
+    # AWS looks at the definition, or at the document and the execution that it becomes.
+    resources = [for what in ["automation-definition/${local.leave_spot}:*", "document/${local.leave_spot}", "automation-execution/*"] :
+      "arn:${local.partition}:ssm:${var.region}:${local.account}:${what}"
+    ]
   }
   statement {
     sid       = "Pass"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .front import Front
-from .terraform import OVERRIDE, ROOT
+from .terraform import OPERATORS_OWN, OVERRIDE, ROOT
 
 SCRIPTS = Path("infrastructure/aws/scripts")
 # Notes its command line, and then is the program that it stands for.
@@ -71,9 +71,8 @@ class Operator:
         """Clone, install, and commit."""
         self.root, self.programs = self.folder / "clone", self.folder / "programs"
         self.programs.mkdir(parents=True)
-        kept = shutil.ignore_patterns(".terraform*", "terraform.tfstate*", "__pycache__", "*.tfvars")
         for name in ("infrastructure", "config"):
-            shutil.copytree(ROOT / name, self.root / name, ignore=kept)
+            shutil.copytree(ROOT / name, self.root / name, ignore=OPERATORS_OWN)
         shutil.copy(ROOT / ".gitignore", self.root)
         self.module = self.root / "infrastructure" / "aws"
         (self.module / "moto_override.tf").write_text(OVERRIDE)

@@ -27,6 +27,16 @@ provider "aws" {
   skip_metadata_api_check     = true
 }
 """
+# What somebody who deploys has in the folder: none of it may reach a test.
+OPERATORS_OWN = shutil.ignore_patterns(
+    ".terraform*",
+    "terraform.tfstate*",
+    "*.tfvars",
+    "*.tfvars.json",
+    "*_override.tf",
+    "backend.tf",
+    "adopted.tf",
+)
 Variables = Mapping[str, object]
 # What the platform of the tests is made with. Budgets with notifications never end against moto, and moto's
 # EMR Serverless has states of its own; the mocked tests look at both.
@@ -54,8 +64,7 @@ class Terraform:
         self._environment |= {"CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}
         if endpoint:
             self._environment["AWS_ENDPOINT_URL"] = endpoint
-        skipped = shutil.ignore_patterns(".terraform*", "terraform.tfstate*")
-        shutil.copytree(MODULE, folder, ignore=skipped)
+        shutil.copytree(MODULE, folder, ignore=OPERATORS_OWN)
         if endpoint:
             (folder / "moto_override.tf").write_text(OVERRIDE)
         self._prepared = ["init", "-input=false", *([f"-plugin-dir={plugins}"] if plugins else [])]

@@ -140,6 +140,7 @@ def test_every_script_explains_itself_and_is_in_the_runbook_or_the_guide(operato
         ("safe-deploy.sh", [], {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "credentials"),
         ("rotate-secret.sh", ["viewer_key"], {}, "no viewer would be recognised"),
         ("rotate-secret.sh", [], {}, "which secret"),
+        ("rotate-secret.sh", ["client_id", "a-value"], {}, "in the shell's history now"),
         ("run-analysis.sh", ["yesterday"], {}, "which day"),
         ("run-command.sh", [], {}, "which command"),
         ("schedules.sh", [], {}, "list, enable or disable"),

@@ -533,6 +533,9 @@ def test_images_are_never_replaced_and_logs_are_kept_for_a_week(platform, client
 def test_alarms_tell_the_topic_also_when_nothing_is_left_to_measure(platform, client):
     topic = platform.outputs()["alerts_topic"]
     alarms = {a["AlarmName"]: a for a in client("cloudwatch").describe_alarms()["MetricAlarms"]}
+    runbook = (ROOT / "docs" / "RUNBOOK.md").read_text()
+    unknown = [name for name in alarms if f"\n| `{name.removeprefix('vieweratlas-')}` | " not in runbook]
+    assert unknown == []
     silent = {name.removeprefix("vieweratlas-"): a["TreatMissingData"] for name, a in alarms.items()}
     assert silent == {
         "collector-not-running": "breaching",
@@ -691,7 +694,12 @@ def test_without_spot_a_service_moves_to_fargate_and_people_are_told(platform, c
     given = json.loads(target["InputTransformer"]["InputTemplate"].replace("<service>", f'"{collector}"'))
     may = {s["Sid"]: s for s in policies(client)["fallback-trigger"]}
     assert listed(may["Start"]["Action"]) == ["ssm:StartAutomationExecution"]
-    assert listed(may["Start"]["Resource"]) == [f"{document}:*"]
+    ssm = "arn:aws:ssm:us-east-1:123456789012"
+    assert set(listed(may["Start"]["Resource"])) == {
+        f"{document}:*",
+        f"{ssm}:document/vieweratlas-leave-spot",
+        f"{ssm}:automation-execution/*",
+    }
 
     steps = json.loads(client("ssm").get_document(Name="vieweratlas-leave-spot")["Content"])
     assert given.keys() == steps["parameters"].keys()

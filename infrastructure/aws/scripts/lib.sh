@@ -5,6 +5,12 @@
 # of the steps.
 set -euo pipefail
 
+# macOS has 3.2, which knows neither mapfile nor an empty array under `set -u`.
+if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then
+    echo "bash $BASH_VERSION is too old: 4.4 or newer is needed, first on the PATH (macOS: brew install bash)." >&2
+    exit 1
+fi
+
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$scripts/../../.." && pwd)
 module=$root/infrastructure/aws
@@ -15,6 +21,8 @@ arguments=()
 # Another run of these scripts, or one that was cut off, may still be finishing.
 unattended=(-input=false -no-color -lock-timeout=10m)
 export TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1
+# Attestations of docker would be images of their own, and leave fewer ways back among those that ECR keeps.
+export BUILDX_NO_DEFAULT_ATTESTATIONS=1
 cd "$root"
 
 say() { printf '%s\n' "$*" >&2; }
@@ -25,7 +33,7 @@ die() {
 }
 
 # The head comment of the script.
-usage() { sed -nE '2,/^[^#]/{s/^# ?//p}' "$0"; }
+usage() { sed -nE '2,/^[^#]/{s/^# ?//p;}' "$0"; }
 
 # Takes --help and --dry-run out of the arguments; the rest is in ${arguments[@]}.
 take_options() {
@@ -74,7 +82,7 @@ know_variables() {
     trap 'rm -rf "$work"' EXIT
     # The variables alone: evaluated without a provider, and before there is a state.
     cp "$module"/variables.tf "$work"
-    for values in "$module"/terraform.tfvars "$module"/*.auto.tfvars; do
+    for values in "$module"/terraform.tfvars{,.json} "$module"/*.auto.tfvars{,.json}; do
         [ ! -e "$values" ] || cp "$values" "$work"
     done
     values=$("${TERRAFORM:-terraform}" -chdir="$work" console <<<'join("|", [var.name, var.region, join(" ", sort(var.twitch_secrets)), var.alert_email, var.monthly_budget_usd, var.cpu_architecture])') ||
@@ -96,6 +104,16 @@ know_tag() {
         die "the tree has changes that no commit holds (git status); commit or stash them first."
     fi
     tag=${IMAGE_TAG:-$(git -C "$root" rev-parse --short=12 HEAD)}
+}
+
+# Ends where tag $1 names another commit than the one that is built: it would say for ever what is not so.
+check_name() {
+    local head named
+    head=$(git -C "$root" rev-parse HEAD)
+    named=$(git -C "$root" rev-parse --quiet --verify "$1^{commit}") || named=
+    [[ ! $1 =~ ^[0-9a-f]{7,40}$ ]] || named=${named:-$1}
+    [ "${named:-$head}" = "$head" ] ||
+        die "IMAGE_TAG=$1 names another commit than this tree's, and has no image yet: git checkout $1 first."
 }
 
 # The program that builds and pushes: CONTAINER_TOOL, else docker, else buildah.
@@ -120,6 +138,7 @@ publish_images() {
             say "$name-$kind:$tag exists and is not built again."
             continue
         fi
+        check_name "$tag"
         know_builder
         if $dry_run; then
             say "would build and push $name-$kind:$tag with $builder"

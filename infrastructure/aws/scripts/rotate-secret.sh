@@ -9,6 +9,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 take_options "$@"
 secret=${arguments[0]:-}
+[ ${#arguments[@]} -lt 2 ] ||
+    die "one name and no more. A value given here is in the shell's history now: make a new one at Twitch."
 case $secret in
     client_id | client_secret | oauth_token)
         know_variables
