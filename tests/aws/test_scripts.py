@@ -314,7 +314,7 @@ def test_a_new_version_is_built_and_reaches_services_and_runs(operator, client, 
     assert f"collector: steady, 1 of 1 running, {revision}" in done.err
     context = next(words for words, _ in operator.docker() if words[0] == "build")
     assert context[-1] == str(operator.root)
-    assert context[context.index("--platform") + 1] == "linux/amd64"
+    assert context[context.index("--platform") + 1] == "linux/arm64"
 
 
 def test_the_way_back_builds_nothing_and_reaches_runs_too(operator, client, first, lake, changes):

@@ -170,16 +170,17 @@ apply() {
         say "would apply this plan"
         return
     fi
-    if ! tf apply "${unattended[@]}" "$plan" >&2 2>"$plan.errors"; then
+    # An apply stops soon after the first thing that exists already: what it had not come to shows in the next one.
+    until tf apply "${unattended[@]}" "$plan" >&2 2>"$plan.errors"; do
         cat "$plan.errors" >&2
-        tf show -json "$plan" | ops adoptable "$plan.errors" >"$adopted"
-        [ -s "$adopted" ] || die "Terraform did not finish; run this again."
+        tf show -json "$plan" | ops adoptable "$plan.errors" >"$plan.adopted"
+        [ -s "$plan.adopted" ] || die "Terraform did not finish; run this again."
         say "An earlier run was cut off. What it had made is taken over:"
-        sed -nE 's/^ +to += +/  /p' "$adopted" >&2
+        sed -nE 's/^ +to += +/  /p' "$plan.adopted" >&2
+        cat "$plan.adopted" >>"$adopted"
         plan "$plan" -var "image_tag=$tag" "$@"
-        tf apply "${unattended[@]}" "$plan" >&2 || die "Terraform did not finish; run this again."
-        rm -f "$adopted"
-    fi
+    done
+    rm -f "$adopted"
 }
 
 # Writes a plan to file $1, unless it would lose data; further arguments are Terraform's.
