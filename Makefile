@@ -21,7 +21,7 @@ PORT ?= 3000
 TIMED := tests/bench tests/collector_service tests/faults
 LONGEST := tests/aws/test_terraform.py tests/e2e tests/vieweratlas_dagster/spark tests/vieweratlas_dagster/automation tests/runbook tests/aws tests/images tests/browser
 
-.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-page bench-spark chaos images images-test lock clean
+.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-page bench-spark chaos aws-test images images-test lock clean
 
 help: ## list the targets
 	@echo 'make TARGET, and where it makes sense ARGS="..." (options), DATA=folder, PORT=number'
@@ -79,9 +79,9 @@ unit: setup .venv/spark .venv/page-bench ## all Python tests, from units to the 
 	bash infrastructure/setup/postgres.sh
 	bash infrastructure/setup/terraform.sh >/dev/null
 ifeq ($(ARGS),)
-# Most of the others wait much of their time, so four of them at once; but they make way for those that measure.
+# Most of the others wait much of their time, so three of them at once; but they make way for those that measure.
 	@mkdir -p test-artifacts; failed=0; \
-	nice $(BIN)/pytest --numprocesses 4 --no-loadscope-reorder $(LONGEST) tests \
+	nice $(BIN)/pytest --numprocesses 3 --no-loadscope-reorder -m "not story" $(LONGEST) tests \
 	    $(addprefix --ignore=,$(TIMED)) >test-artifacts/others.log 2>&1 & others=$$!; \
 	$(BIN)/pytest $(TIMED) || failed=1; \
 	wait $$others || failed=1; cat test-artifacts/others.log; \
@@ -125,6 +125,10 @@ bench-spark: .venv/spark ## how the Spark engine grows beside the local one
 
 chaos: .venv/installed ## a simulated day of random faults, 7 minutes: ARGS="--hours 24 --seed 1"
 	$(BIN)/python -m tests.faults.chaos $(ARGS)
+
+aws-test: .venv/installed ## the operators' scripts against moto, from an empty account to an empty account: a quarter of an hour
+	bash infrastructure/setup/terraform.sh >/dev/null
+	$(BIN)/pytest tests/aws/test_scripts.py
 
 images: ## the container images, vieweratlas-collector:local and vieweratlas-dagster:local
 	infrastructure/docker/build.sh

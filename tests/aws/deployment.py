@@ -35,7 +35,7 @@ PROGRAMS = Path(sys.executable).parent
 FASTER = {"run_monitoring": {"poll_interval_seconds": 1}, "run_queue": {"dequeue_interval_seconds": 1}}
 
 
-def eventually(condition: Callable[[], object], seconds: float = 150.0, pause: float = 0.1) -> object:
+def eventually(condition: Callable[[], object], seconds: float = 400.0, pause: float = 0.1) -> object:
     """The first true value of ``condition``, asked again and again."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

@@ -1,7 +1,8 @@
 """The operators' scripts, as processes: the real Terraform, moto, and programs that note how they are used.
 
-The tests of this file are one story, from an empty account to an empty account: each goes on where the one
-before it ended. What moto does not do (tasks of services) is in ``front``.
+The tests marked ``story`` each go on where the one before ended, from an empty account to an empty account. They
+take a quarter of an hour, so they have a target of their own (``make aws-test``). What moto does not do (tasks of
+services) is in ``front``.
 """
 
 import json
@@ -193,6 +194,7 @@ def test_a_dry_run_on_an_empty_account_changes_nothing(operator, changes):
     assert not (operator.module / "terraform.tfstate").exists()
 
 
+@pytest.mark.story
 def test_on_an_empty_account_registry_and_secrets_come_first(operator, changes):
     done = operator.run("safe-deploy.sh")
     assert done.code == 1
@@ -202,6 +204,7 @@ def test_on_an_empty_account_registry_and_secrets_come_first(operator, changes):
         assert f"infrastructure/aws/scripts/rotate-secret.sh {secret}\n" in done.err
 
 
+@pytest.mark.story
 def test_the_first_values_of_secrets_come_from_standard_input(operator, client):
     assert operator.run("rotate-secret.sh", "client_id").code == 1
     assert operator.run("rotate-secret.sh", "client_id", given="two words").code == 1
@@ -213,6 +216,7 @@ def test_the_first_values_of_secrets_come_from_standard_input(operator, client):
         assert stored["SecretString"] == value
 
 
+@pytest.mark.story
 def test_killed_between_two_images_the_next_run_builds_only_the_second(operator, changes):
     tag = operator.git("rev-parse", "--short=12", "HEAD")
     operator.stop_docker_before(f"build {NAME}-dagster")
@@ -243,6 +247,7 @@ def interrupt(operator: Operator, how: signal.Signals, at: str, *script: str) ->
     return Done(process.returncode, out, err)
 
 
+@pytest.mark.story
 def test_killed_while_the_database_is_made_the_next_run_takes_it_over(operator, client, changes):
     assert interrupt(operator, signal.SIGKILL, "CreateDBInstance", "safe-deploy.sh").code == -signal.SIGKILL
     # AWS goes on making what it was asked for, and Terraform has no note of it.
@@ -283,6 +288,7 @@ def lake(operator, client, front):
     return readable
 
 
+@pytest.mark.story
 def test_the_smoke_test_passes_and_changes_nothing(operator, lake):
     lake()
     changes = Changes(operator)
@@ -302,6 +308,7 @@ def first(operator, lake) -> str:
     return operator.git("rev-parse", "--short=12", "HEAD")
 
 
+@pytest.mark.story
 def test_a_new_version_is_built_and_reaches_services_and_runs(operator, client, first, changes):
     second = operator.commit()
     done = operator.run("deploy.sh")
@@ -317,6 +324,7 @@ def test_a_new_version_is_built_and_reaches_services_and_runs(operator, client, 
     assert context[context.index("--platform") + 1] == "linux/arm64"
 
 
+@pytest.mark.story
 def test_the_way_back_builds_nothing_and_reaches_runs_too(operator, client, first, lake, changes):
     lake()
     unknown = operator.run("rollback.sh", IMAGE_TAG="v0")
@@ -331,6 +339,7 @@ def test_the_way_back_builds_nothing_and_reaches_runs_too(operator, client, firs
     assert "ok    live snapshots" in done.out
 
 
+@pytest.mark.story
 def test_a_plan_that_would_replace_data_is_refused(operator, first, changes):
     operator.write_variables(bucket="another-bucket")
     done = operator.run("deploy.sh", IMAGE_TAG=first)
@@ -343,6 +352,7 @@ def test_a_plan_that_would_replace_data_is_refused(operator, first, changes):
 # Every day
 
 
+@pytest.mark.story
 def test_a_rotated_secret_starts_the_services_anew_and_is_on_no_command_line(
     operator, client, lake, changes
 ):
@@ -360,6 +370,7 @@ def test_a_rotated_secret_starts_the_services_anew_and_is_on_no_command_line(
     assert not any(secret in state for secret in (*SECRETS.values(), ROTATED))
 
 
+@pytest.mark.story
 def test_a_deployment_that_ecs_takes_back_is_told_with_its_reason(operator, lake):
     operator.front.fate = "taken back"
     done = operator.run("rotate-secret.sh", "client_secret", given=ROTATED)
@@ -419,6 +430,7 @@ def run_here(task: dict[str, Any], home: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.story
 def test_a_day_that_is_made_by_hand_is_queued_with_its_lineage(operator, client, lake, home):
     day = str(datetime.now(UTC).date() - timedelta(days=1))
     done = operator.run("run-analysis.sh", day)
@@ -435,6 +447,7 @@ def test_a_day_that_is_made_by_hand_is_queued_with_its_lineage(operator, client,
         assert run.asset_selection is None  # all of the job
 
 
+@pytest.mark.story
 def test_schedules_are_disabled_and_enabled(operator, client, lake, home):
     seen = []
     for word in ("disable", "enable"):
@@ -447,6 +460,7 @@ def test_schedules_are_disabled_and_enabled(operator, client, lake, home):
     assert seen == [dict.fromkeys(names, "STOPPED"), dict.fromkeys(names, "RUNNING")]
 
 
+@pytest.mark.story
 def test_dry_runs_start_no_task(operator, lake, changes):
     for script, *arguments in (
         ("run-analysis.sh", "2026-03-01"),
@@ -463,6 +477,7 @@ def test_dry_runs_start_no_task(operator, lake, changes):
     assert changes.aws == []
 
 
+@pytest.mark.story
 def test_the_tunnel_leads_to_the_webserver_and_its_token_is_on_no_command_line(operator, lake):
     done = operator.run("tunnel.sh", "3333")
     assert done.code == 0, done.err
@@ -484,6 +499,7 @@ def commands_of_the_runbook() -> list[str]:
 
 
 @pytest.mark.parametrize("command", commands_of_the_runbook())
+@pytest.mark.story
 def test_every_command_of_the_runbook_is_understood(operator, lake, changes, command):
     """What each script does is tested above; here, that commands are written as it wants them."""
     pattern = rf"(?:IMAGE_TAG=\S+ )?{SCRIPTS}/([a-z-]+\.sh) ?(.*)"
@@ -525,12 +541,14 @@ def things(client) -> dict[str, int]:
 DATA = {"buckets": 1, "secrets": 5, "repositories": 2}
 
 
+@pytest.mark.story
 def test_trying_to_destroy_changes_nothing(operator, lake, changes):
     done = operator.run("destroy.sh", "--yes", NAME, "--delete-data", "--dry-run")
     assert done.code == 0, done.err
     assert changes.aws == []
 
 
+@pytest.mark.story
 def test_all_but_the_data_is_destroyed_also_when_it_was_interrupted(operator, client, lake):
     before = things(client)
     assert before["roles"] == 8
@@ -543,6 +561,7 @@ def test_all_but_the_data_is_destroyed_also_when_it_was_interrupted(operator, cl
     assert found["KeyCount"] == 7
 
 
+@pytest.mark.story
 def test_nothing_is_left(operator, client, lake):
     for _ in range(2):
         done = operator.run("destroy.sh", "--yes", NAME, "--delete-data")
