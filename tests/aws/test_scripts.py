@@ -1,8 +1,7 @@
 """The operators' scripts, as processes: the real Terraform, moto, and programs that note how they are used.
 
-The tests marked ``story`` each go on where the one before ended, from an empty account to an empty account. They
-take a quarter of an hour, so they have a target of their own (``make aws-test``). What moto does not do (tasks of
-services) is in ``front``.
+The tests marked ``story`` each go on where the one before ended, from an empty account to an empty account.
+They take a quarter of an hour: ``make aws-test``. What moto cannot do (services) is in ``front``.
 """
 
 import json
