@@ -15,9 +15,7 @@ from tests.faults.truth import SECRET, Truth, joined_stretches
 
 async def test_a_whole_day_with_faults_is_collected_to_the_last_message_over_tls(tmp_path):
     world = planted(seed=4, channels=40, viewers=1500, days=1)
-    async with session(
-        tmp_path, rate=14_400.0, window=300, world=world, origin=world.start, tls=True
-    ) as it:
+    async with session(tmp_path, rate=7_200.0, window=300, world=world, origin=world.start, tls=True) as it:
         collector = await it.start(
             channels=it.all_logins(), credentials=True, refresh_seconds=3600, channels_per_connection=10
         )
