@@ -79,12 +79,11 @@ unit: setup .venv/spark .venv/page-bench ## all Python tests, from units to the 
 	bash infrastructure/setup/postgres.sh
 	bash infrastructure/setup/terraform.sh >/dev/null
 ifeq ($(ARGS),)
-# Most of the others wait much of their time, so three of them at once; but they make way for those that measure.
-	@mkdir -p test-artifacts; failed=0; \
-	nice $(BIN)/pytest --numprocesses 3 --no-loadscope-reorder -m "not story" $(LONGEST) tests \
-	    $(addprefix --ignore=,$(TIMED)) >test-artifacts/others.log 2>&1 & others=$$!; \
+# Those that measure have the machine to themselves. The others wait much of their time: three of them at once.
+	@failed=0; \
 	$(BIN)/pytest $(TIMED) || failed=1; \
-	wait $$others || failed=1; cat test-artifacts/others.log; \
+	$(BIN)/pytest --numprocesses 3 --no-loadscope-reorder -m "not story" $(LONGEST) tests \
+	    $(addprefix --ignore=,$(TIMED)) || failed=1; \
 	exit $$failed
 else
 	$(BIN)/pytest $(ARGS)
