@@ -75,7 +75,7 @@ def test_live_collects_over_tls_without_credentials_and_maps_what_came_in(tmp_pa
         )
         time.sleep(45)
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
     nodes = pl.read_parquet(tmp_path / "live/lake/curated/analysis/latest/nodes.parquet")
     assert nodes.height > 4
@@ -116,9 +116,13 @@ def test_a_collector_that_does_not_trust_the_certificate_collects_nothing(tmp_pa
         process = subprocess.Popen(
             [sys.executable, "-m", "collector_service"], env=environment, stderr=subprocess.PIPE, text=True
         )
-        time.sleep(6)
+        said = []
+        while not said or ": tls; next try" not in said[-1]:
+            said.append(process.stderr.readline())
+            assert said[-1], said
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=30)
+        _, rest = process.communicate(timeout=60)
+        log = "".join(said) + rest
     assert process.returncode == 0
     assert "no connection to ircs://" in log, log
     assert ": tls; next try" in log, log

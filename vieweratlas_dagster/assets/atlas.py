@@ -186,7 +186,7 @@ def atlas(
                 .select("label", "size", "viewers"),
                 20,
             ),
-            **quality,
+            "neighbour_preservation": quality["neighbour_preservation"],
             "page_bytes": len(page),
             "vector_bytes": len(vector),
             "earlier_days": len(history.days),
