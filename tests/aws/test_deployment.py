@@ -27,6 +27,9 @@ from vieweratlas_dagster.settings import Settings
 from .deployment import LOGS_BUCKET, WORKSPACE, Deployment, deployed, eventually
 from .postgres import PostgresServer, free_port
 
+# The first one waits for a whole production instance.
+pytestmark = pytest.mark.timeout(1500)
+
 SCHEDULE = "vieweratlas_analysis_daily"
 CONFIG = {
     "analysis": {"min_channel_viewers": 5, "overlap_threshold": 2},
