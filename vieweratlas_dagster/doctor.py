@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from collector_service.channels import given_logins, needs_helix
 from collector_service.identity import load_viewer_key_secret
+from collector_service.key_check import check_if_at_hand, checked_secret, populations
 from collector_service.lake import Lake
 from vieweratlas_dagster.settings import Settings
 
@@ -82,12 +83,18 @@ def _lake(settings: Settings) -> str:
 def _viewer_key(settings: Settings) -> str:
     path = settings.privacy.viewer_key_file
     given = settings.privacy.viewer_key_secret.get_secret_value()
+    storage = settings.storage
+    if storage.type == "s3" or storage.dir.exists():
+        lake = Lake.open(storage)
+        if not given and not path.exists() and populations(lake):
+            checked_secret(settings.privacy, lake, settings.today)  # tells what to do; makes no key
+        check_if_at_hand(settings.privacy, lake)
     if given:
-        return "from VIEWER_KEY_SECRET"
+        return "from VIEWER_KEY_SECRET, the lake's"
     if not path.exists():
         return f"will be made in {path} on first use"
     load_viewer_key_secret(settings.privacy)
-    return f"from {path}, mode 0600"
+    return f"from {path}, mode 0600, the lake's"
 
 
 def _channels(settings: Settings) -> str:

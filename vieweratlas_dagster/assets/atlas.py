@@ -5,8 +5,7 @@ Belongs here: layout, page, picture and exports as assets. How they are drawn is
 
 import dagster as dg
 
-from collector_service.lake import Lake
-from vieweratlas_dagster.assets.communities import community_labels, previous_map
+from vieweratlas_dagster.assets.communities import community_labels, previous_map, read_shown
 from vieweratlas_dagster.assets.metadata import (
     CODE_VERSIONS,
     MAPS,
@@ -21,36 +20,15 @@ from vieweratlas_dagster.assets.metadata import (
 from vieweratlas_dagster.automation.partitions import daily
 from vieweratlas_dagster.lake_layout import (
     analysis_key,
-    channels_key,
-    days_up_to,
     finish_map,
     publish_latest,
-    read_table,
     write_table,
 )
+from vieweratlas_dagster.page_facts import map_title, page_facts
 from vieweratlas_dagster.publish.privacy import published_pairs
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, LEFT_OUT, NODES, PARTITION
-
-
-def _facts(lake: Lake, day: str, settings: Settings) -> dict[str, object]:
-    """What the page says about itself: dates, parameters and counts."""
-    analysis = settings.analysis
-    left_out = read_table(lake, analysis_key(day, "left_out.parquet"), LEFT_OUT)
-    days = [name for name in days_up_to(day, analysis.window_days) if lake.exists(channels_key(name))]
-    return {
-        "title": "ViewerAtlas",
-        "date_from": min(days, default=day),
-        "date_to": day,
-        "window_days": analysis.window_days,
-        "min_channel_viewers": analysis.min_channel_viewers,
-        "overlap_threshold": analysis.overlap_threshold,
-        "min_shared_published": settings.privacy.min_shared_published,
-        "algorithm": analysis.algorithm,
-        "resolution": analysis.resolution,
-        "left_out_channels": left_out.height,
-    }
+from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, NODES, PARTITION
 
 
 @dg.asset(
@@ -77,10 +55,10 @@ def atlas(
     from vieweratlas_dagster.publish.picture import draw_atlas, draw_preview
 
     day, store = context.partition_key, lake.lake
-    audiences = read_table(store, analysis_key(day, "audiences.parquet"), AUDIENCES)
-    edges = read_table(store, analysis_key(day, "edges.parquet"), EDGES)
-    partition = read_table(store, analysis_key(day, "partition.parquet"), PARTITION)
-    communities = read_table(store, analysis_key(day, "communities.parquet"), COMMUNITIES)
+    audiences = read_shown(store, analysis_key(day, "audiences.parquet"), AUDIENCES)
+    edges = read_shown(store, analysis_key(day, "edges.parquet"), EDGES)
+    partition = read_shown(store, analysis_key(day, "partition.parquet"), PARTITION)
+    communities = read_shown(store, analysis_key(day, "communities.parquet"), COMMUNITIES)
     positions = place(
         audiences, edges, partition, seed=settings.analysis.seed, previous=previous_map(store, day)
     )
@@ -93,13 +71,11 @@ def atlas(
             positions=positions,
         )
     )
-    facts = _facts(store, day, settings)
+    facts = page_facts(store, day, settings)
     page = render_page(nodes, edges, communities, facts=facts)
     store.put(analysis_key(day, "atlas.html"), page)
     shown = published_pairs(edges, settings.privacy.min_shared_published)
-    store.put(
-        analysis_key(day, "atlas.png"), draw_atlas(nodes, shown, communities, title=f"ViewerAtlas {day}")
-    )
+    store.put(analysis_key(day, "atlas.png"), draw_atlas(nodes, shown, communities, title=map_title(day)))
     write_table(store, analysis_key(day, "nodes.parquet"), nodes, NODES)
     return dg.MaterializeResult(
         metadata={
@@ -142,9 +118,9 @@ def graph_exports(
     from vieweratlas_dagster.publish.exports import csv_bytes, gexf_bytes
 
     day, store = context.partition_key, lake.lake
-    nodes = read_table(store, analysis_key(day, "nodes.parquet"), NODES)
-    edges = read_table(store, analysis_key(day, "edges.parquet"), EDGES)
-    communities = read_table(store, analysis_key(day, "communities.parquet"), COMMUNITIES)
+    nodes = read_shown(store, analysis_key(day, "nodes.parquet"), NODES)
+    edges = read_shown(store, analysis_key(day, "edges.parquet"), EDGES)
+    communities = read_shown(store, analysis_key(day, "communities.parquet"), COMMUNITIES)
     shown = published_pairs(edges, settings.privacy.min_shared_published)
     files = {
         "graph.gexf": gexf_bytes(nodes, shown),

@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 
 from collector_service.lake import Lake
+from collector_service.opt_outs import read_opt_outs
 from vieweratlas_dagster.assets.graph import OVERLAP_GRAPH
 from vieweratlas_dagster.assets.metadata import (
     CODE_VERSIONS,
@@ -21,14 +22,20 @@ from vieweratlas_dagster.assets.metadata import (
     rows,
 )
 from vieweratlas_dagster.automation.partitions import daily
+from vieweratlas_dagster.forgetting.tables import without
 from vieweratlas_dagster.labels_file import read_labels_file
 from vieweratlas_dagster.lake_layout import analysis_key, previous_analysis_day, read_table, write_table
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, EVENTS, NODES, PARTITION
+from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, EVENTS, NODES, PARTITION, Table
 
 if TYPE_CHECKING:
     from vieweratlas_dagster.analysis.stability import Previous
+
+
+def read_shown(lake: Lake, key: str, table: Table) -> pl.DataFrame:
+    """A table of a map without the channels that have opted out by now."""
+    return without(read_table(lake, key, table), read_opt_outs(lake))
 
 
 def previous_map(lake: Lake, day: str) -> "Previous | None":
@@ -39,9 +46,9 @@ def previous_map(lake: Lake, day: str) -> "Previous | None":
     if earlier is None:
         return None
     return Previous(
-        partition=read_table(lake, analysis_key(earlier, "partition.parquet"), PARTITION),
-        communities=read_table(lake, analysis_key(earlier, "communities.parquet"), COMMUNITIES),
-        nodes=read_table(lake, analysis_key(earlier, "nodes.parquet"), NODES),
+        partition=read_shown(lake, analysis_key(earlier, "partition.parquet"), PARTITION),
+        communities=read_shown(lake, analysis_key(earlier, "communities.parquet"), COMMUNITIES),
+        nodes=read_shown(lake, analysis_key(earlier, "nodes.parquet"), NODES),
     )
 
 
@@ -68,8 +75,8 @@ def community_partitions(
 
     day, store, analysis = context.partition_key, lake.lake, settings.analysis
     found = find_communities(
-        read_table(store, analysis_key(day, "audiences.parquet"), AUDIENCES),
-        read_table(store, analysis_key(day, "edges.parquet"), EDGES),
+        read_shown(store, analysis_key(day, "audiences.parquet"), AUDIENCES),
+        read_shown(store, analysis_key(day, "edges.parquet"), EDGES),
         algorithm=analysis.algorithm,
         resolution=analysis.resolution,
         region_resolution=analysis.region_resolution,
@@ -115,8 +122,8 @@ def community_labels(
     day, store, file = context.partition_key, lake.lake, settings.analysis.labels_file
     given = read_labels_file(file) if file else {}
     labels = label_communities(
-        read_table(store, analysis_key(day, "audiences.parquet"), AUDIENCES),
-        read_table(store, analysis_key(day, "partition.parquet"), PARTITION),
+        read_shown(store, analysis_key(day, "audiences.parquet"), AUDIENCES),
+        read_shown(store, analysis_key(day, "partition.parquet"), PARTITION),
         previous=previous_map(store, day),
         overrides=given,
     )

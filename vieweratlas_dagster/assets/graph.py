@@ -4,13 +4,16 @@ Belongs here: the overlap graph over the window of days. Its computation is in `
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
 
+from collector_service.key_check import population_start
 from collector_service.lake import Lake
+from collector_service.opt_outs import OptOuts, read_opt_outs
 from vieweratlas_dagster.assets.curated import derived_audience
 from vieweratlas_dagster.assets.metadata import (
     CODE_VERSIONS,
@@ -24,6 +27,7 @@ from vieweratlas_dagster.assets.metadata import (
 )
 from vieweratlas_dagster.automation.partitions import daily, last_days
 from vieweratlas_dagster.curation.merge import channel_attributes, recorded_windows
+from vieweratlas_dagster.forgetting.tables import without
 from vieweratlas_dagster.lake_layout import (
     analysis_key,
     begin_map,
@@ -47,11 +51,13 @@ def _days(lake: Lake, days: list[str]) -> Iterator[pl.DataFrame]:
     Raises:
         dagster.Failure: a day's tables do not fit together. Its own run was stopped for that.
     """
+    opt_outs = read_opt_outs(lake)
     for day in days:
         audience = read_table_if_there(lake, day_audience_key(day), DAY_AUDIENCES)
         if audience is None:
             audience = derived_audience(lake, day)
         if audience is not None:
+            audience = without(audience, opt_outs)
             known = read_table_if_there(lake, channels_key(day), CHANNELS)
             ids = CHANNELS.empty()["channel_id"] if known is None else known["channel_id"]
             if unknown := audience["channel_id"].unique().is_in(ids.implode()).not_().sum():
@@ -76,7 +82,9 @@ def _graph(context: dg.AssetExecutionContext, lake: Lake, settings: Settings) ->
     from vieweratlas_dagster.spark.launch import overlap_graph_on_spark
 
     analysis = settings.analysis
-    days = days_up_to(context.partition_key, analysis.window_days)
+    # Viewers of different keys cannot be compared.
+    since = population_start(lake, context.partition_key)
+    days = [day for day in days_up_to(context.partition_key, analysis.window_days) if day >= since]
     dimensions = _dimensions(lake, days)
     channels = channel_attributes(dimensions)
     options: dict[str, Any] = {
@@ -98,6 +106,16 @@ def _graph(context: dg.AssetExecutionContext, lake: Lake, settings: Settings) ->
         spark=analysis.spark,
         storage=settings.storage,
         **options,
+    )
+
+
+def _without_hidden(graph: "OverlapGraph", opt_outs: OptOuts) -> "OverlapGraph":
+    """The graph without channels that opted out, whatever made it, and of whatever tables."""
+    return replace(
+        graph,
+        audiences=without(graph.audiences, opt_outs),
+        edges=without(graph.edges, opt_outs),
+        left_out=without(graph.left_out, opt_outs),
     )
 
 
@@ -133,7 +151,7 @@ def build_overlap_graph(window_days: int) -> dg.AssetsDefinition:
         if not store.exists(channels_key(day)):
             raise dg.Failure(f"{day} has no curated tables in {store.uri}: run analysis_daily for the day")
         begin_map(store, day)
-        graph = _graph(context, store, settings)
+        graph = _without_hidden(_graph(context, store, settings), read_opt_outs(store))
         for name, frame, table in (
             ("audiences.parquet", graph.audiences, AUDIENCES),
             ("left_out.parquet", graph.left_out, LEFT_OUT),

@@ -1,0 +1,157 @@
+"""Old versions of objects on S3, which rewriting leaves behind.
+
+Belongs here: listing, judging and deleting versions and delete markers of a bucket with versioning. Does
+not belong here: what an object becomes (``rewriting``); a folder keeps no old versions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, cast
+
+from collector_service.settings import StorageSettings
+from vieweratlas_dagster.forgetting.ledger import JOBS_PREFIX
+from vieweratlas_dagster.forgetting.rewriting import (
+    QUARANTINE_PREFIX,
+    RAW_PREFIXES,
+    UnreadableTableError,
+    rewritten,
+)
+from vieweratlas_dagster.forgetting.subject import Subject
+from vieweratlas_dagster.lake_layout import ANALYSIS_PREFIX, MANIFESTS_PREFIX
+from vieweratlas_dagster.vod.discovery import MEMORY_KEY
+from vieweratlas_dagster.vod.queue_store import QUEUE_KEY
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_SEARCHED = (*RAW_PREFIXES, "curated/", QUARANTINE_PREFIX, "state/vod/", "state/collectors/", JOBS_PREFIX)
+_TOLD_BY_TEXT = (QUEUE_KEY, MEMORY_KEY, "state/collectors/", f"{QUARANTINE_PREFIX}vod_queue/")
+# What one request can delete.
+_BATCH = 1000
+
+
+class VersionsError(Exception):
+    """S3 refused to delete versions; the text says which and why."""
+
+
+class Versions:
+    """The versions of the lake's objects, for a lake on S3.
+
+    Args:
+        storage: where the lake is.
+        before_write: called before each request that deletes; for tests.
+    """
+
+    def __init__(self, storage: StorageSettings, before_write: Callable[[], None] = lambda: None) -> None:
+        import boto3
+
+        prefix = storage.s3_prefix.strip("/")
+        self._root = f"{prefix}/" if prefix else ""
+        self._bucket = storage.s3_bucket
+        self._before_write = before_write
+        self._client: S3Client = boto3.client(
+            "s3", region_name=storage.region, endpoint_url=storage.endpoint_url or None
+        )
+
+    def held(self, subject: Subject, tell: Callable[[str], None] = lambda _: None) -> Counter[str]:
+        """How many old versions and delete markers are to go. Writes nothing."""
+        return Counter(
+            kind for prefix in self._searched(subject) for kind, _ in self._doomed(prefix, subject, tell)
+        )
+
+    def forget(self, subject: Subject, tell: Callable[[str], None] = lambda _: None) -> None:
+        """Delete old versions that hold the subject, and delete markers of which nothing else is left.
+
+        Raises:
+            VersionsError: S3 refuses to delete some.
+        """
+        for prefix in self._searched(subject):
+            batch: list[dict[str, str]] = []
+            for _, version in self._doomed(prefix, subject, tell):
+                batch.append(version)
+                if len(batch) == _BATCH:
+                    self._delete(batch)
+                    batch = []
+            self._delete(batch)
+            # Of what is left now, whole objects may be gone.
+            markers = [
+                version for kind, version in self._doomed(prefix, subject, tell) if kind == "delete_markers"
+            ]
+            for start in range(0, len(markers), _BATCH):
+                self._delete(markers[start : start + _BATCH])
+
+    def forget_job(self, key: str) -> None:
+        """Delete every version of a job that has been removed."""
+        self._delete([{"Key": one["Key"], "VersionId": one["VersionId"]} for _, one in self._versions(key)])
+
+    def _searched(self, subject: Subject) -> tuple[str, ...]:
+        return (*_SEARCHED, MANIFESTS_PREFIX) if subject.kind == "channel" else _SEARCHED
+
+    def _doomed(
+        self, prefix: str, subject: Subject, tell: Callable[[str], None]
+    ) -> Iterator[tuple[str, dict[str, str]]]:
+        for key, group in groupby(self._versions(prefix), key=lambda found: str(found[1]["Key"])):
+            tell(key)
+            versions = list(group)
+            data = [one for kind, one in versions if kind == "Versions"]
+            for one in data:
+                if not one["IsLatest"] and self._holds(key, str(one["VersionId"]), subject):
+                    yield "old_versions", {"Key": key, "VersionId": str(one["VersionId"])}
+            if not data:
+                for _, one in versions:
+                    yield "delete_markers", {"Key": key, "VersionId": str(one["VersionId"])}
+
+    def _versions(self, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Every version and delete marker below a prefix; those of one key come together."""
+        pages = self._client.get_paginator("list_object_versions").paginate(
+            Bucket=self._bucket, Prefix=self._root + prefix
+        )
+        kept_back: list[tuple[str, dict[str, Any]]] = []
+        for page in pages:
+            listed = cast("dict[str, Any]", page)
+            found = kept_back + [
+                (kind, one) for kind in ("Versions", "DeleteMarkers") for one in listed.get(kind, [])
+            ]
+            # A page may end among the versions of a key: those of the last one wait for the next page.
+            last = max((str(one["Key"]) for _, one in found), default="")
+            kept_back = [(kind, one) for kind, one in found if one["Key"] == last]
+            yield from sorted(
+                (one for one in found if one[1]["Key"] != last), key=lambda one: str(one[1]["Key"])
+            )
+        yield from kept_back
+
+    def _holds(self, key: str, version: str, subject: Subject) -> bool:
+        name = key.removeprefix(self._root)
+        if name.startswith(JOBS_PREFIX):
+            return False  # a job's versions go with the job
+        if name.startswith(MANIFESTS_PREFIX) or (
+            name.startswith(ANALYSIS_PREFIX) and not name.endswith(".parquet")
+        ):
+            # Nobody can say whose the VODs are that a manifest lists, nor who is in a picture; and old
+            # ones are of no use.
+            return subject.kind == "channel"
+        data = self._client.get_object(Bucket=self._bucket, Key=key, VersionId=version)["Body"].read()
+        if name.startswith(_TOLD_BY_TEXT):
+            return subject.mentions(data)
+        try:
+            return rewritten(name, data, subject).data != data
+        except UnreadableTableError:
+            return True
+
+    def _delete(self, versions: list[dict[str, str]]) -> None:
+        for start in range(0, len(versions), _BATCH):
+            self._before_write()
+            objects: Any = versions[start : start + _BATCH]
+            answer = self._client.delete_objects(
+                Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True}
+            )
+            if errors := answer.get("Errors"):
+                first = errors[0]
+                raise VersionsError(
+                    f"S3 did not delete {len(errors)} old versions, the first of {first.get('Key')}: "
+                    f"{first.get('Message')}. This needs s3:ListBucketVersions, s3:GetObjectVersion and "
+                    "s3:DeleteObjectVersion; run the same command again with them"
+                )
