@@ -448,16 +448,24 @@ KEYS = {
     "table": "curated/channels/date=2026-03-01/channels.parquet",
     "status": "state/collectors/1-1/channels.json",
     "opt-outs": "state/opt_outs.json",
+    "viewer key": "state/viewer_key.json",
     "queue": "state/vod/queue.json",
 }
+
+STATE = {kind for kind, key in KEYS.items() if key.startswith("state/")}
 
 
 @pytest.mark.parametrize(
     ("kind", "reads", "writes", "removes"),
     [
-        ("collector", {"snapshot", "status", "opt-outs"}, {"snapshot", "status"}, set()),
+        (
+            "collector",
+            {"snapshot", "status", "opt-outs", "viewer key"},
+            {"snapshot", "status", "viewer key"},
+            set(),
+        ),
         ("run", set(KEYS), set(KEYS) - {"snapshot"}, set(KEYS) - {"snapshot"}),
-        ("dagster", set(KEYS), {"status", "opt-outs", "queue"}, {"status", "opt-outs", "queue"}),
+        ("dagster", set(KEYS), STATE, STATE),
     ],
 )
 def test_what_each_role_may_do_to_the_lake(

@@ -83,7 +83,7 @@ class Collector:
 
     def left_behind(self):
         state = self.folder / "state"
-        kept = ("lock", "collector_id", "opt_outs.json")
+        kept = ("lock", "collector_id", "opt_outs.json", "viewer_key.json")
         return [path.name for path in state.rglob("*") if path.is_file() and path.name not in kept]
 
 

@@ -58,7 +58,7 @@ def table(data):
 
 def test_a_forgotten_viewer_is_in_no_byte_of_the_lake(lake, settings):
     before = world.holding(world.everything(lake), *KEY_IN_ANY_FORM)
-    # The test would see it: raw (2 days, 3 objects), curated (3 days, 2 tables of presence, audience), quarantine.
+    # The test would see it: raw (2 days, 3 objects), curated (3 days, 3 tables), quarantine (copy, notes).
     assert len(before) == 6 + 9 + 2
     report = forget(lake, settings, VIEWER)
     after = world.everything(lake)
@@ -136,15 +136,19 @@ def test_a_hidden_channel_is_in_no_byte_of_the_lake(lake, settings):
     assert len(world.holding(before, *needles)) > 40
     report = forget(lake, settings, CHANNEL)
     after = world.everything(lake)
-    # The manifest of a day whose raw data have expired lists a VOD by its number, and nobody can tell whose it was.
+    # The manifest of a day whose raw data have expired lists a VOD by its number; nobody can tell whose.
     left = {OPT_OUTS_KEY, manifest_key(DAYS[0])}
     assert world.holding(after, *needles) == left
     assert not world.holding(after, b"beta_two", b"9000012") - {OPT_OUTS_KEY}
     assert report.mentions == ()
-    for key in [key for key in before if key.startswith(("curated/presence", "curated/channels", "curated/aud"))]:
+    for key in [
+        key for key in before if key.startswith(("curated/presence", "curated/channels", "curated/aud"))
+    ]:
         assert table(after[key]).equals(table(before[key]).filter(pl.col("channel_id") != 9000012)), key
     for day in WITH_RAW:
-        assert vod_key(day, VOD) not in {entry["key"] for entry in manifest_objects(after[manifest_key(day)])}
+        assert vod_key(day, VOD) not in {
+            entry["key"] for entry in manifest_objects(after[manifest_key(day)])
+        }
     assert list(QueueStore(lake).load()) == ["700901"]
     assert "quarantine/vod_queue/4567.json" in after
 
@@ -179,7 +183,9 @@ def comparable(lake):
 
 
 @pytest.mark.parametrize("subject", [VIEWER, CHANNEL], ids=["viewer", "channel"])
-def test_a_run_that_is_killed_at_any_write_is_finished_by_the_next_one(planted, tmp_path, monkeypatch, subject):
+def test_a_run_that_is_killed_at_any_write_is_finished_by_the_next_one(
+    planted, tmp_path, monkeypatch, subject
+):
     from vieweratlas_dagster.forgetting import maps
 
     monkeypatch.setattr(maps, "draw_atlas", maps.draw_atlas)
@@ -249,7 +255,7 @@ def test_the_ledger_identifies_nobody(lake, settings):
 def test_days_whose_raw_data_are_there_or_gone_are_made_again(lake, settings):
     forget(lake, settings, CHANNEL)
     found = scan(lake, first=NOW.date().replace(day=1), today=NOW.date())
-    # Rewritten objects are newer than the manifest, and nothing counts as missing, so whole days are made again.
+    # Rewritten objects are newer than the manifest, and nothing counts as missing: whole days are made.
     assert [(late.day, late.gone) for late in found.late] == [(day, 0) for day in WITH_RAW]
     plan = Plan().add(found.late, found.made, window_days=2, first_day="2020-01-01")
     plan = plan.add_forgotten(ledger.entries(lake), found.made, window_days=2)
@@ -316,9 +322,7 @@ def test_a_channel_is_found_by_login_and_by_id(lake, given):
 @pytest.fixture
 def versioned(s3_storage):
     client = boto3.client("s3", endpoint_url=s3_storage.endpoint_url, region_name="us-east-1")
-    client.put_bucket_versioning(
-        Bucket=s3_storage.s3_bucket, VersioningConfiguration={"Status": "Enabled"}
-    )
+    client.put_bucket_versioning(Bucket=s3_storage.s3_bucket, VersioningConfiguration={"Status": "Enabled"})
     return s3_storage, client
 
 

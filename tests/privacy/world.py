@@ -175,12 +175,15 @@ def plant_map(lake, settings, day):
     communities = [
         group | {"id": 1, "level": "community", "label": "around beta_two", "parent": 1, "generic": True}
         | {"reason": "beta_two is one of its biggest channels"},
-        group | {"id": 2, "level": "community", "label": "Chess", "parent": 1, "generic": False, "reason": "x"},
+        group | {"id": 2, "level": "community", "label": "Chess", "parent": 1, "generic": False}
+        | {"reason": "x"},
         group | {"id": 1, "level": "region", "label": "Chess · English", "parent": None, "generic": False}
         | {"reason": "y"},
     ]  # fmt: skip
     events = [{"level": "community", "kind": "born", "id": 1, "others": [], "members": names}]
-    left = [{"channel_id": 9000012, "channel": "beta_two", "viewers": 1, "reason": "few", "kind": "few_viewers"}]
+    left = [
+        {"channel_id": 9000012, "channel": "beta_two", "viewers": 1, "reason": "few", "kind": "few_viewers"}
+    ]
     tables = {
         "audiences": (audiences, AUDIENCES),
         "nodes": (nodes, NODES),
@@ -210,7 +213,8 @@ def plant_quarantine(lake):
         {"object": target, "line": 3, "reason": "not_json", "detail": "d", "content": "of nobody"},
     ]
     lake.put(
-        f"{target}.reasons.ndjson", "".join(json.dumps(row, sort_keys=True) + "\n" for row in notes).encode()
+        f"{target}.reasons.ndjson",
+        "".join(json.dumps(row, sort_keys=True) + "\n" for row in notes).encode(),
     )
     lake.put("quarantine/vod_queue/0123.json", b'{"items": [{"channel": "beta_two"')
     lake.put("quarantine/vod_queue/4567.json", b'{"items": [{"channel": "gamma_three"')
@@ -225,9 +229,15 @@ def plant_state(lake):
     items = {"700900": item("700900", 9000012), "700901": item("700901", 9000013)}
     QueueStore(lake).apply(lambda _: items)
     span = ["2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"]
-    memory = {"schema_version": 1, "asked": {"9000012": span, "9000013": span}, "owed": {"9000012": "beta_two"}}
+    memory = {
+        "schema_version": 1,
+        "asked": {"9000012": span, "9000013": span},
+        "owed": {"9000012": "beta_two"},
+    }
     lake.put(MEMORY_KEY, json.dumps(memory).encode())
-    lake.put("state/collectors/1-of-1/channels.json", b'[\n{"channel": "beta_two", "status": "joined"}\n]\n')
+    lake.put(
+        "state/collectors/1-of-1/channels.json", b'[\n{"channel": "beta_two", "status": "joined"}\n]\n'
+    )
     lake.put("state/heartbeat.json", b"{}")
 
 
@@ -249,7 +259,7 @@ def everything(lake):
 
 
 def unpacked(key, data):
-    """All bytes that an object holds in any form: as it is, unzipped as far as it goes, and as plain Parquet."""
+    """All bytes of an object in any form: as it is, unzipped as far as it goes, and as plain Parquet."""
     if key.endswith(".parquet"):
         frame = pl.read_parquet(io.BytesIO(data))
         plain = io.BytesIO()
@@ -271,7 +281,9 @@ def unpacked(key, data):
 def holding(objects, *needles):
     """The keys of objects in whose bytes, or names, any of the needles is."""
     return {
-        key for key, data in objects.items() if any(one in unpacked(key, data) + key.encode() for one in needles)
+        key
+        for key, data in objects.items()
+        if any(one in unpacked(key, data) + key.encode() for one in needles)
     }
 
 
