@@ -9,6 +9,7 @@ from datetime import date
 import pytest
 from typer.testing import CliRunner
 
+from collector_service import key_check
 from collector_service.contract import decode_lines, parse_record, viewer_key
 from collector_service.key_check import (
     KEY_RECORD,
@@ -105,10 +106,18 @@ async def test_without_the_lake_a_collector_waits_unless_its_copy_says_the_same(
     with caplog.at_level(logging.WARNING):
         await agree_before_collecting(lake, RIGHT, tmp_path, TODAY)
     assert "the viewer key is that of the last start" in caplog.text
+    waits = asyncio.Event()
+
+    def long(_failures):
+        waits.set()
+        return 3600.0
+
+    monkeypatch.setattr(key_check, "backoff", long)
     waiting = asyncio.create_task(agree_before_collecting(lake, WRONG, tmp_path, TODAY))
     async with asyncio.timeout(30):
-        while "nothing is collected until it is known" not in caplog.text:
-            await asyncio.sleep(0.05)
+        await waits.wait()
+    await asyncio.sleep(0)
+    assert "nothing is collected until it is known" in caplog.text
     assert not waiting.done()
     waiting.cancel()
 
