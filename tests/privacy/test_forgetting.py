@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import multiprocessing
+import os
 import shutil
 from dataclasses import replace
 
@@ -378,3 +379,16 @@ def test_more_that_is_known_of_a_channel_later_joins_its_unfinished_job(lake, se
     assert [entry.number for entry in ledger.entries(lake)] == [job.number]
     assert read_opt_outs(lake).channels == {"beta_two", "beta_too"}
     assert replace(job, subject=more).key == job.key
+
+
+def test_what_a_killed_writer_left_where_no_listing_shows_it_goes_too(lake, settings):
+    folder = settings.storage.dir / "raw/snapshots/date=2026-03-02/hour=20"
+    old, young, other = (folder / name for name in ("x.ndjson.gz#1", "y.ndjson.gz#12", "not#one.gz"))
+    for path in (old, young, other):
+        path.write_bytes(str(KEY).encode())
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    assert not [info for info in lake.objects("raw/") if info.key.endswith("#1")]
+    forget(lake, settings, VIEWER)
+    # What was written just now may be on its way to its name.
+    assert (old.exists(), young.exists()) == (False, True)

@@ -27,6 +27,9 @@ _OPTED_OUT = "left out of what is collected; rewriting what was written"
 _REWRITTEN = "rewritten; removing old versions"
 _DONE = "done"
 
+# No write takes so long.
+_UNFINISHED_SECONDS = 3600.0
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -116,6 +119,7 @@ class Forgetting:
             add_opt_outs(lake, subject.gone, may_begin=not self._has_forgotten(job))
         if self._kept:
             ledger.write_entry(lake, job, _OPTED_OUT)
+        lake.remove_leftovers(_UNFINISHED_SECONDS)
         job = self._rewrite_days(job)
         if subject.kind == "channel":
             job = self._rewrite_maps(job)

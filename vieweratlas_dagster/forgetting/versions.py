@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,12 +30,26 @@ if TYPE_CHECKING:
 
 _SEARCHED = (*RAW_PREFIXES, "curated/", QUARANTINE_PREFIX, "state/vod/", "state/collectors/", JOBS_PREFIX)
 _TOLD_BY_TEXT = (QUEUE_KEY, MEMORY_KEY, "state/collectors/", f"{QUARANTINE_PREFIX}vod_queue/")
+_RIGHTS = (
+    "This needs s3:ListBucketVersions, s3:GetObjectVersion and s3:DeleteObjectVersion; run the same "
+    "command again with them"
+)
 # What one request can delete.
 _BATCH = 1000
 
 
 class VersionsError(Exception):
     """S3 refused to delete versions; the text says which and why."""
+
+
+@contextmanager
+def _told_what_to_do() -> Iterator[None]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise VersionsError(f"old versions on S3 cannot be looked through: {error}. {_RIGHTS}") from None
 
 
 class Versions:
@@ -56,12 +71,14 @@ class Versions:
             "s3", region_name=storage.region, endpoint_url=storage.endpoint_url or None
         )
 
+    @_told_what_to_do()
     def held(self, subject: Subject, tell: Callable[[str], None] = lambda _: None) -> Counter[str]:
         """How many old versions and delete markers are to go. Writes nothing."""
         return Counter(
             kind for prefix in self._searched(subject) for kind, _ in self._doomed(prefix, subject, tell)
         )
 
+    @_told_what_to_do()
     def forget(self, subject: Subject, tell: Callable[[str], None] = lambda _: None) -> None:
         """Delete old versions that hold the subject, and delete markers of which nothing else is left.
 
@@ -83,6 +100,7 @@ class Versions:
             for start in range(0, len(markers), _BATCH):
                 self._delete(markers[start : start + _BATCH])
 
+    @_told_what_to_do()
     def forget_job(self, key: str) -> None:
         """Delete every version of a job that has been removed."""
         self._delete([{"Key": one["Key"], "VersionId": one["VersionId"]} for _, one in self._versions(key)])
@@ -152,6 +170,5 @@ class Versions:
                 first = errors[0]
                 raise VersionsError(
                     f"S3 did not delete {len(errors)} old versions, the first of {first.get('Key')}: "
-                    f"{first.get('Message')}. This needs s3:ListBucketVersions, s3:GetObjectVersion and "
-                    "s3:DeleteObjectVersion; run the same command again with them"
+                    f"{first.get('Message')}. {_RIGHTS}"
                 )
