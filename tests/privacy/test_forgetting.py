@@ -18,6 +18,7 @@ from collector_service.lake import Lake
 from collector_service.opt_outs import OPT_OUTS_KEY, BadOptOutsError, OptOuts, read_opt_outs
 from tests.privacy import world
 from tests.privacy.world import CHANNEL, DAYS, KEY, KEY_IN_ANY_FORM, NOW, VIEWER, VOD, WITH_RAW
+from vieweratlas_dagster import doctor
 from vieweratlas_dagster.automation.late_plan import GRAPH_ONLY, Plan, scan
 from vieweratlas_dagster.curation.validation import manifest_objects
 from vieweratlas_dagster.forgetting import ledger
@@ -200,9 +201,9 @@ def test_a_run_that_is_killed_at_any_write_is_finished_by_the_next_one(
     def fresh():
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(planted, folder)
-        for day in DAYS[1:] if subject is CHANNEL else ():
-            # One day of maps shows what there is to show.
-            shutil.rmtree(folder / f"curated/analysis/date={day}")
+        # A day with raw data and one without, and one day's map, show what there is to show.
+        for path in [*folder.rglob(f"date={DAYS[2]}"), folder / f"curated/analysis/date={DAYS[1]}"]:
+            shutil.rmtree(path)
         return Lake.open(settings.storage)
 
     lake = fresh()
@@ -232,9 +233,12 @@ def test_what_was_begun_can_be_taken_up_without_saying_who(lake, settings):
     child.start()
     child.join()
     assert [job.subject for job in ledger.unfinished_jobs(lake)] == [VIEWER]
+    with pytest.raises(RuntimeError, match=r"1 begun since .* vieweratlas forget --resume"):
+        doctor._forgetting(settings)
     [report] = Forgetting(lake, settings, None, NOW).resume()
     assert report.days == DAYS
     assert world.holding(world.everything(lake), *KEY_IN_ANY_FORM) == {OPT_OUTS_KEY}
+    assert doctor._forgetting(settings) == "1 in the ledger, all finished"
 
 
 def test_the_ledger_identifies_nobody(lake, settings):
@@ -336,15 +340,18 @@ def test_on_s3_nothing_is_left_in_old_versions_or_delete_markers(versioned, tmp_
     other = live_key(NOW.replace(day=2, hour=20), "c2")
     # An object with more versions than one page or one request holds, and one that has expired.
     small = lake.get(key)
-    for _ in range(1003):
-        client.put_object(Bucket=storage.s3_bucket, Key=f"{storage.s3_prefix}{key}", Body=small)
     lake.put(other, small)
     lake.delete(other)
-    assert len(_versions(client, storage)[f"{storage.s3_prefix}{key}"]) == 1004
     forgetting = Forgetting(lake, settings, Versions(storage), NOW)
     seen = forgetting.look(VIEWER)
-    assert seen.counts["old_versions"] == 1003 + 1
+    assert seen.counts["old_versions"] == 1
+    for _ in range(1003):
+        client.put_object(Bucket=storage.s3_bucket, Key=f"{storage.s3_prefix}{key}", Body=small)
+    assert len(_versions(client, storage)[f"{storage.s3_prefix}{key}"]) == 1004
     report = forgetting.run(VIEWER)
+    # Those, the one in the lake now, the one that expired, and the objects that were rewritten on the way.
+    assert report.counts["old_versions"] == 1003 + 1 + 1 + (6 - 1) + 9 + 2
+    assert report.counts["delete_markers"] == 1
     assert world.holding(world.everything(lake), *KEY_IN_ANY_FORM) == {OPT_OUTS_KEY}
     left = _versions(client, storage)
     held = set()

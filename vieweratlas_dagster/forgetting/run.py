@@ -126,10 +126,10 @@ class Forgetting:
             if found := state.held(lake, subject):
                 job = self._keep(job.with_more(found))
                 state.forget_in(lake, subject)
-        if self._versions and (old := self._held_versions(subject)):
-            job = self._keep(job.with_more(Counter(job.elsewhere) | old))
+        if not self._kept and (old := self._held_versions(subject)):
+            job = self._keep(job.with_more(old))
         if self._kept:
-            self._finish(job)
+            job = self._finish(job)
         known = frozenset({OPT_OUTS_KEY})
         return Report(
             job.counts,
@@ -167,15 +167,19 @@ class Forgetting:
         maps.renew_latest(lake, set(job.maps), subject)
         return job
 
-    def _finish(self, job: Job) -> None:
+    def _finish(self, job: Job) -> Job:
         lake = self._lake
         ledger.write_entry(lake, job, _REWRITTEN, job.found)
         if self._versions:
-            self._versions.forget(job.subject, lambda key: self._progress(f"old versions: {key}", 0, 0))
+            removed = self._versions.forget(
+                job.subject, lambda key: self._progress(f"old versions: {key}", 0, 0)
+            )
+            job = job.with_more(removed)
         ledger.write_entry(lake, job, _DONE, job.found)
         ledger.drop_job(lake, job)
         if self._versions:
             self._versions.forget_job(job.key)
+        return job
 
     def _held_versions(self, subject: Subject) -> Counter[str]:
         if self._versions is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, cast
 
 from collector_service.settings import StorageSettings
@@ -73,32 +73,31 @@ class Versions:
 
     @_told_what_to_do()
     def held(self, subject: Subject, tell: Callable[[str], None] = lambda _: None) -> Counter[str]:
-        """How many old versions and delete markers are to go. Writes nothing."""
-        return Counter(
-            kind for prefix in self._searched(subject) for kind, _ in self._doomed(prefix, subject, tell)
-        )
+        """How many old versions and delete markers are to go by now. Writes nothing."""
+        counts: Counter[str] = Counter()
+        for prefix in self._searched(subject):
+            counts.update(kind for kind, _ in self._holding(prefix, subject, tell))
+            counts.update(kind for kind, _ in self._lonely_markers(prefix))
+        return counts
 
     @_told_what_to_do()
-    def forget(self, subject: Subject, tell: Callable[[str], None] = lambda _: None) -> None:
+    def forget(self, subject: Subject, tell: Callable[[str], None] = lambda _: None) -> Counter[str]:
         """Delete old versions that hold the subject, and delete markers of which nothing else is left.
+
+        Returns:
+            How many of both went.
 
         Raises:
             VersionsError: S3 refuses to delete some.
         """
+        gone: Counter[str] = Counter()
         for prefix in self._searched(subject):
-            batch: list[dict[str, str]] = []
-            for _, version in self._doomed(prefix, subject, tell):
-                batch.append(version)
-                if len(batch) == _BATCH:
-                    self._delete(batch)
-                    batch = []
-            self._delete(batch)
-            # Of what is left now, whole objects may be gone.
-            markers = [
-                version for kind, version in self._doomed(prefix, subject, tell) if kind == "delete_markers"
-            ]
-            for start in range(0, len(markers), _BATCH):
-                self._delete(markers[start : start + _BATCH])
+            # Deleting versions may leave markers alone, so these come in a second round.
+            for doomed in (self._holding(prefix, subject, tell), self._lonely_markers(prefix)):
+                while batch := list(islice(doomed, _BATCH)):
+                    self._delete([version for _, version in batch])
+                    gone.update(kind for kind, _ in batch)
+        return gone
 
     @_told_what_to_do()
     def forget_job(self, key: str) -> None:
@@ -108,19 +107,28 @@ class Versions:
     def _searched(self, subject: Subject) -> tuple[str, ...]:
         return (*_SEARCHED, MANIFESTS_PREFIX) if subject.kind == "channel" else _SEARCHED
 
-    def _doomed(
+    def _holding(
         self, prefix: str, subject: Subject, tell: Callable[[str], None]
     ) -> Iterator[tuple[str, dict[str, str]]]:
-        for key, group in groupby(self._versions(prefix), key=lambda found: str(found[1]["Key"])):
+        """The old versions that hold the subject."""
+        for key, versions in self._by_key(prefix):
             tell(key)
-            versions = list(group)
-            data = [one for kind, one in versions if kind == "Versions"]
-            for one in data:
-                if not one["IsLatest"] and self._holds(key, str(one["VersionId"]), subject):
-                    yield "old_versions", {"Key": key, "VersionId": str(one["VersionId"])}
-            if not data:
+            for kind, one in versions:
+                if kind == "Versions" and not one["IsLatest"]:
+                    version = {"Key": key, "VersionId": str(one["VersionId"])}
+                    if self._holds(key, version["VersionId"], subject):
+                        yield "old_versions", version
+
+    def _lonely_markers(self, prefix: str) -> Iterator[tuple[str, dict[str, str]]]:
+        """The delete markers of objects without any version, which tell no more than a name."""
+        for key, versions in self._by_key(prefix):
+            if all(kind == "DeleteMarkers" for kind, _ in versions):
                 for _, one in versions:
                     yield "delete_markers", {"Key": key, "VersionId": str(one["VersionId"])}
+
+    def _by_key(self, prefix: str) -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
+        for key, versions in groupby(self._versions(prefix), key=lambda found: str(found[1]["Key"])):
+            yield key, list(versions)
 
     def _versions(self, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Every version and delete marker below a prefix; those of one key come together."""
