@@ -13,7 +13,7 @@ import boto3
 import polars as pl
 import pytest
 
-from collector_service.contract import decode_lines, live_key, vod_key
+from collector_service.contract import decode_lines, encode_object, live_key, vod_key
 from collector_service.lake import Lake
 from collector_service.opt_outs import OPT_OUTS_KEY, BadOptOutsError, OptOuts, read_opt_outs
 from tests.privacy import world
@@ -399,3 +399,35 @@ def test_what_a_killed_writer_left_where_no_listing_shows_it_goes_too(lake, sett
     forget(lake, settings, VIEWER)
     # What was written just now may be on its way to its name.
     assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_on_s3_a_run_that_ends_among_old_versions_is_finished_by_the_next_one(
+    versioned, tmp_path, monkeypatch
+):
+    storage, client = versioned
+    settings = world.settings_for(tmp_path, storage)
+    lake = Lake.open(storage)
+    lake.put(live_key(NOW.replace(day=2, hour=20), "c1"), encode_object(world.records_of(DAYS[1], 20)))
+    delete = Versions._delete
+    ends_at = {"call": 0}
+
+    def mortal(self, found):
+        ends_at["call"] -= 1
+        if ends_at["call"] < 0:
+            raise KeyboardInterrupt
+        delete(self, found)
+
+    monkeypatch.setattr(Versions, "_delete", mortal)
+    # Before the first deletion, and after the job is gone but for its old versions.
+    for calls in (0, 2):
+        ends_at["call"] = calls
+        with pytest.raises(KeyboardInterrupt):
+            Forgetting(lake, settings, Versions(storage), NOW).run(VIEWER)
+    assert ledger.unfinished_jobs(lake) == []
+    assert any("state/forgetting/" in name for name in _versions(client, storage))
+    ends_at["call"] = 10**9
+    Forgetting(lake, settings, Versions(storage), NOW).run(VIEWER)
+    left = _versions(client, storage)
+    assert not any("state/forgetting/" in name for name in left)
+    assert len(left[f"{storage.s3_prefix}{live_key(NOW.replace(day=2, hour=20), 'c1')}"]) == 1
+    assert Forgetting(lake, settings, Versions(storage), NOW).run(VIEWER).counts == {}

@@ -40,6 +40,7 @@ _WORDS = {
     "memories": "memory of recordings asked for",
     "status_tables": "status tables of collectors",
     "old_versions": "old versions on S3",
+    "job_versions": "old versions of earlier runs on S3",
     "delete_markers": "delete markers on S3",
 }
 _RECENT_WINDOWS = 3

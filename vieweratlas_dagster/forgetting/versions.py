@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _SEARCHED = (*RAW_PREFIXES, "curated/", QUARANTINE_PREFIX, "state/vod/", "state/collectors/", JOBS_PREFIX)
-_TOLD_BY_TEXT = (QUEUE_KEY, MEMORY_KEY, "state/collectors/", f"{QUARANTINE_PREFIX}vod_queue/")
+_OF_JOBS = "job_versions"
+_TOLD_BY_TEXT = (JOBS_PREFIX, QUEUE_KEY, MEMORY_KEY, "state/collectors/", f"{QUARANTINE_PREFIX}vod_queue/")
 _RIGHTS = (
     "This needs s3:ListBucketVersions, s3:GetObjectVersion and s3:DeleteObjectVersion; run the same "
     "command again with them"
@@ -57,23 +58,21 @@ class Versions:
 
     Args:
         storage: where the lake is.
-        before_write: called before each request that deletes; for tests.
     """
 
-    def __init__(self, storage: StorageSettings, before_write: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, storage: StorageSettings) -> None:
         import boto3
 
         prefix = storage.s3_prefix.strip("/")
         self._root = f"{prefix}/" if prefix else ""
         self._bucket = storage.s3_bucket
-        self._before_write = before_write
         self._client: S3Client = boto3.client(
             "s3", region_name=storage.region, endpoint_url=storage.endpoint_url or None
         )
 
     @_told_what_to_do()
     def held(self, subject: Subject, tell: Callable[[str], None] = lambda _: None) -> Counter[str]:
-        """How many old versions and delete markers are to go by now. Writes nothing."""
+        """How many old versions (also of jobs) and delete markers are to go by now. Writes nothing."""
         counts: Counter[str] = Counter()
         for prefix in self._searched(subject):
             counts.update(kind for kind, _ in self._holding(prefix, subject, tell))
@@ -85,7 +84,7 @@ class Versions:
         """Delete old versions that hold the subject, and delete markers of which nothing else is left.
 
         Returns:
-            How many of both went.
+            How many of both went, those of jobs left out.
 
         Raises:
             VersionsError: S3 refuses to delete some.
@@ -97,6 +96,7 @@ class Versions:
                 while batch := list(islice(doomed, _BATCH)):
                     self._delete([version for _, version in batch])
                     gone.update(kind for kind, _ in batch)
+        del gone[_OF_JOBS]
         return gone
 
     @_told_what_to_do()
@@ -113,11 +113,12 @@ class Versions:
         """The old versions that hold the subject."""
         for key, versions in self._by_key(prefix):
             tell(key)
+            what = _OF_JOBS if key.startswith(self._root + JOBS_PREFIX) else "old_versions"
             for kind, one in versions:
                 if kind == "Versions" and not one["IsLatest"]:
                     version = {"Key": key, "VersionId": str(one["VersionId"])}
                     if self._holds(key, version["VersionId"], subject):
-                        yield "old_versions", version
+                        yield what, version
 
     def _lonely_markers(self, prefix: str) -> Iterator[tuple[str, dict[str, str]]]:
         """The delete markers of objects without any version, which tell no more than a name."""
@@ -151,8 +152,6 @@ class Versions:
 
     def _holds(self, key: str, version: str, subject: Subject) -> bool:
         name = key.removeprefix(self._root)
-        if name.startswith(JOBS_PREFIX):
-            return False  # a job's versions go with the job
         if name.startswith(MANIFESTS_PREFIX) or (
             name.startswith(ANALYSIS_PREFIX) and not name.endswith(".parquet")
         ):
@@ -169,7 +168,6 @@ class Versions:
 
     def _delete(self, versions: list[dict[str, str]]) -> None:
         for start in range(0, len(versions), _BATCH):
-            self._before_write()
             objects: Any = versions[start : start + _BATCH]
             answer = self._client.delete_objects(
                 Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True}
