@@ -33,6 +33,8 @@ _SCRYPT = {"n": 2**14, "r": 8, "p": 1, "dklen": 16}
 _SALT = b"vieweratlas: which key is it"
 _COPY = "viewer_key.json"
 _READ_SECONDS = 30.0
+# With a copy at hand, the start does not wait for long.
+_READ_SECONDS_WITH_COPY = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -149,13 +151,14 @@ async def agree_before_collecting(lake: Lake, secret: str, folder: Path, today: 
     path = folder / _COPY
     mine = fingerprint(secret)
     failures = 0
+    has_copy = _copy(path) == mine
     while True:
         try:
-            async with asyncio.timeout(_READ_SECONDS):
+            async with asyncio.timeout(_READ_SECONDS_WITH_COPY if has_copy else _READ_SECONDS):
                 await in_daemon_thread(lambda: agree(lake, secret, today))
         except LAKE_ERRORS as error:
             failures += 1
-            if _copy(path) == mine:
+            if has_copy:
                 _log.warning(
                     "the lake cannot be read (%s); the viewer key is that of the last start", brief(error)
                 )
