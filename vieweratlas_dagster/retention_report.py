@@ -45,9 +45,9 @@ def held(settings: Settings, now: datetime) -> list[Held]:
         for prefix, days in rules.items():
             infos = lake.objects(prefix)
             overdue = sum(expires_at(info, days) + _GRACE < now for info in infos)
-            found.append(_held(f"{lake.uri}/{prefix}", f"{days} days", infos, overdue))
+            found.append(_held(prefix, f"{days} days", infos, overdue))
         found += [
-            _held(f"{lake.uri}/{prefix}", _NO_RULE, lake.objects(prefix))
+            _held(prefix, _NO_RULE, lake.objects(prefix))
             for prefix in (*CURATED_PREFIXES, ANALYSIS_PREFIX, f"{STATE_PREFIX}/")
         ]
     folder = settings.collection.state_dir
@@ -60,7 +60,14 @@ def held(settings: Settings, now: datetime) -> list[Held]:
 def print_report(settings: Settings, console: Console) -> bool:
     """Print what is held; returns whether nothing is overdue."""
     now = datetime.now(UTC)
-    table = Table("place", "rule", box=None, pad_edge=False)
+    storage = settings.storage
+    where = f"s3://{storage.s3_bucket}/{storage.s3_prefix}" if storage.type == "s3" else f"{storage.dir}"
+    console.print(
+        f"Held in {where}, and by the collector of this machine:", soft_wrap=True, highlight=False
+    )
+    table = Table(box=None, pad_edge=False)
+    table.add_column("place", overflow="fold")
+    table.add_column("rule", no_wrap=True)
     for column in ("objects", "MB", "oldest, days", "overdue"):
         table.add_column(column, justify="right")
     rows = held(settings, now)
@@ -80,7 +87,7 @@ def print_report(settings: Settings, console: Console) -> bool:
     if overdue:
         removes = (
             "the bucket's lifecycle rules (infrastructure/aws/lake.tf), or retention.expire_on_s3"
-            if settings.storage.type == "s3"
+            if storage.type == "s3"
             else "the job maintenance, every night while the Dagster daemon runs, or from the UI"
         )
         console.print(
