@@ -34,6 +34,7 @@ from collector_service.clock import utc
 from collector_service.contract import encode_object, format_utc
 from collector_service.journal import Flush, Journal, Recovered, Whole
 from collector_service.lake import LAKE_ERRORS
+from collector_service.opt_outs import OptOuts
 from collector_service.pacing import backoff
 from collector_service.spool import Overflow, PartName, Shelf, Spool, thin_part
 from collector_service.stats import Stats
@@ -104,6 +105,11 @@ class Archive:
             self._journal.discard(found.name)
         self._measure()
         return secrets.randbelow(_FIRST_PARTS)
+
+    def leave_out(self, opt_outs: OptOuts) -> None:
+        """From now on nothing of these viewers and channels is uploaded; see `Shelf.leave_out`."""
+        self._spool.leave_out(opt_outs)
+        self._overflow.leave_out(opt_outs)
 
     async def tick(self, windows: Windows, longest: float, on_closed: Callable[[], None]) -> None:
         """Open and close windows as time goes by, until cancelled.

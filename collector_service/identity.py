@@ -16,6 +16,17 @@ from collector_service.contract import COLLECTOR_ID
 from collector_service.settings import PrivacySettings, SettingsError
 
 
+def given_viewer_key_secret(privacy: PrivacySettings) -> str | None:
+    """The secret if there is one already, from the environment or its file; None before its first use.
+
+    Raises:
+        SettingsError: the file is unusable, or readable by others.
+    """
+    if not (privacy.viewer_key_secret.get_secret_value() or privacy.viewer_key_file.exists()):
+        return None
+    return load_viewer_key_secret(privacy)
+
+
 def load_viewer_key_secret(privacy: PrivacySettings) -> str:
     """The secret from the environment, else from its file, which is created (mode 0600) on first use.
 

@@ -68,7 +68,7 @@ class Intake:
     def leave_out(self, opt_outs: OptOuts) -> None:
         """From now on nothing of these viewers and channels is counted.
 
-        What the open windows have counted before stays in them; the purge rewrites it with the rest. A
+        What the open windows have counted before stays in them until they are uploaded (``spool``). A
         shared-chat copy carries nobody's id, so it adds to ``mirrored_messages`` whoever wrote it.
         """
         self._viewers.leave_out(opt_outs.viewer_keys)

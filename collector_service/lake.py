@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import io
 import random
+import re
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 # What any call may raise while the lake is away or refuses.
 LAKE_ERRORS = (BaseError, OSError, RuntimeError)
 
+# What obstore calls a file that it has not finished.
+_LEFTOVER = re.compile(r"#\d+$")
 _READ_BYTES = 1024 * 1024
 _UPDATE_ATTEMPTS = 50
 _UPDATE_PAUSE_SECONDS = 0.2
@@ -153,6 +156,23 @@ class Lake:
             obstore.delete(self._store, key)
         except FileNotFoundError:
             return
+
+    def remove_leftovers(self, seconds: float) -> int:
+        """Remove what writers that were killed left on a local disk, where no listing shows it.
+
+        Args:
+            seconds: for so long a file must not have been written to; what is younger may still be in use.
+
+        Returns:
+            How many files were removed; 0 on S3, which keeps nothing of an unfinished write that can be
+            read.
+        """
+        found = 0
+        for path in self._local_root.rglob("*#*") if self._local_root else ():
+            if _LEFTOVER.search(path.name) and path.stat().st_mtime < time.time() - seconds:
+                path.unlink(missing_ok=True)
+                found += 1
+        return found
 
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bytes:
         """Read, change and write one object so that no concurrent update is lost.

@@ -1,8 +1,8 @@
 """Opt-outs: the viewers and channels that asked to be left out, as the lake lists them.
 
-Belongs here: the object ``state/opt_outs.json``, and having it at hand while the lake is away. Does not
-belong here: leaving somebody out (``intake``, ``viewers``, ``channels``), and removing what was written
-before (the purge rewrites raw data).
+Belongs here: the object ``state/opt_outs.json``, adding to it, and having it at hand while the lake is
+away. Does not belong here: leaving somebody out (``intake``, ``viewers``, ``channels``), and removing what
+was written before (``leaving_out``).
 """
 
 from __future__ import annotations
@@ -56,6 +56,14 @@ class OptOuts:
     def has_channel(self, login: str, channel_id: int | None) -> bool:
         """Whether the channel is left out, under this login or under its id, if that is known."""
         return login in self.channels or channel_id in self.channel_ids
+
+    def __or__(self, more: OptOuts) -> OptOuts:
+        """These and those of ``more``."""
+        return OptOuts(
+            self.viewer_keys | more.viewer_keys,
+            self.channel_ids | more.channel_ids,
+            self.channels | more.channels,
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str = OPT_OUTS_KEY) -> Self:
@@ -126,6 +134,42 @@ def _read_listed(lake: Lake) -> OptOuts | None:
             raise
         return None
     return OptOuts.from_bytes(data, f"{lake.uri}/{OPT_OUTS_KEY}")
+
+
+def add_opt_outs(lake: Lake, more: OptOuts, *, may_begin: bool) -> bool:
+    """Put more opt-outs on the lake's list, so that no concurrent addition is lost.
+
+    Args:
+        lake: the lake.
+        more: who is added.
+        may_begin: whether there may be no list yet. A list that was there before and is gone must not be
+            begun anew: that would end the opt-outs of all who were on it.
+
+    Returns:
+        Whether anything had to be added; nothing is written otherwise.
+
+    Raises:
+        BadOptOutsError: the object is unusable, or missing though it must not be; nothing was written.
+    """
+    listed = _read_listed(lake)
+    if listed is not None and listed | more == listed:
+        return False
+
+    def change(data: bytes | None) -> bytes:
+        if data is None and not may_begin:
+            raise BadOptOutsError(
+                f"{lake.uri}/{OPT_OUTS_KEY} is missing, though somebody was forgotten here before: put an "
+                "earlier version back, or the copy opt_outs.json of a collector's state folder "
+                "(collection.state_dir). A new list would end all earlier opt-outs"
+            )
+        before = OptOuts() if data is None else OptOuts.from_bytes(data, f"{lake.uri}/{OPT_OUTS_KEY}")
+        written = (before | more).to_bytes()
+        if len(written) > MAX_BYTES:
+            raise BadOptOutsError(f"{lake.uri}/{OPT_OUTS_KEY}: no room for more than {MAX_BYTES} bytes")
+        return written
+
+    lake.update(OPT_OUTS_KEY, change)
+    return True
 
 
 NOBODY = OptOuts()

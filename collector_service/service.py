@@ -15,7 +15,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -31,6 +31,7 @@ from collector_service.health import Snapshot, serve
 from collector_service.identity import load_viewer_key_secret, own_collector_id
 from collector_service.intake import Intake
 from collector_service.journal import Journal
+from collector_service.key_check import agree_before_collecting
 from collector_service.lake import LAKE_ERRORS, Lake
 from collector_service.logins import known_bots
 from collector_service.opt_outs import OptOuts, OptOutsKeeper
@@ -94,7 +95,8 @@ async def _run(settings: Settings) -> int:
     collection = settings.collection
     with_helix = needs_helix(settings.twitch, collection)
     given_logins(collection)  # a mistake in it shows before anything starts
-    viewers = Viewers(load_viewer_key_secret(settings.privacy), known_bots(collection))
+    secret = load_viewer_key_secret(settings.privacy)
+    viewers = Viewers(secret, known_bots(collection))
     lake = _open_lake(settings.storage)
     with _own(collection.state_dir) as folder:
         stats = Stats()
@@ -105,7 +107,10 @@ async def _run(settings: Settings) -> int:
         spool = Spool(folder / "spool", lake, collection.spool_max_bytes)
         archive = Archive(journal, spool, collector_id, stats)
         windows = Windows(settings.clock, collection.window_seconds, archive.recover())
-        service = Service(settings, with_helix, windows, viewers, archive, opt_outs, lake, stats, stopping)
+        agree = partial(agree_before_collecting, lake, secret, folder, settings.today)
+        service = Service(
+            settings, with_helix, windows, viewers, archive, opt_outs, lake, stats, stopping, agree
+        )
         return await service.run()
 
 
@@ -123,6 +128,7 @@ class Service:
         lake: Lake,
         stats: Stats,
         stopping: Stopping,
+        agree: Callable[[], Awaitable[None]],
     ) -> None:
         self._settings = settings
         self._with_helix = with_helix
@@ -136,6 +142,7 @@ class Service:
         self._pool: Pool | None = None
         self._started = time.monotonic()
         self._stopping = stopping
+        self._agree = agree
 
     async def run(self) -> int:
         """Collect until told to stop; returns the exit code.
@@ -179,6 +186,7 @@ class Service:
             if self._with_helix:
                 helix = await stack.enter_async_context(Helix.open(self._settings.twitch, self._stats))
             channel_list = ChannelList(collection, helix, self._stats, self._settings.clock)
+            await self._agree()
             # Nothing may be counted, let alone written, before it is known who has opted out.
             self._leave_out(await self._opt_outs.load(), channel_list)
             if helix is not None:
@@ -222,6 +230,7 @@ class Service:
 
     def _leave_out(self, opt_outs: OptOuts, channel_list: ChannelList) -> None:
         self._intake.leave_out(opt_outs)
+        self._archive.leave_out(opt_outs)
         channel_list.leave_out(opt_outs)
         if self._pool is not None:
             self._pool.roster.leave_out(opt_outs.channel_ids)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
@@ -267,6 +268,11 @@ class Settings(Section):
     def clock(self) -> Clock:
         """The clock of the data."""
         return parse_clock(self.simulation.clock)
+
+    @property
+    def today(self) -> date:
+        """The UTC day by the clock of the data."""
+        return datetime.fromtimestamp(self.clock.now(), UTC).date()
 
     @classmethod
     def load(

@@ -41,6 +41,8 @@ from collector_service.contract import (
 )
 from collector_service.files import replace_file, sync_folder
 from collector_service.lake import Lake
+from collector_service.leaving_out import object_without
+from collector_service.opt_outs import NOBODY, OptOuts
 from collector_service.windows import Part
 
 SPOOL_BYTES = 2 * 1024**3
@@ -115,8 +117,13 @@ class Shelf(ABC):
         self._thin: set[PartName] = set()
         # What is lost of the objects that are on their way to the lake.
         self._uploading: dict[PartName, Counter[str]] = {}
+        self._opt_outs = NOBODY
         # Held while an object changes, never while the lake is asked.
         self._lock = threading.Lock()
+
+    def leave_out(self, opt_outs: OptOuts) -> None:
+        """From now on nothing of these viewers and channels goes to the lake, even if counted before."""
+        self._opt_outs = opt_outs
 
     def add(self, name: PartName, data: bytes) -> None:
         """Add an object, whole or not at all.
@@ -171,7 +178,7 @@ class Shelf(ABC):
             data = self._read(name)
             lost = self._uploading[name] = Counter()
         try:
-            key = self._bring(name, data)
+            key = self._bring(name, self._permitted(data))
             with self._lock:
                 lost.clear()
                 self._forget(name)
@@ -179,6 +186,14 @@ class Shelf(ABC):
             with self._lock:
                 self.losses.update(self._uploading.pop(name))
         return key
+
+    def _permitted(self, data: bytes) -> bytes:
+        """An object without those who have opted out since it was made."""
+        if self._opt_outs == NOBODY:
+            return data
+        left = object_without(data, self._opt_outs)
+        # An object that cannot be read is for readers to judge; one without lines is an object still.
+        return data if left.cut else left.data or encode_object([])
 
     def _bring(self, name: PartName, data: bytes) -> str:
         for number in range(_MAX_PARTS):

@@ -294,26 +294,29 @@ def _bots(settings: Settings) -> frozenset[str]:
 
 
 def _import_presence(day: str, presence: Path, channels: Path | None, config: Path | None) -> None:
-    from collector_service.identity import load_viewer_key_secret
+    from collector_service.key_check import checked_secret
     from collector_service.lake import Lake
+    from collector_service.opt_outs import read_opt_outs
     from vieweratlas_dagster.presence_import import import_presence
     from vieweratlas_dagster.strict_csv import FileError
 
     with exit_codes(FileError):
         settings = Settings.load(config)
         when = _day(day, settings)
+        lake = Lake.open(settings.storage)
         with console.status("reading the rows"):
             report = import_presence(
-                Lake.open(settings.storage),
-                load_viewer_key_secret(settings.privacy),
+                lake,
+                checked_secret(settings.privacy, lake, settings.today),
                 presence,
                 channels,
                 when,
                 _bots(settings),
+                read_opt_outs(lake),
             )
         console.print(
             f"{report.channels} channels, {report.viewers} viewers, {report.memberships} memberships"
-            f" ({report.repeated_rows} repeated rows)"
+            f" ({report.repeated_rows} repeated rows, {report.left_out} left out)"
             + (" were there already" if report.already_there else f" written to {report.key}"),
             soft_wrap=True,
         )
@@ -323,7 +326,7 @@ def _import_presence(day: str, presence: Path, channels: Path | None, config: Pa
 
 
 def _import_vod_json(places: list[str], config: Path | None) -> None:
-    from collector_service.identity import load_viewer_key_secret
+    from collector_service.key_check import checked_secret
     from collector_service.lake import Lake
     from collector_service.opt_outs import read_opt_outs
     from collector_service.twitch.vod_json import ChatJsonError
@@ -336,7 +339,7 @@ def _import_vod_json(places: list[str], config: Path | None) -> None:
             report = import_vod_json(
                 places,
                 lake,
-                secret=load_viewer_key_secret(settings.privacy),
+                secret=checked_secret(settings.privacy, lake, settings.today),
                 window_seconds=settings.vod.bucket_len_s,
                 first_day=settings.analysis.first_day,
                 now=datetime.fromtimestamp(settings.clock.now(), UTC),
@@ -359,6 +362,76 @@ def _import_vod_json(places: list[str], config: Path | None) -> None:
             span = f"--from {report.days[0]} --to {report.days[-1]}"
             console.print(f"Next: vieweratlas analyze {span}", highlight=False)
         if report.refused:
+            raise typer.Exit(1)
+
+
+@app.command()
+def forget(
+    viewer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOGIN_OR_ID",
+            help="A viewer: the numeric user id, or the login, which is looked up at Twitch with your "
+            "credentials. Digits are an id.",
+        ),
+    ] = None,
+    channel: Annotated[
+        str | None, typer.Option(metavar="LOGIN_OR_ID", help="A channel: its login or numeric id.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what was begun and interrupted.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; write nothing.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Remove a viewer or a channel from everything that was written, and keep it out."""
+    from collector_service.twitch.helix import HelixError
+    from vieweratlas_dagster.forgetting.commands import forget_somebody
+    from vieweratlas_dagster.forgetting.rewriting import UnreadableTableError
+    from vieweratlas_dagster.forgetting.subject import SubjectError
+    from vieweratlas_dagster.forgetting.versions import VersionsError
+    from vieweratlas_dagster.vod.queue_store import QueueError
+
+    if (viewer is not None) + (channel is not None) + resume != 1 or (resume and dry_run):
+        raise typer.BadParameter(
+            "exactly one of --viewer, --channel and --resume; --dry-run with the first two"
+        )
+    with exit_codes(HelixError, SubjectError, QueueError, UnreadableTableError, VersionsError):
+        forget_somebody(Settings.load(config), viewer=viewer, channel=channel, dry_run=dry_run)
+
+
+@app.command("rotate-key")
+def rotate_key(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    drop_viewer_opt_outs: Annotated[
+        bool,
+        typer.Option(
+            "--drop-viewer-opt-outs",
+            help="Go on although viewers are listed as opted out: their keys are of no use afterwards.",
+        ),
+    ] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Begin a new population of viewers with a new key; those counted before cannot be compared with it."""
+    from vieweratlas_dagster.key_rotation import rotate
+
+    with exit_codes():
+        settings = Settings.load(config)
+        if not yes:
+            typer.confirm(
+                "Everybody will look new from now on, and nothing can undo that. Go on?", abort=True
+            )
+        for line in rotate(settings, drop_viewer_opt_outs=drop_viewer_opt_outs):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+@app.command()
+def retention(config: ConfigOption = None) -> None:
+    """Show what is held, how old and how much, under which rule; exit code 1 when something is overdue."""
+    from vieweratlas_dagster.retention_report import print_report
+
+    with exit_codes():
+        if not print_report(Settings.load(config), console):
             raise typer.Exit(1)
 
 

@@ -16,7 +16,9 @@ from urllib.parse import urlsplit
 
 from collector_service.channels import given_logins, needs_helix
 from collector_service.identity import load_viewer_key_secret
+from collector_service.key_check import check_if_at_hand, checked_secret, populations
 from collector_service.lake import Lake
+from vieweratlas_dagster.forgetting.ledger import entries, unfinished_jobs
 from vieweratlas_dagster.settings import Settings
 
 _CONNECT_SECONDS = 5.0
@@ -40,6 +42,7 @@ def examine(settings: Settings) -> list[Finding]:
     parts: dict[str, Callable[[Settings], str]] = {
         "lake": _lake,
         "viewer key": _viewer_key,
+        "forgetting": _forgetting,
         "atlas page": _atlas_page,
         "Dagster": _dagster,
         "heartbeat": _heartbeat,
@@ -82,12 +85,30 @@ def _lake(settings: Settings) -> str:
 def _viewer_key(settings: Settings) -> str:
     path = settings.privacy.viewer_key_file
     given = settings.privacy.viewer_key_secret.get_secret_value()
+    storage = settings.storage
+    if storage.type == "s3" or storage.dir.exists():
+        lake = Lake.open(storage)
+        if not given and not path.exists() and populations(lake):
+            checked_secret(settings.privacy, lake, settings.today)  # tells what to do; makes no key
+        check_if_at_hand(settings.privacy, lake)
     if given:
-        return "from VIEWER_KEY_SECRET"
+        return "from VIEWER_KEY_SECRET, the lake's"
     if not path.exists():
         return f"will be made in {path} on first use"
     load_viewer_key_secret(settings.privacy)
-    return f"from {path}, mode 0600"
+    return f"from {path}, mode 0600, the lake's"
+
+
+def _forgetting(settings: Settings) -> str:
+    storage = settings.storage
+    if storage.type == "file" and not storage.dir.exists():
+        return "nobody was forgotten here"
+    lake = Lake.open(storage)
+    if begun := unfinished_jobs(lake):
+        raise RuntimeError(
+            f"{len(begun)} begun since {begun[0].begun} and not finished; run: vieweratlas forget --resume"
+        )
+    return f"{len(entries(lake))} in the ledger, all finished"
 
 
 def _channels(settings: Settings) -> str:

@@ -18,7 +18,11 @@ import polars as pl
 from collector_service.lake import Lake
 from vieweratlas_dagster.tables import Table
 
+PRESENCE_PREFIX = "curated/presence_snapshots/"
+CHANNELS_PREFIX = "curated/channels/"
+AUDIENCES_PREFIX = "curated/audiences/"
 ANALYSIS_PREFIX = "curated/analysis/"
+MANIFESTS_PREFIX = "state/manifests/"
 LATEST_PREFIX = "curated/analysis/latest/"
 MAP_MANIFEST = "manifest.json"
 LATEST_MANIFEST = LATEST_PREFIX + MAP_MANIFEST
@@ -27,22 +31,22 @@ SOURCES = ("live", "vod")
 
 def presence_key(day: str, source: str) -> str:
     """Presence rows of one day and source."""
-    return f"curated/presence_snapshots/date={day}/source={source}/presence.parquet"
+    return f"{PRESENCE_PREFIX}date={day}/source={source}/presence.parquet"
 
 
 def channels_key(day: str) -> str:
     """Channel dimension of one day."""
-    return f"curated/channels/date={day}/channels.parquet"
+    return f"{CHANNELS_PREFIX}date={day}/channels.parquet"
 
 
 def day_audience_key(day: str) -> str:
     """Distinct channel and viewer pairs of one day."""
-    return f"curated/audiences/date={day}/audience.parquet"
+    return f"{AUDIENCES_PREFIX}date={day}/audience.parquet"
 
 
 def manifest_key(day: str) -> str:
     """Manifest of one day's raw objects."""
-    return f"state/manifests/date={day}.json"
+    return f"{MANIFESTS_PREFIX}date={day}.json"
 
 
 def analysis_key(day: str, name: str) -> str:

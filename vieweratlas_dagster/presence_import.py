@@ -27,6 +27,7 @@ from collector_service.contract import (
     viewer_key,
 )
 from collector_service.lake import Lake
+from collector_service.opt_outs import NOBODY, OptOuts
 from vieweratlas_dagster.strict_csv import FileError, rows
 
 # How collector_id begins for what was imported.
@@ -56,6 +57,7 @@ class ImportReport:
     viewers: int
     memberships: int
     repeated_rows: int
+    left_out: int
     already_there: bool
     other_imports: tuple[str, ...]
 
@@ -67,6 +69,7 @@ def import_presence(
     channels: Path | None,
     day: date,
     bots: Collection[str] = frozenset(),
+    opt_outs: OptOuts = NOBODY,
 ) -> ImportReport:
     """Bring membership rows into the lake's raw snapshots of one day; the same files change nothing.
 
@@ -77,23 +80,34 @@ def import_presence(
         channels: CSV (or .csv.gz) with channel and any of channel_id, game_name, language; or None.
         day: the UTC day that the rows belong to.
         bots: logins (lower case) to mark as known bots; a viewer that is a number is nobody's login.
+        opt_outs: viewers and channels that are left out.
 
     Raises:
         FileError: a file or row cannot be read; nothing is written then.
     """
     attributes = _read_channels(channels) if channels else {}
+    hidden = {name for name, row in attributes.items() if opt_outs.has_channel(name, row.channel_id)}
+    attributes = {name: row for name, row in attributes.items() if name not in hidden}
     members: dict[str, set[int]] = {name: set() for name in attributes}
-    repeated = 0
+    repeated = left_out = 0
     flagged: set[int] = set()
     for name, viewer in _read_presence(presence):
-        audience = members.setdefault(name, set())
         pseudonym = _key(secret, viewer)
+        if name in hidden or opt_outs.has_channel(name, None) or pseudonym in opt_outs.viewer_keys:
+            left_out += 1
+            continue
+        audience = members.setdefault(name, set())
         repeated += pseudonym in audience
         audience.add(pseudonym)
         if viewer.lower() in bots:
             flagged.add(pseudonym)
     if not any(members.values()):
-        raise FileError(f"{presence}: no rows below the header line")
+        empty = (
+            "all rows are of those who have asked to be left out"
+            if left_out
+            else "no rows below the header line"
+        )
+        raise FileError(f"{presence}: {empty}")
 
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     records = [
@@ -112,6 +126,7 @@ def import_presence(
         viewers=len(set().union(*members.values())),
         memberships=sum(len(audience) for audience in members.values()),
         repeated_rows=repeated,
+        left_out=left_out,
         already_there=not created,
         other_imports=_imports_of(lake, day, but=key),
     )
@@ -132,6 +147,11 @@ def derived_channel_id(login: str) -> int:
 def _key(secret: str, viewer: str) -> int:
     if viewer.isascii() and viewer.isdigit():
         return viewer_key(secret, viewer)
+    return imported_viewer_key(secret, viewer)
+
+
+def imported_viewer_key(secret: str, viewer: str) -> int:
+    """The pseudonym of a viewer whom a list names by a text that is no Twitch id."""
     digest = hashlib.blake2b(b"import:" + viewer.encode(), digest_size=8, key=secret.encode()).digest()
     return int.from_bytes(digest, "big")
 

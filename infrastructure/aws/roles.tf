@@ -19,13 +19,16 @@ data "aws_iam_policy_document" "collector" {
   statement {
     sid       = "Write"
     actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
-    resources = ["${local.lake}raw/snapshots/*", "${local.lake}state/collectors/*"]
+    resources = ["${local.lake}raw/snapshots/*", "${local.lake}state/collectors/*", "${local.lake}state/viewer_key.json"]
   }
   # Its own snapshots, to see whether an upload whose answer got lost has arrived.
   statement {
     sid       = "Read"
     actions   = ["s3:GetObject"]
-    resources = ["${local.lake}raw/snapshots/*", "${local.lake}state/collectors/*", "${local.lake}state/opt_outs.json"]
+    resources = [
+      "${local.lake}raw/snapshots/*", "${local.lake}state/collectors/*", "${local.lake}state/opt_outs.json",
+      "${local.lake}state/viewer_key.json"
+    ]
   }
 }
 

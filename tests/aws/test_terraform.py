@@ -468,8 +468,11 @@ KEYS = {
     "table": "curated/channels/date=2026-03-01/channels.parquet",
     "status": "state/collectors/1-1/channels.json",
     "opt-outs": "state/opt_outs.json",
+    "viewer key": "state/viewer_key.json",
     "queue": "state/vod/queue.json",
 }
+
+STATE = {kind for kind, key in KEYS.items() if key.startswith("state/")}
 
 
 STATE = {name for name, key in KEYS.items() if key.startswith("state/")}
@@ -478,7 +481,12 @@ STATE = {name for name, key in KEYS.items() if key.startswith("state/")}
 @pytest.mark.parametrize(
     ("kind", "reads", "writes", "removes"),
     [
-        ("collector", {"snapshot", "status", "opt-outs"}, {"snapshot", "status"}, set()),
+        (
+            "collector",
+            {"snapshot", "status", "opt-outs", "viewer key"},
+            {"snapshot", "status", "viewer key"},
+            set(),
+        ),
         ("run", set(KEYS), set(KEYS) - {"snapshot"}, set(KEYS) - {"snapshot"}),
         ("dagster", set(KEYS), STATE, STATE),
     ],

@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from collector_service.contract import decode_lines, parse_record, viewer_key
+from collector_service.key_check import fingerprint
 from collector_service.opt_outs import OptOuts
 
 from .irc_double import eventually, irc_double, message
@@ -83,7 +84,7 @@ class Collector:
 
     def left_behind(self):
         state = self.folder / "state"
-        kept = ("lock", "collector_id", "opt_outs.json")
+        kept = ("lock", "collector_id", "opt_outs.json", "viewer_key.json")
         return [path.name for path in state.rglob("*") if path.is_file() and path.name not in kept]
 
 
@@ -191,8 +192,9 @@ async def test_sigterm_while_the_lake_hangs_ends_in_time_and_keeps_the_spool(col
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
-        # An earlier start has seen who opted out.
+        # An earlier start has seen who opted out, and whose key it is.
         (tmp_path / "state").mkdir()
+        (tmp_path / "state/viewer_key.json").write_text(fingerprint(SECRET))
         (tmp_path / "state/opt_outs.json").write_bytes(OptOuts().to_bytes())
         await collector.start(
             STORAGE_TYPE="s3",

@@ -20,9 +20,9 @@ from PIL import Image
 from collector_service.contract import SnapshotRecord, encode_object, live_key
 from collector_service.lake import Lake
 from collector_service.opt_outs import OPT_OUTS_KEY, OptOuts
-from vieweratlas_dagster.assets.atlas import _unnamed
 from vieweratlas_dagster.automation.launch import run_partition
 from vieweratlas_dagster.definitions import build_definitions
+from vieweratlas_dagster.forgetting.tables import without
 from vieweratlas_dagster.lake_layout import (
     analysis_key,
     channels_key,
@@ -377,14 +377,14 @@ def test_an_earlier_community_named_after_a_hidden_channel_has_a_number_for_a_na
         for at, (label, reason) in enumerate(told)
     ]
     communities = pl.DataFrame(rows, schema=COMMUNITIES.schema)
-    shown = _unnamed(communities, ["hidden", "hidden_one"])
+    shown = without(communities, OptOuts(channels=frozenset({"hidden", "hidden_one"})))
     assert shown.select("label", "reason").rows() == [
-        ("Community 0", "its name is withheld"),
-        ("Community 1", "its name is withheld"),
+        ("community 0", "its former name is withheld"),
+        ("community 1", "its former name is withheld"),
         told[2],
     ]
     assert shown.drop("label", "reason").equals(communities.drop("label", "reason"))
-    assert _unnamed(communities, []).equals(communities)
+    assert without(communities, OptOuts()).equals(communities)
 
 
 def test_a_rerun_gives_the_same_bytes(three_days):

@@ -22,9 +22,10 @@ from vieweratlas_dagster.assets.metadata import (
 )
 from vieweratlas_dagster.automation.partitions import daily
 from vieweratlas_dagster.labels_file import read_labels_file
-from vieweratlas_dagster.lake_layout import analysis_key, previous_analysis_day, read_table, write_table
+from vieweratlas_dagster.lake_layout import analysis_key, previous_analysis_day, write_table
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
+from vieweratlas_dagster.shown_map import ShownMap
 from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, EVENTS, NODES, PARTITION
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ def previous_map(lake: Lake, day: str) -> "Previous | None":
     earlier = previous_analysis_day(lake, day)
     if earlier is None:
         return None
+    shown = ShownMap(lake, earlier)
     return Previous(
-        partition=read_table(lake, analysis_key(earlier, "partition.parquet"), PARTITION),
-        communities=read_table(lake, analysis_key(earlier, "communities.parquet"), COMMUNITIES),
-        nodes=read_table(lake, analysis_key(earlier, "nodes.parquet"), NODES),
+        partition=shown.read("partition.parquet", PARTITION),
+        communities=shown.read("communities.parquet", COMMUNITIES),
+        nodes=shown.read("nodes.parquet", NODES),
     )
 
 
@@ -67,9 +69,10 @@ def community_partitions(
     from vieweratlas_dagster.analysis.communities import find_communities
 
     day, store, analysis = context.partition_key, lake.lake, settings.analysis
+    shown = ShownMap(store, day)
     found = find_communities(
-        read_table(store, analysis_key(day, "audiences.parquet"), AUDIENCES),
-        read_table(store, analysis_key(day, "edges.parquet"), EDGES),
+        shown.read("audiences.parquet", AUDIENCES),
+        shown.read("edges.parquet", EDGES),
         algorithm=analysis.algorithm,
         resolution=analysis.resolution,
         region_resolution=analysis.region_resolution,
@@ -114,9 +117,10 @@ def community_labels(
 
     day, store, file = context.partition_key, lake.lake, settings.analysis.labels_file
     given = read_labels_file(file) if file else {}
+    shown = ShownMap(store, day)
     labels = label_communities(
-        read_table(store, analysis_key(day, "audiences.parquet"), AUDIENCES),
-        read_table(store, analysis_key(day, "partition.parquet"), PARTITION),
+        shown.read("audiences.parquet", AUDIENCES),
+        shown.read("partition.parquet", PARTITION),
         previous=previous_map(store, day),
         overrides=given,
     )

@@ -12,7 +12,10 @@ import dagster as dg
 import polars as pl
 
 from collector_service.contract import SnapshotRecord
+from collector_service.key_check import check_if_at_hand
 from collector_service.lake import Lake
+from collector_service.leaving_out import record_without
+from collector_service.opt_outs import read_opt_outs
 from vieweratlas_dagster.assets.metadata import (
     CODE_VERSIONS,
     MAPS,
@@ -44,21 +47,25 @@ from vieweratlas_dagster.tables import CHANNELS, DAY_AUDIENCES, PRESENCE
 def _records(
     context: dg.AssetExecutionContext, lake: Lake, now: datetime, changed: list[str]
 ) -> Iterator[SnapshotRecord]:
-    """The usable records of the manifest's objects as they are now.
+    """The usable records of the manifest's objects as they are now, without those who opted out.
 
     Objects may be written again at any time. What is there now is read, since every line is judged again
     anyway; the key goes to ``changed``, and the object is newer than the manifest, so that the day
     is made again.
     """
     day = context.partition_key
+    opt_outs = read_opt_outs(lake)
     for entry in manifest_objects(lake.get(manifest_key(day))):
         data = lake.get(entry["key"])
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:
             context.log.warning("%s changed after it was validated; the new content is used", entry["key"])
             changed.append(entry["key"])
         for item in usable_records(entry["key"], data, day=day, now=now):
-            if not isinstance(item, Rejection):
-                yield item
+            if isinstance(item, Rejection):
+                continue
+            # Whatever brought it here: a backup, a spool that was uploaded late, an earlier version.
+            if (record := record_without(item, opt_outs)) is not None:
+                yield record
 
 
 @dg.multi_asset(
@@ -102,6 +109,7 @@ def curated_tables(
     day, store = context.partition_key, lake.lake
     changed: list[str] = []
     now = datetime.fromtimestamp(settings.clock.now(), UTC)
+    check_if_at_hand(settings.privacy, store)
     made = curate(_records(context, store, now, changed))
     for source in SOURCES:
         write_table(store, presence_key(day, source), made.presence[source], PRESENCE)

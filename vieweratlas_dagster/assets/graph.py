@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
+from collector_service.key_check import population_start
 from collector_service.lake import Lake
 from collector_service.opt_outs import OptOuts, read_opt_outs
 from vieweratlas_dagster.assets.curated import derived_audience
@@ -26,6 +27,7 @@ from vieweratlas_dagster.assets.metadata import (
 )
 from vieweratlas_dagster.automation.partitions import daily, last_days
 from vieweratlas_dagster.curation.merge import channel_attributes, recorded_windows
+from vieweratlas_dagster.forgetting.tables import without
 from vieweratlas_dagster.lake_layout import (
     analysis_key,
     begin_map,
@@ -37,6 +39,7 @@ from vieweratlas_dagster.lake_layout import (
 )
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
+from vieweratlas_dagster.shown_map import logins_of
 from vieweratlas_dagster.tables import AUDIENCES, CHANNELS, DAY_AUDIENCES, EDGES, EXCLUSIONS, LEFT_OUT
 
 if TYPE_CHECKING:
@@ -49,11 +52,13 @@ def _days(lake: Lake, days: list[str]) -> Iterator[pl.DataFrame]:
     Raises:
         dagster.Failure: a day's tables do not fit together. Its own run was stopped for that.
     """
+    opt_outs = read_opt_outs(lake)
     for day in days:
         audience = read_table_if_there(lake, day_audience_key(day), DAY_AUDIENCES)
         if audience is None:
             audience = derived_audience(lake, day)
         if audience is not None:
+            audience = without(audience, opt_outs)
             known = read_table_if_there(lake, channels_key(day), CHANNELS)
             ids = CHANNELS.empty()["channel_id"] if known is None else known["channel_id"]
             if unknown := audience["channel_id"].unique().is_in(ids.implode()).not_().sum():
@@ -78,7 +83,9 @@ def _graph(context: dg.AssetExecutionContext, lake: Lake, settings: Settings) ->
     from vieweratlas_dagster.spark.launch import overlap_graph_on_spark
 
     analysis = settings.analysis
-    days = days_up_to(context.partition_key, analysis.window_days)
+    # Viewers of different keys cannot be compared.
+    since = population_start(lake, context.partition_key)
+    days = [day for day in days_up_to(context.partition_key, analysis.window_days) if day >= since]
     dimensions = _dimensions(lake, days)
     channels = channel_attributes(dimensions)
     options: dict[str, Any] = {
@@ -104,16 +111,14 @@ def _graph(context: dg.AssetExecutionContext, lake: Lake, settings: Settings) ->
 
 
 def _without(graph: "OverlapGraph", opt_outs: OptOuts) -> "OverlapGraph":
-    """The graph without the channels that opted out; days before they did are still in the window."""
-    every = pl.concat(
-        [frame.select("channel", "channel_id") for frame in (graph.audiences, graph.left_out)]
-    )
-    hidden = [login for login, number in every.iter_rows() if opt_outs.has_channel(login, number)]
+    """The graph without channels that opted out, whatever made it, and of whatever tables."""
+    ids = opt_outs.channel_ids
+    gone = opt_outs | OptOuts(channels=logins_of(graph.audiences, ids) | logins_of(graph.left_out, ids))
     return replace(
         graph,
-        audiences=graph.audiences.filter(~pl.col("channel").is_in(hidden)),
-        edges=graph.edges.filter(~pl.col("source").is_in(hidden), ~pl.col("target").is_in(hidden)),
-        left_out=graph.left_out.filter(~pl.col("channel").is_in(hidden)),
+        audiences=without(graph.audiences, gone),
+        edges=without(graph.edges, gone),
+        left_out=without(graph.left_out, gone),
     )
 
 

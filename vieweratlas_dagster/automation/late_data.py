@@ -10,6 +10,7 @@ import dagster as dg
 
 from vieweratlas_dagster.automation.jobs import analysis_daily, graph_daily
 from vieweratlas_dagster.automation.late_plan import GRAPH_ONLY, WHOLE_DAY, LateDay, Plan, Step, scan
+from vieweratlas_dagster.forgetting.ledger import entries
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
 
@@ -36,7 +37,8 @@ _UNFINISHED = [
         "they are 30 minutes old (late_data.quiet_minutes), the whole day is made again, and then, one "
         "after another, the graphs and maps of the days after it whose window holds it. A failed run "
         "stops the chain until it has been re-executed; the ticks say so. Days whose raw data have "
-        "expired are left as they are."
+        "expired are left as they are. After `vieweratlas forget`, the graphs of the days that it rewrote "
+        "are made again too."
     ),
 )
 def vieweratlas_late_data(
@@ -58,6 +60,9 @@ def vieweratlas_late_data(
         found.made,
         window_days=settings.analysis.window_days,
         first_day=f"{first}",
+    )
+    plan = plan.add_forgotten(
+        entries(lake.lake, but=plan.seen), found.made, window_days=settings.analysis.window_days
     )
     plan, obstacle = _settle(context.instance, plan)
     step = plan.running

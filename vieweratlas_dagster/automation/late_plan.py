@@ -17,12 +17,15 @@ from typing import Self
 from collector_service.contract import LIVE_PREFIX, VOD_PREFIX
 from collector_service.lake import Lake, ObjectInfo
 from vieweratlas_dagster.curation.validation import manifest_objects
+from vieweratlas_dagster.forgetting.ledger import Entry
 from vieweratlas_dagster.lake_layout import manifest_key
 
 WHOLE_DAY = "analysis_daily"
 GRAPH_ONLY = "graph_daily"
 _MANIFESTS = manifest_key("").rpartition("/")[0] + "/"
 _DIGEST_LENGTH = 16
+# In place of a digest: somebody was removed, and nothing came late.
+_FORGOTTEN = "forgotten"
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Plan:
     """What is still to be made again, in the order of days, and which late objects are dealt with.
 
     ``running`` is the step that was requested last; ``seen`` maps days to the digest of the raw objects
-    that a remake was planned for.
+    that a remake was planned for, and numbers of the ledger's entries that are dealt with to a word.
     """
 
     running: Step | None = None
@@ -121,6 +124,32 @@ class Plan:
                     job = steps[day].job if day in steps else GRAPH_ONLY
                     cause = steps[day].cause if job == WHOLE_DAY else item.digest
                     steps[day] = Step(day, job, cause)
+        return replace(self, waiting=tuple(steps[day] for day in sorted(steps)), seen=seen)
+
+    def add_forgotten(self, entries: Iterable[Entry], made: Iterable[str], *, window_days: int) -> Self:
+        """The plan with the graphs whose windows hold a day from which somebody was removed.
+
+        Their curated tables are as they have to be, so the whole day need not be made again; where it will
+        be anyway, that does.
+
+        Args:
+            entries: the ledger; entries whose number is in ``seen`` change nothing.
+            made: days that have been made before.
+            window_days: days that a graph covers.
+        """
+        steps = {step.day: step for step in self.waiting}
+        seen = dict(self.seen)
+        days = sorted(made)
+        for entry in entries:
+            if entry.number in seen or not entry.days:
+                continue
+            seen[entry.number] = _FORGOTTEN
+            spans = [
+                (day, f"{date.fromisoformat(day) + timedelta(days=window_days - 1)}") for day in entry.days
+            ]
+            for day in days:
+                if day not in steps and any(first <= day <= last for first, last in spans):
+                    steps[day] = Step(day, GRAPH_ONLY, f"{_FORGOTTEN}-{entry.number}")
         return replace(self, waiting=tuple(steps[day] for day in sorted(steps)), seen=seen)
 
     def is_replaced(self, step: Step) -> bool:

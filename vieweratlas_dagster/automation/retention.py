@@ -1,20 +1,19 @@
 """Which raw objects of the lake have been kept long enough.
 
-Belongs here: the rule for a key, as S3 lifecycle rules have it. Does not belong here: removing anything,
-curated data (never removed), and Dagster's own records (``old_runs``).
+Belongs here: the rule for an object, as S3 lifecycle rules have it. Does not belong here: removing
+anything, curated data (never removed), and Dagster's own records (``old_runs``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from collector_service.contract import LIVE_PREFIX, VOD_PREFIX
 from collector_service.lake import Lake, ObjectInfo
-from vieweratlas_dagster.lake_layout import quarantine_prefix
 from vieweratlas_dagster.settings import RetentionSettings
 
-_QUARANTINE = quarantine_prefix("").rpartition("date=")[0]
+_QUARANTINE = "quarantine/"
 
 
 def days_kept(retention: RetentionSettings) -> dict[str, int]:
@@ -26,29 +25,26 @@ def days_kept(retention: RetentionSettings) -> dict[str, int]:
     }
 
 
-def expired_objects(lake: Lake, prefix: str, days: int, *, now: datetime) -> Iterator[ObjectInfo]:
-    """Objects of days that ended ``days`` days ago or earlier, and that are at least as old themselves.
+def expires_at(info: ObjectInfo, days: int) -> datetime:
+    """When an object that is kept for so many days expires: at the first midnight (UTC) after them.
 
-    The second condition keeps history that was imported and spools that were uploaded late, as a
-    lifecycle rule does: it counts from the day an object was written.
+    Days count from when it was written, so history that was imported, spools that were uploaded late and
+    objects that were rewritten have their full time.
+    """
+    over = info.modified.astimezone(UTC) + timedelta(days=days)
+    midnight = datetime.combine(over.date(), time(), UTC)
+    return midnight if midnight == over else midnight + timedelta(days=1)
+
+
+def expired_objects(lake: Lake, prefix: str, days: int, *, now: datetime) -> Iterator[ObjectInfo]:
+    """Everything below a prefix that has expired.
 
     Args:
-        lake: where to look; only folders ``date=YYYY-MM-DD`` below the prefix count.
+        lake: where to look.
         prefix: ends in ``/``.
         days: how long objects are kept.
         now: timezone-aware; the ages are measured to here.
     """
-    last = now.astimezone(UTC).date() - timedelta(days=days + 1)
-    for name in lake.folders(prefix):
-        day = _day(name)
-        if day is not None and day <= last:
-            for info in lake.objects(f"{prefix}{name}/"):
-                if info.modified <= now - timedelta(days=days):
-                    yield info
-
-
-def _day(folder: str) -> date | None:
-    try:
-        return date.fromisoformat(folder.removeprefix("date=")) if folder.startswith("date=") else None
-    except ValueError:
-        return None
+    for info in lake.objects(prefix):
+        if expires_at(info, days) <= now:
+            yield info

@@ -1,6 +1,6 @@
-"""The privacy floor: which pairs of channels may be shown outside.
+"""The privacy floor: which pairs, channels and groups of channels may be shown outside.
 
-Belongs here: that one rule. Does not belong here: what is drawn or written of the pairs.
+Belongs here: that one rule. Does not belong here: what is drawn or written of them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,18 @@ from __future__ import annotations
 import polars as pl
 
 
-def published_pairs(edges: pl.DataFrame, min_shared_published: int) -> pl.DataFrame:
+def published_pairs(edges: pl.DataFrame, floor: int) -> pl.DataFrame:
     """The EDGES rows with enough shared viewers; a list's weight without a count describes nobody."""
-    shared = pl.col("shared_viewers")
-    return edges.filter(shared.is_null() | (shared >= min_shared_published))
+    return _described(edges, "shared_viewers", floor)
+
+
+def published_channels(nodes: pl.DataFrame, floor: int) -> pl.DataFrame:
+    """The NODES or COMMUNITIES rows with enough viewers.
+
+    Pairs and members of what is left out are as small, so these are left out, too.
+    """
+    return _described(nodes, "viewers", floor)
+
+
+def _described(frame: pl.DataFrame, count: str, floor: int) -> pl.DataFrame:
+    return frame.filter(pl.col(count).is_null() | (pl.col(count) >= floor))

@@ -192,6 +192,28 @@ def forget(lake: Lake) -> None:
     lake.delete(MEMORY_KEY)
 
 
+def remembers(lake: Lake, left_out: OptOuts) -> bool:
+    """Whether the memory has any of these channels."""
+    memory = _read_memory(lake)
+    return _without(memory, left_out) != memory
+
+
+def forget_channels(lake: Lake, left_out: OptOuts) -> None:
+    """Take channels out of the memory."""
+
+    def change(data: bytes | None) -> bytes:
+        return _adapter.dump_json(_without(_decode(data), left_out), indent=1) + b"\n"
+
+    lake.update(MEMORY_KEY, change)
+
+
+def _without(memory: Memory, left_out: OptOuts) -> Memory:
+    return Memory(
+        asked={key: span for key, span in memory.asked.items() if key not in left_out.channel_ids},
+        owed={key: login for key, login in memory.owed.items() if not left_out.has_channel(login, key)},
+    )
+
+
 @dataclass(frozen=True)
 class Addition:
     """What became of VODs that were added by hand; each is in one of the lists."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from collector_service.clock import utc
-from collector_service.identity import load_viewer_key_secret
+from collector_service.key_check import checked_secret
 from collector_service.lake import Lake
 from collector_service.logins import known_bots
 from collector_service.opt_outs import read_opt_outs
@@ -52,7 +52,7 @@ async def read_vods(
         QueueError: the queue is unusable.
         SettingsError: the viewer key, the bot list or the list of opt-outs is.
     """
-    secret, bots = load_viewer_key_secret(settings.privacy), known_bots(settings.collection)
+    secret, bots = checked_secret(settings.privacy, lake, settings.today), known_bots(settings.collection)
     opt_outs = read_opt_outs(lake)
     discovery, problems = None, []
     try:

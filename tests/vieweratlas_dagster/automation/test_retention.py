@@ -78,8 +78,8 @@ def test_what_has_been_kept_long_enough_goes_and_nothing_else(filled, tmp_path):
         "raw_snapshots_bytes": 45,
         "raw_vod_chat_objects": 32,
         "raw_vod_chat_bytes": 160,
-        "quarantine_snapshots_objects": 9,
-        "quarantine_snapshots_bytes": 45,
+        "quarantine_objects": 9,
+        "quarantine_bytes": 45,
     }
     assert run_op(tmp_path)["raw_vod_chat_objects"] == 0
 

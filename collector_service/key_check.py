@@ -1,0 +1,224 @@
+"""Whether the key behind viewer keys is the one that the lake's viewers were counted with.
+
+Belongs here: the fingerprint, the lake's record of populations, and the collector's copy of it. Does not
+belong here: the key itself (``identity``) and the formula of viewer keys (``contract``).
+
+Two keys make two populations: everybody of one looks new in the other. So the lake remembers a fingerprint
+of the key, and whoever is about to write viewer keys compares. A fingerprint is made with scrypt, slowly on
+purpose, of the key alone: it is of no more help in finding the key than the viewer keys themselves are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from collector_service.background import brief, in_daemon_thread
+from collector_service.contract import STATE_PREFIX
+from collector_service.files import replace_file
+from collector_service.identity import given_viewer_key_secret, load_viewer_key_secret
+from collector_service.lake import LAKE_ERRORS, Lake
+from collector_service.pacing import backoff
+from collector_service.settings import PrivacySettings, SettingsError
+
+KEY_RECORD = f"{STATE_PREFIX}/viewer_key.json"
+_VERSION = 1
+# 16 MiB and some 50 ms.
+_SCRYPT = {"n": 2**14, "r": 8, "p": 1, "dklen": 16}
+_SALT = b"vieweratlas: which key is it"
+_COPY = "viewer_key.json"
+_READ_SECONDS = 30.0
+# With a copy at hand, the start does not wait for long.
+_READ_SECONDS_WITH_COPY = 5.0
+_log = logging.getLogger(__name__)
+
+
+class WrongKeyError(SettingsError):
+    """The key at hand is not the lake's; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Population:
+    """The viewers that were counted with one key, from a UTC day on."""
+
+    fingerprint: str
+    since: date
+
+
+def fingerprint(secret: str) -> str:
+    """What is remembered of a key, as hexadecimal text."""
+    return hashlib.scrypt(secret.encode(), salt=_SALT, **_SCRYPT).hex()
+
+
+def populations(lake: Lake) -> list[Population]:
+    """The populations that the lake knows of, the present one last; none before anybody was counted.
+
+    Raises:
+        SettingsError: the record is unusable. It is never taken for an empty one.
+    """
+    try:
+        data = lake.get(KEY_RECORD)
+    except FileNotFoundError as error:
+        if "NoSuchBucket" in str(error):
+            raise
+        return []
+    return _decode(data, f"{lake.uri}/{KEY_RECORD}")
+
+
+def agree(lake: Lake, secret: str, today: date) -> None:
+    """Compare a key with the lake's; the first one ever becomes the lake's.
+
+    Raises:
+        WrongKeyError: the lake's viewers were counted with another key.
+        SettingsError: the lake's record is unusable.
+    """
+    mine = fingerprint(secret)
+    known = populations(lake)
+    if not known and not lake.create(KEY_RECORD, _encode([Population(mine, today)])):
+        known = populations(lake)  # somebody else was quicker
+    _compare(mine, known, lake.uri)
+
+
+def checked_secret(privacy: PrivacySettings, lake: Lake, today: date) -> str:
+    """The key to count viewers with, after a look at the lake's record; made on first use of a new lake.
+
+    Raises:
+        WrongKeyError: it is not the lake's key, or it is lost.
+        SettingsError: the key, its file or the lake's record is unusable.
+    """
+    if given_viewer_key_secret(privacy) is None and populations(lake):
+        raise WrongKeyError(
+            f"privacy.viewer_key_file: {privacy.viewer_key_file} is missing, but the viewers in "
+            f"{lake.uri} were counted with a key. {_ADVICE}"
+        )
+    secret = load_viewer_key_secret(privacy)
+    agree(lake, secret, today)
+    return secret
+
+
+def check_if_at_hand(privacy: PrivacySettings, lake: Lake) -> None:
+    """Compare the key with the lake's where both exist, for those who only read viewer keys.
+
+    Raises:
+        WrongKeyError: they differ.
+    """
+    secret = given_viewer_key_secret(privacy)
+    if secret is not None:
+        _compare(fingerprint(secret), populations(lake), lake.uri)
+
+
+def population_start(lake: Lake, day: str) -> str:
+    """The first day (YYYY-MM-DD) whose viewers can be compared with those of ``day``; "" when all can."""
+    begun = [f"{one.since}" for one in populations(lake)[1:]]
+    return max((since for since in begun if since <= day), default="")
+
+
+def begin_population(lake: Lake, secret: str, today: date) -> bool:
+    """Make a key the lake's from today on; False when it is already.
+
+    Raises:
+        SettingsError: the lake's record is unusable, or the key was the lake's before.
+    """
+    mine = fingerprint(secret)
+    if [one.fingerprint for one in populations(lake)][-1:] == [mine]:
+        return False
+
+    def change(data: bytes | None) -> bytes:
+        known = [] if data is None else _decode(data, f"{lake.uri}/{KEY_RECORD}")
+        if mine in {one.fingerprint for one in known}:
+            raise SettingsError(
+                f"this key was the lake's before ({lake.uri}): going back to it would mix two "
+                "populations. Take a new key"
+            )
+        return _encode([*known, Population(mine, today)])
+
+    lake.update(KEY_RECORD, change)
+    return True
+
+
+async def agree_before_collecting(lake: Lake, secret: str, folder: Path, today: date) -> None:
+    """Like `agree`, for the collector: waits for the lake, unless a copy of an earlier start says the same.
+
+    Raises:
+        WrongKeyError: the lake's viewers were counted with another key.
+        SettingsError: the lake's record is unusable.
+    """
+    path = folder / _COPY
+    mine = fingerprint(secret)
+    failures = 0
+    has_copy = _copy(path) == mine
+    while True:
+        try:
+            async with asyncio.timeout(_READ_SECONDS_WITH_COPY if has_copy else _READ_SECONDS):
+                await in_daemon_thread(lambda: agree(lake, secret, today))
+        except LAKE_ERRORS as error:
+            failures += 1
+            if has_copy:
+                _log.warning(
+                    "the lake cannot be read (%s); the viewer key is that of the last start", brief(error)
+                )
+                return
+            delay = backoff(failures)
+            _log.warning(
+                "the lake cannot be read (%s); nothing is collected until it is known which viewer key is "
+                "its own; "
+                "next try in %.0f s", brief(error), delay,
+            )  # fmt: skip
+            await asyncio.sleep(delay)
+        else:
+            try:
+                replace_file(path, [mine.encode() + b"\n"])
+            except OSError as error:
+                _log.warning("cannot keep %s: %s", path, error.strerror)
+            return
+
+
+_ADVICE = (
+    "Put the right key back: the file from your copy of it, or VIEWER_KEY_SECRET from your secret store. "
+    "If it is lost, or to be replaced, begin a new population on purpose: vieweratlas rotate-key "
+    "(docs/DATA_POLICY.md)."
+)
+
+
+def _compare(mine: str, known: list[Population], uri: str) -> None:
+    if known and known[-1].fingerprint != mine:
+        raise WrongKeyError(
+            "the viewer key (privacy.viewer_key_file or VIEWER_KEY_SECRET) is not the one that the "
+            f"viewers in {uri} were counted with since {known[-1].since}: everybody would look new, and "
+            f"two populations would mix. {_ADVICE}"
+        )
+
+
+def _copy(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _encode(known: list[Population]) -> bytes:
+    rows = [{"fingerprint": one.fingerprint, "since": f"{one.since}"} for one in known]
+    return (json.dumps({"schema_version": _VERSION, "populations": rows}, indent=1) + "\n").encode()
+
+
+def _decode(data: bytes, where: str) -> list[Population]:
+    try:
+        body = json.loads(data)
+        rows = [
+            Population(str(row["fingerprint"]), date.fromisoformat(row["since"]))
+            for row in body["populations"]
+            if body["schema_version"] == _VERSION
+        ]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        rows = []
+    if not rows:
+        raise SettingsError(
+            f"{where} cannot be read: put an earlier version back. Without it, nobody can tell whether a "
+            "viewer key is the right one"
+        )
+    return rows

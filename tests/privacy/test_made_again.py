@@ -1,0 +1,52 @@
+"""After a viewer is forgotten, the sensor makes what would have been made without them."""
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from collector_service.contract import live_day_prefix
+from collector_service.lake import Lake
+from collector_service.leaving_out import record_without
+from collector_service.opt_outs import OptOuts
+from tests.vieweratlas_dagster.automation.test_late_data import DAYS, FIRST, NOON, Desk, settings_in
+from tests.vieweratlas_dagster.test_assets import planted_day, put_day, run_day
+from vieweratlas_dagster.forgetting.run import Forgetting
+from vieweratlas_dagster.forgetting.subject import Subject
+from vieweratlas_dagster.lake_layout import channels_key
+
+# One of the planted viewers, who is in three channels on each day.
+VIEWER = Subject("viewer", OptOuts(frozenset({1004})))
+
+
+@pytest.fixture
+def without_them(tmp_path):
+    """The content of a lake in which that viewer never was."""
+    settings = settings_in(tmp_path / "other")
+    lake = Lake.open(settings.storage)
+    with dg.instance_for_test() as instance:
+        for day in DAYS:
+            put_day(lake, day, [record_without(one, VIEWER.gone) for one in planted_day(day)[:12]])
+        for day in DAYS:
+            assert run_day(settings, day, instance).success
+        return Desk(settings, instance).content()
+
+
+def test_graphs_are_made_again_as_if_the_viewer_had_never_been_there(tmp_path, without_them):
+    with dg.instance_for_test() as instance:
+        desk = Desk(settings_in(tmp_path), instance)
+        desk.put_and_make_days()
+        assert desk.work_off() == []
+        # Raw data of the first day expire; what is left of it is rewritten in place.
+        for info in desk.lake.objects(live_day_prefix(FIRST)):
+            desk.lake.delete(info.key)
+        report = Forgetting(desk.lake, desk.settings, None, NOON).run(VIEWER)
+        assert report.days == tuple(f"{day}" for day in DAYS)
+        made = desk.work_off()
+        assert made == [("graph_daily", FIRST), *(("analysis_daily", f"{day}") for day in DAYS[1:])]
+        content = desk.content()
+    key = channels_key(FIRST)
+    assert content.keys() == without_them.keys()
+    assert [name for name in content if content[name] != without_them[name]] == [key]
+    # Of a day without raw data, messages are still those that were counted then.
+    one, other = (pl.read_parquet(lake[key]).drop("messages") for lake in (content, without_them))
+    assert one.equals(other)

@@ -1,0 +1,146 @@
+"""Whoever was forgotten stays out, whatever brings them back: collector, imports, backups, old tables."""
+
+import gzip
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from collector_service.contract import SnapshotRecord, decode_lines, encode_object, live_key, parse_record
+from collector_service.lake import Lake
+from collector_service.leaving_out import line_without, object_without, record_without
+from collector_service.opt_outs import OptOuts, add_opt_outs
+from collector_service.spool import Overflow, PartName, Spool
+from tests.privacy import world
+from tests.privacy.world import CHANNEL, DAYS, KEY, KEY_IN_ANY_FORM, NOW, VIEWER
+from vieweratlas_dagster.assets.curated import curated_tables, day_audiences
+from vieweratlas_dagster.assets.raw import snapshots
+from vieweratlas_dagster.lake_layout import (
+    analysis_key,
+    channels_key,
+    day_audience_key,
+    presence_key,
+    read_table,
+    write_table,
+)
+from vieweratlas_dagster.presence_import import import_presence, imported_viewer_key
+from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.shown_map import ShownMap
+from vieweratlas_dagster.strict_csv import FileError
+from vieweratlas_dagster.tables import CHANNELS, DAY_AUDIENCES, EDGES, PRESENCE
+
+DAY = DAYS[1]
+BOTH = VIEWER.gone | CHANNEL.gone
+
+
+def test_a_spool_that_is_uploaded_late_holds_nobody_who_opted_out_meanwhile(tmp_path):
+    lake = Lake.open(world.settings_for(tmp_path).storage)
+    for shelf in (Spool(tmp_path / "spool", lake), Overflow(lake)):
+        name = PartName(int(NOW.timestamp()), "c1" if isinstance(shelf, Spool) else "c2", 0)
+        shelf.add(name, encode_object(world.records_of(DAY, 20)))
+        shelf.leave_out(BOTH)
+        key = shelf.upload(name)
+        assert world.holding({key: lake.get(key)}, *KEY_IN_ANY_FORM, b"beta_two") == set()
+        kept = [parse_record(line).channel for line in decode_lines(lake.get(key))]
+        assert kept == ["alpha_one", "gamma_three"]
+
+
+def test_a_spool_of_nobody_but_them_becomes_an_empty_object(tmp_path):
+    lake = Lake.open(world.settings_for(tmp_path).storage)
+    spool = Spool(tmp_path / "spool", lake)
+    name = PartName(int(NOW.timestamp()), "c1", 0)
+    spool.add(name, encode_object(world.records_of(DAY, 20, "vod")))
+    spool.leave_out(CHANNEL.gone)
+    assert gzip.decompress(lake.get(spool.upload(name))) == b""
+    assert spool.names() == []
+
+
+def test_a_restored_backup_of_raw_data_does_not_bring_them_into_curated_tables(tmp_path):
+    settings = world.settings_for(tmp_path)
+    lake = Lake.open(settings.storage)
+    for hour in (20, 21):
+        start = NOW.replace(day=2, hour=hour)
+        lake.put(live_key(start, "c1"), encode_object(world.records_of(DAY, hour)))
+    add_opt_outs(lake, BOTH, may_begin=True)
+    done = dg.materialize(
+        [snapshots, curated_tables, day_audiences],
+        partition_key=DAY,
+        resources={"lake": LakeResource.of(settings.storage), "settings": settings},
+    )
+    assert done.success
+    keys = (presence_key(DAY, "live"), channels_key(DAY), day_audience_key(DAY))
+    assert world.holding({key: lake.get(key) for key in keys}, *KEY_IN_ANY_FORM, b"beta_two") == set()
+    presence = read_table(lake, keys[0], PRESENCE)
+    expected = {
+        (channel, key)
+        for channel in (9000011, 9000013)
+        for key in world.keys_of(channel, DAY)
+        if key != KEY
+    }
+    assert set(presence.select("channel_id", "viewer_key").rows()) == expected
+    assert read_table(lake, keys[1], CHANNELS)["channel"].to_list() == ["alpha_one", "gamma_three"]
+    assert read_table(lake, keys[2], DAY_AUDIENCES).height == len(expected)
+
+
+def test_tables_of_a_map_that_is_being_made_are_read_without_a_channel_that_has_opted_out_since(tmp_path):
+    settings = world.settings_for(tmp_path)
+    lake = Lake.open(settings.storage)
+    world.plant_map(lake, settings, DAY)
+    name = "edges.parquet"
+    whole = read_table(lake, analysis_key(DAY, name), EDGES)
+    assert ShownMap(lake, DAY).read(name, EDGES).equals(whole)
+    # By its id alone, as people may list it: the map's own tables tell its login.
+    add_opt_outs(lake, OptOuts(channel_ids=CHANNEL.gone.channel_ids), may_begin=True)
+    ends = (pl.col("source") != "beta_two") & (pl.col("target") != "beta_two")
+    assert ShownMap(lake, DAY).read(name, EDGES).equals(whole.filter(ends))
+    assert whole.filter(ends).height == 1
+
+
+def test_an_import_leaves_them_out_and_says_how_many_rows(tmp_path):
+    lake = Lake.open(world.settings_for(tmp_path).storage)
+    rows = ["alpha_one,7007", "alpha_one,8", "Beta_Two,8", "renamed,8", "alpha_one,Somebody"]
+    (tmp_path / "p.csv").write_text("channel,viewer\n" + "\n".join(rows) + "\n")
+    (tmp_path / "c.csv").write_text("channel,channel_id\nrenamed,9000012\nalpha_one,9000011\n")
+    gone = BOTH | OptOuts(frozenset({imported_viewer_key(world.SECRET, "Somebody")}))
+    arguments = (lake, world.SECRET, tmp_path / "p.csv", tmp_path / "c.csv", NOW.date())
+    report = import_presence(*arguments, opt_outs=gone)
+    assert (report.left_out, report.memberships, report.channels) == (4, 1, 1)
+    text = gzip.decompress(lake.get(report.key))
+    assert not any(name in text for name in (b"beta_two", b"renamed", b"9000012", str(KEY).encode()))
+    (tmp_path / "p.csv").write_text("channel,viewer\nbeta_two,8\n")
+    with pytest.raises(FileError, match="have asked to be left out"):
+        import_presence(lake, world.SECRET, tmp_path / "p.csv", None, NOW.date(), opt_outs=gone)
+
+
+def test_a_record_and_its_line_lose_the_same():
+    for record in [*world.records_of(DAY, 20), *world.records_of(DAY, 22, "vod")]:
+        for gone in (VIEWER.gone, CHANNEL.gone, BOTH, OptOuts()):
+            left = record_without(record, gone)
+            line, _ = line_without(record.to_json().encode(), gone)
+            assert line == (left.to_json().encode() if isinstance(left, SnapshotRecord) else None)
+
+
+def test_lines_that_are_no_records_go_when_they_mention_somebody_and_stay_when_not():
+    packed = gzip.compress(b'{"x": 1}\nnot json of anybody\n["42"]\n')
+    left = object_without(packed, OptOuts(frozenset({42})), lambda line: b"42" in line)
+    assert gzip.decompress(left.data) == b'{"x": 1}\nnot json of anybody\n'
+    assert (left.lines, left.cut) == (1, False)
+
+
+def test_adding_an_opt_out_keeps_all_that_are_listed(lake):
+    assert add_opt_outs(lake, VIEWER.gone, may_begin=True)
+    assert add_opt_outs(lake, CHANNEL.gone, may_begin=False)
+    assert not add_opt_outs(lake, VIEWER.gone, may_begin=False)
+    assert OptOuts.from_bytes(lake.get("state/opt_outs.json")) == BOTH
+
+
+def test_curated_tables_written_before_are_read_without_them_too(tmp_path):
+    from vieweratlas_dagster.assets.graph import _days
+
+    lake = Lake.open(world.settings_for(tmp_path).storage)
+    world.plant(lake, world.settings_for(tmp_path), maps=False)
+    add_opt_outs(lake, BOTH, may_begin=True)
+    [audience] = _days(lake, [DAY])
+    assert KEY not in audience["viewer_key"]
+    assert set(audience["channel_id"]) == {9000011, 9000013}
+    assert write_table(lake, "curated/x.parquet", audience, DAY_AUDIENCES).equals(audience)

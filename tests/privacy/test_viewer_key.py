@@ -1,0 +1,229 @@
+"""The viewer key: made once, kept by one user alone, and never changed without anybody noticing."""
+
+import asyncio
+import json
+import logging
+import stat
+from datetime import date
+
+import pytest
+from typer.testing import CliRunner
+
+from collector_service import key_check
+from collector_service.contract import decode_lines, parse_record, viewer_key
+from collector_service.key_check import (
+    KEY_RECORD,
+    WrongKeyError,
+    agree,
+    agree_before_collecting,
+    begin_population,
+    check_if_at_hand,
+    checked_secret,
+    fingerprint,
+    population_start,
+    populations,
+)
+from collector_service.lake import Lake
+from collector_service.opt_outs import OptOuts, add_opt_outs
+from collector_service.settings import PrivacySettings, SettingsError
+from vieweratlas_dagster import doctor
+from vieweratlas_dagster.cli import app
+from vieweratlas_dagster.key_rotation import rotate
+from vieweratlas_dagster.settings import Settings
+
+TODAY = date(2026, 3, 4)
+RIGHT, WRONG = "r" * 32, "w" * 32
+
+
+def given(secret):
+    return PrivacySettings(viewer_key_secret=secret)
+
+
+def test_the_first_use_makes_a_file_for_its_owner_alone_and_the_lake_remembers_a_fingerprint(
+    any_lake, tmp_path
+):
+    privacy = PrivacySettings(viewer_key_file=tmp_path / "new" / "key")
+    secret = checked_secret(privacy, any_lake, TODAY)
+    assert stat.S_IMODE(privacy.viewer_key_file.stat().st_mode) == 0o600
+    assert [one.since for one in populations(any_lake)] == [TODAY]
+    before = any_lake.get(KEY_RECORD)
+    assert checked_secret(privacy, any_lake, date(2026, 4, 1)) == secret
+    assert any_lake.get(KEY_RECORD) == before
+
+
+def test_the_fingerprint_holds_nothing_of_the_key(lake):
+    agree(lake, RIGHT, TODAY)
+    text = lake.get(KEY_RECORD)
+    assert RIGHT.encode() not in text
+    assert RIGHT.encode().hex().encode() not in text
+    assert fingerprint(RIGHT) in text.decode()
+    assert fingerprint(RIGHT) != fingerprint(RIGHT + "r")
+    # Not made of viewer keys: it tells nothing of any viewer.
+    assert f"{viewer_key(RIGHT, '0'):x}" not in text.decode()
+
+
+def test_another_key_is_refused_before_anything_is_written(any_lake):
+    agree(any_lake, RIGHT, TODAY)
+    with pytest.raises(WrongKeyError, match=r"two populations would mix.*rotate-key"):
+        checked_secret(given(WRONG), any_lake, TODAY)
+    with pytest.raises(WrongKeyError):
+        check_if_at_hand(given(WRONG), any_lake)
+    check_if_at_hand(given(RIGHT), any_lake)
+
+
+def test_a_lost_key_is_not_replaced_by_a_new_one(lake, tmp_path):
+    agree(lake, RIGHT, TODAY)
+    privacy = PrivacySettings(viewer_key_file=tmp_path / "lost")
+    with pytest.raises(WrongKeyError, match="is missing, but the viewers"):
+        checked_secret(privacy, lake, TODAY)
+    assert not privacy.viewer_key_file.exists()
+    check_if_at_hand(privacy, lake)  # who only reads needs none
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"schema_version": 2, "populations": [{}]}', b"null"])
+def test_an_unreadable_record_is_never_taken_for_none(lake, text):
+    lake.put(KEY_RECORD, text)
+    with pytest.raises(SettingsError, match="put an earlier version back"):
+        checked_secret(given(RIGHT), lake, TODAY)
+    assert lake.get(KEY_RECORD) == text
+
+
+async def test_a_collector_with_another_key_does_not_start_to_collect(lake, tmp_path):
+    agree(lake, RIGHT, TODAY)
+    with pytest.raises(WrongKeyError):
+        await agree_before_collecting(lake, WRONG, tmp_path, TODAY)
+
+
+async def test_without_the_lake_a_collector_waits_unless_its_copy_says_the_same(
+    lake, tmp_path, monkeypatch, caplog
+):
+    await agree_before_collecting(lake, RIGHT, tmp_path, TODAY)
+
+    def away(key):
+        raise OSError("no route to the lake")
+
+    monkeypatch.setattr(lake, "get", away)
+    with caplog.at_level(logging.WARNING):
+        await agree_before_collecting(lake, RIGHT, tmp_path, TODAY)
+    assert "the viewer key is that of the last start" in caplog.text
+    waits = asyncio.Event()
+
+    def long(_failures):
+        waits.set()
+        return 3600.0
+
+    monkeypatch.setattr(key_check, "backoff", long)
+    waiting = asyncio.create_task(agree_before_collecting(lake, WRONG, tmp_path, TODAY))
+    async with asyncio.timeout(30):
+        await waits.wait()
+    await asyncio.sleep(0)
+    assert "nothing is collected until it is known" in caplog.text
+    assert not waiting.done()
+    waiting.cancel()
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(storage={"dir": tmp_path / "lake"}, privacy={"viewer_key_file": tmp_path / "key"})
+
+
+def test_rotation_puts_the_old_key_away_and_begins_a_new_population(settings, tmp_path):
+    lake = Lake.open(settings.storage)
+    old = checked_secret(settings.privacy, lake, TODAY)
+    rotate(settings, drop_viewer_opt_outs=False)
+    new = checked_secret(settings.privacy, lake, TODAY)
+    assert new != old
+    [retired] = tmp_path.glob("key.retired-*")
+    assert retired.read_text().strip() == old
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (retired, tmp_path / "key")] == [0o600, 0o600]
+    first, second = populations(lake)
+    assert (first.fingerprint, second.fingerprint) == (fingerprint(old), fingerprint(new))
+    # Graphs from then on do not mix viewers of both.
+    assert population_start(lake, f"{second.since}") == f"{second.since}"
+    assert population_start(lake, "2026-03-05") == (
+        "" if f"{second.since}" > "2026-03-05" else f"{second.since}"
+    )
+    with pytest.raises(SettingsError, match="was the lake's before"):
+        begin_population(lake, old, TODAY)
+
+
+def test_a_rotation_that_was_killed_halfway_is_noticed_and_finished_by_the_same_command(settings):
+    lake = Lake.open(settings.storage)
+    checked_secret(settings.privacy, lake, TODAY)
+    settings.privacy.viewer_key_file.write_text("n" * 64)
+    with pytest.raises(WrongKeyError):
+        checked_secret(settings.privacy, lake, TODAY)
+    rotate(settings, drop_viewer_opt_outs=False)
+    assert checked_secret(settings.privacy, lake, TODAY) == "n" * 64
+
+
+def test_rotation_does_not_silently_bring_back_viewers_who_opted_out(settings):
+    lake = Lake.open(settings.storage)
+    checked_secret(settings.privacy, lake, TODAY)
+    add_opt_outs(lake, OptOuts(frozenset({5})), may_begin=True)
+    with pytest.raises(SettingsError, match="1 viewers are listed as opted out"):
+        rotate(settings, drop_viewer_opt_outs=False)
+    assert len(populations(lake)) == 1
+    rotate(settings, drop_viewer_opt_outs=True)
+    assert len(populations(lake)) == 2
+
+
+def test_a_key_of_the_environment_is_rotated_there_first(tmp_path):
+    def with_key(secret):
+        return Settings(storage={"dir": tmp_path / "lake"}, privacy={"viewer_key_secret": secret})
+
+    lake = Lake.open(with_key(RIGHT).storage)
+    agree(lake, RIGHT, TODAY)
+    with pytest.raises(SettingsError, match="put a new one into your secret store"):
+        rotate(with_key(RIGHT), drop_viewer_opt_outs=False)
+    rotate(with_key(WRONG), drop_viewer_opt_outs=False)
+    assert checked_secret(given(WRONG), lake, TODAY) == WRONG
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAKE_DIR", str(tmp_path / "lake"))
+    monkeypatch.setenv("VIEWER_KEY_SECRET", RIGHT)
+    monkeypatch.setenv("COLLECTOR_STATE_DIR", str(tmp_path / "collector"))
+
+    def run(*arguments):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        return result.exit_code, " ".join((result.output + result.stderr).split())
+
+    return run
+
+
+def test_an_import_with_another_key_is_refused_and_doctor_says_why(command, tmp_path, monkeypatch):
+    (tmp_path / "p.csv").write_text("channel,viewer\nalpha,77\n")
+    arguments = ("import", "--presence", tmp_path / "p.csv", "--date", "2026-03-01")
+    assert command(*arguments)[0] == 0
+    monkeypatch.setenv("VIEWER_KEY_SECRET", WRONG)
+    code, text = command(*arguments)
+    assert (code, "two populations would mix" in text, WRONG in text) == (2, True, False)
+    finding = doctor._try("viewer key", doctor._viewer_key, Settings.load(), None)
+    assert not finding.ok
+    assert "rotate-key" in finding.text
+    lake = Lake.open(Settings.load().storage)
+    [key] = [info.key for info in lake.objects("raw/")]
+    assert [parse_record(line).viewer_keys for line in decode_lines(lake.get(key))] == [
+        [viewer_key(RIGHT, "77")]
+    ]
+
+
+def test_forget_at_the_command_line(command, tmp_path):
+    assert command("forget")[0] == 2
+    assert command("forget", "--viewer", "7", "--channel", "x")[0] == 2
+    (tmp_path / "p.csv").write_text("channel,viewer\nalpha,77\nalpha,78\n")
+    command("import", "--presence", tmp_path / "p.csv", "--date", "2026-03-01")
+    code, text = command("forget", "--viewer", "somebody")
+    assert (code, "give the numeric user id" in text) == (1, True)
+    code, text = command("forget", "--viewer", "77", "--dry-run")
+    assert code == 0
+    assert "1 viewer entries in raw data" in text
+    code, text = command("forget", "--viewer", "77")
+    assert (code, "Left out of everything" in text) == (0, True)
+    lake = Lake.open(Settings.load().storage)
+    entries = [json.loads(lake.get(info.key)) for info in lake.objects("state/forgotten/")]
+    assert [entry["progress"] for entry in entries] == ["done"]
+    assert "Nothing of it is in the lake" in command("forget", "--viewer", "77")[1]
+    assert "Nothing was begun" in command("forget", "--resume")[1]

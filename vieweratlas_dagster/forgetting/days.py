@@ -1,0 +1,146 @@
+"""One day's raw, curated and quarantined objects without somebody.
+
+Belongs here: the order of writes in a day, so that a process killed between any two of them leaves nothing
+that a second run would overlook or count twice. Does not belong here: what an object becomes
+(``rewriting``).
+
+The manifest comes first: without entries for objects that are about to go, the day can be made again from
+what is left. Raw objects come next: they are then newer than the manifest, so the late-data sensor makes
+the day again. Channel rows, whose numbers of viewers follow from presence, come before presence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import polars as pl
+
+from collector_service.contract import LIVE_PREFIX, VOD_PREFIX
+from collector_service.lake import Lake
+from vieweratlas_dagster.curation.validation import manifest_objects
+from vieweratlas_dagster.forgetting.rewriting import (
+    CURATED_PREFIXES,
+    Rewritten,
+    rewritten,
+)
+from vieweratlas_dagster.forgetting.subject import Subject
+from vieweratlas_dagster.forgetting.tables import parquet_bytes, read_parquet, without
+from vieweratlas_dagster.lake_layout import (
+    SOURCES,
+    channels_key,
+    manifest_key,
+    presence_key,
+    quarantine_prefix,
+)
+
+_RAW = (f"{LIVE_PREFIX}/", f"{VOD_PREFIX}/")
+_QUARANTINED = quarantine_prefix("").removesuffix("date=/")
+
+
+def days_of(lake: Lake) -> list[str]:
+    """The days (YYYY-MM-DD, or whatever follows ``date=``) with raw, curated or quarantined objects."""
+    prefixes = (*_RAW, *CURATED_PREFIXES, _QUARANTINED)
+    names = {name for prefix in prefixes for name in lake.folders(prefix) if name.startswith("date=")}
+    return sorted(name.removeprefix("date=") for name in names)
+
+
+def held(lake: Lake, day: str, subject: Subject) -> Counter[str]:
+    """What the day holds of the subject; empty when nothing has to be rewritten. Writes nothing."""
+    total: Counter[str] = Counter()
+    for _, was, change in _changes(lake, day, subject):
+        total += change.counts
+        total["objects_rewritten"] += 1
+        total["bytes_rewritten"] += len(was)
+    return total
+
+
+def forget_in(lake: Lake, day: str, subject: Subject) -> None:
+    """Rewrite the day's objects; again does nothing."""
+    doomed = {key for key, _, change in _changes(lake, day, subject, _RAW) if change.data is None}
+    if doomed:
+        _drop_entries(lake, day, doomed)
+    _write(lake, _changes(lake, day, subject, _RAW))
+    _write_channels(lake, day, subject)
+    _write(lake, _changes(lake, day, subject, (*CURATED_PREFIXES, _QUARANTINED)))
+
+
+def _write(lake: Lake, changes: Iterable[tuple[str, bytes, Rewritten]]) -> None:
+    for key, _, change in changes:
+        if change.data is None:
+            lake.delete(key)
+        else:
+            lake.put(key, change.data)
+
+
+def _changes(
+    lake: Lake,
+    day: str,
+    subject: Subject,
+    prefixes: tuple[str, ...] = (*_RAW, *CURATED_PREFIXES, _QUARANTINED),
+) -> Iterator[tuple[str, bytes, Rewritten]]:
+    for prefix in prefixes:
+        for info in lake.objects(f"{prefix}date={day}/"):
+            try:
+                data = lake.get(info.key)
+            except FileNotFoundError:
+                continue  # it has expired since it was listed
+            change = rewritten(info.key, data, subject)
+            if change.data != data:
+                yield info.key, data, change
+
+
+def _drop_entries(lake: Lake, day: str, keys: set[str]) -> None:
+    """Take objects off the day's manifest, so that it does not miss them."""
+    key = manifest_key(day)
+    if not lake.exists(key):
+        return
+
+    def change(data: bytes | None) -> bytes:
+        body = json.loads(data or b"{}")
+        body["objects"] = [entry for entry in body["objects"] if entry["key"] not in keys]
+        return (json.dumps(body, indent=1, sort_keys=True) + "\n").encode()
+
+    try:
+        listed = {entry["key"] for entry in manifest_objects(lake.get(key))}
+    except ValueError:
+        return  # unusable, so the day is made again with a new one
+    if listed & keys:
+        lake.update(key, change)
+
+
+def _write_channels(lake: Lake, day: str, subject: Subject) -> None:
+    """Channel rows without the subject's, and numbers of viewers as presence without it has them."""
+    key = channels_key(day)
+    if not lake.exists(key):
+        return
+    data = lake.get(key)
+    frame = read_parquet(data)
+    kept = without(frame, subject.gone)
+    presence = [
+        read_parquet(lake.get(presence_key(day, source))).select("channel_id", "viewer_key", "known_bot")
+        for source in SOURCES
+        if lake.exists(presence_key(day, source))
+    ]
+    if presence and subject.gone.viewer_keys:
+        every = pl.concat(presence)
+        left = without(every, subject.gone)
+        changed = every.join(left, on=every.columns, how="anti")["channel_id"].unique()
+        viewers = (
+            left.filter(pl.col("channel_id").is_in(changed.implode()), ~pl.col("known_bot"))
+            .group_by("channel_id")
+            .agg(pl.col("viewer_key").n_unique().cast(kept.schema["viewers"]).alias("left"))
+        )
+        kept = (
+            kept.join(viewers, on="channel_id", how="left", maintain_order="left")
+            .with_columns(
+                pl.when(pl.col("channel_id").is_in(changed.implode()))
+                .then(pl.col("left").fill_null(0))
+                .otherwise("viewers")
+                .alias("viewers")
+            )
+            .drop("left")
+        )
+    if not kept.equals(frame):
+        lake.put(key, parquet_bytes(kept))

@@ -1,0 +1,125 @@
+"""Published maps without a channel: tables filtered, page, picture and exports drawn again at once.
+
+Belongs here: ``curated/analysis/``. Does not belong here: making a graph again, which the ledger asks for;
+until then the other channels' numbers are those of the day when the channel was still counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+
+from collector_service.lake import Lake
+from vieweratlas_dagster.drawn_map import draw_exports, draw_pages
+from vieweratlas_dagster.forgetting.rewriting import rewritten
+from vieweratlas_dagster.forgetting.subject import Subject
+from vieweratlas_dagster.lake_layout import (
+    ANALYSIS_PREFIX,
+    LATEST_MANIFEST,
+    LATEST_PREFIX,
+    MAP_MANIFEST,
+    analysis_key,
+    begin_map,
+    earlier_analysis_days,
+    finish_map,
+    publish_latest,
+    read_map_manifest,
+    read_table,
+)
+from vieweratlas_dagster.settings import Settings
+from vieweratlas_dagster.shown_map import ShownMap
+from vieweratlas_dagster.tables import NODES
+
+
+def days_with_maps(lake: Lake) -> list[str]:
+    """The days that have results, finished or not."""
+    return [
+        name.removeprefix("date=") for name in lake.folders(ANALYSIS_PREFIX) if name.startswith("date=")
+    ]
+
+
+def is_finished(lake: Lake, day: str) -> bool:
+    """Whether the day's map has its manifest."""
+    return bool(read_map_manifest(lake, analysis_key(day, MAP_MANIFEST)))
+
+
+def held(lake: Lake, day: str, subject: Subject) -> Counter[str]:
+    """What the day's map holds of the channel; empty when nothing. Writes nothing."""
+    total: Counter[str] = Counter()
+    for _, _, counts in _tables(lake, analysis_key(day, ""), subject):
+        total += counts
+    if total:
+        total["maps"] = 1
+    return total
+
+
+def forget_in(lake: Lake, day: str, subject: Subject, settings: Settings, *, finish: bool) -> None:
+    """Filter the day's tables, and draw again what is drawn of them.
+
+    Args:
+        lake: the lake.
+        day: YYYY-MM-DD.
+        subject: the channel.
+        settings: for the page and the privacy floor.
+        finish: whether the map was finished before, and has to be again; else it is left to the run that
+            makes it, and what was drawn goes.
+    """
+    begin_map(lake, day)
+    for key, data, _ in list(_tables(lake, analysis_key(day, ""), subject)):
+        lake.put(key, data)
+    drawn = _draw(lake, day, settings) if finish else {}
+    for name, data in drawn.items():
+        lake.put(analysis_key(day, name), data)
+    for info in lake.objects(analysis_key(day, "")):
+        name = info.key.rsplit("/", 1)[-1]
+        # Of whatever version: what was drawn with the channel, and what nobody here can draw again.
+        if name not in drawn and not name.endswith(".parquet"):
+            lake.delete(info.key)
+    if drawn:
+        finish_map(lake, day, read_table(lake, analysis_key(day, "nodes.parquet"), NODES).height)
+
+
+def showing(lake: Lake, days: set[str], history_days: int) -> set[str]:
+    """The finished maps whose pages show one of the days as an earlier one."""
+    return {
+        day
+        for day in days_with_maps(lake)
+        if is_finished(lake, day)
+        and not days.isdisjoint(islice(earlier_analysis_days(lake, day), history_days - 1))
+    }
+
+
+def renew_latest(lake: Lake, days: set[str], subject: Subject) -> None:
+    """Publish the newest map again if it is of one of ``days`` or holds the channel.
+
+    Without a finished map of its day, it is removed.
+    """
+    day = str(read_map_manifest(lake, LATEST_MANIFEST).get("date", ""))
+    holds = any(True for _ in _tables(lake, LATEST_PREFIX, subject))
+    if day not in days and not holds:
+        return
+    if day and is_finished(lake, day):
+        publish_latest(lake, day)
+        return
+    for info in lake.objects(LATEST_PREFIX):
+        lake.delete(info.key)
+
+
+def _tables(lake: Lake, prefix: str, subject: Subject) -> Iterator[tuple[str, bytes, Counter[str]]]:
+    for info in lake.objects(prefix):
+        if info.key.endswith(".parquet"):
+            data = lake.get(info.key)
+            change = rewritten(info.key, data, subject)
+            if change.data is not None and change.data != data:
+                yield info.key, change.data, change.counts
+
+
+def _draw(lake: Lake, day: str, settings: Settings) -> dict[str, bytes]:
+    """The day's files; none when a table is of an older version, so that only a run can draw it."""
+    try:
+        shown = ShownMap(lake, day)
+        pages = draw_pages(shown, shown.read("nodes.parquet", NODES), settings)
+        return {**pages.files, **draw_exports(shown, settings).files}
+    except (FileNotFoundError, ValueError):
+        return {}

@@ -1,0 +1,83 @@
+"""The lake's state without a channel: VOD queue and its damaged copies, discovery's memory, status tables.
+
+Belongs here: objects below ``state/`` that others change at the same time. Does not belong here: the list
+of opt-outs (``collector_service.opt_outs``), day manifests (``days``) and the ledger (``ledger``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from collector_service.contract import STATE_PREFIX
+from collector_service.lake import Lake
+from vieweratlas_dagster.forgetting.ledger import JOBS_PREFIX, LEDGER_PREFIX
+from vieweratlas_dagster.forgetting.rewriting import QUARANTINE_PREFIX
+from vieweratlas_dagster.forgetting.subject import Subject
+from vieweratlas_dagster.lake_layout import MANIFESTS_PREFIX
+from vieweratlas_dagster.vod import discovery
+from vieweratlas_dagster.vod.queue_store import QUEUE_KEY, QueueStore
+
+_COLLECTORS = f"{STATE_PREFIX}/collectors/"
+_DAMAGED = f"{QUARANTINE_PREFIX}vod_queue/"
+_OWN = (JOBS_PREFIX, LEDGER_PREFIX, MANIFESTS_PREFIX)
+
+
+def held(lake: Lake, subject: Subject) -> Counter[str]:
+    """What the state holds of the subject. Writes nothing.
+
+    Raises:
+        QueueError: the VOD queue is unusable.
+    """
+    counts: Counter[str] = Counter()
+    queue = QueueStore(lake).load().values() if lake.exists(QUEUE_KEY) else ()
+    counts["queued_vods"] = sum(subject.gone.has_channel(item.channel, item.channel_id) for item in queue)
+    counts["objects"] = len(_mentioning(lake, _DAMAGED, subject))
+    counts["status_tables"] = len(_mentioning(lake, _COLLECTORS, subject))
+    counts["memories"] = int(discovery.remembers(lake, subject.gone))
+    return +counts
+
+
+def forget_in(lake: Lake, subject: Subject) -> None:
+    """Take the subject out of the state; again does nothing.
+
+    Raises:
+        QueueError: the VOD queue is unusable.
+    """
+    if held(lake, subject)["queued_vods"]:
+        QueueStore(lake).apply(
+            lambda items: {
+                key: item
+                for key, item in items.items()
+                if not subject.gone.has_channel(item.channel, item.channel_id)
+            }
+        )
+    for key in _mentioning(lake, _DAMAGED, subject):
+        lake.delete(key)
+    for key in _mentioning(lake, _COLLECTORS, subject):
+        # The newest table of a collector: it writes the next one soon.
+        lake.delete(key)
+    if discovery.remembers(lake, subject.gone):
+        discovery.forget_channels(lake, subject.gone)
+
+
+def others_that_mention(lake: Lake, subject: Subject, known: frozenset[str]) -> list[str]:
+    """Objects of the state that nobody here rewrites and that mention the subject, for people to look at.
+
+    Args:
+        lake: the lake.
+        subject: who is gone.
+        known: keys that are meant to.
+    """
+    found = _mentioning(lake, f"{STATE_PREFIX}/", subject)
+    return [key for key in found if key not in known and not key.startswith(_OWN)]
+
+
+def _mentioning(lake: Lake, prefix: str, subject: Subject) -> list[str]:
+    found = []
+    for info in lake.objects(prefix):
+        try:
+            if subject.mentions(lake.get(info.key)):
+                found.append(info.key)
+        except FileNotFoundError:
+            continue
+    return found

@@ -1,0 +1,149 @@
+"""Who is to be forgotten: from what an operator knows to what the lake holds.
+
+Belongs here: a viewer's keys, a channel's ids and logins, and recognising them in bytes. Does not belong
+here: rewriting anything.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from collector_service.contract import LOGIN, viewer_key
+from collector_service.lake import Lake
+from collector_service.opt_outs import OptOuts
+from collector_service.twitch.helix import User
+from vieweratlas_dagster.forgetting.tables import read_parquet
+from vieweratlas_dagster.lake_layout import CHANNELS_PREFIX
+from vieweratlas_dagster.presence_import import derived_channel_id, imported_viewer_key
+
+Kind = Literal["viewer", "channel"]
+IMPORTED = "import:"
+_LONGEST_ID = 18
+# A shorter beginning of a key or a name tells nobody whose it is.
+_TELLING_LENGTH = 6
+
+
+class SubjectError(Exception):
+    """Nobody can say who is meant; the text says what to give instead."""
+
+
+class Accounts(Protocol):
+    """What is asked of Helix."""
+
+    def __call__(self, *, login: str | None = None, number: int | None = None) -> User | None:
+        """The account with this login or id; None when Twitch has none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One viewer (by keys) or one channel (by ids and logins), as opt-outs list them."""
+
+    kind: Kind
+    gone: OptOuts
+
+    def mentions(self, data: bytes) -> bool:
+        """Whether bytes name the subject: a key or an id in decimal, or a login, not as a part of more."""
+        return self._pattern.search(data) is not None
+
+    def may_be_cut_from(self, data: bytes) -> bool:
+        """Whether text that was cut off may end with the beginning of a key, an id or a login."""
+        ends = [word[:length] for word in self._words for length in range(_TELLING_LENGTH, len(word))]
+        return any(re.search(rb"(?<![a-z0-9_])" + re.escape(end) + rb"$", data) for end in ends)
+
+    @property
+    def _words(self) -> list[bytes]:
+        numbers = (str(number) for number in (*self.gone.viewer_keys, *self.gone.channel_ids))
+        return sorted(word.encode() for word in (*numbers, *self.gone.channels))
+
+    @property
+    def _pattern(self) -> re.Pattern[bytes]:
+        # re keeps compiled patterns.
+        words = b"|".join(re.escape(word) for word in self._words)
+        return re.compile(rb"(?<![a-z0-9_])(?:" + words + rb")(?![a-z0-9_])")
+
+
+def find_viewer(given: str, secret: str, accounts: Accounts | None) -> Subject:
+    """The viewer with this Twitch id or login; ``import:TEXT`` is one of an imported list.
+
+    Args:
+        given: digits are an id.
+        secret: the key behind viewer keys.
+        accounts: Helix; None without credentials.
+
+    Raises:
+        SubjectError: a login cannot be resolved.
+    """
+    if given.startswith(IMPORTED):
+        return Subject("viewer", OptOuts(frozenset({imported_viewer_key(secret, given[len(IMPORTED) :])})))
+    if _is_id(given):
+        return Subject("viewer", OptOuts(frozenset({viewer_key(secret, str(int(given)))})))
+    login = _login(given)
+    if accounts is None:
+        raise SubjectError(
+            f"the viewer {login!r} can only be found by asking Twitch, and there are no credentials: set "
+            "TWITCH_CLIENT_ID and TWITCH_CLIENT_SECRET, or give the numeric user id instead of the login. "
+            f"(For a viewer of an imported list that is named by a text, give {IMPORTED}TEXT.)"
+        )
+    user = accounts(login=login)
+    if user is None:
+        raise SubjectError(
+            f"Twitch has no account {login!r} now (renamed, suspended or deleted): ask for the numeric "
+            "user id"
+        )
+    # Lists from elsewhere may have named the same person by login.
+    imported = {imported_viewer_key(secret, text) for text in {given, login}}
+    return Subject("viewer", OptOuts(frozenset({viewer_key(secret, str(user.id)), *imported})))
+
+
+def find_channel(given: str, lake: Lake, accounts: Accounts | None) -> Subject:
+    """The channel with this id or login, under every id and login that Twitch and the lake know of it.
+
+    Args:
+        given: digits are an id.
+        lake: its channel tables are looked through.
+        accounts: Helix; None without credentials, then the lake alone tells.
+
+    Raises:
+        SubjectError: it is neither a login nor an id.
+    """
+    ids: set[int] = set()
+    logins: set[str] = set()
+    if _is_id(given):
+        ids.add(int(given))
+        user = accounts(number=int(given)) if accounts else None
+    else:
+        logins.add(_login(given))
+        user = accounts(login=_login(given)) if accounts else None
+    if user is not None:
+        ids.add(user.id)
+        logins.add(user.login)
+    known = [
+        (row["channel_id"], row["channel"])
+        for info in lake.objects(CHANNELS_PREFIX)
+        if info.key.endswith(".parquet")
+        for row in read_parquet(lake.get(info.key))
+        .select("channel_id", "channel")
+        .unique()
+        .sort("channel_id")
+        .iter_rows(named=True)
+    ]
+    if not ids:
+        # Only those of the newest day: before, the login may have been somebody else's.
+        ids.update([number for number, login in known if login in logins][-1:])
+    logins.update(login for number, login in known if number in ids)
+    ids.update(derived_channel_id(login) for login in logins)
+    return Subject("channel", OptOuts(channel_ids=frozenset(ids), channels=frozenset(logins)))
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _LONGEST_ID
+
+
+def _login(text: str) -> str:
+    login = text.lower().lstrip("@#")
+    if not LOGIN.fullmatch(login):
+        raise SubjectError(f"{text[:60]!r} is neither a login (a-z, 0-9 and _) nor a numeric id")
+    return login

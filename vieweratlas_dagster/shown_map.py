@@ -1,0 +1,57 @@
+"""A day's map as it may be shown: its tables without the channels that have opted out by now.
+
+Belongs here: reading a map's tables for whatever is made of them. Does not belong here: drawing
+(``drawn_map``), removing rows from the lake (``forgetting``), and the privacy floor (``publish.privacy``).
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from collector_service.lake import Lake
+from collector_service.opt_outs import OptOuts, read_opt_outs
+from vieweratlas_dagster.forgetting.tables import without
+from vieweratlas_dagster.lake_layout import analysis_key, read_table, read_table_if_there
+from vieweratlas_dagster.tables import AUDIENCES, LEFT_OUT, Table
+
+
+class ShownMap:
+    """The tables of one day's map, without those who opted out.
+
+    Opt-outs may list a channel by its id alone, and most tables name channels by their logins: the map's
+    own tables tell which logins these are.
+
+    Args:
+        lake: where the map is.
+        day: YYYY-MM-DD.
+        opt_outs: who is left out; None for what the lake lists now.
+
+    Raises:
+        BadOptOutsError: the lake's list is unusable.
+    """
+
+    def __init__(self, lake: Lake, day: str, opt_outs: OptOuts | None = None) -> None:
+        self.lake = lake
+        self.day = day
+        self.opt_outs = read_opt_outs(lake) if opt_outs is None else opt_outs
+        self._gone = self.opt_outs | OptOuts(channels=self._logins_of(self.opt_outs.channel_ids))
+
+    def read(self, name: str, table: Table) -> pl.DataFrame:
+        """One table of the map, by its file name; errors as of `read_table`."""
+        return without(read_table(self.lake, analysis_key(self.day, name), table), self._gone)
+
+    def _logins_of(self, channel_ids: frozenset[int]) -> frozenset[str]:
+        if not channel_ids:
+            return frozenset()
+        found: set[str] = set()
+        for name, table in (("audiences.parquet", AUDIENCES), ("left_out.parquet", LEFT_OUT)):
+            frame = read_table_if_there(self.lake, analysis_key(self.day, name), table)
+            if frame is not None:
+                found |= logins_of(frame, channel_ids)
+        return frozenset(found)
+
+
+def logins_of(channels: pl.DataFrame, channel_ids: frozenset[int]) -> frozenset[str]:
+    """The logins that a table (of columns channel and channel_id) has for these ids."""
+    ids = pl.Series(sorted(channel_ids), dtype=pl.Int64)
+    return frozenset(channels.filter(pl.col("channel_id").is_in(ids.implode()))["channel"])
