@@ -68,13 +68,30 @@ class _Failures:
 
 
 class Archive:
-    """Takes the windows' parts to the lake."""
+    """Takes the windows' parts to the lake.
 
-    def __init__(self, journal: Journal, spool: Spool, collector_id: str, stats: Stats) -> None:
+    Args:
+        journal: where open parts are kept, without anybody's id.
+        spool: where objects wait for the lake.
+        collector_id: who saw what is in them.
+        stats: counters.
+        user_ids: gives Twitch's ids by key for the objects; None where none are kept. What is recovered
+            from the journal has none.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        spool: Spool,
+        collector_id: str,
+        stats: Stats,
+        user_ids: Callable[[], Mapping[int, str]] | None = None,
+    ) -> None:
         self._journal = journal
         self._spool = spool
         self._overflow = Overflow(spool.lake)
         self._collector_id = collector_id
+        self._user_ids = user_ids
         self._stats = stats
         self._journal_turn = asyncio.Lock()
         self._spool_turn = asyncio.Lock()
@@ -326,7 +343,8 @@ class Archive:
         """Move the oldest closed part from memory and journal into the spool."""
         name = PartName.of(part, self._collector_id)
         started = time.monotonic()
-        data = await asyncio.to_thread(lambda: encode_object(part.records(self._collector_id)))
+        user_ids = self._user_ids() if self._user_ids else None
+        data = await asyncio.to_thread(lambda: encode_object(part.records(self._collector_id, user_ids)))
         try:
             await asyncio.to_thread(self._spool.add, name, data)
         except OSError:

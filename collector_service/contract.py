@@ -80,7 +80,9 @@ class SnapshotRecord:
 
     ``viewer_keys`` and ``viewer_messages`` are parallel: viewer_key (0 <= k < 2**64) and the number
     of messages (>= 0; 0 for a viewer proven present without a message). ``known_bots`` is the subset
-    of ``viewer_keys`` that is on the bot list or wears the chat-bot badge.
+    of ``viewer_keys`` that is on the bot list or wears the chat-bot badge. ``user_ids`` are parallel, too:
+    Twitch's ids where they are known, which are written where the operator decided so
+    (``privacy.raw_identities``), and which no reader takes.
     ``observed_seconds`` says how long the channel was really joined during the window, and
     ``observed_intervals`` when: disjoint stretches in order, in seconds from the window's start, which
     sum up to it (None: the writer did not say). ``status`` is the channel's state at the window's end, one
@@ -106,12 +108,19 @@ class SnapshotRecord:
     viewer_keys: list[int] = field(default_factory=list)
     viewer_messages: list[int] = field(default_factory=list)
     known_bots: list[int] = field(default_factory=list)
+    user_ids: list[str | None] | None = None
     observed_intervals: list[tuple[float, float]] | None = None
     status: str | None = None
     part: int | None = None
 
     def to_json(self) -> str:
         """The record as one line of JSON with a fixed field order and no newline."""
+        chatters: dict[str, list[Any]] = {
+            "viewer_key": [str(key) for key in self.viewer_keys],
+            "messages": self.viewer_messages,
+        }
+        if self.user_ids is not None:
+            chatters["user_id"] = self.user_ids
         return json.dumps(
             {
                 "schema_version": SCHEMA_VERSION,
@@ -131,10 +140,7 @@ class SnapshotRecord:
                 "started_at": format_utc(self.started_at) if self.started_at else None,
                 "messages": self.messages,
                 "mirrored_messages": self.mirrored_messages,
-                "chatters": {
-                    "viewer_key": [str(key) for key in self.viewer_keys],
-                    "messages": self.viewer_messages,
-                },
+                "chatters": chatters,
                 "known_bots": [str(key) for key in self.known_bots],
                 "observed_intervals": self.observed_intervals,
                 "status": self.status,

@@ -12,6 +12,7 @@ import io
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import compress
 
 from collector_service.contract import BadRecordError, SnapshotRecord, decode_lines
 from collector_service.opt_outs import OptOuts
@@ -39,13 +40,14 @@ def record_without(record: SnapshotRecord, opt_outs: OptOuts) -> SnapshotRecord 
     gone = opt_outs.viewer_keys.intersection(record.viewer_keys)
     if not gone:
         return record
-    pairs = list(zip(record.viewer_keys, record.viewer_messages, strict=True))
-    kept = [(key, count) for key, count in pairs if key not in gone]
+    stays = [key not in gone for key in record.viewer_keys]
+    counts = list(compress(record.viewer_messages, stays))
     return replace(
         record,
-        messages=max(0, record.messages - sum(count for key, count in pairs if key in gone)),
-        viewer_keys=[key for key, _ in kept],
-        viewer_messages=[count for _, count in kept],
+        messages=max(0, record.messages - (sum(record.viewer_messages) - sum(counts))),
+        viewer_keys=list(compress(record.viewer_keys, stays)),
+        viewer_messages=counts,
+        user_ids=None if record.user_ids is None else list(compress(record.user_ids, stays)),
         known_bots=[key for key in record.known_bots if key not in gone],
     )
 
@@ -70,14 +72,11 @@ def line_without(line: bytes, opt_outs: OptOuts) -> tuple[bytes | None, int]:
         gone = {key for key in keys if int(key) in opt_outs.viewer_keys}
         if not gone:
             return line, 0
-        pairs = list(zip(keys, counts, strict=True))
-        kept = [(key, count) for key, count in pairs if key not in gone]
-        body["messages"] = max(0, body["messages"] - sum(count for key, count in pairs if key in gone))
-        body["chatters"] = {
-            **chatters,
-            "viewer_key": [key for key, _ in kept],
-            "messages": [count for _, count in kept],
-        }
+        stays = [key not in gone for key in keys]
+        # Ids, where they are kept, and whatever else is told of each viewer.
+        body["chatters"] = {name: list(compress(values, stays)) for name, values in chatters.items()}
+        removed = sum(counts) - sum(body["chatters"]["messages"])
+        body["messages"] = max(0, body["messages"] - removed)
         if "known_bots" in body:
             body["known_bots"] = [key for key in body["known_bots"] if key not in gone]
     except (AttributeError, KeyError, TypeError, RecursionError) as error:

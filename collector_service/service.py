@@ -105,7 +105,8 @@ async def _run(settings: Settings) -> int:
         collector_id = collection.collector_id or own_collector_id(folder)
         journal = Journal(folder / "journal", collector_id)
         spool = Spool(folder / "spool", lake, collection.spool_max_bytes)
-        archive = Archive(journal, spool, collector_id, stats)
+        user_ids = viewers.user_ids if settings.privacy.raw_identities else None
+        archive = Archive(journal, spool, collector_id, stats, user_ids)
         windows = Windows(settings.clock, collection.window_seconds, archive.recover())
         agree = partial(agree_before_collecting, lake, secret, folder, settings.today)
         service = Service(

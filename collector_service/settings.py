@@ -217,7 +217,7 @@ class VodSettings(Section):
 class PrivacySettings(Section):
     """What may be kept about viewers, and the key behind their pseudonyms."""
 
-    raw_identities: Literal[False] = False
+    raw_identities: bool = False
     viewer_key_secret: SecretStr = SecretStr("")
     viewer_key_file: Path = Path("data/viewer_key.secret")
     min_shared_published: int = Field(5, ge=1)

@@ -1,7 +1,8 @@
 """Viewers: from Twitch's user ids to the keys that may be stored, and which of them are known bots.
 
 Belongs here: the bounded cache in front of ``contract.viewer_key``, and who has no key because of an
-opt-out. A login or an id never leaves this module. Does not belong here: counting (``windows``), and
+opt-out. A login never leaves this module, and an id only by `Viewers.user_ids`, for raw objects of an
+operator who decided to keep ids there. Does not belong here: counting (``windows``), and
 finding bots by what they do (the analysis).
 """
 
@@ -57,6 +58,11 @@ class Viewers:
             if len(self._young) >= self._generation:
                 self._old, self._young = self._young, {}
         return key
+
+    def user_ids(self) -> dict[int, str]:
+        """Twitch's ids by key, of the viewers in sight."""
+        seen = self._old | self._young
+        return {key: user_id.decode("ascii") for user_id, key in seen.items() if key != OPTED_OUT}
 
     def _find(self, chat: Chat) -> int:
         key = self._old.get(chat.user_id)

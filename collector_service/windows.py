@@ -234,8 +234,14 @@ class Part:
         self.full = True
         self.partial = True
 
-    def records(self, collector_id: str) -> Iterator[SnapshotRecord]:
+    def records(
+        self, collector_id: str, user_ids: Mapping[int, str] | None = None
+    ) -> Iterator[SnapshotRecord]:
         """The part's records, ordered by channel id, viewers by key.
+
+        Args:
+            collector_id: who saw it.
+            user_ids: Twitch's ids by key, if they are to be in the records.
 
         Yields:
             A record for each channel that was wanted, was watched for a moment, or had a chat line.
@@ -268,6 +274,7 @@ class Part:
                 viewer_keys=keys,
                 viewer_messages=[tally.viewers[key] for key in keys],
                 known_bots=sorted(tally.bots),
+                user_ids=None if user_ids is None else [user_ids.get(key) for key in keys],
                 observed_intervals=intervals,
                 status=status,
                 part=self.sequence,

@@ -60,6 +60,13 @@ def demo(
             show_default=False,
         ),
     ] = None,
+    mark: Annotated[
+        str,
+        typer.Option(
+            help="a-z, 0-9; in the names of all simulated viewers and in all their messages, so that you "
+            "can look for it in what the demo leaves: docs/DATA_POLICY.md",
+        ),
+    ] = "",
     config: Annotated[
         Path | None,
         # Not what VIEWERATLAS_CONFIG names, which may be the settings of the demo before.
@@ -67,12 +74,15 @@ def demo(
     ] = None,
 ) -> None:
     """Run the whole platform on a simulated Twitch and compare the result with the truth."""
+    from collector_service.simulator.world import MARK
     from vieweratlas_dagster.demo.run import run_demo
     from vieweratlas_dagster.demo.stage import DemoError, DemoOptions
 
     first_day = datetime.now(UTC).date() - timedelta(days=days)
-    options = DemoOptions(seed, channels, viewers, days, data_dir, first_day, dagster_home)
+    options = DemoOptions(seed, channels, viewers, days, data_dir, first_day, dagster_home, mark)
     base = config or DEFAULT_CONFIG
+    if not MARK.fullmatch(mark):
+        raise typer.BadParameter(f"{mark!r} is not made of at most 10 of a-z and 0-9", param_hint="--mark")
     with exit_codes(DemoError):
         Settings.load(base)
         if not run_demo(options, base, console):

@@ -58,6 +58,9 @@ def main(
     oddities: Annotated[
         bool, typer.Option("--oddities", help="Add a suspended, a renamed, a nonexistent channel.")
     ] = False,
+    mark: Annotated[
+        str, typer.Option(help="In every viewer's names and every message, to look for; a-z, 0-9.")
+    ] = "",
     join_limit: Annotated[str, typer.Option(help="JOINs/seconds, real time.")] = "20/10",
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")] = "127.0.0.1",
     irc_port: Annotated[int, typer.Option(min=0, max=65535)] = 0,
@@ -79,7 +82,7 @@ def main(
     )
     began = time.monotonic()
     first_day = f"{datetime.now(UTC):%Y-%m-%d}" if live else start
-    world = plant(WorldOptions(seed, channels, viewers, days, _midnight(first_day), oddities))
+    world = plant(WorldOptions(seed, channels, viewers, days, _midnight(first_day), oddities, mark=mark))
     _say(
         f"planted {channels} channels, {viewers} viewers and {len(world.streams)} streams "
         f"in {time.monotonic() - began:.1f} s"

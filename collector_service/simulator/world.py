@@ -9,6 +9,7 @@ the same options give the same world to the last bit.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ from collector_service.simulator.vocabulary import (
 )
 
 DAY = 86_400
+# Logins have room for it.
+MARK = re.compile(r"[a-z0-9]{0,10}")
 _HOUR = 3_600
 # Two streams of one channel are further apart than the longest window (settings allow an hour), so no
 # window holds two of them.
@@ -46,7 +49,8 @@ _RAIDS = 0.3
 class WorldOptions:
     """What world to plant. ``start`` is in seconds since the epoch, a UTC midnight.
 
-    ``hostile``: most messages look like lines of the protocol.
+    ``hostile``: most messages look like lines of the protocol. ``mark``: every viewer's login and display
+    name begin with it, and every message ends with it, so that it can be looked for where it must not be.
 
     Raises:
         ValueError: a number is out of its range.
@@ -59,8 +63,11 @@ class WorldOptions:
     start: float = datetime(2026, 11, 18, tzinfo=UTC).timestamp()
     oddities: bool = False
     hostile: bool = False
+    mark: str = ""
 
     def __post_init__(self) -> None:
+        if not MARK.fullmatch(self.mark):
+            raise ValueError(f"mark {self.mark[:40]!r} is not made of at most 10 of a-z and 0-9")
         if self.channels < 2 or self.viewers < 1 or self.days < 1:
             raise ValueError("a world needs at least 2 channels, 1 viewer and 1 day")
         if self.start % DAY:
@@ -166,7 +173,9 @@ class World:
 
     def texts(self, channel: Channel) -> tuple[str, ...]:
         """The messages of a channel's chat; an event picks one by number."""
-        return phrases(channel.language, self.options.hostile)
+        texts = phrases(channel.language, self.options.hostile)
+        mark = self.options.mark
+        return tuple(f"{text} {mark}" for text in texts) if mark else texts
 
     def login(self, stream: Stream) -> str:
         """The channel's login during a stream."""
@@ -473,7 +482,8 @@ class _Planter:
 
     def _accounts(self) -> list[Account]:
         rng = Random(f"{self.options.seed}:accounts")
-        logins = unique_names(rng, self.options.viewers, self.names)
+        names = unique_names(rng, self.options.viewers, self.names)
+        logins = [f"{self.options.mark}{name}" for name in names]
         accounts = [
             Account(self.ids[number], login, _display_name(rng, login), deleted=rng.random() < _DELETED)
             for number, login in enumerate(logins)

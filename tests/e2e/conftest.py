@@ -10,6 +10,9 @@ import pytest
 
 from tests.conftest import VIEWERATLAS
 
+# In the names of all viewers and in all messages.
+MARK = "qzxj0wvk"
+
 
 @dataclass(frozen=True)
 class FinishedDemo:
@@ -27,9 +30,9 @@ class FinishedDemo:
 
 @pytest.fixture(scope="session")
 def finished_demo(tmp_path_factory: pytest.TempPathFactory) -> FinishedDemo:
-    """`vieweratlas demo` on a small world: two days, 80 channels, 5,000 viewers."""
+    """`vieweratlas demo` on a small world: two days, 80 channels, 5,000 viewers, all of them marked."""
     folder = tmp_path_factory.mktemp("demo") / "data"
-    arguments = ["--seed", "3", "--channels", "80", "--viewers", "5000", "--days", "2"]
+    arguments = ["--seed", "3", "--channels", "80", "--viewers", "5000", "--days", "2", "--mark", MARK]
     done = subprocess.run(
         [VIEWERATLAS, "demo", *arguments, "--data-dir", str(folder)],
         capture_output=True,

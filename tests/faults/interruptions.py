@@ -135,6 +135,8 @@ async def _clock_set_back(it):
 async def _beside_another(it):
     """Another collector reads the same channels, and goes on."""
     other = await it.start("other")
+    # All that anybody is sent, this one must have.
+    await it.reading()
     collector = await it.start()
     await eventually(lambda: all(len(room.subscribers) == 2 for room in it.simulator.broadcaster.rooms))
     begin, first = it.now(), Truth.of(it.simulator)

@@ -15,6 +15,7 @@ from vieweratlas_dagster.assets.metadata import CODE_VERSIONS, MAPS, OWNERS, TAG
 from vieweratlas_dagster.automation.partitions import daily, quarters
 from vieweratlas_dagster.curation.validation import (
     ObjectReport,
+    holds_identities,
     inspect_object,
     manifest,
     manifest_objects,
@@ -124,8 +125,8 @@ def snapshots(
 ) -> dg.MaterializeResult:
     """The day's raw objects, judged line by line: a manifest of what can be used.
 
-    Unreadable objects and refused lines are copied to quarantine/ with the reason; the raw objects stay
-    as they are, and their good lines are used.
+    Unreadable objects and refused lines are copied to quarantine/ with the reason, or the reason alone if
+    they hold Twitch's ids of viewers; the raw objects stay as they are, and their good lines are used.
     """
     day, store = context.partition_key, lake.lake
     now = datetime.fromtimestamp(settings.clock.now(), UTC)
@@ -137,7 +138,8 @@ def snapshots(
         report = inspect_object(info.key, data, day=day, now=now)
         if report.rejections:
             target = quarantine_prefix(day) + info.key.rsplit("/", 1)[-1]
-            store.put(target, data)
+            if not holds_identities(data):
+                store.put(target, data)
             store.put(f"{target}.reasons.ndjson", report.quarantine_note())
             context.log.warning("%s: %d refusals, see %s", info.key, len(report.rejections), target)
         reports.append(report)

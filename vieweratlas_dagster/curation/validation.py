@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +18,10 @@ from collector_service.contract import BadRecordError, SnapshotRecord, decode_li
 
 _SUFFIX = ".ndjson.gz"
 _KEPT_LINE_BYTES = 4096
+# Where an operator keeps Twitch's ids, they are in raw objects and nowhere else.
+_IDENTITIES = b'"user_id"'
+# Small: what comes right before the place where an object is damaged counts, too.
+_STEP_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def usable_records(
 def _judge(
     line: bytes, number: int, day: str, now: datetime, seen: set[tuple[int, datetime]]
 ) -> SnapshotRecord | Rejection:
-    content = line[:_KEPT_LINE_BYTES].decode(errors="replace")
+    content = "" if _IDENTITIES in line else line[:_KEPT_LINE_BYTES].decode(errors="replace")
     try:
         record = parse_record(line, now=now)
     except BadRecordError as error:
@@ -109,6 +114,23 @@ def inspect_object(key: str, data: bytes, *, day: str, now: datetime) -> ObjectR
             report.records += 1
             report.presences += len(item.viewer_keys)
     return report
+
+
+def holds_identities(data: bytes) -> bool:
+    """Whether a raw object tells Twitch's ids of viewers, as far as it can be read."""
+    if _IDENTITIES in data:
+        return True
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    tail = b""
+    for at in range(0, len(data), _STEP_BYTES):
+        try:
+            piece = unpacker.decompress(data[at : at + _STEP_BYTES])
+        except zlib.error:
+            break
+        if _IDENTITIES in tail + piece:
+            return True
+        tail = (tail + piece)[-len(_IDENTITIES) :]
+    return False
 
 
 def manifest(day: str, reports: list[ObjectReport]) -> bytes:

@@ -44,6 +44,7 @@ class DemoOptions:
     data_dir: Path
     first_day: date
     dagster_home: Path | None = None
+    mark: str = ""
 
     @property
     def home(self) -> Path:
@@ -142,6 +143,7 @@ def simulated_twitch(options: DemoOptions) -> Iterator[World]:
         *("--join-limit", "2000/10"),
         *("--ready", str(ready)),
         *("--oracle", str(options.oracle)),
+        *("--mark", options.mark),
     ]
     with _process("simulator", command, options.logs / "simulator.log", {}) as process:
         yield _wait_for_world(process, ready, options.logs / "simulator.log")
