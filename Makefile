@@ -21,7 +21,7 @@ PORT ?= 3000
 TIMED := tests/bench tests/collector_service tests/faults
 LONGEST := tests/aws/test_terraform.py tests/e2e tests/vieweratlas_dagster/spark tests/vieweratlas_dagster/automation tests/runbook tests/aws tests/images tests/browser
 
-.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-page bench-spark chaos aws-test images images-test lock clean
+.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-page bench-spark chaos aws-test images images-test lock audit sbom clean
 
 help: ## list the targets
 	@echo 'make TARGET, and where it makes sense ARGS="..." (options), DATA=folder, PORT=number'
@@ -137,6 +137,12 @@ images-test: .venv/installed ## build both with buildah, and run what is in them
 
 lock: .venv/installed ## resolve the locked dependencies anew from pyproject.toml
 	infrastructure/dependencies/lock.sh
+
+audit: .venv/installed ## ask the public databases for known vulnerabilities of what is locked
+	$(BIN)/python infrastructure/dependencies/audit.py
+
+sbom: .venv/installed ## list what is locked as CycloneDX, in build/sbom/
+	infrastructure/dependencies/sbom.sh
 
 clean: ## remove everything that was installed or built; data/ stays
 	rm -rf .venv $(VIEWER)/node_modules $(VIEWER)/dist
