@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 # requirements.lock holds what the locks of the images hold.
@@ -25,7 +26,7 @@ class NotAskedError(Exception):
     """A database gave no whole answer; the text is the tool's own last words."""
 
 
-def ask(command: list[str | Path]) -> dict[str, object]:
+def ask(command: list[str | Path]) -> dict[str, Any]:
     """The JSON report of a tool, whatever its exit code.
 
     Raises:
@@ -52,7 +53,7 @@ def python_findings(locks: list[str], osv_url: str) -> tuple[int, list[str]]:
     files = [argument for lock in locks for argument in ("--requirement", lock)]
     report = ask([Path(sys.executable).parent / "pip-audit", *options, *service, *files])
     found = []
-    dependencies: list[dict] = report.get("dependencies") or []  # type: ignore[assignment]
+    dependencies = report.get("dependencies") or []
     for dependency in dependencies:
         if "skip_reason" in dependency:
             raise NotAskedError(dependency["skip_reason"])
@@ -73,12 +74,11 @@ def page_findings() -> tuple[int, list[str]]:
     report = ask(["bash", "infrastructure/setup/npm.sh", "audit", "--package-lock-only", "--json"])
     if "auditReportVersion" not in report:
         raise NotAskedError(str(report.get("message") or report)[-LAST_WORDS:])
-    vulnerable: dict[str, dict] = report["vulnerabilities"]  # type: ignore[assignment]
-    total = report["metadata"]["dependencies"]["total"]  # type: ignore[index]
+    total = report["metadata"]["dependencies"]["total"]
     return total, [
         f"{name} {entry['range']}: {entry['severity']}"
         + "".join(f", {via['title']} ({via['url']})" for via in entry["via"] if isinstance(via, dict))
-        for name, entry in sorted(vulnerable.items())
+        for name, entry in sorted(report["vulnerabilities"].items())
     ]
 
 
