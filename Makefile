@@ -29,7 +29,7 @@ help: ## list the targets
 
 setup: .venv/installed $(PAGE) ## install everything into .venv/ and build the atlas page
 
-.venv/installed: requirements.lock pyproject.toml infrastructure/setup/venv.sh
+.venv/installed: requirements-build.lock requirements.lock pyproject.toml infrastructure/setup/venv.sh
 	bash infrastructure/setup/venv.sh
 	@touch $@
 

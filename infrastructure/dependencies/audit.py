@@ -17,7 +17,12 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 # requirements.lock holds what the locks of the images hold.
-LOCKS = ("requirements.lock", "requirements-spark.lock", "requirements-page-bench.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-build.lock",
+    "requirements-spark.lock",
+    "requirements-page-bench.lock",
+)
 OSV = "https://api.osv.dev/v1/query"
 LAST_WORDS = 300
 

@@ -13,6 +13,9 @@ compile --upgrade --extra dev pyproject.toml --output-file requirements.lock
 for image in collector dagster; do
     compile --extra "$image" --constraint requirements.lock pyproject.toml --output-file "requirements-$image.lock"
 done
+# What builds this project, and the one library that is published without a wheel.
+printf '%s\n' editables 'hatchling>=1.27' setuptools |
+    compile --upgrade --constraint requirements.lock - --output-file requirements-build.lock
 # No more of Spark than what the others do not bring.
 compile --upgrade --extra spark pyproject.toml | awk '/^[a-z]/ { wanted = /^(pyspark|py4j)==/ } wanted' >requirements-spark.lock
 # One file of it is measured beside the page, and nothing that it depends on.

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from infrastructure.dependencies.audit import LOCKS
 from tests.security.locks import PAGE_LOCK, PYTHON_LOCKS, ROOT, hashes, page_packages, pins
 
 INSTALLERS = [
@@ -38,19 +39,31 @@ def test_versions_with_compiled_code_have_the_hashes_of_all_platforms():
     assert {pin for pin in compiled if len(locked[pin]) < 4} == set()
 
 
-def test_every_installation_from_a_lock_wants_its_hashes():
-    commands = [
-        command
-        for path in INSTALLERS
-        for command in re.sub(r"\\\n\s*", " ", path.read_text()).splitlines()
-        if re.search(r"\bpip\b.* install .*(-r|--requirement) ", command)
+def commands():
+    """Every command of the installers, with continued lines and the array of venv.sh put together."""
+    for path in INSTALLERS:
+        text = re.sub(r"\\\n\s*", " ", path.read_text())
+        array = re.search(r"^install=\((.*)\)$", text, re.MULTILINE)
+        if array:
+            text = text.replace('"${install[@]}"', array[1]).replace(array[0], "")
+        yield from (part for line in text.splitlines() for part in line.split("&&"))
+
+
+def test_every_installation_wants_hashes_and_builds_with_what_is_locked():
+    installations = [
+        set(command.split()) for command in commands() if re.search(r"\bpip\b.* install ", command)
     ]
-    # The environment, Spark, Plotly, and three in the images.
-    assert len(commands) == 6
-    for command in commands:
-        for part in command.split("&&"):
-            if re.search(r"\bpip\b.* install ", part):
-                assert {"--require-hashes", "--no-deps"} <= set(part.split()), part
+    from_locks = [words for words in installations if words & {"-r", "--requirement"}]
+    # The environment and what builds it, Spark, Plotly; and in the images node, what builds, and each lock.
+    assert len(from_locks) == 8
+    for words in from_locks:
+        assert {"--require-hashes", "--no-deps"} <= words, words
+    for words in installations:
+        if words not in from_locks and "uv" not in words:
+            assert {"--no-build-isolation", "--no-deps", "."} <= words, words
+    for words in installations:
+        if words & {"requirements.lock", "/tmp/requirements-dagster.lock"}:
+            assert "--no-build-isolation" in words, words
 
 
 def test_the_pages_packages_have_checksums_and_are_installed_by_them():
@@ -91,6 +104,8 @@ def test_the_sbom_lists_exactly_what_the_locks_pin(tmp_path):
     )
 
 
-def test_the_locks_of_the_images_are_parts_of_the_one_that_is_audited():
+def test_every_locked_version_is_audited():
     for lock in ("requirements-collector.lock", "requirements-dagster.lock"):
         assert pins(lock) < pins("requirements.lock")
+    others = [lock for lock in PYTHON_LOCKS if not pins(lock) <= pins("requirements.lock")]
+    assert sorted(LOCKS) == sorted([*others, "requirements.lock"])
