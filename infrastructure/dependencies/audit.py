@@ -9,10 +9,12 @@ with 0 too when it had to leave packages out, so its report is read, not its exi
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -47,26 +49,47 @@ def ask(command: list[str | Path]) -> dict[str, Any]:
     return report
 
 
+def rounds(locks: list[str]) -> list[str]:
+    """All that the locks pin, for whichever Python and platform: files that name no library twice.
+
+    pip-audit would leave out what is not for its own Python, and refuses two versions of one library.
+    """
+    versions: dict[str, list[str]] = {}
+    for lock in locks:
+        for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / lock).read_text(), re.MULTILINE):
+            if version not in versions.setdefault(name, []):
+                versions[name].append(version)
+    return [
+        "".join(f"{name}=={known[turn]}\n" for name, known in versions.items() if turn < len(known))
+        for turn in range(max(map(len, versions.values())))
+    ]
+
+
 def python_findings(locks: list[str], osv_url: str) -> tuple[int, list[str]]:
-    """How many distributions the locks pin here, and a line for each known vulnerability.
+    """How many distributions the locks pin, and a line for each known vulnerability.
 
     Raises:
         NotAskedError: About one of them, or all.
     """
-    options = ["--disable-pip", "--require-hashes", "--progress-spinner", "off", "--format", "json"]
+    options = ["--disable-pip", "--no-deps", "--progress-spinner", "off", "--format", "json"]
     service = ["--vulnerability-service", "osv", "--osv-url", osv_url]
-    files = [argument for lock in locks for argument in ("--requirement", lock)]
-    report = ask([Path(sys.executable).parent / "pip-audit", *options, *service, *files])
+    dependencies = []
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "requirements.txt"
+        for pinned in rounds(locks):
+            file.write_text(pinned)
+            program = Path(sys.executable).parent / "pip-audit"
+            answered = ask([program, *options, *service, "--requirement", file])["dependencies"]
+            if len(answered) != len(pinned.splitlines()):
+                raise NotAskedError(f"{len(answered)} answers about {len(pinned.splitlines())} libraries")
+            dependencies += answered
     found = []
-    dependencies = report.get("dependencies") or []
     for dependency in dependencies:
         if "skip_reason" in dependency:
             raise NotAskedError(dependency["skip_reason"])
         for known in dependency["vulns"]:
             mended = ", ".join(known["fix_versions"]) or "no version yet"
             found.append(f"{dependency['name']} {dependency['version']}: {known['id']}, mended in {mended}")
-    if not dependencies:
-        raise NotAskedError("pip-audit reported no dependency at all")
     return len(dependencies), found
 
 

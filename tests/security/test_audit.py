@@ -65,10 +65,10 @@ def databases(python, page):
         server.server_close()
 
 
-def audit(python, page):
+def audit(python, page, lock=LOCK):
     with databases(python, page) as (url, asked):
         done = subprocess.run(
-            [sys.executable, "infrastructure/dependencies/audit.py", "--osv-url", f"{url}/osv", LOCK],
+            [sys.executable, "infrastructure/dependencies/audit.py", "--osv-url", f"{url}/osv", lock],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -77,16 +77,20 @@ def audit(python, page):
     return done, {(query["package"]["name"], query["version"]) for query in asked}
 
 
-def nothing(query):
+def nothing(_query):
     return {}
 
 
 def test_nothing_known_ends_with_0_and_says_how_many_were_asked_about():
-    done, asked = audit(nothing, {})
+    lock = "requirements-dagster.lock"
+    done, asked = audit(nothing, {}, lock)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Python: 2 locked versions, 0 known vulnerabilities" in done.stdout
+    assert f"Python: {len(pins(lock))} locked versions, 0 known vulnerabilities" in done.stdout
     assert "the page: 106 locked versions, 0 known vulnerabilities" in done.stdout
-    assert asked == pins(LOCK)
+    # Also those of other platforms, and of other versions of Python.
+    assert asked == pins(lock)
+    assert "pywin32" in {name for name, _ in asked}
+    assert len([name for name, _ in asked if name == "numpy"]) == 2
 
 
 def test_known_vulnerabilities_end_with_1_and_are_named():
