@@ -100,6 +100,24 @@ def test_every_package_in_the_page_has_a_permissive_licence():
     assert {f"node_modules/{name}" for name in imported} <= set(shipped)
 
 
+def test_the_page_carries_the_licence_of_every_package_in_it():
+    page = (VIEWER / "dist/index.html").read_text()
+    told = page.partition("This page contains:\n")[2]
+    named = set(re.findall(r"^(\S+) (\d+\.\d+\.\d+)$", told, re.MULTILINE))
+    shipped = {
+        (folder.removeprefix("node_modules/"), entry["version"])
+        for folder, entry in page_packages().items()
+        if not entry.get("dev")
+    }
+    # Types leave nothing in a page.
+    assert named == {(name, version) for name, version in shipped if name != "graphology-types"}
+    for name, _ in named:
+        (text,) = (VIEWER / "node_modules" / name).glob("LICENSE*")
+        assert text.read_text().strip() in told
+    assert told.count("-->") == 1
+    assert told.endswith("-->\n")
+
+
 def test_tools_with_other_terms_are_named_in_the_documentation():
     """They are run, not shipped."""
     told = (ROOT / "SECURITY.md").read_text()
