@@ -21,7 +21,7 @@ PORT ?= 3000
 TIMED := tests/bench tests/collector_service tests/faults
 LONGEST := tests/aws/test_terraform.py tests/e2e tests/vieweratlas_dagster/spark tests/vieweratlas_dagster/automation tests/runbook tests/aws tests/images tests/browser
 
-.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-page bench-spark chaos aws-test images images-test lock clean
+.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-page bench-spark chaos aws-test images images-test lock audit sbom clean
 
 help: ## list the targets
 	@echo 'make TARGET, and where it makes sense ARGS="..." (options), DATA=folder, PORT=number'
@@ -29,19 +29,19 @@ help: ## list the targets
 
 setup: .venv/installed $(PAGE) ## install everything into .venv/ and build the atlas page
 
-.venv/installed: requirements.lock pyproject.toml infrastructure/setup/venv.sh
+.venv/installed: requirements-build.lock requirements.lock pyproject.toml infrastructure/setup/venv.sh
 	bash infrastructure/setup/venv.sh
 	@touch $@
 
 # 500 MB that only the Spark engine and its tests need.
 .venv/spark: requirements-spark.lock | .venv/installed
 	bash infrastructure/setup/java.sh
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
 # What the page is measured beside: one file of it, and none of what it depends on.
 .venv/page-bench: requirements-page-bench.lock | .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
 viewer: $(PAGE) ## build the atlas page
@@ -136,14 +136,13 @@ images-test: .venv/installed ## build both with buildah, and run what is in them
 	$(BIN)/pytest -s tests/images/built_images.py
 
 lock: .venv/installed ## resolve the locked dependencies anew from pyproject.toml
-	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --no-header --no-annotate \
-	    --quiet --upgrade pyproject.toml -o requirements.lock
-	for image in collector dagster; do $(BIN)/uv pip compile --universal --python-version 3.11 --extra $$image \
-	    --constraint requirements.lock --no-header --no-annotate --quiet pyproject.toml \
-	    -o requirements-$$image.lock; done
-	$(BIN)/uv pip compile --universal --python-version 3.11 --extra spark --no-header --no-annotate \
-	    --quiet --upgrade pyproject.toml | grep -E '^(pyspark|py4j)==' > requirements-spark.lock
+	infrastructure/dependencies/lock.sh
+
+audit: .venv/installed ## ask the public databases for known vulnerabilities of what is locked
+	$(BIN)/python infrastructure/dependencies/audit.py
+
+sbom: .venv/installed ## list what is locked as CycloneDX, in build/sbom/
+	infrastructure/dependencies/sbom.sh
 
 clean: ## remove everything that was installed or built; data/ stays
 	rm -rf .venv $(VIEWER)/node_modules $(VIEWER)/dist

@@ -427,7 +427,7 @@ async def _accounts(
     witnesses = [user.id for user in users] or [one for one in existing if one not in missing_ids]
     if not witnesses:
         raise HelixError(f"Helix knows none of the {len(missing)} accounts that were asked for")
-    witness = random.choice(witnesses)
+    witness = random.choice(witnesses)  # noqa: S311 - any of them will do
     for at in range(0, len(missing), PAGE - 1):
         chunk = missing[at : at + PAGE - 1]
         again = await helix.users(

@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._rest = b""
         self._oversize = False
-        self._nick = f"justinfan{random.randrange(10_000, 10_000_000)}"
+        self._nick = f"justinfan{random.randrange(10_000, 10_000_000)}"  # noqa: S311 - anybody may know it
         self._login: asyncio.Future[str] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._asked_for_life = False

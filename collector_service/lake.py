@@ -194,7 +194,7 @@ class Lake:
             try:
                 return self._write_changed(key, change, conditional=True)
             except (AlreadyExistsError, PreconditionError):
-                time.sleep(random.uniform(0, _UPDATE_PAUSE_SECONDS))
+                time.sleep(random.uniform(0, _UPDATE_PAUSE_SECONDS))  # noqa: S311 - jitter, no secret
         raise RuntimeError(f"{self.uri}/{key} is being changed by others all the time; try again")
 
     def _write_changed(

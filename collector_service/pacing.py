@@ -17,7 +17,7 @@ def backoff(failures: int) -> float:
 
     The jitter keeps many clients that failed together from coming back together.
     """
-    return random.uniform(0.5, 1.0) * min(_LONGEST, 2.0 ** min(failures - 1, 10))
+    return random.uniform(0.5, 1.0) * min(_LONGEST, 2.0 ** min(failures - 1, 10))  # noqa: S311 - jitter, no secret
 
 
 class Pace:

@@ -86,7 +86,7 @@ class Shard:
                 # The first time at once, since the connection is about to be closed.
                 await asyncio.sleep(backoff(failures - 1) if failures > 1 else 0.0)
                 continue
-            delay = backoff(failures) if failures else random.random()
+            delay = backoff(failures) if failures else random.random()  # noqa: S311 - jitter, no secret
             _log.warning("no connection to %s: %s; next try in %.1f s", self._pool.url, cause, delay)
             await asyncio.sleep(delay)
 

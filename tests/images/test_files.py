@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.security.locks import pins
+
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "infrastructure" / "docker"
 DOCKERFILES = {path.name.partition(".")[0]: path for path in DOCKER.glob("*.Dockerfile")}
@@ -27,14 +29,6 @@ def instructions(kind):
 
 def compose():
     return yaml.safe_load((DOCKER / "compose.yaml").read_text())
-
-
-def pins(lock):
-    return {
-        tuple(line.split(" ;")[0].strip().split("=="))
-        for line in (ROOT / lock).read_text().split("\n")
-        if line
-    }
 
 
 def test_there_are_two_images_without_complaints_of_hadolint():

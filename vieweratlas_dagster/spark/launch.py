@@ -127,7 +127,7 @@ def find_spark_submit() -> str:
 
 
 def _java_version(java: str) -> int | None:
-    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603
+    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603 - the one found above
     found = re.search(r'version "(?:1\.)?(\d+)', told)
     return int(found[1]) if found else None
 

@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
+import { licencesOf } from "./licences";
 
 const sha256 = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
 
@@ -17,9 +18,13 @@ function oneFile(): Plugin {
       if (page?.type !== "asset") this.error("no index.html in the bundle");
       let script = "";
       let style = "";
+      const modules: string[] = [];
       for (const [name, file] of Object.entries(bundle)) {
         if (file === page) continue;
-        if (file.type === "chunk") script += file.code;
+        if (file.type === "chunk") {
+          script += file.code;
+          modules.push(...file.moduleIds);
+        }
         else if (name.endsWith(".css")) style += String(file.source);
         else this.error(`${name} cannot go into the page`);
         delete bundle[name];
@@ -40,7 +45,8 @@ function oneFile(): Plugin {
         .replace(/\s*<link rel="stylesheet"[^>]*>/, "")
         .replace("<!-- policy -->", () => `<meta http-equiv="Content-Security-Policy" content="${policy}">`)
         .replace("</head>", () => `<style>${style}</style>\n</head>`)
-        .replace("</body>", () => `<script type="module">${script}</script>\n</body>`);
+        .replace("</body>", () => `<script type="module">${script}</script>\n</body>`)
+        .concat(licencesOf(modules));
     },
   };
 }

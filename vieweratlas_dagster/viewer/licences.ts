@@ -1,0 +1,28 @@
+/**
+ * The licences of the packages in the page, which ask to travel with it.
+ * Belongs here: finding and writing them. Does not belong here: which licences are accepted (tests/security).
+ */
+import { readdirSync, readFileSync } from "node:fs";
+
+const PACKAGE = /^(?:.*\/)?node_modules\/((?:@[^/]+\/)?[^/]+)\//;
+
+/**
+ * An HTML comment with the name, version and licence text of each package that the modules come from.
+ * @param modules paths of everything that was bundled
+ * @throws when a package brings no licence text
+ */
+export function licencesOf(modules: string[]): string {
+  const packages = new Map<string, string>();
+  for (const path of modules) {
+    const found = PACKAGE.exec(path);
+    if (found) packages.set(found[1]!, found[0]);
+  }
+  const told = [...packages].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, folder]) => {
+    const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
+    if (!file) throw new Error(`${name} has no licence text in ${folder}`);
+    const { version } = JSON.parse(readFileSync(`${folder}package.json`, "utf8")) as { version: string };
+    return `${name} ${version}\n\n${readFileSync(folder + file, "utf8").trim()}\n`;
+  });
+  // Two hyphens could end the comment.
+  return `<!--\nThis page contains:\n\n${told.join("\n").replaceAll("--", "- -")}-->\n`;
+}
