@@ -23,9 +23,9 @@ _GZIP = b"\x1f\x8b"
 _FIELD_LIMIT = 1_000_000
 _LONGEST_ROW = 4_000_000
 _MOST_COLUMNS = 1_000
-# Real lists shrink to a tenth or a fiftieth; what unpacks to far more was made to fill memories and disks.
-_MOST_UNPACKED = 250
-_FREE_CHARACTERS = 64 * 1024 * 1024
+# Real lists shrink to a tenth, at most a thirtieth; what unpacks to far more was made to fill memories and disks.
+_MOST_UNPACKED = 100
+_FREE_CHARACTERS = 4 * 1024 * 1024
 _PIECE = 1024 * 1024
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
@@ -56,10 +56,10 @@ def rows(
             lines = csv.reader(pieces, strict=True)
             for found in lines:
                 row = lines.line_num
-                pieces.begin_row()
                 fields = [field.strip() for field in found]
                 if not any(fields):
                     continue
+                pieces.begin_row()
                 if not header:
                     header = fields
                     _check_header(header, needed, one_of, path, row)
@@ -106,8 +106,8 @@ class _Lines:
             self._taken += len(line)
             if self._taken - self._row_began > _LONGEST_ROW:
                 raise FileError(
-                    f"{self._path}, row {self._number}: more than {_LONGEST_ROW} characters in one row; is a "
-                    "quote not closed?"
+                    f"{self._path}, row {self._number}: more than {_LONGEST_ROW} characters in one row or in "
+                    "blank ones; is a quote not closed?"
                 )
             if self._taken > self._most:
                 raise FileError(

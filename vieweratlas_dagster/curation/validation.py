@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from collector_service.bounded import read_json
 from collector_service.contract import BadRecordError, SnapshotRecord, decode_lines, parse_record
 
 _SUFFIX = ".ndjson.gz"
@@ -138,8 +139,12 @@ def manifest_objects(data: bytes) -> list[dict[str, Any]]:
     Raises:
         ValueError: not a manifest of a known version.
     """
-    body = json.loads(data)
+    body = read_json(data)
     if not isinstance(body, dict) or body.get("schema_version") != 1:
         raise ValueError("not a snapshot manifest of schema_version 1; materialize snapshots again")
-    objects: list[dict[str, Any]] = body["objects"]
+    objects = body.get("objects")
+    if not isinstance(objects, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("key"), str) for entry in objects
+    ):
+        raise ValueError("not a whole snapshot manifest; materialize snapshots again")
     return objects

@@ -10,11 +10,11 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
 
-from collector_service.bounded import TooLargeError, read_json
+from collector_service.bounded import TooLargeError, check_parts, read_json
 from collector_service.lake import Lake
 from vieweratlas_dagster.vod.queue import Items, VodItem
 
@@ -135,6 +135,7 @@ def decode(data: bytes) -> dict[str, VodItem]:
         ValueError: it is no such JSON.
     """
     try:
+        check_parts(data)
         rows = _adapter.validate_json(data).items
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
@@ -198,7 +199,7 @@ class _File:
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
 
     schema_version: Literal[1]
-    items: list[VodItem]
+    items: Annotated[list[VodItem], FailFast()]
 
 
 _adapter = TypeAdapter(_File)
