@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 
 # Answers of Twitch have some 100 KB.
-MAX_ANSWER_BYTES = 8 * 1024 * 1024
+MAX_ANSWER_BYTES = 2 * 1024 * 1024
 # A list of logins, or a file of settings.
 MAX_TEXT_FILE_BYTES = 8 * 1024 * 1024
 MAX_JSON_PARTS = 200_000
@@ -66,9 +66,10 @@ def check_parts(data: bytes | str, parts: int = MAX_JSON_PARTS) -> None:
     Raises:
         TooLargeError: see `read_json`.
     """
-    found = (
-        data.count("[") + data.count("{") if isinstance(data, str) else data.count(b"[") + data.count(b"{")
-    )
+    if isinstance(data, str):
+        found = data.count("[") + data.count("{")
+    else:
+        found = data.count(b"[") + data.count(b"{")
     if found > parts:
         raise TooLargeError(f"more than {parts} lists and objects")
 

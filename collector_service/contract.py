@@ -46,7 +46,7 @@ COLLECTOR_ID = re.compile(r"[a-z0-9][a-z0-9_.]{0,62}")
 MAX_LINE_BYTES = 64 * 1024 * 1024
 MAX_OBJECT_BYTES = 2 * 1024 * 1024 * 1024
 # One per channel; some 100,000 are live at a time.
-MAX_OBJECT_LINES = 250_000
+MAX_OBJECT_LINES = 150_000
 MAX_TEXT = 500
 MAX_WINDOW_SECONDS = 86_400
 _UINT64 = 2**64

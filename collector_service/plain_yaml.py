@@ -40,16 +40,17 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.depth == _DEEPEST:
-            raise yaml.MarkedYAMLError(
-                problem="nested too deeply", problem_mark=self.peek_event().start_mark
-            )
+            raise self._wrong("nested too deeply")
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=mark)
+            raise self._wrong("aliases (*name) are not allowed")
         self.depth += 1
         node: yaml.Node | None = super().compose_node(parent, index)
         self.depth -= 1
         return node
+
+    def _wrong(self, problem: str) -> yaml.MarkedYAMLError:
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
+        return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
 def read_plain(path: Path) -> Any:
@@ -77,9 +78,8 @@ def _read(path: Path, load: Any) -> Any:
         raise PlainYamlError("not UTF-8 text") from None
     except yaml.MarkedYAMLError as error:
         problem = str(error.problem or error.context)
-        raise PlainYamlError(
-            f"not valid YAML: {problem[:200]}", error.problem_mark or error.context_mark
-        ) from None
+        mark = error.problem_mark or error.context_mark
+        raise PlainYamlError(f"not valid YAML: {problem[:200]}", mark) from None
     except yaml.reader.ReaderError as error:
         raise PlainYamlError(f"not valid YAML: {error.reason}") from None
     except yaml.YAMLError:

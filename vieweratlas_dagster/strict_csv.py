@@ -21,9 +21,9 @@ from pathlib import Path
 _GZIP = b"\x1f\x8b"
 # A quote that is never closed would swallow the whole file.
 _FIELD_LIMIT = 1_000_000
-_LONGEST_ROW = 4_000_000
+_LONGEST_ROW = 1_200_000
 _MOST_COLUMNS = 1_000
-# Real lists shrink to a tenth, at most a thirtieth; what unpacks to far more was made to fill memories and disks.
+# Real lists shrink to a tenth, at most a thirtieth; what unpacks to far more was made to fill memory.
 _MOST_UNPACKED = 100
 _FREE_CHARACTERS = 4 * 1024 * 1024
 _PIECE = 1024 * 1024
@@ -106,13 +106,13 @@ class _Lines:
             self._taken += len(line)
             if self._taken - self._row_began > _LONGEST_ROW:
                 raise FileError(
-                    f"{self._path}, row {self._number}: more than {_LONGEST_ROW} characters in one row or in "
-                    "blank ones; is a quote not closed?"
+                    f"{self._path}, row {self._number}: more than {_LONGEST_ROW} characters in one "
+                    "row or in blank ones; is a quote not closed?"
                 )
             if self._taken > self._most:
                 raise FileError(
-                    f"{self._path}, row {self._number}: the file unpacks to more than {_MOST_UNPACKED} times "
-                    "its size, as no list does; unpack it yourself if it is one"
+                    f"{self._path}, row {self._number}: the file unpacks to more than {_MOST_UNPACKED} "
+                    "times its size, as no list does; unpack it yourself if it is one"
                 )
             yield line
 

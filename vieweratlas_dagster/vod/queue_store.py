@@ -24,6 +24,7 @@ _MARKER = b"The VOD queue exists; without it, queue.json was lost.\n"
 _QUARANTINE_PREFIX = "quarantine/vod_queue"
 # Some 700 a VOD.
 _MAX_BYTES = 64 * 1024 * 1024
+_MAX_ENTRIES = 90_000
 _REPAIR = (
     "Restore an earlier version of it, or run `vieweratlas vod recover`, which keeps every entry "
     "that can be read; quarters of vod_chat that are made again then find the rest"
@@ -135,7 +136,7 @@ def decode(data: bytes) -> dict[str, VodItem]:
         ValueError: it is no such JSON.
     """
     try:
-        check_parts(data)
+        check_parts(data, _MAX_ENTRIES)
         rows = _adapter.validate_json(data).items
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
@@ -154,7 +155,7 @@ def salvage(data: bytes) -> tuple[dict[str, VodItem], int | None]:
     except ValueError:
         pass
     try:
-        rows = [json.dumps(row) for row in read_json(data)["items"]]
+        rows = [json.dumps(row) for row in read_json(data, _MAX_ENTRIES)["items"]]
     except (ValueError, TypeError, KeyError):
         return _readable(_entries(data)), None
     kept = _readable(rows)
@@ -162,7 +163,7 @@ def salvage(data: bytes) -> tuple[dict[str, VodItem], int | None]:
 
 
 def _entries(data: bytes) -> Iterator[bytes]:
-    """The entries as `encode` writes them, each from its bracket to the next, of what is no JSON any more."""
+    """The entries as `encode` writes them, from bracket to bracket, of what is no JSON any more."""
     entry: list[bytes] | None = None
     for line in data.split(b"\n"):
         if line == b"  {":
