@@ -10,7 +10,7 @@ lines of them, a file can stand for more than memory holds.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -50,7 +50,7 @@ class _Loader(yaml.SafeLoader):
 
     def _wrong(self, problem: str) -> yaml.MarkedYAMLError:
         event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
-        return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        return yaml.MarkedYAMLError(problem=problem, problem_mark=cast("yaml.error.Mark", event.start_mark))
 
 
 def read_plain(path: Path) -> Any:

@@ -116,7 +116,7 @@ def _damaged_packing(sample: bytes) -> Iterator[bytes]:
     yield whole + whole
     yield gzip.compress(whole)
     for unit in (b"\n", b"a", b"[]", b"a,b\n", b"{}\n", b"\x00"):
-        yield gzip.compress(unit * (64 * MB // len(unit)), 6, mtime=0)
+        yield gzip.compress(unit * (8 * MB // len(unit)), 6, mtime=0)
 
 
 def _damage(rng: random.Random, data: bytes, samples: Sequence[bytes]) -> bytes:

@@ -760,5 +760,5 @@ PARSERS = [
         (ValueError, pl.exceptions.PolarsError),
     ),
     Parser("earlier result", "binary", _nodes_file, _previous, (FileError,)),
-    Parser("published names", "lines", _names, _published),
+    Parser("published names", "lines", _names, _published, at_least=8),
 ]

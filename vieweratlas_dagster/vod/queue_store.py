@@ -25,6 +25,7 @@ _QUARANTINE_PREFIX = "quarantine/vod_queue"
 # Some 700 a VOD.
 _MAX_BYTES = 64 * 1024 * 1024
 _MAX_ENTRIES = 90_000
+_MANY_MISTAKES = 1000
 _REPAIR = (
     "Restore an earlier version of it, or run `vieweratlas vod recover`, which keeps every entry "
     "that can be read; quarters of vod_chat that are made again then find the rest"
@@ -139,6 +140,8 @@ def decode(data: bytes) -> dict[str, VodItem]:
         check_parts(data, _MAX_ENTRIES)
         rows = _adapter.validate_json(data).items
     except ValidationError as error:
+        if error.error_count() > _MANY_MISTAKES:  # to list them would take long
+            raise ValueError(f"{error.error_count()} mistakes") from None
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from None
