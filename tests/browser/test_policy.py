@@ -111,4 +111,6 @@ def test_injected_scripts_handlers_and_styles_do_nothing(opened, atlas, outside)
     # They were said on the console, as they should be; nothing else was.
     said, page.seen.complaints[:] = list(page.seen.complaints), []
     assert said
-    assert [one for one in said if not re.search("Content Security Policy|ERR_BLOCKED_BY_CSP|Worker", one)] == []
+    assert [
+        one for one in said if not re.search("Content Security Policy|ERR_BLOCKED_BY_CSP|Worker", one)
+    ] == []

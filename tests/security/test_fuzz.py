@@ -45,7 +45,9 @@ def test_a_failure_is_told_with_its_input(tmp_path, monkeypatch, capsys):
     failures = []
     for name, parse, data in (("raises", raises, b"boom"), ("hangs", hangs, b"h"), ("grows", grows, b"g")):
         parser = Parser(name, "binary", list, lambda _: None, (), memory_mb=20)
-        fuzz._try(parser, parse, iter([b"good" if name == "raises" else data, data]), 1.0, tmp_path, failures)
+        fuzz._try(
+            parser, parse, iter([b"good" if name == "raises" else data, data]), 1.0, tmp_path, failures
+        )
     kinds = [re.sub(r"[\d.]+ ", "N ", failure.split(";")[0]) for failure in failures]
     assert kinds[0].startswith("raises: KeyError in test_fuzz.py:")
     assert "hangs: took N s" in kinds

@@ -42,7 +42,9 @@ async def serving(name):
         if request.path == "/oauth2/token":
             return web.json_response({"access_token": "t", "expires_in": 9, "token_type": "bearer"})
         if request.path == "/gql":
-            return web.json_response({"data": {"video": {"comments": {"edges": [], "pageInfo": {"hasNextPage": False}}}}})
+            return web.json_response(
+                {"data": {"video": {"comments": {"edges": [], "pageInfo": {"hasNextPage": False}}}}}
+            )
         return web.json_response({"data": [], "pagination": {}})
 
     authority = trustme.CA()
