@@ -27,7 +27,7 @@ def outside():
             self.send_header("Access-Control-Allow-Origin", "*")
             self.end_headers()
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815
 
         def log_message(self, *_):
             pass
@@ -52,14 +52,14 @@ def test_the_policy_allows_the_pages_own_script_and_style_and_nothing_else(atlas
     [script] = re.findall(r'<script type="module">(.*?)</script>', html, re.DOTALL)
     [style] = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
     assert rules == {
-        "default-src": "'none'", "script-src": sha256(script), "style-src": sha256(style), "img-src": "data:",
+        "default-src": "'none'", "script-src": sha256(script), "style-src": sha256(style), "img-src": "data:",  # noqa: E501
         "base-uri": "'none'", "form-action": "'none'",
     }  # fmt: skip
     # Before anything that it is to stop; what else is called script holds data, which no browser runs.
     assert html.index("Content-Security-Policy") < min(html.index("<script"), html.index("<style"))
     kinds = re.findall(r"<script([^>]*)>", html)
     assert sorted(kinds) == [
-        ' type="application/json" id="atlas-data"', ' type="module"', ' type="text/plain" id="atlas-history"',
+        ' type="application/json" id="atlas-data"', ' type="module"', ' type="text/plain" id="atlas-history"',  # noqa: E501
     ]  # fmt: skip
 
 
@@ -95,10 +95,10 @@ def test_injected_scripts_handlers_and_styles_do_nothing(opened, atlas, outside)
           navigator.sendBeacon(url + "/beacon", "x");
           try { new WebSocket(url.replace("http", "ws") + "/socket"); } catch {}
           try { new Worker("data:text/javascript,0"); } catch {}
-        }""",
+        }""",  # noqa: E501
         url,
     )
-    # The debugger's own evaluation is exempt, so eval is tried from within a timer's text, which is the same right.
+    # The debugger's own evaluation is exempt, so eval is tried from within a timer's text, which is the same right.  # noqa: E501
     page.evaluate("setTimeout('window.ran = true', 0)")
     page.wait_for_function(
         """() => ["script-src-elem", "style-src-elem", "img-src", "frame-src", "connect-src", "form-action",

@@ -70,7 +70,7 @@ def _run(given: argparse.Namespace) -> int:
         print(f"no parser is called {given.only}: there are {', '.join(one.name for one in PARSERS)}")
         return 2
     print(
-        f"{'parser':28} {'inputs':>8} {'refused':>8} {'seconds':>8} {'inputs/s':>9} {'worst':>8} {'of bytes':>9} {'MB more':>8}"
+        f"{'parser':28} {'inputs':>8} {'refused':>8} {'seconds':>8} {'inputs/s':>9} {'worst':>8} {'of bytes':>9} {'MB more':>8}"  # noqa: E501
     )
     signal.signal(signal.SIGALRM, _stop)
     total, begun = 0, time.perf_counter()
@@ -84,7 +84,7 @@ def _run(given: argparse.Namespace) -> int:
             parse = parser.made(Path(scratch))
             total += _try(parser, parse, stream, given.seconds / len(chosen), given.child, failures)
     print(
-        f"{total} inputs for {len(chosen)} parsers in {time.perf_counter() - begun:.0f} s, seed {given.seed}"
+        f"{total} inputs for {len(chosen)} parsers in {time.perf_counter() - begun:.0f} s, seed {given.seed}"  # noqa: E501
     )
     for failure in failures:
         print(failure)
@@ -101,7 +101,8 @@ def _try(parser, parse, stream, seconds, scratch, failures) -> int:
     before = _reset_peak()
     begun = time.perf_counter()
     for data in itertools.takewhile(
-        lambda _: count < parser.at_least or time.perf_counter() - begun < seconds, stream
+        lambda _: count < parser.at_least or time.perf_counter() - begun < seconds,
+        stream,  # noqa: B023
     ):
         count += 1
         os.ftruncate(current, 0)
@@ -141,7 +142,7 @@ def _try(parser, parse, stream, seconds, scratch, failures) -> int:
     took = time.perf_counter() - begun
     os.close(current)
     print(
-        f"{parser.name:28} {count:8} {refused:8} {took:8.1f} {count / took:9.0f} {worst:8.3f} {worst_size:9} "
+        f"{parser.name:28} {count:8} {refused:8} {took:8.1f} {count / took:9.0f} {worst:8.3f} {worst_size:9} "  # noqa: E501
         f"{_peak() - before:8.0f}", flush=True,
     )  # fmt: skip
     return count

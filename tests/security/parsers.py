@@ -5,7 +5,6 @@ judging what happens (``fuzz``).
 """
 
 import asyncio
-import gzip
 import io
 import itertools
 import json
@@ -27,7 +26,6 @@ from collector_service.contract import (
     BadRecordError,
     SnapshotRecord,
     decode_lines,
-    encode_object,
     parse_record,
 )
 from collector_service.identity import load_viewer_key_secret, own_collector_id
@@ -131,15 +129,15 @@ def in_lake(key: str, read: Callable[[Lake], object]) -> Callable[[Path], Parse]
 # IRC
 
 _IRC = [
-    b"@badge-info=;badges=bot-badge/1;color=;display-name=X;emotes=;id=b34ccfc7-4977-403a-8a94-33c6bac34fb8;"
+    b"@badge-info=;badges=bot-badge/1;color=;display-name=X;emotes=;id=b34ccfc7-4977-403a-8a94-33c6bac34fb8;"  # noqa: ISC004
     b"mod=0;room-id=9000011;source-room-id=9000011;tmi-sent-ts=1772366400123;user-id=77;user-type= "
     b":x!x@x.tmi.twitch.tv PRIVMSG #alpha_one :hello there\r\n",
-    b"@msg-id=resub;room-id=9000011;user-id=77;login=x;tmi-sent-ts=1772366400123 "
+    b"@msg-id=resub;room-id=9000011;user-id=77;login=x;tmi-sent-ts=1772366400123 "  # noqa: ISC004
     b":tmi.twitch.tv USERNOTICE #alpha_one :again\r\n",
-    b"@room-id=9000011;slow=0 :tmi.twitch.tv ROOMSTATE #alpha_one\r\n"
+    b"@room-id=9000011;slow=0 :tmi.twitch.tv ROOMSTATE #alpha_one\r\n"  # noqa: ISC004
     b":justinfan1!justinfan1@justinfan1.tmi.twitch.tv JOIN #alpha_one\r\n",
     b":tmi.twitch.tv 001 justinfan1 :Welcome\r\nPING :tmi.twitch.tv\r\n:tmi.twitch.tv RECONNECT\r\n",
-    b"@msg-id=msg_banned :tmi.twitch.tv NOTICE #alpha_one :no\r\n:tmi.twitch.tv CAP * ACK :twitch.tv/tags\r\n",
+    b"@msg-id=msg_banned :tmi.twitch.tv NOTICE #alpha_one :no\r\n:tmi.twitch.tv CAP * ACK :twitch.tv/tags\r\n",  # noqa: E501
 ]
 
 
@@ -255,7 +253,7 @@ class _Answers:
 
 def _streams() -> list[bytes]:
     one = {
-        "id": "1", "user_id": "9000011", "user_login": "alpha_one", "user_name": "Alpha_One", "game_id": "33",
+        "id": "1", "user_id": "9000011", "user_login": "alpha_one", "user_name": "Alpha_One", "game_id": "33",  # noqa: E501
         "game_name": "Chess", "type": "live", "title": "a title", "viewer_count": 10, "tags": [],
         "started_at": "2026-11-18T12:00:00Z", "language": "en", "thumbnail_url": "https://x/y.jpg",
         "tag_ids": [], "is_mature": False,
@@ -266,7 +264,7 @@ def _streams() -> list[bytes]:
 
 def _users() -> list[bytes]:
     one = {
-        "id": "5", "login": "alpha_one", "display_name": "A", "type": "", "broadcaster_type": "", "description": "",
+        "id": "5", "login": "alpha_one", "display_name": "A", "type": "", "broadcaster_type": "", "description": "",  # noqa: E501
         "profile_image_url": "https://x/y.png", "offline_image_url": "", "view_count": 0,
         "created_at": "2020-01-01T00:00:00Z",
     }  # fmt: skip
@@ -275,7 +273,7 @@ def _users() -> list[bytes]:
 
 def _videos() -> list[bytes]:
     one = {
-        "id": "7", "stream_id": "1", "user_id": "5", "user_login": "alpha_one", "user_name": "A", "title": "v",
+        "id": "7", "stream_id": "1", "user_id": "5", "user_login": "alpha_one", "user_name": "A", "title": "v",  # noqa: E501
         "description": "", "created_at": "2026-11-18T12:00:00Z", "published_at": "2026-11-18T12:00:00Z",
         "url": "https://x/y", "thumbnail_url": "", "viewable": "public", "view_count": 3, "language": "en",
         "type": "archive", "duration": "3h8m33s", "muted_segments": None,
@@ -436,12 +434,12 @@ def _spooled(data: bytes) -> None:
     thin(data)
 
 
-class _PART:  # noqa: N801 - stands for a PartName
+class _PART:
     sequence = 0
 
 
 def with_errors(call: Callable[[], object], *errors: type[BaseException]) -> None:
-    try:
+    try:  # noqa: SIM105
         call()
     except errors:
         pass
@@ -586,7 +584,7 @@ def _frames(names: list[str]) -> dict[str, pl.DataFrame]:
     count = len(names)
     nodes = pl.DataFrame(
         {
-            "channel": names, "channel_id": list(range(1, count + 1)), "viewers": [10 + at for at in range(count)],
+            "channel": names, "channel_id": list(range(1, count + 1)), "viewers": [10 + at for at in range(count)],  # noqa: E501
             "game_name": names, "language": names, "community": [1] * count, "region": [1] * count,
             "label": [names[0]] * count, "region_label": [names[-1]] * count,
             "x": [at / count for at in range(count)], "y": [0.1] * count, "degree": [0] * count,
@@ -601,7 +599,7 @@ def _frames(names: list[str]) -> dict[str, pl.DataFrame]:
     )  # fmt: skip
     communities = pl.DataFrame(
         [{"id": 1, "level": level, "label": names[0], "reason": names[-1], "size": count, "viewers": 20,
-          "parent": None if level == "region" else 1, "color": "#aa3300"} for level in ("community", "region")]
+          "parent": None if level == "region" else 1, "color": "#aa3300"} for level in ("community", "region")]  # noqa: E501
     )  # fmt: skip
 
     def whole(frame: pl.DataFrame, table: tables.Table) -> pl.DataFrame:
@@ -622,8 +620,8 @@ def _frames(names: list[str]) -> dict[str, pl.DataFrame]:
 
 
 def _names() -> list[bytes]:
-    hostile = ["</script><script>alert(1)</script>", "]]>", "<!--", "&amp;", '"><img src=x onerror=alert(1)>',
-               "__proto__", "\u2028", "a\x00b", "javascript:alert(1)", "../../x", "=1+1", "\U0001f600"]  # fmt: skip
+    hostile = ["</script><script>alert(1)</script>", "]]>", "<!--", "&amp;", '"><img src=x onerror=alert(1)>',  # noqa: E501
+               "__proto__", "\u2028", "a\x00b", "javascript:alert(1)", "../../x", "=1+1", "\U0001f600"]  # fmt: skip  # noqa: E501
     return ["\n".join(hostile).encode(), b"alpha\nbeta\ngamma"]
 
 

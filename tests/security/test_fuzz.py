@@ -1,4 +1,4 @@
-"""The short version of ``make fuzz``: every parser gets its samples, all bombs, and some damaged samples."""
+"""The short version of ``make fuzz``: every parser gets its samples, all bombs, and some damaged samples."""  # noqa: E501
 
 import re
 import subprocess

@@ -1,5 +1,5 @@
 """Planted secrets are nowhere but where they belong: not in what objects show, not in Dagster's records, not
-in what commands say, not in their command lines."""
+in what commands say, not in their command lines."""  # noqa: E501
 
 import os
 import subprocess
@@ -60,7 +60,7 @@ async def test_no_object_that_holds_a_secret_shows_it(environment, monkeypatch):
         try:
             await helix.top_streams(10)
         except Exception as error:  # noqa: BLE001 - its whole story is looked at
-            assert shown("".join(traceback.format_exception(error))) == []
+            assert shown("".join(traceback.format_exception(error))) == []  # noqa: PT017
         else:
             pytest.fail("nobody answers there")
 
