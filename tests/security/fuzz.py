@@ -10,7 +10,6 @@ it again. All parsers run in one child process, so that even a crash is told wit
 
 import argparse
 import hashlib
-import itertools
 import os
 import signal
 import subprocess
@@ -100,10 +99,9 @@ def _try(parser, parse, stream, seconds, scratch, failures) -> int:
     current = os.open(scratch / "current", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     before = _reset_peak()
     begun = time.perf_counter()
-    for data in itertools.takewhile(
-        lambda _: count < parser.at_least or time.perf_counter() - begun < seconds,
-        stream,  # noqa: B023
-    ):
+    for data in stream:
+        if count >= parser.at_least and time.perf_counter() - begun >= seconds:
+            break
         count += 1
         os.ftruncate(current, 0)
         os.pwrite(current, parser.name.encode() + b"\n" + data, 0)

@@ -293,7 +293,9 @@ def _place_names(
         font = FontProperties(weight=weight, size=size)
         # A dollar sign would be read as mathematics here, which a drawn name is not.
         # Of a text of nothing but separators there is no outline, not even an empty one.
-        drawn = TextPath((0, 0), text.replace("$", "S"), prop=font).vertices if text.strip() else []
+        drawn: Any = ()
+        if text.strip():
+            drawn = TextPath((0, 0), text.replace("$", "S"), prop=font).vertices
         outline = np.asarray(drawn).reshape(-1, 2)
         inked = float(np.ptp(outline[:, 0])) * DPI / 72 if len(outline) else 0.0
         wide, high = inked + 4 * scale, size * 1.15 * DPI / 72
