@@ -21,7 +21,7 @@ PORT ?= 3000
 TIMED := tests/bench tests/collector_service tests/faults
 LONGEST := tests/aws/test_terraform.py tests/e2e tests/vieweratlas_dagster/spark tests/vieweratlas_dagster/automation tests/runbook tests/aws tests/images tests/browser
 
-.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-page bench-spark chaos aws-test images images-test lock audit sbom clean
+.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-page bench-spark fuzz chaos aws-test images images-test lock audit sbom clean
 
 help: ## list the targets
 	@echo 'make TARGET, and where it makes sense ARGS="..." (options), DATA=folder, PORT=number'
@@ -121,6 +121,9 @@ bench-page: setup .venv/page-bench ## the page in a browser, beside Plotly's: AR
 
 bench-spark: .venv/spark ## how the Spark engine grows beside the local one
 	$(BIN)/python -m tests.bench.spark_growth $(ARGS)
+
+fuzz: .venv/installed ## every parser of untrusted input against hostile bytes, 5 minutes: ARGS="--seconds 60 --seed 2"
+	$(BIN)/python -m tests.security.fuzz $(ARGS)
 
 chaos: .venv/installed ## a simulated day of random faults, 7 minutes: ARGS="--hours 24 --seed 1"
 	$(BIN)/python -m tests.faults.chaos $(ARGS)

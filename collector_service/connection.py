@@ -26,6 +26,7 @@ PONG_SECONDS = 10.0
 # Twitch's lines stay below 8 KiB of tags and 512 bytes of message.
 MAX_LINE_BYTES = 64 * 1024
 _JOIN_BYTES = 450
+_TOKEN_BYTES = 300
 
 # NOTICE msg-ids that say why a channel cannot be joined, in our words.
 REFUSALS = {
@@ -87,6 +88,7 @@ class Connection(asyncio.Protocol):
         self._drained_at = math.inf
         self.last_received = self._loop.time()
         self.joined: set[str] = set()
+        self._asked: set[str] = set()
         self._reconnect = asyncio.Event()
         self.ended: asyncio.Future[str] = self._loop.create_future()
 
@@ -146,6 +148,7 @@ class Connection(asyncio.Protocol):
 
     def join(self, logins: Sequence[str]) -> None:
         """Ask for channels; `Listener.joined` tells the answer."""
+        self._asked.update(logins)
         for chunk in _chunks(logins):
             self._send("JOIN " + chunk)
 
@@ -234,7 +237,7 @@ class Connection(asyncio.Protocol):
         command = line.command
         if command == b"PING":
             token = line.params[-1] if line.params else b"tmi.twitch.tv"
-            self._send("PONG :" + token.decode("utf-8", "replace"))
+            self._send("PONG :" + _one_line(token))
         elif command == b"JOIN" and self._is_mine(line):
             self._joined(line.channel)
         elif command == b"ROOMSTATE":
@@ -260,7 +263,7 @@ class Connection(asyncio.Protocol):
 
     def _roomstate(self, line: Control) -> None:
         room_id = line.tag(b"room-id")
-        if line.channel and room_id.isdigit() and len(room_id) <= 18:
+        if line.channel in self._asked and room_id.isdigit() and len(room_id) <= 18:
             self._listener.room(line.channel, int(room_id))
             self._joined(line.channel)
 
@@ -269,12 +272,12 @@ class Connection(asyncio.Protocol):
             self.close("login refused")
             return
         why = REFUSALS.get(line.tag(b"msg-id"))
-        if why and line.channel:
+        if why and line.channel in self._asked:
             self._listener.refused(line.channel, why)
             self._left(line.channel, 0.0)
 
     def _joined(self, login: str) -> None:
-        if login not in self.joined:
+        if login in self._asked and login not in self.joined:
             self.joined.add(login)
             self._listener.joined(self, login)
 
@@ -313,6 +316,11 @@ class Connection(asyncio.Protocol):
             self._login.set_result(cause)
         for login in sorted(self.joined):
             self._left(login, silent_seconds)
+
+
+def _one_line(token: bytes) -> str:
+    """A server's token as it may be sent back: a short line, whatever else was in it."""
+    return "".join(one for one in token[:_TOKEN_BYTES].decode("ascii", "ignore") if one.isprintable())
 
 
 def _chunks(logins: Sequence[str]) -> list[str]:

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from collector_service.bounded import read_json
+
 SCHEMA_VERSION = 1
 LIVE_PREFIX = "raw/snapshots"
 VOD_PREFIX = "raw/vod_chat"
@@ -43,6 +45,8 @@ LOGIN = re.compile(r"[a-z0-9_]{1,50}")
 COLLECTOR_ID = re.compile(r"[a-z0-9][a-z0-9_.]{0,62}")
 MAX_LINE_BYTES = 64 * 1024 * 1024
 MAX_OBJECT_BYTES = 2 * 1024 * 1024 * 1024
+# One per channel; some 100,000 are live at a time.
+MAX_OBJECT_LINES = 150_000
 MAX_TEXT = 500
 MAX_WINDOW_SECONDS = 86_400
 _UINT64 = 2**64
@@ -188,8 +192,8 @@ def parse_record(line: bytes | str, *, now: datetime | None = None) -> SnapshotR
             ``bad_field``, ``unaligned_window`` or ``future_window``.
     """
     try:
-        data = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        data = read_json(line)
+    except ValueError as error:
         raise BadRecordError("not_json", str(error)) from None
     if not isinstance(data, dict):
         raise BadRecordError("not_object", f"a {type(data).__name__} instead of an object")
@@ -262,15 +266,21 @@ def decode_lines(data: bytes) -> Iterator[bytes]:
 
     Raises:
         BadRecordError: ``bad_gzip`` for bytes that are no complete gzip stream, ``too_large`` beyond
-            `MAX_OBJECT_BYTES` unpacked. Lines before the fault have been yielded by then.
+            `MAX_OBJECT_BYTES` unpacked, `MAX_LINE_BYTES` in a line or `MAX_OBJECT_LINES` lines, empty
+            ones counted. Lines before the fault have been yielded by then.
     """
-    unpacked = 0
+    unpacked = number = 0
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
             while line := stream.readline(MAX_LINE_BYTES):
                 unpacked += len(line)
+                number += 1
                 if unpacked > MAX_OBJECT_BYTES:
                     raise BadRecordError("too_large", f"more than {MAX_OBJECT_BYTES} bytes unpacked")
+                if number > MAX_OBJECT_LINES:
+                    raise BadRecordError("too_large", f"more than {MAX_OBJECT_LINES} lines")
+                if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+                    raise BadRecordError("too_large", f"more than {MAX_LINE_BYTES} bytes in a line")
                 if line := line.strip():
                     yield line
     except (EOFError, OSError, zlib.error) as error:

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from collector_service.bounded import read_json
 from collector_service.contract import BadRecordError, parse_utc
 from collector_service.files import replace_file, sync_folder, write_all
 from collector_service.spool import PartName
@@ -38,6 +39,9 @@ from collector_service.windows import Part, StreamInfo
 
 # Ten minutes at 3,000 messages/s.
 BACKLOG_BYTES = 32 * 1024**2
+
+# In a frame's JSON: some five of each channel.
+_MAX_PARTS = 1_000_000
 
 # Channels in one frame of a whole part: few enough that a disk which refuses has refused soon.
 _CHANNELS_PER_FRAME = 100
@@ -310,7 +314,7 @@ def _replay(name: PartName, payloads: Iterable[bytes]) -> tuple[Part | None, int
 
 def _unpack(payload: bytes) -> tuple[dict[str, Any], array[int]]:
     (length,) = _LENGTH.unpack_from(payload)
-    state = json.loads(payload[_LENGTH.size : _LENGTH.size + length])
+    state = read_json(payload[_LENGTH.size : _LENGTH.size + length], _MAX_PARTS)
     numbers = array("Q", payload[_LENGTH.size + length :])
     if sys.byteorder == "big":
         numbers.byteswap()

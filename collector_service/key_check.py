@@ -19,6 +19,7 @@ from datetime import date
 from pathlib import Path
 
 from collector_service.background import brief, in_daemon_thread
+from collector_service.bounded import TooLargeError, read_json
 from collector_service.contract import STATE_PREFIX
 from collector_service.files import replace_file
 from collector_service.identity import given_viewer_key_secret, load_viewer_key_secret
@@ -28,6 +29,8 @@ from collector_service.settings import PrivacySettings, SettingsError
 
 KEY_RECORD = f"{STATE_PREFIX}/viewer_key.json"
 _VERSION = 1
+# Some 90 a population.
+_MAX_BYTES = 1024 * 1024
 # 16 MiB and some 50 ms.
 _SCRYPT = {"n": 2**14, "r": 8, "p": 1, "dklen": 16}
 _SALT = b"vieweratlas: which key is it"
@@ -62,7 +65,9 @@ def populations(lake: Lake) -> list[Population]:
         SettingsError: the record is unusable. It is never taken for an empty one.
     """
     try:
-        data = lake.get(KEY_RECORD)
+        data = lake.get(KEY_RECORD, _MAX_BYTES)
+    except TooLargeError:
+        raise _unreadable(f"{lake.uri}/{KEY_RECORD}") from None
     except FileNotFoundError as error:
         if "NoSuchBucket" in str(error):
             raise
@@ -208,17 +213,21 @@ def _encode(known: list[Population]) -> bytes:
 
 def _decode(data: bytes, where: str) -> list[Population]:
     try:
-        body = json.loads(data)
+        body = read_json(data)
         rows = [
             Population(str(row["fingerprint"]), date.fromisoformat(row["since"]))
             for row in body["populations"]
             if body["schema_version"] == _VERSION
         ]
-    except (KeyError, TypeError, ValueError, RecursionError):
+    except (KeyError, TypeError, ValueError):
         rows = []
     if not rows:
-        raise SettingsError(
-            f"{where} cannot be read: put an earlier version back. Without it, nobody can tell whether a "
-            "viewer key is the right one"
-        )
+        raise _unreadable(where)
     return rows
+
+
+def _unreadable(where: str) -> SettingsError:
+    return SettingsError(
+        f"{where} cannot be read: put an earlier version back. Without it, nobody can tell whether a "
+        "viewer key is the right one"
+    )

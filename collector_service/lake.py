@@ -25,6 +25,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import LocalStore, MemoryStore, S3Store
 
+from collector_service.bounded import TooLargeError
 from collector_service.settings import StorageSettings
 
 if TYPE_CHECKING:
@@ -111,13 +112,17 @@ class Lake:
             return False
         return True
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, most: int | None = None) -> bytes:
         """An object's bytes.
 
         Raises:
             FileNotFoundError: there is no such object.
+            TooLargeError: there are more than ``most`` bytes; none of them was read.
         """
-        return obstore.get(self._store, key).bytes().to_bytes()
+        result = obstore.get(self._store, key)
+        if most is not None and result.meta["size"] > most:
+            raise TooLargeError(f"{result.meta['size']} bytes, more than the {most} allowed")
+        return result.bytes().to_bytes()
 
     def reader(self, key: str) -> BinaryIO:
         """An object's bytes as a stream that can be read and sought, for objects larger than memory.

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import compress
 
+from collector_service.bounded import read_json
 from collector_service.contract import BadRecordError, SnapshotRecord, decode_lines
 from collector_service.opt_outs import OptOuts
 
@@ -64,7 +65,7 @@ def line_without(line: bytes, opt_outs: OptOuts) -> tuple[bytes | None, int]:
         ValueError: it is no snapshot record, so nobody knows who is in it.
     """
     try:
-        body = json.loads(line)
+        body = read_json(line)
         if opt_outs.has_channel(body["channel"], int(body["channel_id"])):
             return None, 0
         chatters = body["chatters"]
@@ -79,7 +80,7 @@ def line_without(line: bytes, opt_outs: OptOuts) -> tuple[bytes | None, int]:
         body["messages"] = max(0, body["messages"] - removed)
         if "known_bots" in body:
             body["known_bots"] = [key for key in body["known_bots"] if key not in gone]
-    except (AttributeError, KeyError, TypeError, RecursionError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not a snapshot record ({type(error).__name__})") from None
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace"), len(gone)
 

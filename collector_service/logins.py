@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from collector_service.bounded import TooLargeError, read_file
 from collector_service.contract import LOGIN
 from collector_service.settings import CollectionSettings, SettingsError
 
@@ -33,7 +34,9 @@ def read_logins(path: Path, setting: str) -> list[str]:
         SettingsError: the file cannot be read, or a line is no login.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_file(path).decode().splitlines()
+    except TooLargeError as error:
+        raise SettingsError(f"{setting}: {path}: {error}") from None
     except OSError as error:
         raise SettingsError(f"{setting}: cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:

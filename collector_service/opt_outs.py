@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from collector_service.background import brief, in_daemon_thread
+from collector_service.bounded import TooLargeError, read_json
 from collector_service.contract import LOGIN
 from collector_service.files import replace_file
 from collector_service.lake import LAKE_ERRORS, Lake
@@ -89,8 +90,8 @@ class OptOuts:
         if len(data) > MAX_BYTES:
             raise _UnreadableError(f"{len(data)} bytes, more than the {MAX_BYTES} allowed")
         try:
-            content = json.loads(data)
-        except (ValueError, RecursionError) as error:
+            content = read_json(data)
+        except ValueError as error:
             raise _UnreadableError(f"not valid JSON ({error})") from None
         if not isinstance(content, dict):
             raise _UnreadableError("not a JSON object")
@@ -127,7 +128,9 @@ def read_opt_outs(lake: Lake) -> OptOuts:
 
 def _read_listed(lake: Lake) -> OptOuts | None:
     try:
-        data = lake.get(OPT_OUTS_KEY)
+        data = lake.get(OPT_OUTS_KEY, MAX_BYTES)
+    except TooLargeError as error:
+        raise BadOptOutsError(f"{lake.uri}/{OPT_OUTS_KEY}: {error}; put an earlier version back") from None
     except FileNotFoundError as error:
         # Without its bucket the whole lake is missing, not just this object.
         if "NoSuchBucket" in str(error):

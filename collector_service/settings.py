@@ -11,13 +11,13 @@ Precedence: command line > environment > config file > default. The file is the 
 from __future__ import annotations
 
 import os
+import reprlib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -30,6 +30,7 @@ from pydantic import (
 
 from collector_service.clock import Clock, parse_clock
 from collector_service.contract import COLLECTOR_ID
+from collector_service.plain_yaml import PlainYamlError, read_plain
 
 DEFAULT_CONFIG = Path("config/config.yaml")
 # Names the settings file for all programs that are given none.
@@ -69,6 +70,12 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "LOG_LEVEL": ("logging", "level"),
     "LOG_FORMAT": ("logging", "format"),
 }
+
+
+_MOST_MISTAKES = 20
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxstring, _short.maxother = 2, 120, 120
+_shown = _short.repr
 
 
 class SettingsError(Exception):
@@ -300,14 +307,15 @@ class Settings(Section):
             for section, values in source.items():
                 current = merged.get(section) or {}
                 if not isinstance(current, dict):
-                    raise SettingsError(f"{section}: {current!r}: expected keys and values")
+                    raise SettingsError(f"{section}: {_shown(current)}: expected keys and values")
                 merged[section] = _merge(current, values)
         for section in cls.foreign_sections:
             merged.pop(section, None)
         try:
             return cls.model_validate({key: value for key, value in merged.items() if value is not None})
         except ValidationError as error:
-            raise SettingsError("\n".join(_explain(error))) from None
+            lines = [line for line, _ in zip(_explain(error), range(_MOST_MISTAKES), strict=False)]
+            raise SettingsError("\n".join(lines)) from None
 
 
 def read_config(config: Path | None) -> dict[str, Any]:
@@ -320,21 +328,15 @@ def read_config(config: Path | None) -> dict[str, Any]:
     if config is None and not path.exists():
         return {}
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = read_plain(path)
     except OSError as error:
         raise SettingsError(
             f"cannot read the config file {path}: {error.strerror}; "
             f"--config names it, else {CONFIG_VARIABLE}, else it is {DEFAULT_CONFIG}"
         ) from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path} is not UTF-8 text") from None
-    except yaml.MarkedYAMLError as error:
-        # The error's own text quotes the line, which may hold a secret.
-        mark = error.problem_mark
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise SettingsError(f"{path}{place}: not valid YAML: {error.problem}") from None
-    except yaml.YAMLError:
-        raise SettingsError(f"{path} is not valid YAML") from None
+    except PlainYamlError as error:
+        place = f", line {error.line}, column {error.column}" if error.line else ""
+        raise SettingsError(f"{path}{place}: {error.problem}") from None
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -347,7 +349,7 @@ def _read_preset(config: Path, preset: object) -> dict[str, Any]:
     folders = (config.parent / "presets", DEFAULT_CONFIG.parent / "presets")
     known = {path.stem: path for folder in reversed(folders) for path in sorted(folder.glob("*.yaml"))}
     if not isinstance(preset, str) or preset not in known:
-        raise SettingsError(f"preset: {preset!r}: expected one of {', '.join(sorted(known))}")
+        raise SettingsError(f"preset: {_shown(preset)}: expected one of {', '.join(sorted(known))}")
     return read_config(known[preset])
 
 
@@ -374,14 +376,14 @@ def _from_environment(environment: dict[str, str]) -> dict[str, dict[str, Any]]:
 def _explain(error: ValidationError) -> Iterator[str]:
     """One readable line per mistake; the value of a secret is never shown."""
     for mistake in error.errors():
-        place = ".".join(str(part) for part in mistake["loc"]) or "settings"
-        message = mistake["msg"].removeprefix("Value error, ")
+        place = ".".join(str(part)[:80] for part in mistake["loc"]) or "settings"
+        message = mistake["msg"].removeprefix("Value error, ")[:500]
         if mistake["type"] == "extra_forbidden":
             yield f"{place}: unknown setting; see config/config.yaml for the known ones"
             continue
         secret = any(word in place for word in ("secret", "token")) or "not shown" in message
         whole_section = isinstance(mistake["input"], dict)
-        shown = "" if secret or whole_section else f"{mistake['input']!r}: "
+        shown = "" if secret or whole_section else f"{_shown(mistake['input'])}: "
         names = [name for name, target in ENVIRONMENT.items() if ".".join(target) == place]
         origin = f" (or {names[0]})" if names and names[0] in os.environ else ""
         if message[:2].istitle():

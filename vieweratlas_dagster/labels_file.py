@@ -14,6 +14,8 @@ from pathlib import Path
 
 import yaml
 
+from collector_service.plain_yaml import PlainYamlError, compose_plain
+
 LEVELS = ("community", "region")
 
 _ID = re.compile("[1-9][0-9]{0,17}")
@@ -31,22 +33,17 @@ def read_labels_file(path: Path) -> dict[str, dict[int, str]]:
         LabelsFileError: the file cannot be read, or an entry is no name for an id.
     """
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+        root = compose_plain(path)
     except OSError as error:
         raise LabelsFileError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise LabelsFileError(f"{path}: not UTF-8 text") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        raise LabelsFileError(f"{path}{line}: not YAML: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise LabelsFileError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except PlainYamlError as error:
+        line = f", line {error.line}" if error.line else ""
+        raise LabelsFileError(f"{path}{line}: {error.problem}") from None
     found: dict[str, dict[int, str]] = {}
     for key, section in _entries(path, root, "the file", "sections community and region"):
         level = _text(key)
         if level not in LEVELS:
-            raise _wrong(path, key, f"unknown section {level!r}; there are {' and '.join(LEVELS)}")
+            raise _wrong(path, key, f"unknown section {level[:40]!r}; there are {' and '.join(LEVELS)}")
         if level in found:
             raise _wrong(path, key, f"section {level} is there already")
         found[level] = _names(path, level, section)

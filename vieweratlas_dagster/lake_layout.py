@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from collector_service.lake import Lake
+from vieweratlas_dagster.parquet import read_parquet
 from vieweratlas_dagster.tables import Table
 
 PRESENCE_PREFIX = "curated/presence_snapshots/"
@@ -86,8 +87,9 @@ def read_table(lake: Lake, key: str, table: Table) -> pl.DataFrame:
     Raises:
         FileNotFoundError: there is no such object.
         ValueError: it lacks columns of the contract.
+        polars.exceptions.PolarsError: it cannot be read.
     """
-    frame = pl.read_parquet(io.BytesIO(lake.get(key)))
+    frame = read_parquet(lake.get(key))
     absent = [column for column in table.columns if column.name not in frame.columns]
     if missing := [column.name for column in absent if not column.nullable]:
         raise ValueError(f"{lake.uri}/{key} lacks {', '.join(missing)}; materialize {table.name} again")

@@ -35,12 +35,14 @@ from typing import Any
 
 import polars as pl
 
+from collector_service.bounded import read_file, read_json
 from vieweratlas_dagster.analysis.atlas import Atlas, build
 from vieweratlas_dagster.analysis.clustering import Algorithm
 from vieweratlas_dagster.analysis.labels import unknown_overrides
 from vieweratlas_dagster.analysis.overlap import with_measures
 from vieweratlas_dagster.analysis.stability import Previous
 from vieweratlas_dagster.labels_file import read_labels_file
+from vieweratlas_dagster.parquet import read_parquet
 from vieweratlas_dagster.publish.exports import graph_files, parquet_bytes
 from vieweratlas_dagster.publish.history import Day, History
 from vieweratlas_dagster.publish.page import render_page
@@ -231,15 +233,16 @@ def _name_of(folder: Path, today: str) -> str:
     """The date of a day's result, or the title of another, told apart from today's."""
     for file, key in (("manifest.json", "date"), (FACTS_FILE, "title")):
         with contextlib.suppress(OSError, ValueError):
-            facts = json.loads((folder / file).read_bytes())
+            facts = read_json(read_file(folder / file))
             if isinstance(facts, dict) and isinstance(facts.get(key), str) and facts[key]:
-                return facts[key] if facts[key] != today else f"{today} (earlier)"
+                name = facts[key][:_LONGEST_NAME]
+                return name if name != today else f"{today} (earlier)"
     return "earlier"
 
 
 def _read_table(path: Path, table: Table) -> pl.DataFrame:
     try:
-        return table.conform(pl.read_parquet(path))
+        return table.conform(read_parquet(path.read_bytes()))
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         raise FileError(f"{path}: not an earlier result: {' '.join(str(error).split())}") from error
 

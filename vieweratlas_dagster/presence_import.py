@@ -19,6 +19,7 @@ from pathlib import Path
 
 from collector_service.contract import (
     LOGIN,
+    MAX_OBJECT_LINES,
     MAX_TEXT,
     SnapshotRecord,
     encode_object,
@@ -109,6 +110,10 @@ def import_presence(
         )
         raise FileError(f"{presence}: {empty}")
 
+    if len(members) > MAX_OBJECT_LINES:
+        raise FileError(
+            f"{presence}: {len(members)} channels; at most {MAX_OBJECT_LINES}. Leave out the smallest"
+        )
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     records = [
         _record(name, members[name], flagged, attributes.get(name, ChannelRow()), start)

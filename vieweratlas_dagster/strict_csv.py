@@ -10,6 +10,7 @@ fields do not count, nor do rows of nothing but blanks.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -20,6 +21,12 @@ from pathlib import Path
 _GZIP = b"\x1f\x8b"
 # A quote that is never closed would swallow the whole file.
 _FIELD_LIMIT = 1_000_000
+_LONGEST_ROW = 1_200_000
+_MOST_COLUMNS = 1_000
+# Real lists shrink to a tenth, at most a thirtieth; what unpacks to far more was made to fill memory.
+_MOST_UNPACKED = 100
+_FREE_CHARACTERS = 4 * 1024 * 1024
+_PIECE = 1024 * 1024
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -45,12 +52,14 @@ def rows(
     row = 0
     try:
         with _open(path) as text:
-            lines = csv.reader(text, strict=True)
+            pieces = _Lines(text, path)
+            lines = csv.reader(pieces, strict=True)
             for found in lines:
                 row = lines.line_num
                 fields = [field.strip() for field in found]
                 if not any(fields):
                     continue
+                pieces.begin_row()
                 if not header:
                     header = fields
                     _check_header(header, needed, one_of, path, row)
@@ -76,6 +85,38 @@ def rows(
         raise FileError(f"{path}: empty; expected a header with {', '.join(needed)}")
 
 
+class _Lines:
+    """A text's lines, of which no row may take too many or too long ones, nor the whole too much room."""
+
+    def __init__(self, text: io.TextIOBase, path: Path) -> None:
+        self._text = text
+        self._path = path
+        self._most = max(_FREE_CHARACTERS, _MOST_UNPACKED * path.stat().st_size)
+        self._taken = 0
+        self._row_began = 0
+        self._number = 0
+
+    def begin_row(self) -> None:
+        """What comes now belongs to a new row."""
+        self._row_began = self._taken
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._text.readline(_LONGEST_ROW + 1):
+            self._number += 1
+            self._taken += len(line)
+            if self._taken - self._row_began > _LONGEST_ROW:
+                raise FileError(
+                    f"{self._path}, row {self._number}: more than {_LONGEST_ROW} characters in one "
+                    "row or in blank ones; is a quote not closed?"
+                )
+            if self._taken > self._most:
+                raise FileError(
+                    f"{self._path}, row {self._number}: the file unpacks to more than {_MOST_UNPACKED} "
+                    "times its size, as no list does; unpack it yourself if it is one"
+                )
+            yield line
+
+
 def _open(path: Path) -> io.TextIOBase:
     if _packed(path):
         return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
@@ -89,18 +130,22 @@ def _packed(path: Path) -> bool:
 
 def _undecodable_row(path: Path) -> int:
     """The first line that is not UTF-8; a reader of text decodes ahead and cannot tell."""
-    with gzip.open(path) if _packed(path) else path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    row = 1
+    with gzip.open(path) if _packed(path) else path.open("rb") as file:
+        while piece := file.read(_PIECE):
             try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number
-    raise AssertionError(f"{path} changed while it was read")
+                row += decoder.decode(piece).count("\n")
+            except UnicodeDecodeError as error:
+                return row + error.object.count(b"\n", 0, error.start)
+    return row  # it ends in the middle of a character
 
 
 def _check_header(
     header: list[str], needed: tuple[str, ...], one_of: tuple[str, ...], path: Path, row: int
 ) -> None:
+    if len(header) > _MOST_COLUMNS:
+        raise FileError(f"{path}, row {row}: {len(header)} columns; at most {_MOST_COLUMNS}")
     missing = [name for name in needed if name not in header]
     if one_of and not set(one_of) & set(header):
         missing.append(" or ".join(one_of))
@@ -113,4 +158,4 @@ def _check_header(
         raise FileError(f"{path}, row {row}: no column {', '.join(missing)}; {hint}")
     doubled = sorted({name for name in header if name and header.count(name) > 1})
     if doubled:
-        raise FileError(f"{path}, row {row}: column {', '.join(doubled)} is there more than once")
+        raise FileError(f"{path}, row {row}: column {', '.join(doubled)[:100]} is there more than once")

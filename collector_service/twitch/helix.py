@@ -24,6 +24,7 @@ import twitchio
 from twitchio.authentication import OAuth
 from twitchio.exceptions import HTTPException
 
+from collector_service.bounded import BoundedResponse
 from collector_service.pacing import backoff
 from collector_service.settings import TwitchSettings
 from collector_service.stats import Stats
@@ -113,6 +114,7 @@ class Helix:
         patience = _Patience(twitch, stats or Stats(), leave)
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context),
+            response_class=BoundedResponse,
             timeout=aiohttp.ClientTimeout(total=None, sock_read=REQUEST_SECONDS),
             middlewares=(patience,),
         ) as session:
@@ -178,7 +180,8 @@ class Helix:
         for chunk in _chunks(list(user_ids)):
 
             async def collect(client: twitchio.Client, chunk: list[int] = chunk) -> None:
-                async for item in client.fetch_streams(user_ids=list(chunk), first=PAGE):
+                # One page holds them all; whatever says otherwise would go on for ever.
+                for item in await client.fetch_streams(user_ids=list(chunk), first=PAGE):
                     stream = _stream(item)
                     found[stream.user_id] = stream
 
@@ -216,10 +219,12 @@ class Helix:
 
         async def collect(client: twitchio.Client) -> None:
             videos = client.fetch_videos(user_id=user_id, type="archive", first=min(PAGE, limit))
+            stale = 0
             async for item in videos:
                 video = _video(item)
+                stale = stale + 1 if video.id in found else 0
                 found.setdefault(video.id, video)
-                if len(found) >= limit:
+                if len(found) >= limit or stale >= 5 * PAGE:
                     return
 
         await self._with_restarts(collect)
@@ -236,7 +241,7 @@ class Helix:
 
             async def collect(client: twitchio.Client, chunk: list[str] = chunk) -> None:
                 try:
-                    async for item in client.fetch_videos(ids=list(chunk), first=PAGE):
+                    for item in await client.fetch_videos(ids=list(chunk), first=PAGE):
                         if item.type == "archive":
                             found[str(item.id)] = _video(item)
                 except HTTPException as error:
@@ -382,10 +387,11 @@ async def _plainly(work: Awaitable[T], scrub: Callable[[str], str]) -> T:
     except HelixError:
         raise
     except HTTPException as error:
-        failure = _explain(error.status, scrub(str(error.extra.get("message", ""))))
+        told = error.extra.get("message", "") if isinstance(error.extra, dict) else error.extra
+        failure = _explain(error.status, scrub(str(told)))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         failure = HelixError(f"Helix cannot be reached: {type(error).__name__}")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         failure = HelixError(f"Helix's answer does not have its usual form: {type(error).__name__}")
     raise failure
 
@@ -413,7 +419,7 @@ def _until_shared(response: aiohttp.ClientResponse, leave: float) -> float:
         limit, remaining = (float(response.headers[f"Ratelimit-{name}"]) for name in ("Limit", "Remaining"))
     except (KeyError, ValueError):
         return 0.0
-    return max(0.0, leave - remaining / limit) * 60.0 if limit > 0 else 0.0
+    return min(max(0.0, leave - remaining / limit), 1.0) * 60.0 if limit > 0 else 0.0
 
 
 def _chunks(items: Sequence[T]) -> list[list[T]]:

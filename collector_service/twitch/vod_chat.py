@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, Protocol
 
 import aiohttp
 
+from collector_service.bounded import BoundedResponse, read_json
 from collector_service.contract import LOGIN
 from collector_service.settings import TwitchSettings
 
@@ -63,11 +64,11 @@ class Vod:
 
     def __post_init__(self) -> None:
         if not VOD_ID.fullmatch(self.vod_id):
-            raise ValueError(f"VOD id {self.vod_id!r} is not a number")
+            raise ValueError(f"VOD id {self.vod_id[:60]!r} is not a number")
         if not LOGIN.fullmatch(self.channel):
-            raise ValueError(f"VOD {self.vod_id}: {self.channel!r} is not a channel's login")
+            raise ValueError(f"VOD {self.vod_id}: {self.channel[:60]!r} is not a channel's login")
         if not 0 <= self.channel_id < 2**63:
-            raise ValueError(f"VOD {self.vod_id}: {self.channel_id} is not a channel's id")
+            raise ValueError(f"VOD {self.vod_id}: {self.channel_id:.6g} is not a channel's id")
         if self.created_at.tzinfo is None:
             raise ValueError(f"VOD {self.vod_id}: created_at has no time zone")
         if self.created_at.year not in _YEARS:
@@ -179,7 +180,9 @@ class GraphqlComments:
         tls = ssl.create_default_context(cafile=twitch.ca_file)
         timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
         connector = aiohttp.TCPConnector(ssl=tls)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, response_class=BoundedResponse
+        ) as session:
             yield cls(session, twitch.gql_url, retry_seconds=retry_seconds)
 
     async def pages(
@@ -264,7 +267,7 @@ class GraphqlComments:
                         continue
                     if response.status != 200:
                         raise CommentsUnavailableError(f"the comments endpoint said HTTP {response.status}")
-                    body = await response.json(content_type=None)
+                    body = read_json(await response.read())
             except (aiohttp.ClientError, TimeoutError) as error:
                 problem, wait = type(error).__name__, 0.0
                 continue
@@ -301,8 +304,9 @@ def _comments(body: object, vod_id: str) -> dict[str, Any] | str:
     comments = video.get("comments") if isinstance(video, dict) else None
     if isinstance(comments, dict):
         return comments
-    errors = body.get("errors") or []
-    texts = [str(error.get("message")) for error in errors if isinstance(error, dict)]
+    errors = body.get("errors")
+    listed = errors if isinstance(errors, list) else []
+    texts = [str(error.get("message")) for error in listed if isinstance(error, dict)]
     if any("PersistedQueryNotFound" in text for text in texts):
         raise CommentsUnavailableError(
             "Twitch no longer knows the comments query (PersistedQueryNotFound); "
@@ -328,7 +332,7 @@ def _parse(comments: dict[str, Any]) -> _Answer:
             cursor if isinstance(cursor, str) and cursor else None,
             comments["pageInfo"]["hasNextPage"] is True,
         )
-    except (AttributeError, KeyError, TypeError, IndexError) as error:
+    except (AttributeError, KeyError, TypeError, IndexError, OverflowError) as error:
         # The values may be a viewer's, so only the place is told.
         raise _BrokenOffError(f"an answer of another shape ({type(error).__name__} in comments)") from None
 

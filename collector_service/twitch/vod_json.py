@@ -127,7 +127,7 @@ def read_chat_json(stream: BinaryIO, name: str) -> ChatJson:
         scanner.take(":")
         if key == "comments":
             break
-        value = scanner.value(str(key))
+        value = scanner.value(str(key)[:60])
         if key in ("streamer", "video"):
             if not isinstance(value, dict):
                 raise ChatJsonError(f"{name}: {key} is not an object")
@@ -210,7 +210,8 @@ def _comment(data: Any, place: str, channel_id: str) -> VodComment:
         raise ChatJsonError(f"{place}.commenter.name is not a text")
     message = data.get("message")
     badges = message.get("user_badges") if isinstance(message, dict) else None
-    is_bot = any(isinstance(badge, dict) and badge.get("_id") == BOT_BADGE for badge in badges or ())
+    listed = badges if isinstance(badges, list) else []
+    is_bot = any(isinstance(badge, dict) and badge.get("_id") == BOT_BADGE for badge in listed)
     mirrored = str(data.get("channel_id") or channel_id) != channel_id
     return VodComment(comment_id, offset, user_id, login, is_bot, mirrored)
 
@@ -219,7 +220,10 @@ def _seconds(data: dict[str, Any], field: str, place: str) -> float:
     value = data.get(field)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ChatJsonError(f"{place}: {field} is not a number of seconds")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ChatJsonError(f"{place}: {field} is not a number of seconds") from None
 
 
 class _Scanner:

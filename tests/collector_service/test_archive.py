@@ -62,7 +62,7 @@ class FlakyLake:
             raise OSError("the lake is down")
         return self.inner.create(key, data)
 
-    def get(self, key):
+    def get(self, key, most=None):
         return self.inner.get(key)
 
     def content(self):

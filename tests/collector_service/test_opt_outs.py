@@ -42,7 +42,7 @@ class AwayLake:
         self.hang.set()
         self.reads = 0
 
-    def get(self, key):
+    def get(self, key, most=None):
         self.reads += 1
         self.hang.wait(20)
         if self.error is not None:

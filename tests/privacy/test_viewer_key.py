@@ -99,7 +99,7 @@ async def test_without_the_lake_a_collector_waits_unless_its_copy_says_the_same(
 ):
     await agree_before_collecting(lake, RIGHT, tmp_path, TODAY)
 
-    def away(key):
+    def away(key, most=None):
         raise OSError("no route to the lake")
 
     monkeypatch.setattr(lake, "get", away)

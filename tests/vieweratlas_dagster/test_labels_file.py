@@ -63,11 +63,11 @@ BAD = [
     ("community: Speedrunners\n", "line 1: community has no lines such as 12: Speedrunners"),
     ("community:\n  - A\n", "line 2: community has no lines such as"),
     ("- A\n", "line 1: the file has no sections community and region"),
-    ("community:\n  1: A\n 2: B\n", "line 3: not YAML: "),
-    ("community: {1: A\n", "not YAML: "),
-    ("community: *other\n", "line 1: not YAML: found undefined alias"),
-    ("region:\n---\nregion:\n", "line 2: not YAML: "),
-    ("\x00", "not YAML: unacceptable character"),
+    ("community:\n  1: A\n 2: B\n", "line 3: not valid YAML: "),
+    ("community: {1: A\n", "not valid YAML: "),
+    ("community: *other\n", "line 1: not valid YAML: aliases"),
+    ("region:\n---\nregion:\n", "line 2: not valid YAML: "),
+    ("\x00", "not valid YAML: special characters"),
     (b"community:\n  1: \xff\n", "not UTF-8"),
 ]
 

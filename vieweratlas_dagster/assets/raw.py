@@ -136,12 +136,12 @@ def snapshots(
     for info in objects:
         data = store.get(info.key)
         report = inspect_object(info.key, data, day=day, now=now)
-        if report.rejections:
+        if report.refused:
             target = quarantine_prefix(day) + info.key.rsplit("/", 1)[-1]
             if not holds_identities(data):
                 store.put(target, data)
             store.put(f"{target}.reasons.ndjson", report.quarantine_note())
-            context.log.warning("%s: %d refusals, see %s", info.key, len(report.rejections), target)
+            context.log.warning("%s: %d refusals, see %s", info.key, report.refused, target)
         reports.append(report)
     store.put(manifest_key(day), manifest(day, reports))
     live = [report for report in reports if report.key.startswith(LIVE_PREFIX)]
@@ -165,8 +165,8 @@ def snapshots(
             "objects": len(reports),
             "bytes": sum(report.size for report in reports),
             "presences": sum(report.presences for report in reports),
-            "quarantined_objects": sum(bool(report.rejections) for report in reports),
-            "rejections": sum(len(report.rejections) for report in reports),
+            "quarantined_objects": sum(bool(report.refused) for report in reports),
+            "rejections": sum(report.refused for report in reports),
             "dagster/uri": f"{store.uri}/{manifest_key(day)}",
         }
     )

@@ -4,10 +4,6 @@ Belongs here: one check an asset, by one rule for all of them. They read what is
 since reading a table by its contract would mend it.
 """
 
-import io
-
-import polars as pl
-
 from vieweratlas_dagster.checks.check import Verdict, View, check
 from vieweratlas_dagster.checks.rules import contract_problems
 from vieweratlas_dagster.lake_layout import (
@@ -17,6 +13,7 @@ from vieweratlas_dagster.lake_layout import (
     day_audience_key,
     presence_key,
 )
+from vieweratlas_dagster.parquet import read_parquet
 from vieweratlas_dagster.tables import (
     AUDIENCES,
     CHANNELS,
@@ -38,7 +35,7 @@ def _follows(view: View, keys: dict[str, Table]) -> Verdict:
     problems, rows = [], 0
     for key, table in keys.items():
         try:
-            frame = pl.read_parquet(io.BytesIO(view.lake.get(key)))
+            frame = read_parquet(view.lake.get(key))
         except FileNotFoundError:
             problems.append(f"{key} is missing")
         else:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from collector_service.bounded import read_json
 from collector_service.contract import BadRecordError, SnapshotRecord, decode_lines, parse_record
 
 _SUFFIX = ".ndjson.gz"
@@ -22,6 +23,7 @@ _KEPT_LINE_BYTES = 4096
 _IDENTITIES = b'"user_id"'
 # Small: what comes right before the place where an object is damaged counts, too.
 _STEP_BYTES = 64
+_NOTED_REJECTIONS = 1000
 
 
 @dataclass(frozen=True)
@@ -36,31 +38,45 @@ class Rejection:
 
 @dataclass
 class ObjectReport:
-    """What one raw object held: counts, its content's SHA-256, and everything that was refused."""
+    """What one raw object held: counts, its content's SHA-256, and what was refused.
+
+    ``refused`` and ``reasons`` tell of all refusals, ``rejections`` holds the first thousand.
+    """
 
     key: str
     size: int
     sha256: str
     records: int = 0
     presences: int = 0
+    refused: int = 0
+    reasons: set[str] = field(default_factory=set)
     rejections: list[Rejection] = field(default_factory=list)
+
+    def refuse(self, rejection: Rejection) -> None:
+        """Count a refusal; the first ones are kept, too."""
+        self.refused += 1
+        self.reasons.add(rejection.reason)
+        if len(self.rejections) < _NOTED_REJECTIONS:
+            self.rejections.append(rejection)
 
     def summary(self) -> dict[str, Any]:
         """The object's row in the manifest."""
-        reasons = sorted({rejection.reason for rejection in self.rejections})
         return {
             "key": self.key,
             "bytes": self.size,
             "sha256": self.sha256,
             "records": self.records,
             "presences": self.presences,
-            "rejected": len(self.rejections),
-            "reasons": reasons,
+            "rejected": self.refused,
+            "reasons": sorted(self.reasons),
         }
 
     def quarantine_note(self) -> bytes:
-        """The refusals as NDJSON, one a line, with the start of each refused line."""
-        rows = ({"object": self.key, **vars(rejection)} for rejection in self.rejections)
+        """The kept refusals as NDJSON, one a line, with the start of each refused line."""
+        noted = list(self.rejections)
+        if more := self.refused - len(noted):
+            noted.append(Rejection(None, "not_noted", f"{more} more refusals, not noted one by one"))
+        rows = ({"object": self.key, **vars(rejection)} for rejection in noted)
         return "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode()
 
 
@@ -109,7 +125,7 @@ def inspect_object(key: str, data: bytes, *, day: str, now: datetime) -> ObjectR
     report = ObjectReport(key, len(data), hashlib.sha256(data).hexdigest())
     for item in usable_records(key, data, day=day, now=now):
         if isinstance(item, Rejection):
-            report.rejections.append(item)
+            report.refuse(item)
         else:
             report.records += 1
             report.presences += len(item.viewer_keys)
@@ -145,8 +161,12 @@ def manifest_objects(data: bytes) -> list[dict[str, Any]]:
     Raises:
         ValueError: not a manifest of a known version.
     """
-    body = json.loads(data)
+    body = read_json(data)
     if not isinstance(body, dict) or body.get("schema_version") != 1:
         raise ValueError("not a snapshot manifest of schema_version 1; materialize snapshots again")
-    objects: list[dict[str, Any]] = body["objects"]
+    objects = body.get("objects")
+    if not isinstance(objects, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("key"), str) for entry in objects
+    ):
+        raise ValueError("not a whole snapshot manifest; materialize snapshots again")
     return objects

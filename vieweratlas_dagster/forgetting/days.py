@@ -26,7 +26,7 @@ from vieweratlas_dagster.forgetting.rewriting import (
     rewritten,
 )
 from vieweratlas_dagster.forgetting.subject import Subject
-from vieweratlas_dagster.forgetting.tables import parquet_bytes, read_parquet, without
+from vieweratlas_dagster.forgetting.tables import parquet_bytes, without
 from vieweratlas_dagster.lake_layout import (
     SOURCES,
     channels_key,
@@ -34,6 +34,7 @@ from vieweratlas_dagster.lake_layout import (
     presence_key,
     quarantine_prefix,
 )
+from vieweratlas_dagster.parquet import read_parquet
 
 _RAW = (f"{LIVE_PREFIX}/", f"{VOD_PREFIX}/")
 _QUARANTINED = quarantine_prefix("").removesuffix("date=/")

@@ -15,13 +15,14 @@ import polars as pl
 from collector_service.contract import LIVE_PREFIX, VOD_PREFIX, encode_object
 from collector_service.leaving_out import object_without
 from vieweratlas_dagster.forgetting.subject import Subject
-from vieweratlas_dagster.forgetting.tables import parquet_bytes, read_parquet, without
+from vieweratlas_dagster.forgetting.tables import parquet_bytes, without
 from vieweratlas_dagster.lake_layout import (
     ANALYSIS_PREFIX,
     AUDIENCES_PREFIX,
     CHANNELS_PREFIX,
     PRESENCE_PREFIX,
 )
+from vieweratlas_dagster.parquet import read_parquet
 
 QUARANTINE_PREFIX = "quarantine/"
 RAW_PREFIXES = (f"{LIVE_PREFIX}/", f"{VOD_PREFIX}/")

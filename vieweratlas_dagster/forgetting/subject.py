@@ -14,8 +14,8 @@ from collector_service.contract import LOGIN, viewer_key
 from collector_service.lake import Lake
 from collector_service.opt_outs import OptOuts
 from collector_service.twitch.helix import User
-from vieweratlas_dagster.forgetting.tables import read_parquet
 from vieweratlas_dagster.lake_layout import CHANNELS_PREFIX
+from vieweratlas_dagster.parquet import read_parquet
 from vieweratlas_dagster.presence_import import derived_channel_id, imported_viewer_key
 
 Kind = Literal["viewer", "channel"]

@@ -64,15 +64,6 @@ def _unnamed(frame: pl.DataFrame, gone: OptOuts) -> pl.DataFrame:
     )
 
 
-def read_parquet(data: bytes) -> pl.DataFrame:
-    """All columns of a Parquet object.
-
-    Raises:
-        polars.exceptions.PolarsError: it cannot be read.
-    """
-    return pl.read_parquet(io.BytesIO(data))
-
-
 def parquet_bytes(frame: pl.DataFrame) -> bytes:
     """A frame as ``lake_layout.write_table`` writes it: the same rows give the same bytes."""
     buffer = io.BytesIO()

@@ -292,7 +292,11 @@ def _place_names(
     def write(text: str, at: Any, size: float, color: Any, weight: str, halo: float, shifts: Any) -> None:
         font = FontProperties(weight=weight, size=size)
         # A dollar sign would be read as mathematics here, which a drawn name is not.
-        outline = np.asarray(TextPath((0, 0), text.replace("$", "S"), prop=font).vertices).reshape(-1, 2)
+        # Of a text of nothing but separators there is no outline, not even an empty one.
+        drawn: Any = ()
+        if text.strip():
+            drawn = TextPath((0, 0), text.replace("$", "S"), prop=font).vertices
+        outline = np.asarray(drawn).reshape(-1, 2)
         inked = float(np.ptp(outline[:, 0])) * DPI / 72 if len(outline) else 0.0
         wide, high = inked + 4 * scale, size * 1.15 * DPI / 72
         for dx, dy in shifts:

@@ -32,6 +32,7 @@ from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
 from vieweratlas_dagster.analysis.overlap import OverlapGraph
 from vieweratlas_dagster.lake_layout import day_audience_key, write_table
+from vieweratlas_dagster.parquet import read_parquet
 from vieweratlas_dagster.spark.finish import graph_of_counts
 from vieweratlas_dagster.spark.settings import SparkSettings
 from vieweratlas_dagster.tables import DAY_AUDIENCES
@@ -233,7 +234,7 @@ def _modules() -> bytes:
 
 def _read(lake: Lake, prefix: str) -> pl.DataFrame:
     keys = [info.key for info in lake.objects(prefix) if info.key.endswith(".parquet")]
-    return pl.concat(pl.read_parquet(io.BytesIO(lake.get(key))) for key in keys)
+    return pl.concat(read_parquet(lake.get(key)) for key in keys)
 
 
 def _clear(lake: Lake, prefix: str) -> None:

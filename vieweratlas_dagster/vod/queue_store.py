@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
 
+from collector_service.bounded import TooLargeError, check_parts, read_json
 from collector_service.lake import Lake
 from vieweratlas_dagster.vod.queue import Items, VodItem
 
@@ -22,8 +22,14 @@ QUEUE_KEY = "state/vod/queue.json"
 MARKER_KEY = "state/vod/queue_exists"
 _MARKER = b"The VOD queue exists; without it, queue.json was lost.\n"
 _QUARANTINE_PREFIX = "quarantine/vod_queue"
-# An entry as `encode` writes it, found where the whole is no JSON any more.
-_ENTRY = re.compile(rb"^  \{$.*?^  \}", re.MULTILINE | re.DOTALL)
+# Some 700 a VOD.
+_MAX_BYTES = 64 * 1024 * 1024
+_MAX_ENTRIES = 90_000
+_MANY_MISTAKES = 1000
+_REPAIR = (
+    "Restore an earlier version of it, or run `vieweratlas vod recover`, which keeps every entry "
+    "that can be read; quarters of vod_chat that are made again then find the rest"
+)
 
 Result = TypeVar("Result")
 
@@ -50,9 +56,11 @@ class QueueStore:
             QueueError: it is missing though it was created before, or not readable.
         """
         try:
-            data: bytes | None = self._lake.get(QUEUE_KEY)
+            data: bytes | None = self._lake.get(QUEUE_KEY, _MAX_BYTES)
         except FileNotFoundError:
             data = None
+        except TooLargeError as error:
+            raise QueueError(f"The VOD queue {self._place} is not usable ({error}). {_REPAIR}.") from None
         return self._decode(data)
 
     def change(self, transition: Callable[[Items], tuple[dict[str, VodItem], Result]]) -> Result:
@@ -100,20 +108,21 @@ class QueueStore:
         self._lake.create(MARKER_KEY, _MARKER)
         return outcome[0]
 
+    @property
+    def _place(self) -> str:
+        return f"{self._lake.uri}/{QUEUE_KEY}"
+
     def _decode(self, data: bytes | None) -> dict[str, VodItem]:
-        place = f"{self._lake.uri}/{QUEUE_KEY}"
-        repair = (
-            "Restore an earlier version of it, or run `vieweratlas vod recover`, which keeps every entry "
-            "that can be read; quarters of vod_chat that are made again then find the rest"
-        )
         if data is None:
             if self._lake.exists(MARKER_KEY):
-                raise QueueError(f"The VOD queue {place} is missing, but it existed before. {repair}.")
+                raise QueueError(
+                    f"The VOD queue {self._place} is missing, but it existed before. {_REPAIR}."
+                )
             return {}
         try:
             return decode(data)
         except ValueError as error:
-            raise QueueError(f"The VOD queue {place} is not usable ({error}). {repair}.") from None
+            raise QueueError(f"The VOD queue {self._place} is not usable ({error}). {_REPAIR}.") from None
 
 
 def encode(items: Items) -> bytes:
@@ -128,8 +137,11 @@ def decode(data: bytes) -> dict[str, VodItem]:
         ValueError: it is no such JSON.
     """
     try:
+        check_parts(data, _MAX_ENTRIES)
         rows = _adapter.validate_json(data).items
     except ValidationError as error:
+        if error.error_count() > _MANY_MISTAKES:  # to list them would take long
+            raise ValueError(f"{error.error_count()} mistakes") from None
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from None
@@ -146,11 +158,24 @@ def salvage(data: bytes) -> tuple[dict[str, VodItem], int | None]:
     except ValueError:
         pass
     try:
-        rows = [json.dumps(row) for row in json.loads(data)["items"]]
+        rows = [json.dumps(row) for row in read_json(data, _MAX_ENTRIES)["items"]]
     except (ValueError, TypeError, KeyError):
-        return _readable(_ENTRY.findall(data)), None
+        return _readable(_entries(data)), None
     kept = _readable(rows)
     return kept, len(rows) - len(kept)
+
+
+def _entries(data: bytes) -> Iterator[bytes]:
+    """The entries as `encode` writes them, from bracket to bracket, of what is no JSON any more."""
+    entry: list[bytes] | None = None
+    for line in data.split(b"\n"):
+        if line == b"  {":
+            entry = []
+        if entry is not None:
+            entry.append(line)
+            if line.startswith(b"  }"):
+                yield b"\n".join([*entry[:-1], b"  }"])
+                entry = None
 
 
 def _readable(rows: Iterable[str | bytes]) -> dict[str, VodItem]:
@@ -178,7 +203,7 @@ class _File:
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
 
     schema_version: Literal[1]
-    items: list[VodItem]
+    items: Annotated[list[VodItem], FailFast()]
 
 
 _adapter = TypeAdapter(_File)

@@ -1,0 +1,93 @@
+"""Reading what others wrote within bounds: how many bytes, and how many parts of JSON.
+
+Belongs here: reading whole files and answers, and JSON, so that no input takes more memory or time than
+its reader has allowed. Does not belong here: what the contents mean.
+
+A list or an object costs Python twenty times the bytes that it takes in JSON, so it is their number that is
+bounded. Texts and numbers cost a few times their bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+# Answers of Twitch have some 100 KB.
+MAX_ANSWER_BYTES = 2 * 1024 * 1024
+# A list of logins, or a file of settings.
+MAX_TEXT_FILE_BYTES = 8 * 1024 * 1024
+MAX_JSON_PARTS = 200_000
+
+
+class TooLargeError(ValueError):
+    """There is more than the reader allows; the text says what, and how much is allowed."""
+
+
+class BoundedResponse(aiohttp.ClientResponse):
+    """An HTTP answer of at most `MAX_ANSWER_BYTES`, counted as they are once unpacked."""
+
+    async def read(self) -> bytes:
+        """The body.
+
+        Raises:
+            aiohttp.ClientPayloadError: it is longer.
+        """
+        if self._body is None:
+            body = bytearray()
+            async for piece in self.content.iter_any():
+                body += piece
+                if len(body) > MAX_ANSWER_BYTES:
+                    self.close()
+                    raise aiohttp.ClientPayloadError(f"more than {MAX_ANSWER_BYTES} bytes")
+            self._body = bytes(body)
+        return await super().read()
+
+
+def read_file(path: Path, most: int = MAX_TEXT_FILE_BYTES) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        TooLargeError: there are more than ``most``.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise TooLargeError(f"more than the {most} bytes allowed")
+    return data
+
+
+def check_parts(data: bytes | str, parts: int = MAX_JSON_PARTS) -> None:
+    """Refuse a JSON text of more than so many lists and objects, before anything is made of it.
+
+    Raises:
+        TooLargeError: see `read_json`.
+    """
+    if isinstance(data, str):
+        found = data.count("[") + data.count("{")
+    else:
+        found = data.count(b"[") + data.count(b"{")
+    if found > parts:
+        raise TooLargeError(f"more than {parts} lists and objects")
+
+
+def read_json(data: bytes | str, parts: int = MAX_JSON_PARTS) -> Any:
+    """The value that a JSON text stands for.
+
+    Args:
+        data: the text; its length is the caller's to bound.
+        parts: how many lists and objects there may be. Brackets within texts count, too.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deeply.
+        TooLargeError: there are more parts.
+    """
+    text = data if isinstance(data, str) else data.decode(errors="surrogatepass")
+    check_parts(text, parts)
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
