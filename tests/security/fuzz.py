@@ -69,7 +69,8 @@ def _run(given: argparse.Namespace) -> int:
         print(f"no parser is called {given.only}: there are {', '.join(one.name for one in PARSERS)}")
         return 2
     print(
-        f"{'parser':28} {'inputs':>8} {'refused':>8} {'seconds':>8} {'inputs/s':>9} {'worst':>8} {'of bytes':>9} {'MB more':>8}"  # noqa: E501
+        f"{'parser':28} {'inputs':>8} {'refused':>8} {'seconds':>8} {'inputs/s':>9} {'worst':>8} "
+        f"{'of bytes':>9} {'MB more':>8}"
     )
     signal.signal(signal.SIGALRM, _stop)
     total, begun = 0, time.perf_counter()
@@ -82,9 +83,8 @@ def _run(given: argparse.Namespace) -> int:
                 stream = inputs(f"{given.seed}:{parser.name}", parser.kind, parser.samples())
             parse = parser.made(Path(scratch))
             total += _try(parser, parse, stream, given.seconds / len(chosen), given.child, failures)
-    print(
-        f"{total} inputs for {len(chosen)} parsers in {time.perf_counter() - begun:.0f} s, seed {given.seed}"  # noqa: E501
-    )
+    took = time.perf_counter() - begun
+    print(f"{total} inputs for {len(chosen)} parsers in {took:.0f} s, seed {given.seed}")
     for failure in failures:
         print(failure)
     print(f"{len(failures)} failures" if failures else "no parser failed")
@@ -140,9 +140,10 @@ def _try(parser, parse, stream, seconds, scratch, failures) -> int:
     took = time.perf_counter() - begun
     os.close(current)
     print(
-        f"{parser.name:28} {count:8} {refused:8} {took:8.1f} {count / took:9.0f} {worst:8.3f} {worst_size:9} "  # noqa: E501
-        f"{_peak() - before:8.0f}", flush=True,
-    )  # fmt: skip
+        f"{parser.name:28} {count:8} {refused:8} {took:8.1f} {count / took:9.0f} {worst:8.3f} "
+        f"{worst_size:9} {_peak() - before:8.0f}",
+        flush=True,
+    )
     return count
 
 

@@ -36,9 +36,9 @@ def inputs(seed: str, kind: str, samples: Sequence[bytes]) -> Iterator[bytes]:
 
     Args:
         seed: the same seed gives the same inputs.
-        kind: what the bytes are: lines, json, csv, yaml or binary; a leading ``gzip of`` packs most of them.
+        kind: what the bytes are: lines, json, csv, yaml or binary; a leading ``gzip of`` packs most.
         samples: valid inputs, as they are before packing.
-    """  # noqa: E501
+    """
     rng = random.Random(seed)
     packed, kind = kind.startswith("gzip of "), kind.removeprefix("gzip of ")
     pack = (lambda data: gzip.compress(data, 1, mtime=0)) if packed else bytes

@@ -1,4 +1,4 @@
-"""The short version of ``make fuzz``: every parser gets its samples, all bombs, and some damaged samples."""  # noqa: E501
+"""The short version of ``make fuzz``: every parser gets its samples, all bombs, some damaged samples."""
 
 import re
 import subprocess

@@ -1,5 +1,7 @@
-"""Planted secrets are nowhere but where they belong: not in what objects show, not in Dagster's records, not
-in what commands say, not in their command lines."""  # noqa: E501
+"""Planted secrets are nowhere but where they belong.
+
+Not in what objects show, not in Dagster's records, not in what commands say, not in their command lines.
+"""
 
 import os
 import subprocess
