@@ -85,7 +85,7 @@ class Archive:
         spool: Spool,
         collector_id: str,
         stats: Stats,
-        user_ids: Callable[[], Mapping[int, str]] | None = None,
+        user_ids: Callable[[], Mapping[int, bytes]] | None = None,
     ) -> None:
         self._journal = journal
         self._spool = spool

@@ -128,6 +128,8 @@ class SnapshotRecord:
         return json.dumps(
             {
                 "schema_version": SCHEMA_VERSION,
+                # First, so that even what is left of a damaged object tells.
+                **({} if self.user_ids is None else {"raw_identities": True}),
                 "source": self.source,
                 "channel": self.channel,
                 "channel_id": str(self.channel_id),

@@ -59,10 +59,9 @@ class Viewers:
                 self._old, self._young = self._young, {}
         return key
 
-    def user_ids(self) -> dict[int, str]:
+    def user_ids(self) -> dict[int, bytes]:
         """Twitch's ids by key, of the viewers in sight."""
-        seen = self._old | self._young
-        return {key: user_id.decode("ascii") for user_id, key in seen.items() if key != OPTED_OUT}
+        return {key: user_id for seen in (self._old, self._young) for user_id, key in seen.items()}
 
     def _find(self, chat: Chat) -> int:
         key = self._old.get(chat.user_id)

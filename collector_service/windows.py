@@ -235,7 +235,7 @@ class Part:
         self.partial = True
 
     def records(
-        self, collector_id: str, user_ids: Mapping[int, str] | None = None
+        self, collector_id: str, user_ids: Mapping[int, bytes] | None = None
     ) -> Iterator[SnapshotRecord]:
         """The part's records, ordered by channel id, viewers by key.
 
@@ -274,11 +274,15 @@ class Part:
                 viewer_keys=keys,
                 viewer_messages=[tally.viewers[key] for key in keys],
                 known_bots=sorted(tally.bots),
-                user_ids=None if user_ids is None else [user_ids.get(key) for key in keys],
+                user_ids=None if user_ids is None else [_text(user_ids.get(key)) for key in keys],
                 observed_intervals=intervals,
                 status=status,
                 part=self.sequence,
             )
+
+
+def _text(user_id: bytes | None) -> str | None:
+    return None if user_id is None else user_id.decode("ascii")
 
 
 class Windows:

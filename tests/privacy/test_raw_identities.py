@@ -59,14 +59,28 @@ def test_ids_stay_in_raw_objects(tmp_path):
     assert b"777000" not in repr(done.all_events).encode()
 
 
-@pytest.mark.parametrize("damage", ["none", "torn", "no gzip"])
-def test_an_object_with_ids_is_known_as_far_as_it_can_be_read(damage):
-    def damaged(data):
-        return {"none": data, "torn": data[:-30], "no gzip": gzip.decompress(data)}[damage]
+DAMAGES = {
+    "none": lambda data: data,
+    "torn": lambda data: data[:-30],
+    "in the middle": lambda data: data[:300] + bytes(50) + data[350:],
+    "no gzip": gzip.decompress,
+    "a second member": lambda data: data + data,
+    "more behind it": lambda data: data + bytes(1_000_000),
+}
 
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_an_object_with_ids_is_known_however_it_is_damaged(damage):
     records = list(world.records_of(DAY, 20))
+    damaged = DAMAGES[damage]
     assert holds_identities(damaged(encode_object(with_ids(records))))
     assert not holds_identities(damaged(encode_object(records)))
+
+
+def test_what_nobody_can_read_may_hold_ids():
+    data = encode_object(world.records_of(DAY, 20))
+    assert holds_identities(b"\xff" + data[1:])
+    assert not holds_identities(b"not gzip at all")
 
 
 def test_who_is_left_out_leaves_no_id():
