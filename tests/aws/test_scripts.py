@@ -142,6 +142,7 @@ def test_every_script_explains_itself_and_is_in_the_runbook_or_the_guide(operato
         ("rotate-secret.sh", [], {}, "which secret"),
         ("rotate-secret.sh", ["client_id", "a-value"], {}, "in the shell's history now"),
         ("run-analysis.sh", ["yesterday"], {}, "which day"),
+        ("run-analysis.sh", ["2026-02-30"], {}, "which day"),
         ("run-command.sh", [], {}, "which command"),
         ("schedules.sh", [], {}, "list, enable or disable"),
         ("schedules.sh", ["list"], {}, "There is no service vieweratlas-dagster"),

@@ -14,7 +14,11 @@ for argument in "${arguments[@]}"; do
         *) day=$argument ;;
     esac
 done
-[[ $day =~ ^[0-9]{4}-[0-9]{2}-[0-9]{2}$ ]] || die "which day, as 2026-03-01?"
+# Python's own check would also take 20260301.
+if ! [[ $day =~ ^[0-9]{4}-[0-9]{2}-[0-9]{2}$ ]] ||
+    ! "$python" -c "import datetime, sys; datetime.date.fromisoformat(sys.argv[1])" "$day" 2>/dev/null; then
+    die "which day, as 2026-03-01?"
+fi
 know_variables
 change ops run dagster job launch -w /tmp/workspace.yaml -j "$job" --tags "{\"dagster/partition\": \"$day\"}"
 $dry_run || say "$job for $day is queued; tunnel.sh opens the way to its page under Runs."
