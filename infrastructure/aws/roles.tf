@@ -23,8 +23,8 @@ data "aws_iam_policy_document" "collector" {
   }
   # Its own snapshots, to see whether an upload whose answer got lost has arrived.
   statement {
-    sid       = "Read"
-    actions   = ["s3:GetObject"]
+    sid     = "Read"
+    actions = ["s3:GetObject"]
     resources = [
       "${local.lake}raw/snapshots/*", "${local.lake}state/collectors/*", "${local.lake}state/opt_outs.json",
       "${local.lake}state/viewer_key.json"
