@@ -14,8 +14,10 @@ import asyncio
 import hashlib
 import json
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 
 from collector_service.background import brief, in_daemon_thread
@@ -73,6 +75,35 @@ def populations(lake: Lake) -> list[Population]:
             raise
         return []
     return _decode(data, f"{lake.uri}/{KEY_RECORD}")
+
+
+@dataclass(frozen=True)
+class KeysAtHand:
+    """Which of the lake's populations can be recognised.
+
+    ``older`` are the keys of earlier ones; ``out_of_reach`` names the days of those whose key is not there.
+    """
+
+    older: tuple[str, ...]
+    out_of_reach: tuple[str, ...]
+
+
+def match_keys(lake: Lake, secrets: Iterable[str]) -> KeysAtHand:
+    """Which of these keys counted an earlier population of the lake, and which populations have none.
+
+    Raises:
+        SettingsError: the lake's record is unusable.
+    """
+    mine = {fingerprint(secret): secret for secret in secrets}
+    known = populations(lake)
+    older, out_of_reach = [], []
+    for number, (one, following) in enumerate(pairwise(known)):
+        if one.fingerprint in mine:
+            older.append(mine[one.fingerprint])
+        else:
+            until = f"to {following.since}"
+            out_of_reach.append(f"from {one.since} {until}" if number else f"from the first {until}")
+    return KeysAtHand(tuple(older), tuple(out_of_reach))
 
 
 def agree(lake: Lake, secret: str, today: date) -> None:

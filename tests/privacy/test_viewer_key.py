@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import stat
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from typer.testing import CliRunner
@@ -28,6 +28,8 @@ from collector_service.opt_outs import OptOuts, add_opt_outs
 from collector_service.settings import PrivacySettings, SettingsError
 from vieweratlas_dagster import doctor
 from vieweratlas_dagster.cli import app
+from vieweratlas_dagster.forgetting.ledger import keep_job, new_job
+from vieweratlas_dagster.forgetting.subject import Subject
 from vieweratlas_dagster.key_rotation import rotate
 from vieweratlas_dagster.settings import Settings
 
@@ -227,3 +229,65 @@ def test_forget_at_the_command_line(command, tmp_path):
     assert [entry["progress"] for entry in entries] == ["done"]
     assert "Nothing of it is in the lake" in command("forget", "--viewer", "77")[1]
     assert "Nothing was begun" in command("forget", "--resume")[1]
+
+
+def _of_three_populations(command, tmp_path, monkeypatch):
+    """A lake with one viewer in a day of each of three populations; returns the keys, oldest first."""
+    keys = ["a" * 32, "b" * 32, "c" * 32]
+    (tmp_path / "p.csv").write_text("channel,viewer\nalpha,77\nalpha,78\n")
+    for number, secret in enumerate(keys):
+        monkeypatch.setenv("VIEWER_KEY_SECRET", secret)
+        lake = Lake.open(Settings.load().storage)
+        if number:
+            begin_population(lake, secret, date(2026, 3, 1 + number))
+        code, text = command("import", "--presence", tmp_path / "p.csv", "--date", f"2026-03-0{1 + number}")
+        assert code == 0, text
+    return keys
+
+
+def _who_is_there(tmp_path):
+    lake = Lake.open(Settings.load().storage)
+    lines = [line for info in lake.objects("raw/") for line in decode_lines(lake.get(info.key))]
+    return [parse_record(line).viewer_keys for line in lines]
+
+
+def _key_file(path, secret):
+    path.write_text(secret)
+    path.chmod(0o600)
+    return path
+
+
+def test_a_viewer_is_forgotten_in_days_of_every_population_whose_key_is_there(
+    command, tmp_path, monkeypatch
+):
+    first, second, third = _of_three_populations(command, tmp_path, monkeypatch)
+    monkeypatch.setenv("VIEWER_KEY_FILE", str(tmp_path / "key"))
+    _key_file(tmp_path / "key.retired-2026-03-02", first)
+    old = _key_file(tmp_path / "from the secret store", second)
+    code, text = command("forget", "--viewer", "77", "--old-key-file", old)
+    assert (code, "3 viewer entries" in text) == (0, True), text
+    assert _who_is_there(tmp_path) == [[viewer_key(secret, "78")] for secret in (first, second, third)]
+
+
+def test_days_of_a_population_whose_key_is_missing_are_named_and_end_with_1(command, tmp_path, monkeypatch):
+    first, second, third = _of_three_populations(command, tmp_path, monkeypatch)
+    monkeypatch.setenv("VIEWER_KEY_FILE", str(tmp_path / "key"))
+    _key_file(tmp_path / "key.retired-2026-03-02", second)
+    for _ in range(2):  # also when all else is done already
+        code, text = command("forget", "--viewer", "77")
+        assert (code, "in days from the first to 2026-03-02:" in text) == (1, True), text
+        assert "--old-key-file" in text
+    both = sorted(viewer_key(first, name) for name in ("77", "78"))
+    assert _who_is_there(tmp_path) == [both, [viewer_key(second, "78")], [viewer_key(third, "78")]]
+    # A file that anybody can read is no place for a key.
+    (tmp_path / "key.retired-2026-03-02").chmod(0o644)
+    code, text = command("forget", "--viewer", "77")
+    assert (code, "chmod 600" in text) == (2, True)
+
+
+def test_a_resumed_channel_comes_with_the_same_advice(command):
+    lake = Lake.open(Settings.load().storage)
+    subject = Subject("channel", OptOuts(channel_ids=frozenset({7}), channels=frozenset({"alpha"})))
+    keep_job(lake, new_job(subject, datetime(2026, 3, 4, tzinfo=UTC)))
+    code, text = command("forget", "--resume")
+    assert (code, "Take it off your own lists" in text) == (0, True), text
