@@ -87,8 +87,8 @@ def forget_somebody(
     if keys.out_of_reach:
         raise OutOfReachError(
             f"the viewer was not looked for in days {', '.join(keys.out_of_reach)}: they were counted with "
-            "another viewer key, which is not here. Put the file that `vieweratlas rotate-key` put away back "
-            f"beside {settings.privacy.viewer_key_file}, or name a file that holds the old key with "
+            "another viewer key, which is not here. Put the file that `vieweratlas rotate-key` put away "
+            f"back beside {settings.privacy.viewer_key_file}, or name a file that holds the old key with "
             "--old-key-file, and run this again. If that key is destroyed, nobody can tell which pseudonym "
             "in these days is whose (docs/DATA_POLICY.md)"
         )
