@@ -127,11 +127,7 @@ def checked_secret(privacy: PrivacySettings, lake: Lake, today: date) -> str:
         WrongKeyError: it is not the lake's key, or it is lost.
         SettingsError: the key, its file or the lake's record is unusable.
     """
-    if given_viewer_key_secret(privacy) is None and populations(lake):
-        raise WrongKeyError(
-            f"privacy.viewer_key_file: {privacy.viewer_key_file} is missing, but the viewers in "
-            f"{lake.uri} were counted with a key. {_ADVICE}"
-        )
+    refuse_if_lost(privacy, lake)
     secret = load_viewer_key_secret(privacy)
     agree(lake, secret, today)
     return secret
@@ -146,6 +142,26 @@ def check_if_at_hand(privacy: PrivacySettings, lake: Lake) -> None:
     secret = given_viewer_key_secret(privacy)
     if secret is not None:
         _compare(fingerprint(secret), populations(lake), lake.uri)
+
+
+def refuse_if_lost(privacy: PrivacySettings, lake: Lake) -> None:
+    """Refuse to go on without a key where the lake has a population: a new key would begin another.
+
+    Raises:
+        WrongKeyError: the key is lost.
+        SettingsError: the key, its file or the lake's record is unusable.
+    """
+    if given_viewer_key_secret(privacy) is None and populations(lake):
+        raise WrongKeyError(
+            f"privacy.viewer_key_file: {privacy.viewer_key_file} is missing, but the viewers in "
+            f"{lake.uri} were counted with a key. {_ADVICE}"
+        )
+
+
+def present_population_start(lake: Lake) -> date | None:
+    """The first day that the lake's present key counts; None when no other was before it."""
+    later = populations(lake)[1:]
+    return later[-1].since if later else None
 
 
 def population_start(lake: Lake, day: str) -> str:
@@ -177,6 +193,39 @@ def begin_population(lake: Lake, secret: str, today: date) -> bool:
     return True
 
 
+async def refuse_if_lost_before_collecting(privacy: PrivacySettings, lake: Lake) -> None:
+    """Like `refuse_if_lost`, for the collector: waits for the lake where no key is at hand.
+
+    Raises: see `refuse_if_lost`.
+    """
+    failures = 0
+    while given_viewer_key_secret(privacy) is None:
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                await in_daemon_thread(lambda: refuse_if_lost(privacy, lake))
+        except LAKE_ERRORS as error:
+            failures += 1
+            await _wait_for_lake(error, failures)
+        else:
+            return
+
+
+async def agree_while_collecting(lake: Lake, secret: str) -> None:
+    """Compare again, since the key may have been rotated meanwhile; a lake that is away changes nothing.
+
+    Raises:
+        WrongKeyError: the lake's viewers are counted with another key by now.
+    """
+    try:
+        async with asyncio.timeout(_READ_SECONDS):
+            known = await in_daemon_thread(lambda: populations(lake))
+    except (*LAKE_ERRORS, SettingsError) as error:
+        problem = error if isinstance(error, SettingsError) else brief(error)
+        _log.error("it was not looked whether the viewer key is the lake's still: %s", problem)
+        return
+    await in_daemon_thread(lambda: _compare(fingerprint(secret), known, lake.uri))
+
+
 async def agree_before_collecting(lake: Lake, secret: str, folder: Path, today: date) -> None:
     """Like `agree`, for the collector: waits for the lake, unless a copy of an earlier start says the same.
 
@@ -199,19 +248,22 @@ async def agree_before_collecting(lake: Lake, secret: str, folder: Path, today: 
                     "the lake cannot be read (%s); the viewer key is that of the last start", brief(error)
                 )
                 return
-            delay = backoff(failures)
-            _log.warning(
-                "the lake cannot be read (%s); nothing is collected until it is known which viewer key is "
-                "its own; "
-                "next try in %.0f s", brief(error), delay,
-            )  # fmt: skip
-            await asyncio.sleep(delay)
+            await _wait_for_lake(error, failures)
         else:
             try:
                 replace_file(path, [mine.encode() + b"\n"])
             except OSError as error:
                 _log.warning("cannot keep %s: %s", path, error.strerror)
             return
+
+
+async def _wait_for_lake(error: BaseException, failures: int) -> None:
+    delay = backoff(failures)
+    _log.warning(
+        "the lake cannot be read (%s); nothing is collected until it is known which viewer key is its own; "
+        "next try in %.0f s", brief(error), delay,
+    )  # fmt: skip
+    await asyncio.sleep(delay)
 
 
 _ADVICE = (

@@ -16,12 +16,14 @@ from collector_service.key_check import (
     WrongKeyError,
     agree,
     agree_before_collecting,
+    agree_while_collecting,
     begin_population,
     check_if_at_hand,
     checked_secret,
     fingerprint,
     population_start,
     populations,
+    refuse_if_lost_before_collecting,
 )
 from collector_service.lake import Lake
 from collector_service.opt_outs import OptOuts, add_opt_outs
@@ -122,6 +124,39 @@ async def test_without_the_lake_a_collector_waits_unless_its_copy_says_the_same(
     assert "nothing is collected until it is known" in caplog.text
     assert not waiting.done()
     waiting.cancel()
+
+
+async def test_without_a_key_and_the_lake_a_collector_waits_before_it_makes_one(
+    lake, tmp_path, monkeypatch
+):
+    agree(lake, RIGHT, TODAY)
+    privacy = PrivacySettings(viewer_key_file=tmp_path / "lost")
+    answers = iter([OSError("no route to the lake"), None])
+    get = lake.get
+
+    def away_at_first(key, most=None):
+        if problem := next(answers):
+            raise problem
+        return get(key, most)
+
+    monkeypatch.setattr(lake, "get", away_at_first)
+    monkeypatch.setattr(key_check, "backoff", lambda _failures: 0.0)
+    with pytest.raises(WrongKeyError, match="is missing, but the viewers"):
+        await refuse_if_lost_before_collecting(privacy, lake)
+    assert not privacy.viewer_key_file.exists()
+    assert list(answers) == []
+
+
+async def test_a_collector_goes_on_while_nobody_can_tell_whether_its_key_is_the_lakes_still(
+    lake, monkeypatch, caplog
+):
+    agree(lake, RIGHT, TODAY)
+    await agree_while_collecting(lake, RIGHT)
+    with pytest.raises(WrongKeyError):
+        await agree_while_collecting(lake, WRONG)
+    lake.put(KEY_RECORD, b"{")
+    await agree_while_collecting(lake, WRONG)
+    assert "put an earlier version back" in caplog.text
 
 
 @pytest.fixture
