@@ -17,6 +17,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -55,6 +56,7 @@ class Population:
     since: date
 
 
+@lru_cache(maxsize=16)
 def fingerprint(secret: str) -> str:
     """What is remembered of a key, as hexadecimal text."""
     return hashlib.scrypt(secret.encode(), salt=_SALT, **_SCRYPT).hex()
@@ -158,10 +160,18 @@ def refuse_if_lost(privacy: PrivacySettings, lake: Lake) -> None:
         )
 
 
-def present_population_start(lake: Lake) -> date | None:
-    """The first day that the lake's present key counts; None when no other was before it."""
-    later = populations(lake)[1:]
-    return later[-1].since if later else None
+def counting_since(lake: Lake, secret: str) -> date | None:
+    """Compare a key with the lake's; returns the first day that it counts, None when it counts all.
+
+    Days before that are another population's, so nobody may be counted there with this key.
+
+    Raises:
+        WrongKeyError: it is not the lake's key.
+        SettingsError: the lake's record is unusable.
+    """
+    known = populations(lake)
+    _compare(fingerprint(secret), known, lake.uri)
+    return known[-1].since if len(known) > 1 else None
 
 
 def population_start(lake: Lake, day: str) -> str:
