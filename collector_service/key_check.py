@@ -267,7 +267,7 @@ async def agree_before_collecting(lake: Lake, secret: str, folder: Path, today: 
             return
 
 
-async def _wait_for_lake(error: BaseException, failures: int) -> None:
+async def _wait_for_lake(error: Exception, failures: int) -> None:
     delay = backoff(failures)
     _log.warning(
         "the lake cannot be read (%s); nothing is collected until it is known which viewer key is its own; "

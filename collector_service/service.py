@@ -261,7 +261,9 @@ class Service:
 
     def _leave_out(self, opt_outs: OptOuts, channel_list: ChannelList) -> None:
         self._intake.leave_out(opt_outs)
-        self._archive.leave_out(opt_outs)
+        # Twitch's clock may be ahead of ours, so that the next window has begun already.
+        since = self._windows.now() + self._settings.collection.window_seconds
+        self._archive.leave_out(opt_outs, since)
         channel_list.leave_out(opt_outs)
         if self._pool is not None:
             self._pool.roster.leave_out(opt_outs.channel_ids)

@@ -336,7 +336,8 @@ def read_config(config: Path | None) -> dict[str, Any]:
         ) from None
     except PlainYamlError as error:
         place = f", line {error.line}, column {error.column}" if error.line else ""
-        raise SettingsError(f"{path}{place}: {error.problem}") from None
+        advice = "; long lists of channels go into collection.channels_file" if error.too_large else ""
+        raise SettingsError(f"{path}{place}: {error.problem}{advice}") from None
     if data is None:
         return {}
     if not isinstance(data, dict):

@@ -7,6 +7,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from collector_service import spool
 from collector_service.contract import SnapshotRecord, decode_lines, encode_object, live_key, parse_record
 from collector_service.lake import Lake
 from collector_service.leaving_out import line_without, object_without, record_without
@@ -50,14 +51,29 @@ def test_a_spool_that_is_uploaded_late_holds_nobody_who_opted_out_meanwhile(tmp_
         assert kept == ["alpha_one", "gamma_three"]
 
 
+def test_only_windows_that_began_before_the_opt_out_are_searched(tmp_path, monkeypatch):
+    searched = []
+    monkeypatch.setattr(
+        spool, "object_without", lambda *arguments: searched.append(1) or object_without(*arguments)
+    )
+    shelf = Spool(tmp_path / "spool", Lake.in_memory())
+    shelf.leave_out(BOTH, NOW.timestamp())
+    data = encode_object(world.records_of(DAY, 20))
+    for seconds, number in ((-300, 1), (0, 2), (300, 2)):
+        name = PartName(int(NOW.timestamp()) + seconds, "c1", 0)
+        shelf.add(name, data)
+        left = shelf.lake.get(shelf.upload(name))
+        assert (len(searched), left == data) == (number, seconds > 0)
+
+
 def test_a_spool_of_nobody_but_them_becomes_an_empty_object(tmp_path):
     lake = Lake.open(world.settings_for(tmp_path).storage)
-    spool = Spool(tmp_path / "spool", lake)
+    shelf = Spool(tmp_path / "spool", lake)
     name = PartName(int(NOW.timestamp()), "c1", 0)
-    spool.add(name, encode_object(world.records_of(DAY, 20, "vod")))
-    spool.leave_out(CHANNEL.gone)
-    assert gzip.decompress(lake.get(spool.upload(name))) == b""
-    assert spool.names() == []
+    shelf.add(name, encode_object(world.records_of(DAY, 20, "vod")))
+    shelf.leave_out(CHANNEL.gone)
+    assert gzip.decompress(lake.get(shelf.upload(name))) == b""
+    assert shelf.names() == []
 
 
 def test_a_restored_backup_of_raw_data_does_not_bring_them_into_curated_tables(tmp_path):

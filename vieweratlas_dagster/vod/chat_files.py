@@ -90,7 +90,7 @@ def import_vod_json(
     refused: list[str] = []
     already_there: list[str] = []
     keys: set[str] = set()
-    since = counting_since(lake, secret)
+    first_of_key = counting_since(lake, secret)
     # All places are looked at first: a wrong one is told before anything is written.
     for source in list(_sources(places, lake)):
         if progress:
@@ -99,8 +99,8 @@ def import_vod_json(
             with source.open() as chat:
                 _refuse_left_out(chat, opt_outs, source.name)
                 _refuse_other_days(chat, first_day, now, source.name)
-                if since is not None:
-                    _refuse_before_key(chat, since, source.name)
+                if first_of_key is not None:
+                    _refuse_before_key(chat, first_of_key, source.name)
                 stored = stored_chat(lake, chat.vod)
                 windows = VodWindows(
                     chat.vod,

@@ -87,7 +87,8 @@ class QueueStore:
                 raise QueueFullError(
                     f"the VOD queue {self._place} is full: {len(items)} recordings in {len(written)} bytes "
                     f"are more than the {_MAX_ITEMS} in {_MAX_BYTES} that can be read back. It gets "
-                    "shorter as recordings are read; raise vod.min_views or lower vod.max_age_hours to queue fewer"
+                    "shorter as recordings are read; raise vod.min_views or lower "
+                    "vod.max_age_hours to queue fewer"
                 )
             return written
 
