@@ -17,7 +17,7 @@ import yaml
 from collector_service.bounded import TooLargeError, read_file
 
 # Ten thousand channels with their names take some 400 KB.
-MAX_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 1024 * 1024
 _DEEPEST = 40
 # What PyYAML raises beside its own errors, where a tag does not fit its value or nesting is too deep.
 _FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
