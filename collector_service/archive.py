@@ -123,10 +123,10 @@ class Archive:
         self._measure()
         return secrets.randbelow(_FIRST_PARTS)
 
-    def leave_out(self, opt_outs: OptOuts) -> None:
+    def leave_out(self, opt_outs: OptOuts, since: float) -> None:
         """From now on nothing of these viewers and channels is uploaded; see `Shelf.leave_out`."""
-        self._spool.leave_out(opt_outs)
-        self._overflow.leave_out(opt_outs)
+        self._spool.leave_out(opt_outs, since)
+        self._overflow.leave_out(opt_outs, since)
 
     async def tick(self, windows: Windows, longest: float, on_closed: Callable[[], None]) -> None:
         """Open and close windows as time goes by, until cancelled.

@@ -10,6 +10,7 @@ bounded. Texts and numbers cost a few times their bytes.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ MAX_ANSWER_BYTES = 2 * 1024 * 1024
 # A list of logins, or a file of settings.
 MAX_TEXT_FILE_BYTES = 8 * 1024 * 1024
 MAX_JSON_PARTS = 200_000
+# Possessive, so that no input takes longer than its length.
+_TEXT = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_TEXT_BYTES = re.compile(_TEXT.pattern.encode(), re.DOTALL)
 
 
 class TooLargeError(ValueError):
@@ -66,12 +70,20 @@ def check_parts(data: bytes | str, parts: int = MAX_JSON_PARTS) -> None:
     Raises:
         TooLargeError: see `read_json`.
     """
-    if isinstance(data, str):
-        found = data.count("[") + data.count("{")
-    else:
-        found = data.count(b"[") + data.count(b"{")
-    if found > parts:
+    # Texts may hold brackets as well; they are looked at only where that can matter.
+    if _brackets(data) > parts and _brackets(_without_texts(data)) > parts:
         raise TooLargeError(f"more than {parts} lists and objects")
+
+
+def _brackets(data: bytes | str) -> int:
+    if isinstance(data, str):
+        return data.count("[") + data.count("{")
+    return data.count(b"[") + data.count(b"{")
+
+
+def _without_texts(data: bytes | str) -> bytes | str:
+    """JSON without its texts. One without an end goes on to the last byte, as it does for a parser."""
+    return _TEXT.sub("", data) if isinstance(data, str) else _TEXT_BYTES.sub(b"", data)
 
 
 def read_json(data: bytes | str, parts: int = MAX_JSON_PARTS) -> Any:
@@ -79,7 +91,7 @@ def read_json(data: bytes | str, parts: int = MAX_JSON_PARTS) -> Any:
 
     Args:
         data: the text; its length is the caller's to bound.
-        parts: how many lists and objects there may be. Brackets within texts count, too.
+        parts: how many lists and objects there may be.
 
     Raises:
         ValueError: it is no JSON, or nested too deeply.

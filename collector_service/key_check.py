@@ -14,8 +14,11 @@ import asyncio
 import hashlib
 import json
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 from collector_service.background import brief, in_daemon_thread
@@ -53,6 +56,7 @@ class Population:
     since: date
 
 
+@lru_cache(maxsize=16)
 def fingerprint(secret: str) -> str:
     """What is remembered of a key, as hexadecimal text."""
     return hashlib.scrypt(secret.encode(), salt=_SALT, **_SCRYPT).hex()
@@ -73,6 +77,35 @@ def populations(lake: Lake) -> list[Population]:
             raise
         return []
     return _decode(data, f"{lake.uri}/{KEY_RECORD}")
+
+
+@dataclass(frozen=True)
+class KeysAtHand:
+    """Which of the lake's populations can be recognised.
+
+    ``older`` are the keys of earlier ones; ``out_of_reach`` names the days of those whose key is not there.
+    """
+
+    older: tuple[str, ...]
+    out_of_reach: tuple[str, ...]
+
+
+def match_keys(lake: Lake, secrets: Iterable[str]) -> KeysAtHand:
+    """Which of these keys counted an earlier population of the lake, and which populations have none.
+
+    Raises:
+        SettingsError: the lake's record is unusable.
+    """
+    mine = {fingerprint(secret): secret for secret in secrets}
+    known = populations(lake)
+    older, out_of_reach = [], []
+    for number, (one, following) in enumerate(pairwise(known)):
+        if one.fingerprint in mine:
+            older.append(mine[one.fingerprint])
+        else:
+            until = f"to {following.since}"
+            out_of_reach.append(f"from {one.since} {until}" if number else f"from the first {until}")
+    return KeysAtHand(tuple(older), tuple(out_of_reach))
 
 
 def agree(lake: Lake, secret: str, today: date) -> None:
@@ -96,11 +129,7 @@ def checked_secret(privacy: PrivacySettings, lake: Lake, today: date) -> str:
         WrongKeyError: it is not the lake's key, or it is lost.
         SettingsError: the key, its file or the lake's record is unusable.
     """
-    if given_viewer_key_secret(privacy) is None and populations(lake):
-        raise WrongKeyError(
-            f"privacy.viewer_key_file: {privacy.viewer_key_file} is missing, but the viewers in "
-            f"{lake.uri} were counted with a key. {_ADVICE}"
-        )
+    refuse_if_lost(privacy, lake)
     secret = load_viewer_key_secret(privacy)
     agree(lake, secret, today)
     return secret
@@ -115,6 +144,34 @@ def check_if_at_hand(privacy: PrivacySettings, lake: Lake) -> None:
     secret = given_viewer_key_secret(privacy)
     if secret is not None:
         _compare(fingerprint(secret), populations(lake), lake.uri)
+
+
+def refuse_if_lost(privacy: PrivacySettings, lake: Lake) -> None:
+    """Refuse to go on without a key where the lake has a population: a new key would begin another.
+
+    Raises:
+        WrongKeyError: the key is lost.
+        SettingsError: the key, its file or the lake's record is unusable.
+    """
+    if given_viewer_key_secret(privacy) is None and populations(lake):
+        raise WrongKeyError(
+            f"privacy.viewer_key_file: {privacy.viewer_key_file} is missing, but the viewers in "
+            f"{lake.uri} were counted with a key. {_ADVICE}"
+        )
+
+
+def counting_since(lake: Lake, secret: str) -> date | None:
+    """Compare a key with the lake's; returns the first day that it counts, None when it counts all.
+
+    Days before that are another population's, so nobody may be counted there with this key.
+
+    Raises:
+        WrongKeyError: it is not the lake's key.
+        SettingsError: the lake's record is unusable.
+    """
+    known = populations(lake)
+    _compare(fingerprint(secret), known, lake.uri)
+    return known[-1].since if len(known) > 1 else None
 
 
 def population_start(lake: Lake, day: str) -> str:
@@ -146,6 +203,39 @@ def begin_population(lake: Lake, secret: str, today: date) -> bool:
     return True
 
 
+async def refuse_if_lost_before_collecting(privacy: PrivacySettings, lake: Lake) -> None:
+    """Like `refuse_if_lost`, for the collector: waits for the lake where no key is at hand.
+
+    Raises: see `refuse_if_lost`.
+    """
+    failures = 0
+    while given_viewer_key_secret(privacy) is None:
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                await in_daemon_thread(lambda: refuse_if_lost(privacy, lake))
+        except LAKE_ERRORS as error:
+            failures += 1
+            await _wait_for_lake(error, failures)
+        else:
+            return
+
+
+async def agree_while_collecting(lake: Lake, secret: str) -> None:
+    """Compare again, since the key may have been rotated meanwhile; a lake that is away changes nothing.
+
+    Raises:
+        WrongKeyError: the lake's viewers are counted with another key by now.
+    """
+    try:
+        async with asyncio.timeout(_READ_SECONDS):
+            known = await in_daemon_thread(lambda: populations(lake))
+    except (*LAKE_ERRORS, SettingsError) as error:
+        problem = error if isinstance(error, SettingsError) else brief(error)
+        _log.error("it was not looked whether the viewer key is the lake's still: %s", problem)
+        return
+    await in_daemon_thread(lambda: _compare(fingerprint(secret), known, lake.uri))
+
+
 async def agree_before_collecting(lake: Lake, secret: str, folder: Path, today: date) -> None:
     """Like `agree`, for the collector: waits for the lake, unless a copy of an earlier start says the same.
 
@@ -168,19 +258,22 @@ async def agree_before_collecting(lake: Lake, secret: str, folder: Path, today: 
                     "the lake cannot be read (%s); the viewer key is that of the last start", brief(error)
                 )
                 return
-            delay = backoff(failures)
-            _log.warning(
-                "the lake cannot be read (%s); nothing is collected until it is known which viewer key is "
-                "its own; "
-                "next try in %.0f s", brief(error), delay,
-            )  # fmt: skip
-            await asyncio.sleep(delay)
+            await _wait_for_lake(error, failures)
         else:
             try:
                 replace_file(path, [mine.encode() + b"\n"])
             except OSError as error:
                 _log.warning("cannot keep %s: %s", path, error.strerror)
             return
+
+
+async def _wait_for_lake(error: Exception, failures: int) -> None:
+    delay = backoff(failures)
+    _log.warning(
+        "the lake cannot be read (%s); nothing is collected until it is known which viewer key is its own; "
+        "next try in %.0f s", brief(error), delay,
+    )  # fmt: skip
+    await asyncio.sleep(delay)
 
 
 _ADVICE = (

@@ -141,6 +141,13 @@ class Lake:
             return False
         return True
 
+    def modified(self, key: str) -> datetime | None:
+        """When an object was last written; None when there is none."""
+        try:
+            return obstore.head(self._store, key)["last_modified"]
+        except FileNotFoundError:
+            return None
+
     def objects(self, prefix: str) -> list[ObjectInfo]:
         """All objects below ``prefix`` (which ends in ``/``), ordered by key."""
         found = [

@@ -16,7 +16,8 @@ import yaml
 
 from collector_service.bounded import TooLargeError, read_file
 
-MAX_BYTES = 256 * 1024
+# Ten thousand channels with their names take some 400 KB.
+MAX_BYTES = 1024 * 1024
 _DEEPEST = 40
 # What PyYAML raises beside its own errors, where a tag does not fit its value or nesting is too deep.
 _FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -25,12 +26,15 @@ _FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeErr
 class PlainYamlError(ValueError):
     """A file cannot be used: ``problem`` says why, in ``line`` and ``column`` from 1 on where known.
 
+    ``too_large`` says that it was not even read.
+
     What stands there is not quoted: it may be a secret.
     """
 
-    def __init__(self, problem: str, mark: yaml.Mark | None = None) -> None:
+    def __init__(self, problem: str, mark: yaml.Mark | None = None, *, too_large: bool = False) -> None:
         super().__init__(problem)
         self.problem = problem
+        self.too_large = too_large
         self.line = mark.line + 1 if mark else None
         self.column = mark.column + 1 if mark else None
 
@@ -73,7 +77,7 @@ def _read(path: Path, load: Any) -> Any:
     try:
         return load(read_file(path, MAX_BYTES).decode("utf-8-sig"))
     except TooLargeError as error:
-        raise PlainYamlError(str(error)) from None
+        raise PlainYamlError(str(error), too_large=True) from None
     except UnicodeDecodeError:
         raise PlainYamlError("not UTF-8 text") from None
     except yaml.MarkedYAMLError as error:

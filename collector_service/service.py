@@ -4,7 +4,8 @@ Belongs here: start-up, the background tasks, limits, signals and exit codes. Do
 any of the parts does.
 
 Exit codes: 0 after a clean stop, 1 for a failure that a restart may heal, 2 for a wrong setting, 78
-(EX_CONFIG) when Twitch refuses the credentials.
+(EX_CONFIG) when Twitch refuses the credentials, or the
+viewer key is not the lake's.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -31,7 +32,12 @@ from collector_service.health import Snapshot, serve
 from collector_service.identity import load_viewer_key_secret, own_collector_id
 from collector_service.intake import Intake
 from collector_service.journal import Journal
-from collector_service.key_check import agree_before_collecting
+from collector_service.key_check import (
+    WrongKeyError,
+    agree_before_collecting,
+    agree_while_collecting,
+    refuse_if_lost_before_collecting,
+)
 from collector_service.lake import LAKE_ERRORS, Lake
 from collector_service.logins import known_bots
 from collector_service.opt_outs import OptOuts, OptOutsKeeper
@@ -68,6 +74,9 @@ def run(settings: Settings) -> int:
     logs.configure(settings.logging)
     try:
         return asyncio.run(_run(settings))
+    except WrongKeyError as error:
+        print(error, file=sys.stderr)
+        return EXIT_CREDENTIALS
     except SettingsError as error:
         print(error, file=sys.stderr)
         return EXIT_SETTINGS
@@ -95,10 +104,15 @@ async def _run(settings: Settings) -> int:
     collection = settings.collection
     with_helix = needs_helix(settings.twitch, collection)
     given_logins(collection)  # a mistake in it shows before anything starts
-    secret = load_viewer_key_secret(settings.privacy)
-    viewers = Viewers(secret, known_bots(collection))
+    bots = known_bots(collection)
     lake = _open_lake(settings.storage)
     with _own(collection.state_dir) as folder:
+        # Before a key is made, and the lake may be away.
+        if not await _ends_first(refuse_if_lost_before_collecting(settings.privacy, lake), stopping):
+            _log.info("stopping: %s", stopping.reason)
+            return EXIT_OK
+        secret = load_viewer_key_secret(settings.privacy)
+        viewers = Viewers(secret, bots)
         stats = Stats()
         opt_outs = OptOutsKeeper(lake, folder, stats)
         loop.add_signal_handler(signal.SIGHUP, opt_outs.ask)
@@ -109,8 +123,19 @@ async def _run(settings: Settings) -> int:
         archive = Archive(journal, spool, collector_id, stats, user_ids)
         windows = Windows(settings.clock, collection.window_seconds, archive.recover())
         agree = partial(agree_before_collecting, lake, secret, folder, settings.today)
+        agree_again = partial(agree_while_collecting, lake, secret)
         service = Service(
-            settings, with_helix, windows, viewers, archive, opt_outs, lake, stats, stopping, agree
+            settings,
+            with_helix,
+            windows,
+            viewers,
+            archive,
+            opt_outs,
+            lake,
+            stats,
+            stopping,
+            agree,
+            agree_again,
         )
         return await service.run()
 
@@ -130,6 +155,7 @@ class Service:
         stats: Stats,
         stopping: Stopping,
         agree: Callable[[], Awaitable[None]],
+        agree_again: Callable[[], Awaitable[None]],
     ) -> None:
         self._settings = settings
         self._with_helix = with_helix
@@ -144,6 +170,7 @@ class Service:
         self._started = time.monotonic()
         self._stopping = stopping
         self._agree = agree
+        self._agree_again = agree_again
 
     async def run(self) -> int:
         """Collect until told to stop; returns the exit code.
@@ -164,6 +191,9 @@ class Service:
         except* asyncio.CancelledError:
             _log.info("stopping: %s", self._stopping.reason)
         except* CredentialsRefusedError as group:
+            _log.error("%s", group.exceptions[0])
+            code = EXIT_CREDENTIALS
+        except* WrongKeyError as group:
             _log.error("%s", group.exceptions[0])
             code = EXIT_CREDENTIALS
         except* HelixError as group:
@@ -231,7 +261,9 @@ class Service:
 
     def _leave_out(self, opt_outs: OptOuts, channel_list: ChannelList) -> None:
         self._intake.leave_out(opt_outs)
-        self._archive.leave_out(opt_outs)
+        # Twitch's clock may be ahead of ours, so that the next window has begun already.
+        since = self._windows.now() + self._settings.collection.window_seconds
+        self._archive.leave_out(opt_outs, since)
         channel_list.leave_out(opt_outs)
         if self._pool is not None:
             self._pool.roster.leave_out(opt_outs.channel_ids)
@@ -269,6 +301,7 @@ class Service:
         seconds = self._settings.collection.opt_outs_seconds / self._settings.clock.rate
         while True:
             await self._opt_outs.asked_within(seconds)
+            await self._agree_again()
             if await self._opt_outs.refresh():
                 self._leave_out(self._opt_outs.current, channel_list)
                 self._apply(channel_list.listing(), pool)
@@ -368,6 +401,19 @@ class Service:
             viewers=self._windows.viewers,
             overflows=self._windows.overflows,
         )
+
+
+async def _ends_first(work: Coroutine[None, None, None], stopping: Stopping) -> bool:
+    """Do the work until it ends, or until the collection has to end; whether the work did."""
+    doing = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(stopping.event.wait())
+    await asyncio.wait([doing, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not doing.done():
+        doing.cancel()
+        return False
+    await doing
+    return True
 
 
 def _or_older(row: Row, older: Row | None) -> Row:

@@ -164,7 +164,7 @@ class CollectionSettings(Section):
     bots_file: Path | None = Path("config/bots.txt")
     window_seconds: int = Field(300, ge=10, le=3600)
     refresh_seconds: float = Field(300.0, ge=1)
-    opt_outs_seconds: float = Field(18_000.0, ge=1)
+    opt_outs_seconds: float = Field(36_000.0, ge=1)
     missed_refreshes: int = Field(3, ge=1)
     shard: Annotated[str, AfterValidator(_shard)] = "1/1"
     join_rate: JoinRate = JoinRate()
@@ -336,7 +336,8 @@ def read_config(config: Path | None) -> dict[str, Any]:
         ) from None
     except PlainYamlError as error:
         place = f", line {error.line}, column {error.column}" if error.line else ""
-        raise SettingsError(f"{path}{place}: {error.problem}") from None
+        advice = "; long lists of channels go into collection.channels_file" if error.too_large else ""
+        raise SettingsError(f"{path}{place}: {error.problem}{advice}") from None
     if data is None:
         return {}
     if not isinstance(data, dict):

@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import logging
+import math
 import re
 import threading
 import time
@@ -118,11 +119,20 @@ class Shelf(ABC):
         # What is lost of the objects that are on their way to the lake.
         self._uploading: dict[PartName, Counter[str]] = {}
         self._opt_outs = NOBODY
+        self._not_counted_since = math.inf
         # Held while an object changes, never while the lake is asked.
         self._lock = threading.Lock()
 
-    def leave_out(self, opt_outs: OptOuts) -> None:
-        """From now on nothing of these viewers and channels goes to the lake, even if counted before."""
+    def leave_out(self, opt_outs: OptOuts, since: float = math.inf) -> None:
+        """From now on nothing of these viewers and channels goes to the lake, even if counted before.
+
+        Args:
+            opt_outs: who is left out.
+            since: from when on nobody counts them any more, by the clock of the windows; objects of windows
+                that began later are not searched.
+        """
+        # In this order: another thread may be uploading.
+        self._not_counted_since = since
         self._opt_outs = opt_outs
 
     def add(self, name: PartName, data: bytes) -> None:
@@ -178,7 +188,7 @@ class Shelf(ABC):
             data = self._read(name)
             lost = self._uploading[name] = Counter()
         try:
-            key = self._bring(name, self._permitted(data))
+            key = self._bring(name, self._permitted(name, data))
             with self._lock:
                 lost.clear()
                 self._forget(name)
@@ -187,9 +197,9 @@ class Shelf(ABC):
                 self.losses.update(self._uploading.pop(name))
         return key
 
-    def _permitted(self, data: bytes) -> bytes:
-        """An object without those who have opted out since it was made."""
-        if self._opt_outs == NOBODY:
+    def _permitted(self, name: PartName, data: bytes) -> bytes:
+        """An object without those who have opted out since its window began."""
+        if self._opt_outs == NOBODY or name.window_start > self._not_counted_since:
             return data
         left = object_without(data, self._opt_outs)
         # An object that cannot be read is for readers to judge; one without lines is an object still.

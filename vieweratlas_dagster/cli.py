@@ -392,11 +392,19 @@ def forget(
         bool, typer.Option("--resume", help="Go on with what was begun and interrupted.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; write nothing.")] = False,
+    old_key_file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --viewer: a file with a viewer key that was in use before a rotation; may be given "
+            "several times. Those that rotate-key put away beside the present key are found by themselves.",
+        ),
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Remove a viewer or a channel from everything that was written, and keep it out."""
     from collector_service.twitch.helix import HelixError
-    from vieweratlas_dagster.forgetting.commands import forget_somebody
+    from vieweratlas_dagster.forgetting.commands import OutOfReachError, forget_somebody
     from vieweratlas_dagster.forgetting.rewriting import UnreadableTableError
     from vieweratlas_dagster.forgetting.subject import SubjectError
     from vieweratlas_dagster.forgetting.versions import VersionsError
@@ -406,8 +414,17 @@ def forget(
         raise typer.BadParameter(
             "exactly one of --viewer, --channel and --resume; --dry-run with the first two"
         )
-    with exit_codes(HelixError, SubjectError, QueueError, UnreadableTableError, VersionsError):
-        forget_somebody(Settings.load(config), viewer=viewer, channel=channel, dry_run=dry_run)
+    if old_key_file and viewer is None:
+        raise typer.BadParameter("--old-key-file goes with --viewer")
+    expected = (HelixError, SubjectError, QueueError, UnreadableTableError, VersionsError)
+    with exit_codes(*expected, OutOfReachError):
+        forget_somebody(
+            Settings.load(config),
+            viewer=viewer,
+            channel=channel,
+            dry_run=dry_run,
+            old_key_files=old_key_file or (),
+        )
 
 
 @app.command("rotate-key")

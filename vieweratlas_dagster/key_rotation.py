@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from collector_service.identity import given_viewer_key_secret, load_viewer_key_secret
+from collector_service.identity import RETIRED, given_viewer_key_secret, load_viewer_key_secret
 from collector_service.key_check import begin_population, fingerprint, populations
 from collector_service.lake import Lake
 from collector_service.opt_outs import read_opt_outs
@@ -43,7 +43,7 @@ def rotate(settings: Settings, *, drop_viewer_opt_outs: bool) -> list[str]:
             "this command, and run it again"
         )
     if is_lakes:
-        old = _free_name(privacy.viewer_key_file, f"retired-{settings.today}")
+        old = _free_name(privacy.viewer_key_file, f"{RETIRED}{settings.today}")
         privacy.viewer_key_file.rename(old)
         told.append(
             f"The old key is in {old}. Remove it when nobody needs to recognise old viewers any more."

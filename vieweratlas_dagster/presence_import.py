@@ -27,6 +27,7 @@ from collector_service.contract import (
     live_key,
     viewer_key,
 )
+from collector_service.key_check import counting_since
 from collector_service.lake import Lake
 from collector_service.opt_outs import NOBODY, OptOuts
 from vieweratlas_dagster.strict_csv import FileError, rows
@@ -84,8 +85,16 @@ def import_presence(
         opt_outs: viewers and channels that are left out.
 
     Raises:
-        FileError: a file or row cannot be read; nothing is written then.
+        FileError: a file or row cannot be read, or the day is of a population before the present viewer
+            key; nothing is written then.
+        WrongKeyError: ``secret`` is not the lake's.
     """
+    first = counting_since(lake, secret)
+    if first is not None and day < first:
+        raise FileError(
+            f"{presence}: viewers of {day} were counted with an earlier viewer key, and with the "
+            f"present one everybody would be in that day twice; only days from {first} on can be imported"
+        )
     attributes = _read_channels(channels) if channels else {}
     hidden = {name for name, row in attributes.items() if opt_outs.has_channel(name, row.channel_id)}
     attributes = {name: row for name, row in attributes.items() if name not in hidden}

@@ -1,7 +1,8 @@
 """A day's map as it may be shown: its tables without the channels that have opted out by now.
 
-Belongs here: reading a map's tables for whatever is made of them. Does not belong here: drawing
-(``drawn_map``), removing rows from the lake (``forgetting``), and the privacy floor (``publish.privacy``).
+Belongs here: reading a map's tables for whatever is made of them, and writing them as they are read before
+the map is finished. Does not belong here: drawing (``drawn_map``), forgetting somebody in all of the lake
+(``forgetting``), and the privacy floor (``publish.privacy``).
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import polars as pl
 
 from collector_service.lake import Lake
 from collector_service.opt_outs import OptOuts, read_opt_outs
-from vieweratlas_dagster.forgetting.tables import without
+from vieweratlas_dagster.forgetting.tables import parquet_bytes, without
 from vieweratlas_dagster.lake_layout import analysis_key, read_table, read_table_if_there
+from vieweratlas_dagster.parquet import read_parquet
 from vieweratlas_dagster.tables import AUDIENCES, LEFT_OUT, Table
 
 
@@ -39,6 +41,18 @@ class ShownMap:
     def read(self, name: str, table: Table) -> pl.DataFrame:
         """One table of the map, by its file name; errors as of `read_table`."""
         return without(read_table(self.lake, analysis_key(self.day, name), table), self._gone)
+
+    def write_tables(self) -> bool:
+        """Write the stored tables again that hold anybody who has opted out; whether there were any."""
+        changed = False
+        for info in self.lake.objects(analysis_key(self.day, "")):
+            if info.key.endswith(".parquet"):
+                stored = read_parquet(self.lake.get(info.key))
+                left = without(stored, self._gone)
+                if not left.equals(stored):
+                    self.lake.put(info.key, parquet_bytes(left))
+                    changed = True
+        return changed
 
     def _logins_of(self, channel_ids: frozenset[int]) -> frozenset[str]:
         if not channel_ids:

@@ -12,7 +12,7 @@ DAY = 86_400
 
 def requests(s3: FaultyS3) -> Counter[tuple[str, str]]:
     """How often S3 was asked, by method and by what the object is."""
-    known = ("raw/snapshots", "state/opt_outs.json", "state/collectors")
+    known = ("raw/snapshots", "state/opt_outs.json", "state/viewer_key.json", "state/collectors")
     found: Counter[tuple[str, str]] = Counter()
     for (method, path), times in s3.asked.items():
         found[method, next((part for part in known if part in path), path)] += times
@@ -38,8 +38,12 @@ async def test_a_day_of_the_collector_asks_s3_three_hundred_times_at_most(tmp_pa
     assert asked.keys() == {
         ("PUT", "raw/snapshots"),
         ("GET", "state/opt_outs.json"),
+        ("GET", "state/viewer_key.json"),
+        # In the lake's whole life once.
+        ("PUT", "state/viewer_key.json"),
         ("PUT", "state/collectors"),
     }
     assert asked["PUT", "raw/snapshots"] == len(objects)
-    # A start more than a day has on the average may begin its own part of a window.
+    assert asked["PUT", "state/viewer_key.json"] == 1
+    # A start more than a day has on the average reads both once more, and may begin its own part of a window.
     assert sum(asked.values()) <= 300 + 4

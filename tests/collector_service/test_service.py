@@ -9,14 +9,17 @@ import sys
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
+from datetime import date
 
 import aiohttp
 import pytest
 from aiohttp import web
 
 from collector_service.contract import decode_lines, parse_record, viewer_key
-from collector_service.key_check import fingerprint
+from collector_service.key_check import agree, begin_population, fingerprint, populations
+from collector_service.lake import Lake
 from collector_service.opt_outs import OptOuts
+from collector_service.settings import StorageSettings
 
 from .irc_double import eventually, irc_double, message
 
@@ -262,8 +265,36 @@ async def test_whoever_opts_out_is_left_out_as_soon_as_it_is_told_so(collector, 
     await asyncio.sleep(1.0)
     code, output = await collector.end(signal.SIGTERM)
     assert code == 0, output
-    # Nor is there what was counted before, in the window that was still open.
+    # Nor is there what the open window had counted before.
     assert collector.messages() == {("alpha", key(81234567)): 1}
+
+
+async def test_a_collector_whose_key_was_rotated_meanwhile_stops_with_code_78(collector, twitch, tmp_path):
+    await collector.start()
+    client = await all_joined(twitch)
+    say(client, 71234567, 1)
+    await asyncio.sleep(0.5)
+    lake = Lake.open(StorageSettings(dir=tmp_path / "lake"))
+    assert [one.fingerprint for one in populations(lake)] == [fingerprint(SECRET)]
+    begin_population(lake, "the-key-after-the-rotation", date(2026, 3, 1))
+    collector.process.send_signal(signal.SIGHUP)
+    code, output = await collector.end()
+    assert code == 78, output
+    assert "two populations would mix" in output
+    assert "Traceback" not in output
+    # What was counted before is not lost.
+    assert collector.messages() == {("alpha", key(71234567)): 1}
+    await collector.start()
+    code, output = await collector.end()
+    assert (code, "two populations would mix" in output) == (78, True), output
+
+
+async def test_a_collector_that_has_lost_its_key_makes_no_new_one(collector, tmp_path):
+    agree(Lake.open(StorageSettings(dir=tmp_path / "lake")), SECRET, date(2026, 3, 1))
+    await collector.start(VIEWER_KEY_SECRET="", VIEWER_KEY_FILE=str(tmp_path / "key"))
+    code, output = await collector.end()
+    assert (code, "is missing, but the viewers in" in output) == (78, True), output
+    assert not (tmp_path / "key").exists()
 
 
 async def test_it_ends_after_so_many_windows(collector, twitch, tmp_path):

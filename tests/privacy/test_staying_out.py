@@ -1,11 +1,13 @@
 """Whoever was forgotten stays out, whatever brings them back: collector, imports, backups, old tables."""
 
 import gzip
+import json
 
 import dagster as dg
 import polars as pl
 import pytest
 
+from collector_service import spool
 from collector_service.contract import SnapshotRecord, decode_lines, encode_object, live_key, parse_record
 from collector_service.lake import Lake
 from collector_service.leaving_out import line_without, object_without, record_without
@@ -13,10 +15,14 @@ from collector_service.opt_outs import OptOuts, add_opt_outs
 from collector_service.spool import Overflow, PartName, Spool
 from tests.privacy import world
 from tests.privacy.world import CHANNEL, DAYS, KEY, KEY_IN_ANY_FORM, NOW, VIEWER
+from vieweratlas_dagster import drawn_map
+from vieweratlas_dagster.assets.atlas import atlas, graph_exports
 from vieweratlas_dagster.assets.curated import curated_tables, day_audiences
 from vieweratlas_dagster.assets.raw import snapshots
 from vieweratlas_dagster.lake_layout import (
+    LATEST_PREFIX,
     analysis_key,
+    begin_map,
     channels_key,
     day_audience_key,
     presence_key,
@@ -45,14 +51,29 @@ def test_a_spool_that_is_uploaded_late_holds_nobody_who_opted_out_meanwhile(tmp_
         assert kept == ["alpha_one", "gamma_three"]
 
 
+def test_only_windows_that_began_before_the_opt_out_are_searched(tmp_path, monkeypatch):
+    searched = []
+    monkeypatch.setattr(
+        spool, "object_without", lambda *arguments: searched.append(1) or object_without(*arguments)
+    )
+    shelf = Spool(tmp_path / "spool", Lake.in_memory())
+    shelf.leave_out(BOTH, NOW.timestamp())
+    data = encode_object(world.records_of(DAY, 20))
+    for seconds, number in ((-300, 1), (0, 2), (300, 2)):
+        name = PartName(int(NOW.timestamp()) + seconds, "c1", 0)
+        shelf.add(name, data)
+        left = shelf.lake.get(shelf.upload(name))
+        assert (len(searched), left == data) == (number, seconds > 0)
+
+
 def test_a_spool_of_nobody_but_them_becomes_an_empty_object(tmp_path):
     lake = Lake.open(world.settings_for(tmp_path).storage)
-    spool = Spool(tmp_path / "spool", lake)
+    shelf = Spool(tmp_path / "spool", lake)
     name = PartName(int(NOW.timestamp()), "c1", 0)
-    spool.add(name, encode_object(world.records_of(DAY, 20, "vod")))
-    spool.leave_out(CHANNEL.gone)
-    assert gzip.decompress(lake.get(spool.upload(name))) == b""
-    assert spool.names() == []
+    shelf.add(name, encode_object(world.records_of(DAY, 20, "vod")))
+    shelf.leave_out(CHANNEL.gone)
+    assert gzip.decompress(lake.get(shelf.upload(name))) == b""
+    assert shelf.names() == []
 
 
 def test_a_restored_backup_of_raw_data_does_not_bring_them_into_curated_tables(tmp_path):
@@ -144,3 +165,78 @@ def test_curated_tables_written_before_are_read_without_them_too(tmp_path):
     assert KEY not in audience["viewer_key"]
     assert set(audience["channel_id"]) == {9000011, 9000013}
     assert write_table(lake, "curated/x.parquet", audience, DAY_AUDIENCES).equals(audience)
+
+
+def _analysis_of(lake, day):
+    return {
+        info.key: lake.get(info.key)
+        for prefix in (analysis_key(day, ""), LATEST_PREFIX)
+        for info in lake.objects(prefix)
+    }
+
+
+@pytest.fixture
+def unfinished_map(tmp_path, monkeypatch):
+    """An unfinished map with pages, and an earlier one, both with the channel; and who makes its assets."""
+    for name in ("draw_atlas", "draw_svg", "draw_preview"):  # they take a second each
+        monkeypatch.setattr(drawn_map, name, lambda nodes, *_, **__: repr(nodes.rows()).encode())
+    settings = world.settings_for(tmp_path)
+    lake = Lake.open(settings.storage)
+    for day in DAYS[:2]:
+        world.plant_map(lake, settings, day)
+    begin_map(lake, DAY)
+    assert analysis_key(DAY, "atlas.html") in world.holding(_analysis_of(lake, DAY), b"beta_two")
+
+    def make(*assets):
+        resources = {"lake": LakeResource.of(settings.storage), "settings": settings}
+        assert dg.materialize(list(assets), partition_key=DAY, resources=resources).success
+        return _analysis_of(lake, DAY)
+
+    return lake, make
+
+
+@pytest.mark.parametrize("passed", ["not at all", "its tables", "its tables and pages"])
+def test_a_channel_that_opts_out_between_page_and_exports_is_not_published(unfinished_map, passed):
+    lake, make = unfinished_map
+    add_opt_outs(lake, CHANNEL.gone, may_begin=True)
+    if passed != "not at all":
+        assert ShownMap(lake, DAY).write_tables()
+        assert not ShownMap(lake, DAY).write_tables()
+    if passed == "its tables and pages":
+        for name in ("atlas.html", "atlas.png", "atlas.svg"):
+            lake.delete(analysis_key(DAY, name))
+    made = make(graph_exports)
+    assert world.holding(made, b"beta_two", b"9000012") == set()
+    for place in (analysis_key(DAY, ""), LATEST_PREFIX):
+        assert {f"{place}{name}" for name in ("atlas.html", "atlas.png", "nodes.parquet")} <= made.keys()
+        assert json.loads(made[f"{place}manifest.json"])["channels"] == 2
+    assert b"gamma_three" in made[analysis_key(DAY, "atlas.html")]
+
+
+def test_a_page_is_not_drawn_again_when_nobody_has_opted_out_since(unfinished_map):
+    lake, make = unfinished_map
+    before = lake.modified(analysis_key(DAY, "atlas.html"))
+    made = make(graph_exports)
+    assert lake.modified(analysis_key(DAY, "atlas.html")) == before
+    assert b"beta_two" in made[analysis_key(DAY, "atlas.html")]
+
+
+@pytest.mark.parametrize(("asset", "step"), [(atlas, "draw_pages"), (graph_exports, "draw_exports")])
+def test_a_channel_that_opts_out_while_a_map_is_drawn_is_not_in_it(
+    unfinished_map, monkeypatch, asset, step
+):
+    lake, make = unfinished_map
+    draw = getattr(drawn_map, step)
+
+    def meanwhile(*arguments):
+        drawn = draw(*arguments)
+        add_opt_outs(lake, CHANNEL.gone, may_begin=True)
+        return drawn
+
+    monkeypatch.setattr(drawn_map, step, meanwhile)
+    made = make(asset)
+    if asset is atlas:  # the others' files are theirs to make
+        own = ("/atlas.html", "/atlas.png", "/atlas.svg", "/nodes.parquet")
+        made = {key: data for key, data in made.items() if key.endswith(own)}
+        assert len(made) == len(own)
+    assert world.holding(made, b"beta_two", b"9000012") == set()

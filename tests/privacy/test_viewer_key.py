@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import stat
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from typer.testing import CliRunner
@@ -16,18 +16,22 @@ from collector_service.key_check import (
     WrongKeyError,
     agree,
     agree_before_collecting,
+    agree_while_collecting,
     begin_population,
     check_if_at_hand,
     checked_secret,
     fingerprint,
     population_start,
     populations,
+    refuse_if_lost_before_collecting,
 )
 from collector_service.lake import Lake
 from collector_service.opt_outs import OptOuts, add_opt_outs
 from collector_service.settings import PrivacySettings, SettingsError
 from vieweratlas_dagster import doctor
 from vieweratlas_dagster.cli import app
+from vieweratlas_dagster.forgetting.ledger import keep_job, new_job
+from vieweratlas_dagster.forgetting.subject import Subject
 from vieweratlas_dagster.key_rotation import rotate
 from vieweratlas_dagster.settings import Settings
 
@@ -120,6 +124,39 @@ async def test_without_the_lake_a_collector_waits_unless_its_copy_says_the_same(
     assert "nothing is collected until it is known" in caplog.text
     assert not waiting.done()
     waiting.cancel()
+
+
+async def test_without_a_key_and_the_lake_a_collector_waits_before_it_makes_one(
+    lake, tmp_path, monkeypatch
+):
+    agree(lake, RIGHT, TODAY)
+    privacy = PrivacySettings(viewer_key_file=tmp_path / "lost")
+    answers = iter([OSError("no route to the lake"), None])
+    get = lake.get
+
+    def away_at_first(key, most=None):
+        if problem := next(answers):
+            raise problem
+        return get(key, most)
+
+    monkeypatch.setattr(lake, "get", away_at_first)
+    monkeypatch.setattr(key_check, "backoff", lambda _failures: 0.0)
+    with pytest.raises(WrongKeyError, match="is missing, but the viewers"):
+        await refuse_if_lost_before_collecting(privacy, lake)
+    assert not privacy.viewer_key_file.exists()
+    assert list(answers) == []
+
+
+async def test_a_collector_goes_on_while_nobody_can_tell_whether_its_key_is_the_lakes_still(
+    lake, monkeypatch, caplog
+):
+    agree(lake, RIGHT, TODAY)
+    await agree_while_collecting(lake, RIGHT)
+    with pytest.raises(WrongKeyError):
+        await agree_while_collecting(lake, WRONG)
+    lake.put(KEY_RECORD, b"{")
+    await agree_while_collecting(lake, WRONG)
+    assert "put an earlier version back" in caplog.text
 
 
 @pytest.fixture
@@ -227,3 +264,91 @@ def test_forget_at_the_command_line(command, tmp_path):
     assert [entry["progress"] for entry in entries] == ["done"]
     assert "Nothing of it is in the lake" in command("forget", "--viewer", "77")[1]
     assert "Nothing was begun" in command("forget", "--resume")[1]
+
+
+def _of_three_populations(command, tmp_path, monkeypatch):
+    """A lake with one viewer in a day of each of three populations; returns the keys, oldest first."""
+    keys = ["a" * 32, "b" * 32, "c" * 32]
+    (tmp_path / "p.csv").write_text("channel,viewer\nalpha,77\nalpha,78\n")
+    for number, secret in enumerate(keys):
+        monkeypatch.setenv("VIEWER_KEY_SECRET", secret)
+        lake = Lake.open(Settings.load().storage)
+        if number:
+            begin_population(lake, secret, date(2026, 3, 1 + number))
+        code, text = command("import", "--presence", tmp_path / "p.csv", "--date", f"2026-03-0{1 + number}")
+        assert code == 0, text
+    return keys
+
+
+def _who_is_there(tmp_path):
+    lake = Lake.open(Settings.load().storage)
+    lines = [line for info in lake.objects("raw/") for line in decode_lines(lake.get(info.key))]
+    return [parse_record(line).viewer_keys for line in lines]
+
+
+def _key_file(path, secret):
+    path.write_text(secret)
+    path.chmod(0o600)
+    return path
+
+
+def test_a_viewer_is_forgotten_in_days_of_every_population_whose_key_is_there(
+    command, tmp_path, monkeypatch
+):
+    first, second, third = _of_three_populations(command, tmp_path, monkeypatch)
+    monkeypatch.setenv("VIEWER_KEY_FILE", str(tmp_path / "key"))
+    _key_file(tmp_path / "key.retired-2026-03-02", first)
+    old = _key_file(tmp_path / "from the secret store", second)
+    code, text = command("forget", "--viewer", "77", "--old-key-file", old)
+    assert (code, "3 viewer entries" in text) == (0, True), text
+    assert _who_is_there(tmp_path) == [[viewer_key(secret, "78")] for secret in (first, second, third)]
+
+
+def test_days_of_a_population_whose_key_is_missing_are_named_and_end_with_1(command, tmp_path, monkeypatch):
+    first, second, third = _of_three_populations(command, tmp_path, monkeypatch)
+    monkeypatch.setenv("VIEWER_KEY_FILE", str(tmp_path / "key"))
+    _key_file(tmp_path / "key.retired-2026-03-02", second)
+    for _ in range(2):  # also when all else is done already
+        code, text = command("forget", "--viewer", "77")
+        assert (code, "in days from the first to 2026-03-02:" in text) == (1, True), text
+        assert "--old-key-file" in text
+    both = sorted(viewer_key(first, name) for name in ("77", "78"))
+    assert _who_is_there(tmp_path) == [both, [viewer_key(second, "78")], [viewer_key(third, "78")]]
+    # A file that anybody can read is no place for a key.
+    (tmp_path / "key.retired-2026-03-02").chmod(0o644)
+    code, text = command("forget", "--viewer", "77")
+    assert (code, "chmod 600" in text) == (2, True)
+
+
+def test_a_resumed_channel_comes_with_the_same_advice(command):
+    lake = Lake.open(Settings.load().storage)
+    subject = Subject("channel", OptOuts(channel_ids=frozenset({7}), channels=frozenset({"alpha"})))
+    keep_job(lake, new_job(subject, datetime(2026, 3, 4, tzinfo=UTC)))
+    code, text = command("forget", "--resume")
+    assert (code, "Take it off your own lists" in text) == (0, True), text
+
+
+def test_no_import_brings_the_present_key_into_a_day_of_an_earlier_population(
+    command, tmp_path, monkeypatch
+):
+    _of_three_populations(command, tmp_path, monkeypatch)
+    before = _who_is_there(tmp_path)
+    code, text = command("import", "--presence", tmp_path / "p.csv", "--date", "2026-03-02")
+    assert (code, "only days from 2026-03-03 on can be imported" in text) == (1, True), text
+    chat = {
+        "streamer": {"name": "Alpha", "login": "alpha", "id": 9},
+        "video": {"title": "T", "id": "1", "created_at": "2026-03-02T23:58:00Z", "start": 0, "end": 600},
+        "comments": [
+            {
+                "_id": "c",
+                "content_offset_seconds": 200,
+                "commenter": {"_id": "77", "name": "x"},
+                "message": {"body": "", "user_badges": []},
+            }
+        ],
+    }
+    chat["video"]["length"] = 600
+    (tmp_path / "chat.json").write_text(json.dumps(chat))
+    code, text = command("import", "--vod-json", tmp_path / "chat.json")
+    assert (code, "only chat from 2026-03-03 on can be imported" in text) == (1, True), text
+    assert _who_is_there(tmp_path) == before

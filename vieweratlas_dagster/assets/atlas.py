@@ -3,8 +3,14 @@
 Belongs here: layout, page, picture and exports as assets. How they are drawn is in ``publish``.
 """
 
-import dagster as dg
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+import dagster as dg
+import polars as pl
+
+from collector_service.lake import Lake
+from collector_service.opt_outs import OPT_OUTS_KEY, read_opt_outs
 from vieweratlas_dagster.assets.communities import community_labels, previous_map
 from vieweratlas_dagster.assets.metadata import (
     CODE_VERSIONS,
@@ -22,6 +28,9 @@ from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.shown_map import ShownMap
 from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, NODES, PARTITION
+
+if TYPE_CHECKING:
+    from vieweratlas_dagster.drawn_map import Pages
 
 
 @dg.asset(
@@ -42,32 +51,13 @@ def atlas(
 
     Places are aligned with the newest earlier map, so that channels do not jump.
     """
-    from vieweratlas_dagster.analysis.atlas import assemble
-    from vieweratlas_dagster.analysis.layout import place
-    from vieweratlas_dagster.drawn_map import PAGE, VECTOR, draw_pages
+    from vieweratlas_dagster.drawn_map import PAGE, VECTOR
 
     day, store = context.partition_key, lake.lake
-    shown = ShownMap(store, day)
-    audiences = shown.read("audiences.parquet", AUDIENCES)
-    edges = shown.read("edges.parquet", EDGES)
-    partition = shown.read("partition.parquet", PARTITION)
-    communities = shown.read("communities.parquet", COMMUNITIES)
-    positions = place(
-        audiences, edges, partition, seed=settings.analysis.seed, previous=previous_map(store, day)
-    )
-    nodes = NODES.conform(
-        assemble(
-            audiences=audiences,
-            edges=edges,
-            partition=partition,
-            communities=communities,
-            positions=positions,
-        )
-    )
-    pages = draw_pages(shown, nodes, settings)
-    for name, data in pages.files.items():
-        store.put(analysis_key(day, name), data)
-    write_table(store, analysis_key(day, "nodes.parquet"), nodes, NODES)
+    shown, nodes, communities, pages = _make_map(store, day, settings)
+    # It takes minutes: whoever has opted out meanwhile may have been looked for before it was written.
+    while read_opt_outs(store) != shown.opt_outs:
+        shown, nodes, communities, pages = _make_map(store, day, settings)
     return dg.MaterializeResult(
         metadata={
             **rows(nodes.height),
@@ -111,12 +101,17 @@ def graph_exports(
     from vieweratlas_dagster.drawn_map import draw_exports
 
     day, store = context.partition_key, lake.lake
-    exports = draw_exports(ShownMap(store, day), settings)
-    for name, data in exports.files.items():
-        store.put(analysis_key(day, name), data)
-    # Here all blocking checks have passed, so what they stopped is never published nor continued.
-    finish_map(store, day, exports.channels)
-    latest = exports.channels > 0 and publish_latest(store, day)
+    while True:
+        shown = ShownMap(store, day)
+        _draw_again_if_outdated(shown, settings)
+        exports = draw_exports(shown, settings)
+        _put(shown, exports.files)
+        # Here all blocking checks have passed, so what they stopped is never published nor continued.
+        finish_map(store, day, exports.channels)
+        latest = exports.channels > 0 and publish_latest(store, day)
+        # Whoever opts out from now on is looked for in a finished map.
+        if read_opt_outs(store) == shown.opt_outs:
+            break
     return dg.MaterializeResult(
         metadata={
             **rows(exports.pairs),
@@ -126,3 +121,53 @@ def graph_exports(
             "dagster/uri": f"{store.uri}/{analysis_key(day, '')}",
         }
     )
+
+
+def _make_map(
+    store: Lake, day: str, settings: Settings
+) -> tuple[ShownMap, pl.DataFrame, pl.DataFrame, "Pages"]:
+    """Place and draw the day's channels, and write them: the map, its NODES and COMMUNITIES, the pages."""
+    from vieweratlas_dagster.analysis.atlas import assemble
+    from vieweratlas_dagster.analysis.layout import place
+    from vieweratlas_dagster.drawn_map import draw_pages
+
+    shown = ShownMap(store, day)
+    audiences = shown.read("audiences.parquet", AUDIENCES)
+    edges = shown.read("edges.parquet", EDGES)
+    partition = shown.read("partition.parquet", PARTITION)
+    communities = shown.read("communities.parquet", COMMUNITIES)
+    positions = place(
+        audiences, edges, partition, seed=settings.analysis.seed, previous=previous_map(store, day)
+    )
+    nodes = NODES.conform(
+        assemble(
+            audiences=audiences,
+            edges=edges,
+            partition=partition,
+            communities=communities,
+            positions=positions,
+        )
+    )
+    pages = draw_pages(shown, nodes, settings)
+    _put(shown, pages.files)
+    write_table(store, analysis_key(day, "nodes.parquet"), nodes, NODES)
+    return shown, nodes, communities, pages
+
+
+def _draw_again_if_outdated(shown: ShownMap, settings: Settings) -> None:
+    """Write tables and pages again if somebody has opted out since, or ``forget`` has removed the pages.
+
+    Earlier days are on the page, too, so that the map's own tables do not tell whether it is outdated.
+    """
+    from vieweratlas_dagster.drawn_map import PAGE, PICTURE, VECTOR, draw_pages
+
+    outdated = shown.write_tables()
+    drawn = [shown.lake.modified(analysis_key(shown.day, name)) for name in (PAGE, PICTURE, VECTOR)]
+    listed = shown.lake.modified(OPT_OUTS_KEY)
+    if outdated or any(at is None or (listed is not None and at <= listed) for at in drawn):
+        _put(shown, draw_pages(shown, shown.read("nodes.parquet", NODES), settings).files)
+
+
+def _put(shown: ShownMap, files: Mapping[str, bytes]) -> None:
+    for name, data in files.items():
+        shown.lake.put(analysis_key(shown.day, name), data)

@@ -7,6 +7,7 @@ here: rewriting anything.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -65,21 +66,23 @@ class Subject:
         return re.compile(rb"(?<![a-z0-9_])(?:" + words + rb")(?![a-z0-9_])")
 
 
-def find_viewer(given: str, secret: str, accounts: Accounts | None) -> Subject:
+def find_viewer(given: str, secret: str, accounts: Accounts | None, older: Collection[str] = ()) -> Subject:
     """The viewer with this Twitch id or login; ``import:TEXT`` is one of an imported list.
 
     Args:
         given: digits are an id.
         secret: the key behind viewer keys.
         accounts: Helix; None without credentials.
+        older: the keys of earlier populations; the viewer has a pseudonym in each.
 
     Raises:
         SubjectError: a login cannot be resolved.
     """
+    secrets = (secret, *older)
     if given.startswith(IMPORTED):
-        return Subject("viewer", OptOuts(frozenset({imported_viewer_key(secret, given[len(IMPORTED) :])})))
+        return _viewer(imported_viewer_key(one, given[len(IMPORTED) :]) for one in secrets)
     if _is_id(given):
-        return Subject("viewer", OptOuts(frozenset({viewer_key(secret, str(int(given)))})))
+        return _viewer(viewer_key(one, str(int(given))) for one in secrets)
     login = _login(given)
     if accounts is None:
         raise SubjectError(
@@ -94,8 +97,12 @@ def find_viewer(given: str, secret: str, accounts: Accounts | None) -> Subject:
             "user id"
         )
     # Lists from elsewhere may have named the same person by login.
-    imported = {imported_viewer_key(secret, text) for text in {given, login}}
-    return Subject("viewer", OptOuts(frozenset({viewer_key(secret, str(user.id)), *imported})))
+    imported = {imported_viewer_key(one, text) for one in secrets for text in {given, login}}
+    return _viewer([*imported, *(viewer_key(one, str(user.id)) for one in secrets)])
+
+
+def _viewer(keys: Iterable[int]) -> Subject:
+    return Subject("viewer", OptOuts(frozenset(keys)))
 
 
 def find_channel(given: str, lake: Lake, accounts: Accounts | None) -> Subject:

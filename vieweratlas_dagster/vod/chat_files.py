@@ -14,6 +14,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from collector_service.key_check import counting_since
 from collector_service.lake import Lake
 from collector_service.opt_outs import NOBODY, OptOuts
 from collector_service.twitch.vod_json import ChatJson, ChatJsonError, open_chat_json, read_chat_json
@@ -74,7 +75,8 @@ def import_vod_json(
         lake: for raw objects.
         secret: the key behind viewer keys.
         window_seconds: length of a window.
-        first_day: chat from before it is refused, since no day is made for it.
+        first_day: chat from before it is refused, since no day is made for it; so is chat from days that
+            were counted with an earlier viewer key.
         now: aware, UTC; chat from after it is refused.
         bots: logins to mark as known bots.
         opt_outs: viewers and channels that are left out.
@@ -82,11 +84,13 @@ def import_vod_json(
 
     Raises:
         ChatJsonError: a folder or prefix has no such file; nothing was written.
+        WrongKeyError: ``secret`` is not the lake's.
     """
     counts: Counter[str] = Counter()
     refused: list[str] = []
     already_there: list[str] = []
     keys: set[str] = set()
+    first_of_key = counting_since(lake, secret)
     # All places are looked at first: a wrong one is told before anything is written.
     for source in list(_sources(places, lake)):
         if progress:
@@ -95,6 +99,8 @@ def import_vod_json(
             with source.open() as chat:
                 _refuse_left_out(chat, opt_outs, source.name)
                 _refuse_other_days(chat, first_day, now, source.name)
+                if first_of_key is not None:
+                    _refuse_before_key(chat, first_of_key, source.name)
                 stored = stored_chat(lake, chat.vod)
                 windows = VodWindows(
                     chat.vod,
@@ -121,7 +127,8 @@ def import_vod_json(
         counts["files"] += 1
         for name in ("comments", "viewers", "null_commenters", "mirrored", "left_out", "outside"):
             counts[name] += getattr(windows, name)
-        keys.update(write_chat(lake, chat.vod.vod_id, windows.records(chat.covered)))
+        records = windows.records(chat.covered)
+        keys.update(write_chat(lake, chat.vod.vod_id, records, secret=secret, opt_outs=opt_outs).keys)
     return ImportReport(
         files=counts["files"],
         refused=tuple(refused),
@@ -140,6 +147,15 @@ def import_vod_json(
 def _refuse_left_out(chat: ChatJson, opt_outs: OptOuts, name: str) -> None:
     if opt_outs.has_channel(chat.vod.channel, chat.vod.channel_id):
         raise ChatJsonError(f"{name}: its channel has asked to be left out")
+
+
+def _refuse_before_key(chat: ChatJson, since: date, name: str) -> None:
+    first = chat.vod.created_at + timedelta(seconds=chat.covered[0])
+    if first.date() < since:
+        raise ChatJsonError(
+            f"{name}: it begins on {first:%Y-%m-%d}, when viewers were counted with an earlier viewer key; "
+            f"only chat from {since} on can be imported"
+        )
 
 
 def _refuse_other_days(chat: ChatJson, first_day: date, now: datetime, name: str) -> None:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Literal, Protocol
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
@@ -27,7 +28,7 @@ from collector_service.twitch.helix import CredentialsRefusedError, HelixError, 
 from vieweratlas_dagster.vod import queue
 from vieweratlas_dagster.vod.channels import CollectedChannel
 from vieweratlas_dagster.vod.queue import Items, VodItem
-from vieweratlas_dagster.vod.queue_store import QueueStore
+from vieweratlas_dagster.vod.queue_store import QueueFullError, QueueStore
 
 MEMORY_KEY = "state/vod/discovery.json"
 # A broadcast that is still running reports a length that lags behind.
@@ -63,8 +64,9 @@ class Discovery:
     Of ``channels``, ``asked_channels`` were asked, ``running_channels`` wait for the end of their
     broadcast, and the rest had nothing new; ``failed_channels`` of those asked could not be listed. Every
     video is in exactly one of the counts after ``videos``: ``queued`` are new in the queue, ``known`` were
-    in it, ``unusable`` have no proper id or login. ``pruned`` are old finished entries dropped, ``expired``
-    are entries that nobody came to read for max_wait_hours.
+    in it, ``no_room`` found it full and will be looked for again, ``unusable`` have no proper id or login.
+    ``pruned`` are old finished entries dropped, ``expired`` are entries that nobody came to read for
+    max_wait_hours.
     """
 
     channels: int
@@ -74,6 +76,7 @@ class Discovery:
     videos: int
     queued: int
     known: int
+    no_room: int
     running: int
     too_old: int
     too_few_views: int
@@ -147,7 +150,7 @@ async def discover(
         else:
             wanted[item.vod_id] = item
 
-    def add(items: Items) -> tuple[dict[str, VodItem], Counter[str]]:
+    def add(items: Items, found: Iterable[VodItem]) -> tuple[dict[str, VodItem], Counter[str]]:
         kept = queue.prune(
             items,
             finished_before=oldest - _KEEP_FINISHED,
@@ -157,11 +160,16 @@ async def discover(
             "expired" if item.waits else "pruned" for key, item in items.items() if key not in kept
         )
         gone["known"] = sum(vod_id in items for vod_id in wanted)
-        return queue.enqueue(kept, wanted.values()), gone
+        return queue.enqueue(kept, found), gone
 
-    changes = await asyncio.to_thread(QueueStore(lake).change, add)
+    store, no_room = QueueStore(lake), set[int]()
+    try:
+        changes = await asyncio.to_thread(store.change, partial(add, found=list(wanted.values())))
+    except QueueFullError:
+        changes = await asyncio.to_thread(store.change, partial(add, found=()))
+        no_room = {item.channel_id for item in wanted.values()}
     listed = set(due) - failed
-    owed = failed | (unfinished & listed) | running
+    owed = failed | (unfinished & listed) | running | (no_room & logins.keys())
     await asyncio.to_thread(
         _remember,
         lake,
@@ -176,8 +184,9 @@ async def discover(
         running_channels=len(running),
         failed_channels=len(failed),
         videos=len(videos),
-        queued=len(wanted) - changes["known"],
+        queued=0 if no_room else len(wanted) - changes["known"],
         known=changes["known"],
+        no_room=len(wanted) - changes["known"] if no_room else 0,
         running=counts["running"],
         too_old=counts["too_old"],
         too_few_views=counts["too_few_views"],

@@ -24,7 +24,9 @@ _MARKER = b"The VOD queue exists; without it, queue.json was lost.\n"
 _QUARANTINE_PREFIX = "quarantine/vod_queue"
 # Some 700 a VOD.
 _MAX_BYTES = 64 * 1024 * 1024
-_MAX_ENTRIES = 90_000
+_MAX_ITEMS = 90_000
+# Each is one object, and they are in a list, and that in an object.
+_MAX_PARTS = _MAX_ITEMS + 2
 _MANY_MISTAKES = 1000
 _REPAIR = (
     "Restore an earlier version of it, or run `vieweratlas vod recover`, which keeps every entry "
@@ -36,6 +38,10 @@ Result = TypeVar("Result")
 
 class QueueError(Exception):
     """The queue in the lake is unusable; the text names the object and how to repair it."""
+
+
+class QueueFullError(QueueError):
+    """A change would make the queue larger than what can be read back; nothing was written."""
 
 
 class QueueStore:
@@ -68,6 +74,7 @@ class QueueStore:
 
         Raises:
             QueueError: see `load`; nothing is written then.
+            QueueFullError: there would be too much in it.
             RuntimeError: others kept changing the queue; nothing was written.
         """
         outcome: list[Result] = []
@@ -75,7 +82,15 @@ class QueueStore:
         def rewrite(data: bytes | None) -> bytes:
             items, result = transition(self._decode(data))
             outcome[:] = [result]
-            return encode(items)
+            written = encode(items)
+            if len(items) > _MAX_ITEMS or len(written) > _MAX_BYTES:
+                raise QueueFullError(
+                    f"the VOD queue {self._place} is full: {len(items)} recordings in {len(written)} bytes "
+                    f"are more than the {_MAX_ITEMS} in {_MAX_BYTES} that can be read back. It gets "
+                    "shorter as recordings are read; raise vod.min_views or lower "
+                    "vod.max_age_hours to queue fewer"
+                )
+            return written
 
         self._lake.update(QUEUE_KEY, rewrite)
         if not self._marked:
@@ -137,7 +152,7 @@ def decode(data: bytes) -> dict[str, VodItem]:
         ValueError: it is no such JSON.
     """
     try:
-        check_parts(data, _MAX_ENTRIES)
+        check_parts(data, _MAX_PARTS)
         rows = _adapter.validate_json(data).items
     except ValidationError as error:
         if error.error_count() > _MANY_MISTAKES:  # to list them would take long
@@ -158,7 +173,7 @@ def salvage(data: bytes) -> tuple[dict[str, VodItem], int | None]:
     except ValueError:
         pass
     try:
-        rows = [json.dumps(row) for row in read_json(data, _MAX_ENTRIES)["items"]]
+        rows = [json.dumps(row) for row in read_json(data, _MAX_PARTS)["items"]]
     except (ValueError, TypeError, KeyError):
         return _readable(_entries(data)), None
     kept = _readable(rows)

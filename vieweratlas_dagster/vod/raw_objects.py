@@ -12,7 +12,10 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from collector_service.contract import SnapshotRecord, decode_lines, parse_record, vod_key
+from collector_service.key_check import counting_since
 from collector_service.lake import Lake
+from collector_service.leaving_out import record_without
+from collector_service.opt_outs import NOBODY, OptOuts, read_opt_outs
 from collector_service.twitch.vod_chat import Vod
 from collector_service.vod_windows import vod_objects
 
@@ -67,31 +70,59 @@ def stored_chat(lake: Lake, vod: Vod) -> StoredChat:
     return StoredChat(records, _covered(records, vod.created_at))
 
 
+@dataclass(frozen=True)
+class WrittenChat:
+    """The keys of the objects, and how many windows of days before the present viewer key were left out."""
+
+    keys: tuple[str, ...]
+    before_key: int
+
+
 def write_chat(
     lake: Lake,
     vod_id: str,
     records: Iterable[SnapshotRecord],
     *,
+    secret: str,
+    opt_outs: OptOuts = NOBODY,
     permitted: Callable[[], object] = lambda: None,
-) -> list[str]:
-    """Write a VOD's records, one object per UTC day; returns their keys.
+) -> WrittenChat:
+    """Write a VOD's records, one object per UTC day, without those whom the lake lists as opted out by now.
 
     Args:
         lake: where to.
         vod_id: the VOD.
         records: in the order of time.
+        secret: the key behind their viewer keys.
+        opt_outs: others who are left out.
         permitted: raises when the objects are no longer ours to write. Whoever writes one between this
             question and our own writing is not overwritten: it is asked again.
+
+    Raises:
+        WrongKeyError: the lake has another viewer key by now.
+        BadOptOutsError: the lake's list is unusable.
     """
 
     def unless_forbidden(_: bytes | None, data: bytes) -> bytes:
         permitted()
         return data
 
-    objects = vod_objects(vod_id, records)
-    for key, data in objects.items():
-        lake.update(key, partial(unless_forbidden, data=data))
-    return list(objects)
+    counted = list(records)
+    first = counting_since(lake, secret)
+    ours = [record for record in counted if first is None or record.window_start.date() >= first]
+    written: set[str] = set()
+    while True:
+        gone = opt_outs | read_opt_outs(lake)
+        left = (record_without(record, gone) for record in ours)
+        objects = vod_objects(vod_id, [record for record in left if record is not None])
+        for key, data in objects.items():
+            lake.update(key, partial(unless_forbidden, data=data))
+        for key in written - objects.keys():
+            lake.delete(key)
+        written = set(objects)
+        # Who opted out while we wrote may have been looked for, and not found, before we had done so.
+        if opt_outs | read_opt_outs(lake) == gone:
+            return WrittenChat(tuple(objects), len(counted) - len(ours))
 
 
 def _days(vod: Vod) -> list[str]:

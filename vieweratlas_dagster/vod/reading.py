@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from collector_service.lake import Lake
+from collector_service.opt_outs import OptOuts
 from collector_service.twitch.vod_chat import CommentPage, VodComment
 from collector_service.vod_windows import VodWindows
 from vieweratlas_dagster.vod import queue
@@ -29,6 +30,7 @@ class VodReading:
         windows: what was counted.
         earlier: how many of the counted comments are of earlier attempts.
         written: keys of the objects that were written.
+        before_key: how many windows of days before the present viewer key were left out.
     """
 
     def __init__(
@@ -39,15 +41,17 @@ class VodReading:
         window_seconds: int,
         secret: str,
         bots: Collection[str],
-        left_out: Collection[int],
+        opt_outs: OptOuts,
     ) -> None:
         """Go on where the last attempt ended, if the lake still has exactly what it left."""
         self._lake = lake
+        self._secret = secret
+        self._opt_outs = opt_outs
         self._item = item
         self._waiting: list[VodComment] = []
         self._passed_over = 0
         self.windows = VodWindows(
-            item.vod, window_seconds=window_seconds, secret=secret, bots=bots, left_out=left_out
+            item.vod, window_seconds=window_seconds, secret=secret, bots=bots, left_out=opt_outs.viewer_keys
         )
         self.start = 0
         stored = stored_chat(lake, item.vod)
@@ -61,6 +65,7 @@ class VodReading:
         self.reached = float(self.start)
         self.earlier = self.windows.comments
         self.written: set[str] = set()
+        self.before_key = 0
 
     def add(self, page: CommentPage) -> None:
         """Count a page's comments, as far as their second is over."""
@@ -99,9 +104,16 @@ class VodReading:
 
     def _write(self, kept: Kept) -> Kept:
         records = self.windows.records((0.0, kept.coverage_seconds))
-        self.written.update(
-            write_chat(self._lake, self._item.vod_id, records, permitted=self._must_be_leased)
+        written = write_chat(
+            self._lake,
+            self._item.vod_id,
+            records,
+            secret=self._secret,
+            opt_outs=self._opt_outs,
+            permitted=self._must_be_leased,
         )
+        self.written.update(written.keys)
+        self.before_key = written.before_key
         return kept
 
     def _must_be_leased(self) -> None:

@@ -63,6 +63,11 @@ async def read_vods(
             )
     except HelixError as error:
         problems.append(f"recordings could not be looked for: {error}")
+    if discovery and discovery.no_room:
+        problems.append(
+            f"the queue is full: {discovery.no_room} recordings were not queued, and are looked for again "
+            "next time; raise vod.min_views or lower vod.max_age_hours to queue fewer"
+        )
     async with GraphqlComments.open(settings.twitch) as comments:
         report = await process(
             lake,

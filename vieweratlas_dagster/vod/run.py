@@ -16,12 +16,14 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from typing import TypeVar
 
 from collector_service.clock import Clock, SystemClock, utc
+from collector_service.key_check import counting_since
 from collector_service.lake import Lake
-from collector_service.opt_outs import NOBODY, OptOuts
+from collector_service.opt_outs import NOBODY, OptOuts, read_opt_outs
 from collector_service.settings import VodSettings
 from collector_service.twitch.vod_chat import (
     CommentSource,
@@ -48,8 +50,9 @@ class VodRunReport:
     (given back: time was up or the endpoint refused us; what was read is kept) and ``lost`` (taken over by
     another run) count the VODs this run leased; ``queue_...`` all VODs by their status now. ``comments``,
     ``viewers`` (summed over VODs), ``null_commenters``, ``mirrored``, ``left_out`` and ``outside`` count
-    what was read. ``oldest_pending_age_seconds`` is since when the VOD that waits longest could be read;
-    ``stopped`` is why the run ended early, when the endpoint refused.
+    what was read, ``before_key`` the windows of days before the present viewer key, which are not written.
+    ``oldest_pending_age_seconds`` is since when the VOD that waits longest could be read; ``stopped`` is
+    why the run ended early, when the endpoint refused.
     """
 
     done: int
@@ -69,6 +72,7 @@ class VodRunReport:
     mirrored: int
     left_out: int
     outside: int
+    before_key: int
     oldest_pending_age_seconds: float | None
     objects: int
     days: tuple[str, ...]
@@ -97,12 +101,14 @@ async def process(
         secret: the key behind viewer keys.
         clock: the clock of the data, for ages in the report.
         bots: logins to mark as known bots.
-        opt_outs: viewers and channels that are left out.
+        opt_outs: viewers and channels that are left out, with those whom the lake lists.
         progress: called after each page with the VOD and the seconds of it that are known.
         wall: the clock of leases, back-off and the run's limit; real time unless a test says otherwise.
 
     Raises:
         QueueError: the queue is unusable.
+        WrongKeyError: the lake has another viewer key.
+        BadOptOutsError: the lake's list of opt-outs is unusable.
     """
     run = _Run(lake, source, settings, secret, bots, opt_outs, progress, wall or SystemClock())
     try:
@@ -184,11 +190,13 @@ class _Run:
 
     async def _read_safely(self, item: VodItem) -> None:
         """Read one VOD; whatever happens to it, its queue entry says so."""
-        if self._opt_outs.has_channel(item.channel, item.channel_id):
-            reason = "the channel has asked to be left out"
-            await self._settle(item, "dead", partial(queue.bury, leased=item, reason=reason))
-            return
         try:
+            # Runs take hours, so both are asked for each VOD.
+            opt_outs = self._opt_outs | await asyncio.to_thread(read_opt_outs, self._lake)
+            first = await asyncio.to_thread(counting_since, self._lake, self._secret)
+            if reason := _why_not(item, opt_outs, first):
+                await self._settle(item, "dead", partial(queue.bury, leased=item, reason=reason))
+                return
             reading = await asyncio.to_thread(
                 VodReading,
                 self._lake,
@@ -196,7 +204,7 @@ class _Run:
                 window_seconds=self._settings.bucket_len_s,
                 secret=self._secret,
                 bots=self._bots,
-                left_out=self._opt_outs.viewer_keys,
+                opt_outs=opt_outs,
             )
             try:
                 await self._read(item, reading)
@@ -272,6 +280,7 @@ class _Run:
 
     def _tell(self, reading: VodReading) -> None:
         """Count what a reading has written."""
+        self._counts["before_key"] += reading.before_key
         if not reading.written:
             return
         windows = reading.windows
@@ -334,8 +343,18 @@ class _Run:
             mirrored=counts["mirrored"],
             left_out=counts["left_out"],
             outside=counts["outside"],
+            before_key=counts["before_key"],
             oldest_pending_age_seconds=max(ages, default=None),
             objects=counts["objects"],
             days=tuple(sorted(self._days)),
             stopped=self._stopped,
         )
+
+
+def _why_not(item: VodItem, opt_outs: OptOuts, first: date | None) -> str | None:
+    """Why a VOD is not read at all."""
+    if opt_outs.has_channel(item.channel, item.channel_id):
+        return "the channel has asked to be left out"
+    if first is not None and item.ended_at.date() < first:
+        return f"it ended before {first}, the first day that is counted with the present viewer key"
+    return None

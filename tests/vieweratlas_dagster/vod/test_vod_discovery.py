@@ -9,6 +9,7 @@ from collector_service.lake import Lake
 from collector_service.opt_outs import OptOuts
 from collector_service.settings import StorageSettings, VodSettings
 from collector_service.twitch.helix import CredentialsRefusedError, HelixError, Video
+from vieweratlas_dagster.vod import queue_store
 from vieweratlas_dagster.vod.channels import CollectedChannel
 from vieweratlas_dagster.vod.discovery import MEMORY_KEY, discover, forget, queue_videos
 from vieweratlas_dagster.vod.queue_store import QUEUE_KEY, QueueStore
@@ -103,6 +104,20 @@ async def test_discovery_drops_what_no_longer_matters(lake):
     assert (report.pruned, report.expired, sorted(QueueStore(lake).load())) == (0, 1, ["1"])
     report = await discover(Shelf({}), lake, [], settings(), now=NOW + timedelta(days=8))
     assert (report.pruned, QueueStore(lake).load()) == (1, {})
+
+
+async def test_what_finds_the_queue_full_is_looked_for_again(lake, monkeypatch):
+    monkeypatch.setattr(queue_store, "_MAX_ITEMS", 2)
+    first = Shelf({1: [video(11), video(12)]})
+    assert (await discover(first, lake, [seen(1)], settings(), now=NOW)).queued == 2
+    shelf = Shelf({2: [video(21, user_id=2)]})
+    report = await discover(shelf, lake, [seen(2)], settings(), now=NOW)
+    assert (report.queued, report.known, report.no_room) == (0, 0, 1)
+    QueueStore(lake).apply(lambda items: {"11": items["11"]})
+    # Not seen since, but owed.
+    report = await discover(shelf, lake, [], settings(), now=NOW + HOUR)
+    assert (report.queued, report.no_room) == (1, 0)
+    assert sorted(QueueStore(lake).load()) == ["11", "21"]
 
 
 async def rounds(lake, shelf, *steps):

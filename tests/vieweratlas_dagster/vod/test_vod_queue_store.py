@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
-from vieweratlas_dagster.vod import queue
-from vieweratlas_dagster.vod.queue_store import MARKER_KEY, QUEUE_KEY, QueueError, QueueStore
+from vieweratlas_dagster.vod import queue, queue_store
+from vieweratlas_dagster.vod.queue_store import (
+    MARKER_KEY,
+    QUEUE_KEY,
+    QueueError,
+    QueueFullError,
+    QueueStore,
+)
 
 from .test_vod_queue import item, queued, take
 
@@ -111,6 +117,28 @@ def test_recovery_keeps_the_whole_entries_of_what_is_no_json_any_more(lake, spoi
     found = QueueStore(lake).recover()
     assert (found.kept, found.lost) == (len(left), None)
     assert QueueStore(lake).load() == queued(*(every[number] for number in left))
+
+
+@pytest.mark.parametrize(("limit", "most"), [("_MAX_ITEMS", 2), ("_MAX_BYTES", 1200)])
+def test_more_than_can_be_read_back_is_not_written(lake, monkeypatch, limit, most):
+    fill(lake, item(1), item(2))
+    before = lake.get(QUEUE_KEY)
+    assert len(before) < 1200 < len(before) * 1.5
+    monkeypatch.setattr(queue_store, limit, most)
+    with pytest.raises(QueueFullError, match=r"3 recordings in .* raise vod\.min_views"):
+        fill(lake, item(3))
+    assert lake.get(QUEUE_KEY) == before
+    assert len(QueueStore(lake).load()) == 2
+
+
+def test_brackets_in_titles_are_no_parts_of_the_queue(lake, monkeypatch):
+    monkeypatch.setattr(queue_store, "_MAX_PARTS", 4)
+    titles = {1: "[[[{{{", 2: '"[\\"]\\['}
+    fill(lake, *(item(number, title=title) for number, title in titles.items()))
+    assert {int(key): one.title for key, one in QueueStore(lake).load().items()} == titles
+    fill(lake, item(3))
+    with pytest.raises(QueueError, match="more than 4 lists and objects"):
+        QueueStore(lake).load()
 
 
 @pytest.mark.parametrize("bad", [b"", b"{", b"[]", b"null", b'{"items": 3}', b'{"items": [3, null, {}]}'])

@@ -12,8 +12,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from collector_service.contract import VOD_PREFIX, decode_lines, encode_object, parse_record, viewer_key
+from collector_service.key_check import WrongKeyError, agree, begin_population
 from collector_service.lake import Lake
-from collector_service.opt_outs import OptOuts
+from collector_service.opt_outs import OptOuts, add_opt_outs
 from collector_service.settings import StorageSettings, VodSettings
 from collector_service.twitch.vod_chat import (
     CommentPage,
@@ -422,6 +423,66 @@ async def test_who_asked_to_be_left_out_is_left_out(lake):
     assert {one.reason for key, one in QueueStore(lake).load().items() if key != "1"} == {
         "the channel has asked to be left out"
     }
+
+
+async def test_who_opts_out_while_a_vod_is_read_is_in_nothing_that_is_written(lake):
+    fill(lake, 2)
+    viewer = viewer_key(SECRET, "90001")
+
+    async def opt_out(vod_id, start):
+        gone = OptOuts(frozenset({viewer}), channels=frozenset({"channel1"}))
+        if start == 20:
+            add_opt_outs(lake, gone, may_begin=True)
+
+    await run(lake, Chats({str(n): chat(n) for n in range(2)}, on_page=opt_out), concurrency=1)
+    truth = expected(2)
+    assert any(place[2] == viewer for place in truth)
+    assert presence(lake) == {
+        place: count for place, count in truth.items() if place[0] == 0 and place[2] != viewer
+    }
+
+
+async def test_who_opts_out_while_an_object_is_being_written_is_taken_out_of_it_again(lake, monkeypatch):
+    fill(lake, 1)
+    update, gone = lake.update, [OptOuts(channels=frozenset({"channel0"}))]
+
+    def meanwhile(key, change):
+        if key.startswith(VOD_PREFIX) and gone:
+            add_opt_outs(lake, gone.pop(), may_begin=True)
+        return update(key, change)
+
+    monkeypatch.setattr(lake, "update", meanwhile)
+    await run(lake, Chats({"0": chat(0)}))
+    assert gone == []
+    assert objects(lake) == {}
+
+
+async def test_days_before_the_present_viewer_key_are_neither_read_nor_written(lake):
+    QueueStore(lake).apply(lambda items: queue.enqueue(items, [item(n) for n in (1, 2, 30)]))
+    # VOD 1 is of the day of NOW, 2 goes beyond midnight, 30 ended the day before.
+    agree(lake, "o" * 32, NOW.date() - timedelta(days=9))
+    begin_population(lake, SECRET, NOW.date())
+    report = await run(lake, Chats({str(n): chat(n) for n in (1, 2, 30)}))
+    assert (report.done, report.dead) == (2, 1)
+    assert "first day that is counted with the present viewer key" in QueueStore(lake).load()["30"].reason
+    starts = {record.window_start for record in records(lake)}
+    assert {start.date() for start in starts} == {NOW.date()}
+    begin = item(2).created_at.timestamp()
+    midnight = datetime.combine(NOW.date(), datetime.min.time(), UTC).timestamp()
+    assert report.before_key == -(-(midnight - begin) // settings().bucket_len_s) > 0
+
+
+async def test_a_key_that_was_rotated_while_vods_are_read_ends_the_run_before_it_writes(lake):
+    fill(lake, 1)
+    agree(lake, SECRET, NOW.date())
+
+    async def rotate(vod_id, start):
+        if start == 20:
+            begin_population(lake, "n" * 32, NOW.date())
+
+    with pytest.raises(WrongKeyError):
+        await run(lake, Chats({"0": chat(0)}, on_page=rotate))
+    assert objects(lake) == {}
 
 
 async def test_concurrency_is_bounded_and_used(lake):
