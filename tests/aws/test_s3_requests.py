@@ -45,5 +45,5 @@ async def test_a_day_of_the_collector_asks_s3_three_hundred_times_at_most(tmp_pa
     }
     assert asked["PUT", "raw/snapshots"] == len(objects)
     assert asked["PUT", "state/viewer_key.json"] == 1
-    # A start more than a day has on the average reads both once more, and may begin its own part of a window.
+    # A start more than a day has on the average reads both, and may begin its own part of a window.
     assert sum(asked.values()) <= 300 + 4
