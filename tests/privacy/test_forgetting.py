@@ -298,7 +298,7 @@ def test_days_whose_raw_data_are_there_or_gone_are_made_again(lake, settings):
         ("2026-03-03", "analysis_daily"),
     ]
     assert plan.add_forgotten(ledger.entries(lake), found.made, window_days=2) == plan
-    assert ledger.entries(lake, but=plan.seen) == []
+    assert ledger.entries(lake, but=plan.settled) == []
 
 
 def test_a_list_of_opt_outs_that_vanished_is_not_begun_anew(lake, settings):

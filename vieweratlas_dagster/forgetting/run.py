@@ -25,7 +25,6 @@ from vieweratlas_dagster.settings import Settings
 
 _OPTED_OUT = "left out of what is collected; rewriting what was written"
 _REWRITTEN = "rewritten; removing old versions"
-_DONE = "done"
 
 # No write takes so long.
 _UNFINISHED_SECONDS = 3600.0
@@ -177,7 +176,7 @@ class Forgetting:
                 job.subject, lambda key: self._progress(f"old versions: {key}", 0, 0)
             )
             job = job.with_more(removed)
-        ledger.write_entry(lake, job, _DONE, job.found)
+        ledger.write_entry(lake, job, ledger.DONE, job.found)
         ledger.drop_job(lake, job)
         if self._versions:
             self._versions.forget_job(job.key)
