@@ -206,6 +206,57 @@ def test_a_page_that_shows_a_hidden_channel_on_an_earlier_day_only_is_drawn_agai
     assert world.holding(world.everything(lake), b"beta_two") == {OPT_OUTS_KEY}
 
 
+def test_what_was_drawn_of_an_unfinished_map_goes_even_if_its_tables_are_newer(lake, settings):
+    day = DAYS[2]
+    lake.delete(analysis_key(day, "manifest.json"))
+    for info in lake.objects(analysis_key(day, "")):
+        if info.key.endswith(".parquet"):
+            lake.put(info.key, parquet_bytes(without(table(lake.get(info.key)), CHANNEL.gone)))
+    assert analysis_key(day, "atlas.html") in world.holding(world.everything(lake), b"beta_two")
+    report = forget(lake, settings, CHANNEL)
+    assert {info.key.rsplit(".", 1)[-1] for info in lake.objects(analysis_key(day, ""))} == {"parquet"}
+    assert world.holding(world.everything(lake), b"beta_two") == {OPT_OUTS_KEY}
+    assert report.counts["maps"] == 3
+    assert forget(lake, settings, CHANNEL).counts == {}
+
+
+def test_a_map_that_cannot_be_drawn_again_is_removed_and_named(lake, settings):
+    lake.delete(analysis_key(DAYS[0], "events.parquet"))
+    report = forget(lake, settings, CHANNEL)
+    # Days after it show it as an earlier one only while it is finished.
+    assert report.removed_maps == DAYS[:1]
+    assert {info.key.rsplit(".", 1)[-1] for info in lake.objects(analysis_key(DAYS[0], ""))} == {"parquet"}
+    assert b"alpha_one" in lake.get(analysis_key(DAYS[1], "atlas.html"))
+
+
+def test_a_fault_of_drawing_is_told_and_the_map_is_drawn_by_the_next_run(lake, settings, monkeypatch):
+    def broken(*_, **__):
+        raise ValueError("no such font")
+
+    drawn = drawn_map.draw_atlas
+    monkeypatch.setattr(drawn_map, "draw_atlas", broken)
+    with pytest.raises(ValueError, match="no such font"):
+        forget(lake, settings, CHANNEL)
+    monkeypatch.setattr(drawn_map, "draw_atlas", drawn)
+    assert forget(lake, settings, CHANNEL).removed_maps == ()
+    assert world.holding(world.everything(lake), b"beta_two") == {OPT_OUTS_KEY}
+    assert len(list(lake.objects(LATEST_PREFIX))) > 10
+
+
+def test_a_map_drawn_again_counts_the_channels_that_are_shown(lake, settings):
+    for day in DAYS:
+        key = analysis_key(day, "nodes.parquet")
+        viewers = pl.when(pl.col("channel") == "alpha_one").then(20).otherwise("viewers")
+        nodes = table(lake.get(key))
+        lake.put(key, parquet_bytes(nodes.with_columns(viewers.cast(nodes.schema["viewers"]))))
+    # The others have 7, so the floor takes them off the page.
+    settings = settings.model_copy(
+        update={"privacy": settings.privacy.model_copy(update={"min_shared_published": 8})}
+    )
+    forget(lake, settings, CHANNEL)
+    assert {json.loads(lake.get(analysis_key(day, "manifest.json")))["channels"] for day in DAYS} == {1}
+
+
 def comparable(lake):
     """All bytes; the ledger's entries under their order instead of their random number."""
     found = world.everything(lake)
@@ -229,9 +280,13 @@ def test_a_run_that_is_killed_at_any_write_is_finished_by_the_next_one(
     def fresh():
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(planted, folder)
-        # A day with raw data and one without, and one day's map, show what there is to show.
-        for path in [*folder.rglob(f"date={DAYS[2]}"), folder / f"curated/analysis/date={DAYS[1]}"]:
+        # A day with raw data and one without, a map that is finished and one that is not, show what there
+        # is to show.
+        for path in folder.rglob(f"date={DAYS[2]}"):
             shutil.rmtree(path)
+        (folder / analysis_key(DAYS[1], "manifest.json")).unlink()
+        for name in ("audiences", "edges", "partition", "left_out", "events"):
+            (folder / analysis_key(DAYS[1], f"{name}.parquet")).unlink()
         return Lake.open(settings.storage)
 
     lake = fresh()

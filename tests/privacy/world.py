@@ -24,7 +24,7 @@ from collector_service.opt_outs import OptOuts
 from collector_service.settings import StorageSettings
 from vieweratlas_dagster.curation.merge import curate
 from vieweratlas_dagster.curation.validation import inspect_object, manifest
-from vieweratlas_dagster.forgetting.maps import _draw
+from vieweratlas_dagster.forgetting.maps import draw
 from vieweratlas_dagster.forgetting.run import Forgetting
 from vieweratlas_dagster.forgetting.subject import Subject
 from vieweratlas_dagster.lake_layout import (
@@ -199,9 +199,10 @@ def plant_map(lake, settings, day):
     }
     for name, (frame, table) in tables.items():
         write_table(lake, analysis_key(day, f"{name}.parquet"), frame, table)
-    for name, data in _draw(lake, day, settings).items():
+    drawn = draw(lake, day, settings)
+    for name, data in drawn.files.items():
         lake.put(analysis_key(day, name), data)
-    finish_map(lake, day, nodes.height)
+    finish_map(lake, day, drawn.channels)
 
 
 def plant_quarantine(lake):

@@ -38,13 +38,15 @@ class Report:
 
     ``counts`` is what was found in all; ``days`` those whose graphs are made again; ``newly_left_out``
     whether the subject was not on the list of opt-outs before; ``mentions`` names objects of the state that
-    still mention it, which nobody here rewrites.
+    still mention it, which nobody here rewrites; ``removed_maps`` are days whose page and pictures had to
+    go, since tables that only a run can make are missing.
     """
 
     counts: dict[str, int]
     days: tuple[str, ...]
     newly_left_out: bool
     mentions: tuple[str, ...]
+    removed_maps: tuple[str, ...] = ()
 
 
 class Forgetting:
@@ -120,8 +122,9 @@ class Forgetting:
             ledger.write_entry(lake, job, _OPTED_OUT)
         lake.remove_leftovers(_UNFINISHED_SECONDS)
         job = self._rewrite_days(job)
+        removed: tuple[str, ...] = ()
         if subject.kind == "channel":
-            job = self._rewrite_maps(job)
+            job, removed = self._rewrite_maps(job)
             if found := state.held(lake, subject):
                 job = self._keep(job.with_more(found))
                 state.forget_in(lake, subject)
@@ -135,6 +138,7 @@ class Forgetting:
             tuple(sorted(job.found)),
             new,
             tuple(state.others_that_mention(lake, subject, known)),
+            removed,
         )
 
     def resume(self) -> list[Report]:
@@ -150,7 +154,8 @@ class Forgetting:
                 ledger.write_entry(lake, job, _OPTED_OUT)
         return job
 
-    def _rewrite_maps(self, job: Job) -> Job:
+    def _rewrite_maps(self, job: Job) -> tuple[Job, tuple[str, ...]]:
+        """The job with what was found, and the days whose finished maps could not be drawn again."""
         lake, subject = self._lake, job.subject
         names = self._each("maps", maps.days_with_maps(lake))
         found = {day: counts for day in names if (counts := maps.held(lake, day, subject))}
@@ -163,10 +168,13 @@ class Forgetting:
             finished = {day for day in found if maps.is_finished(lake, day)}
             job = self._keep(replace(job, maps=tuple(sorted({*job.maps, *finished, *shown}))))
         # Oldest first, since later pages show those before.
+        removed = []
         for day in self._each("pages", sorted({*found, *job.maps})):
-            maps.forget_in(lake, day, subject, self._settings, finish=day in job.maps)
+            finish = day in job.maps
+            if not maps.forget_in(lake, day, subject, self._settings, finish=finish) and finish:
+                removed.append(day)
         maps.renew_latest(lake, set(job.maps), subject)
-        return job
+        return job, tuple(removed)
 
     def _finish(self, job: Job) -> Job:
         lake = self._lake
