@@ -248,13 +248,28 @@ def test_a_map_drawn_again_counts_the_channels_that_are_shown(lake, settings):
         key = analysis_key(day, "nodes.parquet")
         viewers = pl.when(pl.col("channel") == "alpha_one").then(20).otherwise("viewers")
         nodes = table(lake.get(key))
-        lake.put(key, parquet_bytes(nodes.with_columns(viewers.cast(nodes.schema["viewers"]))))
+        lake.put(key, parquet_bytes(nodes.with_columns(viewers=viewers.cast(nodes.schema["viewers"]))))
     # The others have 7, so the floor takes them off the page.
     settings = settings.model_copy(
         update={"privacy": settings.privacy.model_copy(update={"min_shared_published": 8})}
     )
     forget(lake, settings, CHANNEL)
     assert {json.loads(lake.get(analysis_key(day, "manifest.json")))["channels"] for day in DAYS} == {1}
+
+
+def test_a_hidden_channel_may_have_been_all_of_its_region(lake, settings):
+    day = DAYS[0]
+    for name, column in (("nodes", "region"), ("partition", "region"), ("communities", "id")):
+        key = analysis_key(day, f"{name}.parquet")
+        frame = table(lake.get(key))
+        if name == "communities":
+            more = frame.filter(pl.col("level") == "region").with_columns(id=pl.lit(2, frame.schema["id"]))
+            lake.put(key, parquet_bytes(pl.concat([frame, more])))
+        else:
+            its = pl.when(pl.col("channel") == "beta_two").then(2).otherwise(column)
+            lake.put(key, parquet_bytes(frame.with_columns(its.cast(frame.schema[column]).alias(column))))
+    assert forget(lake, settings, CHANNEL).removed_maps == ()
+    assert b"alpha_one" in lake.get(analysis_key(day, "atlas.html"))
 
 
 def comparable(lake):
