@@ -56,6 +56,7 @@ from vieweratlas_dagster.vod.queue import VodItem
 from vieweratlas_dagster.vod.queue_store import QueueStore
 
 SECRET = "k" * 32
+_EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
 CHANNELS_BY_ID = {9000011: "alpha_one", 9000012: "beta_two", 9000013: "gamma_three"}
 DAYS = ("2026-03-01", "2026-03-02", "2026-03-03")
 # Raw data of the first day have expired.
@@ -244,6 +245,13 @@ def plant_state(lake):
         "state/collectors/1-of-1/channels.json", b'[\n{"channel": "beta_two", "status": "joined"}\n]\n'
     )
     lake.put("state/heartbeat.json", b"{}")
+    # What a Spark run that was killed left: of the second, nobody is in anything.
+    audience = lake.get(day_audience_key(DAYS[0]))
+    lake.put(f"state/spark/date={DAYS[0]}/one-0/days/{DAYS[0]}.parquet", audience)
+    lake.put(f"state/spark/date={DAYS[0]}/one-0/modules.zip", _EMPTY_ZIP)
+    write_table(
+        lake, f"state/spark/date={DAYS[1]}/two-0/days/none.parquet", DAY_AUDIENCES.empty(), DAY_AUDIENCES
+    )
 
 
 def settings_for(folder, storage=None):

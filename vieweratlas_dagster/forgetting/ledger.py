@@ -108,7 +108,7 @@ def unfinished_jobs(lake: Lake) -> list[Job]:
 
 
 def drop_job(lake: Lake, job: Job) -> None:
-    """Remove a job; old versions are another matter (``versions``)."""
+    """Remove a job from a lake that keeps no old versions; else ``versions`` does."""
     lake.delete(job.key)
 
 

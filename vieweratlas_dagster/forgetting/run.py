@@ -91,7 +91,7 @@ class Forgetting:
             for day in self._each("maps", maps.days_with_maps(lake)):
                 if counts := maps.held(lake, day, subject):
                     job = job.with_day(day, Counter(job.found.get(day, {})) + counts)
-            job = job.with_more(state.held(lake, subject))
+        job = job.with_more(state.held(lake, subject))
         if self._versions:
             old = self._versions.held(subject, lambda key: self._progress(f"old versions: {key}", 0, 0))
             job = job.with_more(Counter(job.elsewhere) + old)
@@ -125,9 +125,9 @@ class Forgetting:
         removed: tuple[str, ...] = ()
         if subject.kind == "channel":
             job, removed = self._rewrite_maps(job)
-            if found := state.held(lake, subject):
-                job = self._keep(job.with_more(found))
-                state.forget_in(lake, subject)
+        if found := state.held(lake, subject):
+            job = self._keep(job.with_more(found))
+            state.forget_in(lake, subject)
         if not self._kept and (old := self._held_versions(subject)):
             job = self._keep(job.with_more(old))
         if self._kept:
@@ -185,9 +185,10 @@ class Forgetting:
             )
             job = job.with_more(removed)
         ledger.write_entry(lake, job, ledger.DONE, job.found)
-        ledger.drop_job(lake, job)
         if self._versions:
             self._versions.forget_job(job.key)
+        else:
+            ledger.drop_job(lake, job)
         return job
 
     def _held_versions(self, subject: Subject) -> Counter[str]:
