@@ -403,6 +403,14 @@ def test_the_end_of_an_object_that_nobody_can_read_is_cut_off(lake, settings):
     assert gzip.decompress(lake.get(key))
 
 
+def test_where_nobody_opted_out_tables_are_not_copied():
+    frame = pl.DataFrame(
+        {"viewer_key": [KEY], "channel": ["beta_two"]}, schema_overrides={"viewer_key": pl.UInt64}
+    )
+    assert without(frame, OptOuts()) is frame
+    assert without(frame, VIEWER.gone).height == 0
+
+
 def test_a_viewers_login_needs_credentials_or_the_number(lake):
     with pytest.raises(SubjectError, match="give the numeric user id"):
         find_viewer("Some_Body", world.SECRET, None)
