@@ -2,16 +2,17 @@
 
 Belongs here: the order of the steps. Does not belong here: any of them.
 
-First the opt-out, so that nobody writes more. Then day by day, each noted in the job before it is touched;
-then maps, state, and the ledger's list of days to make again; then old versions. The job, which alone knows
-who it was, goes last. Every step does nothing where there is nothing left to do, so a run that was killed
-is simply repeated.
+First the opt-out, so that nobody writes more. Then, one run at a time, day by day, each noted in the job
+before it is touched; then maps, state, and the ledger's list of days to make again; then old versions. The
+job, which alone knows who it was, goes last. Every step does nothing where there is nothing left to do, so
+a run that was killed is simply repeated.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,6 +21,7 @@ from collector_service.opt_outs import OPT_OUTS_KEY, add_opt_outs, read_opt_outs
 from vieweratlas_dagster.forgetting import days, ledger, maps, state
 from vieweratlas_dagster.forgetting.ledger import Job
 from vieweratlas_dagster.forgetting.subject import Subject
+from vieweratlas_dagster.forgetting.turn import own_turn
 from vieweratlas_dagster.forgetting.versions import Versions
 from vieweratlas_dagster.settings import Settings
 
@@ -74,6 +76,8 @@ class Forgetting:
         self._now = now
         self._progress = progress
         self._kept = False
+        self._turn = ExitStack()
+        self._has_turn = False
 
     def look(self, subject: Subject) -> Report:
         """What a run would find; writes nothing.
@@ -111,14 +115,20 @@ class Forgetting:
         job = mine[0] if mine else ledger.new_job(subject, self._now)
         # More may be known of a channel than then: another login, for example.
         job = replace(job, subject=replace(subject, gone=job.subject.gone | subject.gone))
-        subject = job.subject
         listed = read_opt_outs(lake)
-        new = listed | subject.gone != listed
+        new = listed | job.subject.gone != listed
         self._kept = bool(mine) and mine[0] == job
         if new:
-            job = self._keep(job)
-            add_opt_outs(lake, subject.gone, may_begin=not self._has_forgotten(job))
+            ledger.keep_job(lake, job)
+            self._kept = True
+            add_opt_outs(lake, job.subject.gone, may_begin=not self._has_forgotten(job))
+        with ExitStack() as self._turn:
+            return self._run(job, new=new)
+
+    def _run(self, job: Job, *, new: bool) -> Report:
+        lake, subject = self._lake, job.subject
         if self._kept:
+            self._take_turn()
             ledger.write_entry(lake, job, _OPTED_OUT)
         lake.remove_leftovers(_UNFINISHED_SECONDS)
         job = self._rewrite_days(job)
@@ -200,7 +210,18 @@ class Forgetting:
         """Whether others were forgotten here before, so that there must be a list of opt-outs."""
         return any(True for _ in ledger.entries(self._lake, but={job.number}))
 
+    def _take_turn(self) -> None:
+        """Wait until no other run rewrites anything; what this one rewrites is read after that."""
+        if not self._has_turn:
+            self._turn.enter_context(own_turn(self._lake, lambda what: self._progress(what, 0, 0)))
+            self._turn.callback(self._end_turn)
+            self._has_turn = True
+
+    def _end_turn(self) -> None:
+        self._has_turn = False
+
     def _keep(self, job: Job) -> Job:
+        self._take_turn()
         ledger.keep_job(self._lake, job)
         self._kept = True
         return job

@@ -110,7 +110,8 @@ class Versions:
     @_told_what_to_do()
     def forget_job(self, key: str) -> None:
         """Delete every version of a job, the newest last: until then the job can be resumed."""
-        newest, older = [], []
+        newest: list[dict[str, str]] = []
+        older: list[dict[str, str]] = []
         for _, one in self._versions(key):
             version = {"Key": str(one["Key"]), "VersionId": str(one["VersionId"])}
             (newest if one["IsLatest"] else older).append(version)
