@@ -186,6 +186,23 @@ class Lake:
                 found += 1
         return found
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether the lake is a folder on this machine."""
+        return self._local_root is not None
+
+    @contextmanager
+    def file_lock(self, name: str) -> Iterator[None]:
+        """Keep other processes that ask for the same name waiting; a killed one's lock ends with it.
+
+        Raises:
+            ValueError: the lake is no folder.
+        """
+        if self._local_root is None:
+            raise ValueError(f"{self.uri} is no folder, which alone can lock files")
+        with _file_lock(self._local_root / ".locks" / name.replace("/", "__")):
+            yield
+
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bytes:
         """Read, change and write one object so that no concurrent update is lost.
 
@@ -200,7 +217,7 @@ class Lake:
             RuntimeError: others kept changing the object; nothing was written.
         """
         if self._local_root is not None:
-            with _file_lock(self._local_root / ".locks" / key.replace("/", "__")):
+            with self.file_lock(key):
                 return self._write_changed(key, change, conditional=False)
         for _ in range(_UPDATE_ATTEMPTS):
             try:

@@ -24,6 +24,8 @@ CHANNELS_PREFIX = "curated/channels/"
 AUDIENCES_PREFIX = "curated/audiences/"
 ANALYSIS_PREFIX = "curated/analysis/"
 MANIFESTS_PREFIX = "state/manifests/"
+# One run's copies of tables.
+SPARK_PREFIX = "state/spark/"
 LATEST_PREFIX = "curated/analysis/latest/"
 MAP_MANIFEST = "manifest.json"
 LATEST_MANIFEST = LATEST_PREFIX + MAP_MANIFEST

@@ -1,5 +1,6 @@
 """A forgotten viewer or channel is nowhere, stays out, and nothing else has changed: byte for byte."""
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -29,6 +30,7 @@ from vieweratlas_dagster.forgetting.tables import parquet_bytes, without
 from vieweratlas_dagster.forgetting.versions import Versions
 from vieweratlas_dagster.lake_layout import (
     LATEST_PREFIX,
+    SPARK_PREFIX,
     analysis_key,
     finish_map,
     manifest_key,
@@ -69,8 +71,9 @@ def table(data):
 
 def test_a_forgotten_viewer_is_in_no_byte_of_the_lake(lake, settings):
     before = world.holding(world.everything(lake), *KEY_IN_ANY_FORM)
-    # The test would see it: raw (2 days, 3 objects), curated (3 days, 3 tables), quarantine (copy, notes).
-    assert len(before) == 6 + 9 + 2
+    # The test would see it: raw (2 days, 3 objects), curated (3 days, 3 tables), quarantine (copy, notes),
+    # and what a Spark run left.
+    assert len(before) == 6 + 9 + 2 + 1
     report = forget(lake, settings, VIEWER)
     after = world.everything(lake)
     assert world.holding(after, *KEY_IN_ANY_FORM) == {OPT_OUTS_KEY}
@@ -86,12 +89,14 @@ def test_everybody_else_stays_row_for_row(lake, settings):
     forget(lake, settings, VIEWER)
     after = world.everything(lake)
     own = {key for key in after if key.startswith(("state/forgotten/", OPT_OUTS_KEY))}
+    spark = {key for key in before if key.startswith(f"{SPARK_PREFIX}date={DAYS[0]}/")}
+    assert len(spark) == 2
     assert after.keys() - before.keys() == own
-    assert before.keys() == after.keys() - own
+    assert before.keys() - spark == after.keys() - own
     channels = {key for key in before if key.startswith("curated/channels/")}
-    for key in before.keys() - held - channels:
+    for key in before.keys() - held - channels - spark:
         assert after[key] == before[key], key
-    for key in held:
+    for key in held - spark:
         if key.endswith(".parquet"):
             rows = table(before[key])
             assert table(after[key]).equals(rows.filter(pl.col("viewer_key") != KEY)), key
@@ -206,6 +211,72 @@ def test_a_page_that_shows_a_hidden_channel_on_an_earlier_day_only_is_drawn_agai
     assert world.holding(world.everything(lake), b"beta_two") == {OPT_OUTS_KEY}
 
 
+def test_what_was_drawn_of_an_unfinished_map_goes_even_if_its_tables_are_newer(lake, settings):
+    day = DAYS[2]
+    lake.delete(analysis_key(day, "manifest.json"))
+    for info in lake.objects(analysis_key(day, "")):
+        if info.key.endswith(".parquet"):
+            lake.put(info.key, parquet_bytes(without(table(lake.get(info.key)), CHANNEL.gone)))
+    assert analysis_key(day, "atlas.html") in world.holding(world.everything(lake), b"beta_two")
+    report = forget(lake, settings, CHANNEL)
+    assert {info.key.rsplit(".", 1)[-1] for info in lake.objects(analysis_key(day, ""))} == {"parquet"}
+    assert world.holding(world.everything(lake), b"beta_two") == {OPT_OUTS_KEY}
+    assert report.counts["maps"] == 3
+    assert forget(lake, settings, CHANNEL).counts == {}
+
+
+def test_a_map_that_cannot_be_drawn_again_is_removed_and_named(lake, settings):
+    lake.delete(analysis_key(DAYS[0], "events.parquet"))
+    report = forget(lake, settings, CHANNEL)
+    # Days after it show it as an earlier one only while it is finished.
+    assert report.removed_maps == DAYS[:1]
+    assert {info.key.rsplit(".", 1)[-1] for info in lake.objects(analysis_key(DAYS[0], ""))} == {"parquet"}
+    assert b"alpha_one" in lake.get(analysis_key(DAYS[1], "atlas.html"))
+
+
+def test_a_fault_of_drawing_is_told_and_the_map_is_drawn_by_the_next_run(lake, settings, monkeypatch):
+    def broken(*_, **__):
+        raise ValueError("no such font")
+
+    drawn = drawn_map.draw_atlas
+    monkeypatch.setattr(drawn_map, "draw_atlas", broken)
+    with pytest.raises(ValueError, match="no such font"):
+        forget(lake, settings, CHANNEL)
+    monkeypatch.setattr(drawn_map, "draw_atlas", drawn)
+    assert forget(lake, settings, CHANNEL).removed_maps == ()
+    assert world.holding(world.everything(lake), b"beta_two") == {OPT_OUTS_KEY}
+    assert len(list(lake.objects(LATEST_PREFIX))) > 10
+
+
+def test_a_map_drawn_again_counts_the_channels_that_are_shown(lake, settings):
+    for day in DAYS:
+        key = analysis_key(day, "nodes.parquet")
+        viewers = pl.when(pl.col("channel") == "alpha_one").then(20).otherwise("viewers")
+        nodes = table(lake.get(key))
+        lake.put(key, parquet_bytes(nodes.with_columns(viewers=viewers.cast(nodes.schema["viewers"]))))
+    # The others have 7, so the floor takes them off the page.
+    settings = settings.model_copy(
+        update={"privacy": settings.privacy.model_copy(update={"min_shared_published": 8})}
+    )
+    forget(lake, settings, CHANNEL)
+    assert {json.loads(lake.get(analysis_key(day, "manifest.json")))["channels"] for day in DAYS} == {1}
+
+
+def test_a_hidden_channel_may_have_been_all_of_its_region(lake, settings):
+    day = DAYS[0]
+    for name, column in (("nodes", "region"), ("partition", "region"), ("communities", "id")):
+        key = analysis_key(day, f"{name}.parquet")
+        frame = table(lake.get(key))
+        if name == "communities":
+            more = frame.filter(pl.col("level") == "region").with_columns(id=pl.lit(2, frame.schema["id"]))
+            lake.put(key, parquet_bytes(pl.concat([frame, more])))
+        else:
+            its = pl.when(pl.col("channel") == "beta_two").then(2).otherwise(column)
+            lake.put(key, parquet_bytes(frame.with_columns(its.cast(frame.schema[column]).alias(column))))
+    assert forget(lake, settings, CHANNEL).removed_maps == ()
+    assert b"alpha_one" in lake.get(analysis_key(day, "atlas.html"))
+
+
 def comparable(lake):
     """All bytes; the ledger's entries under their order instead of their random number."""
     found = world.everything(lake)
@@ -229,9 +300,13 @@ def test_a_run_that_is_killed_at_any_write_is_finished_by_the_next_one(
     def fresh():
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(planted, folder)
-        # A day with raw data and one without, and one day's map, show what there is to show.
-        for path in [*folder.rglob(f"date={DAYS[2]}"), folder / f"curated/analysis/date={DAYS[1]}"]:
+        # A day with raw data and one without, a map that is finished and one that is not, show what there
+        # is to show.
+        for path in folder.rglob(f"date={DAYS[2]}"):
             shutil.rmtree(path)
+        (folder / analysis_key(DAYS[1], "manifest.json")).unlink()
+        for name in ("audiences", "edges", "partition", "left_out", "events"):
+            (folder / analysis_key(DAYS[1], f"{name}.parquet")).unlink()
         return Lake.open(settings.storage)
 
     lake = fresh()
@@ -298,7 +373,7 @@ def test_days_whose_raw_data_are_there_or_gone_are_made_again(lake, settings):
         ("2026-03-03", "analysis_daily"),
     ]
     assert plan.add_forgotten(ledger.entries(lake), found.made, window_days=2) == plan
-    assert ledger.entries(lake, but=plan.seen) == []
+    assert ledger.entries(lake, but=plan.settled) == []
 
 
 def test_a_list_of_opt_outs_that_vanished_is_not_begun_anew(lake, settings):
@@ -326,6 +401,14 @@ def test_the_end_of_an_object_that_nobody_can_read_is_cut_off(lake, settings):
     report = forget(lake, settings, VIEWER)
     assert report.counts["unreadable_ends"] == 2  # this one, and the planted one in quarantine
     assert gzip.decompress(lake.get(key))
+
+
+def test_where_nobody_opted_out_tables_are_not_copied():
+    frame = pl.DataFrame(
+        {"viewer_key": [KEY], "channel": ["beta_two"]}, schema_overrides={"viewer_key": pl.UInt64}
+    )
+    assert without(frame, OptOuts()) is frame
+    assert without(frame, VIEWER.gone).height == 0
 
 
 def test_a_viewers_login_needs_credentials_or_the_number(lake):
@@ -378,8 +461,8 @@ def test_on_s3_nothing_is_left_in_old_versions_or_delete_markers(versioned, tmp_
     assert len(_versions(client, storage)[f"{storage.s3_prefix}{key}"]) == 1004
     report = forgetting.run(VIEWER)
     # Those, the one in the lake now, the one that expired, and the objects that were rewritten on the way.
-    assert report.counts["old_versions"] == 1003 + 1 + 1 + (6 - 1) + 9 + 2
-    assert report.counts["delete_markers"] == 1
+    assert report.counts["old_versions"] == 1003 + 1 + 1 + (6 - 1) + 9 + 2 + 2
+    assert report.counts["delete_markers"] == 1 + 2
     assert world.holding(world.everything(lake), *KEY_IN_ANY_FORM) == {OPT_OUTS_KEY}
     left = _versions(client, storage)
     held = set()
@@ -446,16 +529,20 @@ def test_on_s3_a_run_that_ends_among_old_versions_is_finished_by_the_next_one(
         delete(self, found)
 
     monkeypatch.setattr(Versions, "_delete", mortal)
-    # Before the first deletion, and after the job is gone but for its old versions.
-    for calls in (0, 2):
-        ends_at["call"] = calls
-        with pytest.raises(KeyboardInterrupt):
-            Forgetting(lake, settings, Versions(storage), NOW).run(VIEWER)
-    assert ledger.unfinished_jobs(lake) == []
-    assert any("state/forgetting/" in name for name in _versions(client, storage))
-    ends_at["call"] = 10**9
-    Forgetting(lake, settings, Versions(storage), NOW).run(VIEWER)
+    with pytest.raises(KeyboardInterrupt):
+        Forgetting(lake, settings, Versions(storage), NOW).run(VIEWER)
+    ended = 1
+    # Before the next deletion each time; as long as anything tells who it was, it can be resumed.
+    while ledger.unfinished_jobs(lake):
+        ends_at["call"] = ended
+        with contextlib.suppress(KeyboardInterrupt):
+            Forgetting(lake, settings, Versions(storage), NOW).resume()
+        told = any("state/forgetting/" in name for name in _versions(client, storage))
+        assert told == bool(ledger.unfinished_jobs(lake))
+        ended += 1
+    assert ended > 2
     left = _versions(client, storage)
     assert not any("state/forgetting/" in name for name in left)
     assert len(left[f"{storage.s3_prefix}{live_key(NOW.replace(day=2, hour=20), 'c1')}"]) == 1
+    ends_at["call"] = 10**9
     assert Forgetting(lake, settings, Versions(storage), NOW).run(VIEWER).counts == {}

@@ -24,7 +24,7 @@ from collector_service.opt_outs import OptOuts
 from collector_service.settings import StorageSettings
 from vieweratlas_dagster.curation.merge import curate
 from vieweratlas_dagster.curation.validation import inspect_object, manifest
-from vieweratlas_dagster.forgetting.maps import _draw
+from vieweratlas_dagster.forgetting.maps import draw
 from vieweratlas_dagster.forgetting.run import Forgetting
 from vieweratlas_dagster.forgetting.subject import Subject
 from vieweratlas_dagster.lake_layout import (
@@ -56,6 +56,7 @@ from vieweratlas_dagster.vod.queue import VodItem
 from vieweratlas_dagster.vod.queue_store import QueueStore
 
 SECRET = "k" * 32
+_EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
 CHANNELS_BY_ID = {9000011: "alpha_one", 9000012: "beta_two", 9000013: "gamma_three"}
 DAYS = ("2026-03-01", "2026-03-02", "2026-03-03")
 # Raw data of the first day have expired.
@@ -199,9 +200,10 @@ def plant_map(lake, settings, day):
     }
     for name, (frame, table) in tables.items():
         write_table(lake, analysis_key(day, f"{name}.parquet"), frame, table)
-    for name, data in _draw(lake, day, settings).items():
+    drawn = draw(lake, day, settings)
+    for name, data in drawn.files.items():
         lake.put(analysis_key(day, name), data)
-    finish_map(lake, day, nodes.height)
+    finish_map(lake, day, drawn.channels)
 
 
 def plant_quarantine(lake):
@@ -243,6 +245,13 @@ def plant_state(lake):
         "state/collectors/1-of-1/channels.json", b'[\n{"channel": "beta_two", "status": "joined"}\n]\n'
     )
     lake.put("state/heartbeat.json", b"{}")
+    # What a Spark run that was killed left: of the second, nobody is in anything.
+    audience = lake.get(day_audience_key(DAYS[0]))
+    lake.put(f"state/spark/date={DAYS[0]}/one-0/days/{DAYS[0]}.parquet", audience)
+    lake.put(f"state/spark/date={DAYS[0]}/one-0/modules.zip", _EMPTY_ZIP)
+    write_table(
+        lake, f"state/spark/date={DAYS[1]}/two-0/days/none.parquet", DAY_AUDIENCES.empty(), DAY_AUDIENCES
+    )
 
 
 def settings_for(folder, storage=None):

@@ -62,7 +62,7 @@ def vieweratlas_late_data(
         first_day=f"{first}",
     )
     plan = plan.add_forgotten(
-        entries(lake.lake, but=plan.seen), found.made, window_days=settings.analysis.window_days
+        entries(lake.lake, but=plan.settled), found.made, window_days=settings.analysis.window_days
     )
     plan, obstacle = _settle(context.instance, plan)
     step = plan.running

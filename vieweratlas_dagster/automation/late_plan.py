@@ -24,7 +24,7 @@ WHOLE_DAY = "analysis_daily"
 GRAPH_ONLY = "graph_daily"
 _MANIFESTS = manifest_key("").rpartition("/")[0] + "/"
 _DIGEST_LENGTH = 16
-# In place of a digest: somebody was removed, and nothing came late.
+# In place of a digest: somebody was removed, and nothing came late. Days follow while they may become more.
 _FORGOTTEN = "forgotten"
 
 
@@ -70,7 +70,8 @@ class Plan:
     """What is still to be made again, in the order of days, and which late objects are dealt with.
 
     ``running`` is the step that was requested last; ``seen`` maps days to the digest of the raw objects
-    that a remake was planned for, and numbers of the ledger's entries that are dealt with to a word.
+    that a remake was planned for, and numbers of the ledger's entries to a word, with the days dealt with
+    as long as the entry may grow.
     """
 
     running: Step | None = None
@@ -90,6 +91,11 @@ class Plan:
             body["seen"],
         )
 
+    @property
+    def settled(self) -> frozenset[str]:
+        """The numbers of the ledger's entries that need not be looked at again."""
+        return frozenset(number for number, word in self.seen.items() if word == _FORGOTTEN)
+
     def text(self) -> str:
         """The plan as the sensor's cursor."""
         body = {
@@ -108,11 +114,15 @@ class Plan:
             late: days to make again; those whose digest is in ``seen`` change nothing.
             made: days that have been made before; other days are left to the schedule.
             window_days: days that a graph covers, so that a late day is in so many graphs.
-            first_day: days before this are forgotten in ``seen``.
+            first_day: days before this are forgotten in ``seen``, the ledger's numbers never.
         """
         steps = {step.day: step for step in self.waiting}
         days = sorted(made)
-        seen = {day: digest for day, digest in self.seen.items() if day >= first_day}
+        seen = {
+            name: word
+            for name, word in self.seen.items()
+            if word.startswith(_FORGOTTEN) or name >= first_day
+        }
         for item in sorted(late, key=lambda item: item.day):
             if seen.get(item.day) == item.digest:
                 continue
@@ -133,7 +143,8 @@ class Plan:
         be anyway, that does.
 
         Args:
-            entries: the ledger; entries whose number is in ``seen`` change nothing.
+            entries: the ledger; of each, only days that were not in it before count, and none of those
+                that are ``settled``.
             made: days that have been made before.
             window_days: days that a graph covers.
         """
@@ -141,15 +152,20 @@ class Plan:
         seen = dict(self.seen)
         days = sorted(made)
         for entry in entries:
-            if entry.number in seen or not entry.days:
+            known = seen.get(entry.number, "").split()
+            if known == [_FORGOTTEN]:
                 continue
-            seen[entry.number] = _FORGOTTEN
-            spans = [
-                (day, f"{date.fromisoformat(day) + timedelta(days=window_days - 1)}") for day in entry.days
-            ]
+            new = [day for day in entry.days if day not in known]
+            if entry.is_done:
+                seen[entry.number] = _FORGOTTEN
+            elif new:
+                seen[entry.number] = " ".join([*(known or [_FORGOTTEN]), *new])
+            spans = [(day, f"{date.fromisoformat(day) + timedelta(days=window_days - 1)}") for day in new]
+            # What was requested for the days before must not be taken for this.
+            cause = f"{_FORGOTTEN}-{entry.number}-{_digest_of(new)}"
             for day in days:
                 if day not in steps and any(first <= day <= last for first, last in spans):
-                    steps[day] = Step(day, GRAPH_ONLY, f"{_FORGOTTEN}-{entry.number}")
+                    steps[day] = Step(day, GRAPH_ONLY, cause)
         return replace(self, waiting=tuple(steps[day] for day in sorted(steps)), seen=seen)
 
     def is_replaced(self, step: Step) -> bool:
@@ -230,4 +246,8 @@ def late_day(
 
 def _digest(raw: Sequence[ObjectInfo]) -> str:
     lines = (f"{info.key} {info.size} {info.modified.astimezone(UTC).isoformat()}\n" for info in raw)
+    return _digest_of(lines)
+
+
+def _digest_of(lines: Iterable[str]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:_DIGEST_LENGTH]

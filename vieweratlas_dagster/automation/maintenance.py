@@ -13,6 +13,8 @@ from vieweratlas_dagster.automation.retention import days_kept, expired_objects
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
 
+# No write takes so long.
+_UNFINISHED_SECONDS = 3600.0
 # Jobs that leave nothing but check evaluations.
 _CHECK_JOBS = ("freshness",)
 
@@ -76,6 +78,8 @@ def expired_raw_data(
 ) -> dg.Output[None]:
     """Remove raw and quarantined objects that have been kept long enough; curated data always stay.
 
+    In a folder, what writers that were killed left beside the objects goes, too.
+
     The days are in the settings' retention section. On S3 the bucket's lifecycle rules do this, and the
     op does nothing unless retention.expire_on_s3 is set.
     """
@@ -92,6 +96,7 @@ def expired_raw_data(
             context.log.debug("%s", info.key)
             if not config.dry_run:
                 lake.lake.delete(info.key)
+    facts["unfinished_files"] = 0 if config.dry_run else lake.lake.remove_leftovers(_UNFINISHED_SECONDS)
     context.log.info("expired raw data: %s", facts)
     return dg.Output(None, metadata=facts)
 

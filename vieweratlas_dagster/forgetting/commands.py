@@ -150,6 +150,14 @@ def _tell(report: Report, settings: Settings, lake: Lake, *, dry_run: bool, is_c
             soft_wrap=True,
             highlight=False,
         )
+    if report.removed_maps:
+        console.print(
+            f"Removed, since their tables are missing or of an older version: page, pictures and files of "
+            f"{', '.join(report.removed_maps)}. Materialize overlap_graph and what follows for these days "
+            "to have them again.",
+            soft_wrap=True,
+            highlight=False,
+        )
     for key in report.mentions:
         console.print(
             f"Still mentions it, please look: {lake.address(key)}", soft_wrap=True, highlight=False

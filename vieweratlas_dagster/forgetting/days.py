@@ -127,7 +127,8 @@ def _write_channels(lake: Lake, day: str, subject: Subject) -> None:
     if presence and subject.gone.viewer_keys:
         every = pl.concat(presence)
         left = without(every, subject.gone)
-        changed = every.join(left, on=every.columns, how="anti")["channel_id"].unique()
+        keys = pl.Series(sorted(subject.gone.viewer_keys), dtype=pl.UInt64)
+        changed = every.filter(pl.col("viewer_key").is_in(keys.implode()))["channel_id"].unique()
         viewers = (
             left.filter(pl.col("channel_id").is_in(changed.implode()), ~pl.col("known_bot"))
             .group_by("channel_id")

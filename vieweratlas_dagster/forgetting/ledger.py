@@ -24,6 +24,7 @@ from vieweratlas_dagster.forgetting.subject import Kind, Subject
 
 LEDGER_PREFIX = f"{STATE_PREFIX}/forgotten/"
 JOBS_PREFIX = f"{STATE_PREFIX}/forgetting/"
+DONE = "done"
 _VERSION = 1
 
 
@@ -107,7 +108,7 @@ def unfinished_jobs(lake: Lake) -> list[Job]:
 
 
 def drop_job(lake: Lake, job: Job) -> None:
-    """Remove a job; old versions are another matter (``versions``)."""
+    """Remove a job from a lake that keeps no old versions; else ``versions`` does."""
     lake.delete(job.key)
 
 
@@ -127,6 +128,11 @@ class Entry:
         """Where it is kept."""
         return f"{LEDGER_PREFIX}{self.number}.json"
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it stays as it is."""
+        return self.progress == DONE
+
 
 def write_entry(lake: Lake, job: Job, progress: str, days: Iterable[str] = ()) -> None:
     """Write how far a job has come, unless its entry says so already.
@@ -134,7 +140,7 @@ def write_entry(lake: Lake, job: Job, progress: str, days: Iterable[str] = ()) -
     Args:
         lake: the lake.
         job: the job.
-        progress: in words.
+        progress: in words; ``DONE`` when the entry is the last.
         days: whose graphs are to be made again from now on.
     """
     body: dict[str, Any] = {

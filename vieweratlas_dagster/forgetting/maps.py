@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
+
+import polars as pl
 
 from collector_service.lake import Lake
 from vieweratlas_dagster.drawn_map import draw_exports, draw_pages
@@ -29,7 +32,19 @@ from vieweratlas_dagster.lake_layout import (
 )
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.shown_map import ShownMap
-from vieweratlas_dagster.tables import NODES
+from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, EVENTS, LEFT_OUT, NODES, PARTITION
+
+# What a page shows of each day, and of its own alone.
+_OF_EACH_DAY = (NODES, EDGES, COMMUNITIES, EVENTS)
+_OF_ITS_DAY = (AUDIENCES, PARTITION, LEFT_OUT)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is drawn of a day's map: files by name, and how many channels are in them."""
+
+    files: dict[str, bytes]
+    channels: int
 
 
 def days_with_maps(lake: Lake) -> list[str]:
@@ -49,12 +64,15 @@ def held(lake: Lake, day: str, subject: Subject) -> Counter[str]:
     total: Counter[str] = Counter()
     for _, _, counts in _tables(lake, analysis_key(day, ""), subject):
         total += counts
+    if not is_finished(lake, day):
+        # Its tables may be newer than what was drawn, and nobody can say who is in a picture.
+        total += Counter(objects=sum(_is_drawn(info.key) for info in lake.objects(analysis_key(day, ""))))
     if total:
         total["maps"] = 1
     return total
 
 
-def forget_in(lake: Lake, day: str, subject: Subject, settings: Settings, *, finish: bool) -> None:
+def forget_in(lake: Lake, day: str, subject: Subject, settings: Settings, *, finish: bool) -> bool:
     """Filter the day's tables, and draw again what is drawn of them.
 
     Args:
@@ -64,20 +82,25 @@ def forget_in(lake: Lake, day: str, subject: Subject, settings: Settings, *, fin
         settings: for the page and the privacy floor.
         finish: whether the map was finished before, and has to be again; else it is left to the run that
             makes it, and what was drawn goes.
+
+    Returns:
+        Whether the map is finished now.
     """
     begin_map(lake, day)
     for key, data, _ in list(_tables(lake, analysis_key(day, ""), subject)):
         lake.put(key, data)
-    drawn = _draw(lake, day, settings) if finish else {}
-    for name, data in drawn.items():
+    drawn = draw(lake, day, settings) if finish else None
+    files = drawn.files if drawn else {}
+    for name, data in files.items():
         lake.put(analysis_key(day, name), data)
     for info in lake.objects(analysis_key(day, "")):
         name = info.key.rsplit("/", 1)[-1]
         # Of whatever version: what was drawn with the channel, and what nobody here can draw again.
-        if name not in drawn and not name.endswith(".parquet"):
+        if name not in files and _is_drawn(name):
             lake.delete(info.key)
     if drawn:
-        finish_map(lake, day, read_table(lake, analysis_key(day, "nodes.parquet"), NODES).height)
+        finish_map(lake, day, drawn.channels)
+    return drawn is not None
 
 
 def showing(lake: Lake, days: set[str], history_days: int) -> set[str]:
@@ -106,6 +129,10 @@ def renew_latest(lake: Lake, days: set[str], subject: Subject) -> None:
         lake.delete(info.key)
 
 
+def _is_drawn(key: str) -> bool:
+    return not key.endswith(".parquet")
+
+
 def _tables(lake: Lake, prefix: str, subject: Subject) -> Iterator[tuple[str, bytes, Counter[str]]]:
     for info in lake.objects(prefix):
         if info.key.endswith(".parquet"):
@@ -115,11 +142,23 @@ def _tables(lake: Lake, prefix: str, subject: Subject) -> Iterator[tuple[str, by
                 yield info.key, change.data, change.counts
 
 
-def _draw(lake: Lake, day: str, settings: Settings) -> dict[str, bytes]:
-    """The day's files; none when a table is of an older version, so that only a run can draw it."""
+def draw(lake: Lake, day: str, settings: Settings) -> Drawn | None:
+    """The day's files; None when a table is missing or of an older version, so that only a run can draw."""
+    if not _has_its_tables(lake, day, settings):
+        return None
+    shown = ShownMap(lake, day)
+    pages = draw_pages(shown, shown.read("nodes.parquet", NODES), settings)
+    exports = draw_exports(shown, settings)
+    return Drawn({**pages.files, **exports.files}, exports.channels)
+
+
+def _has_its_tables(lake: Lake, day: str, settings: Settings) -> bool:
+    earlier = islice(earlier_analysis_days(lake, day), settings.analysis.history_days - 1)
+    wanted = [(day, (*_OF_EACH_DAY, *_OF_ITS_DAY)), *((one, _OF_EACH_DAY) for one in earlier)]
     try:
-        shown = ShownMap(lake, day)
-        pages = draw_pages(shown, shown.read("nodes.parquet", NODES), settings)
-        return {**pages.files, **draw_exports(shown, settings).files}
-    except (FileNotFoundError, ValueError):
-        return {}
+        for name, tables in wanted:
+            for table in tables:
+                read_table(lake, analysis_key(name, f"{table.name}.parquet"), table)
+    except (FileNotFoundError, ValueError, pl.exceptions.PolarsError):
+        return False
+    return True

@@ -2,16 +2,17 @@
 
 Belongs here: the order of the steps. Does not belong here: any of them.
 
-First the opt-out, so that nobody writes more. Then day by day, each noted in the job before it is touched;
-then maps, state, and the ledger's list of days to make again; then old versions. The job, which alone knows
-who it was, goes last. Every step does nothing where there is nothing left to do, so a run that was killed
-is simply repeated.
+First the opt-out, so that nobody writes more. Then, one run at a time, day by day, each noted in the job
+before it is touched; then maps, state, and the ledger's list of days to make again; then old versions. The
+job, which alone knows who it was, goes last. Every step does nothing where there is nothing left to do, so
+a run that was killed is simply repeated.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,12 +21,12 @@ from collector_service.opt_outs import OPT_OUTS_KEY, add_opt_outs, read_opt_outs
 from vieweratlas_dagster.forgetting import days, ledger, maps, state
 from vieweratlas_dagster.forgetting.ledger import Job
 from vieweratlas_dagster.forgetting.subject import Subject
+from vieweratlas_dagster.forgetting.turn import own_turn
 from vieweratlas_dagster.forgetting.versions import Versions
 from vieweratlas_dagster.settings import Settings
 
 _OPTED_OUT = "left out of what is collected; rewriting what was written"
 _REWRITTEN = "rewritten; removing old versions"
-_DONE = "done"
 
 # No write takes so long.
 _UNFINISHED_SECONDS = 3600.0
@@ -39,13 +40,15 @@ class Report:
 
     ``counts`` is what was found in all; ``days`` those whose graphs are made again; ``newly_left_out``
     whether the subject was not on the list of opt-outs before; ``mentions`` names objects of the state that
-    still mention it, which nobody here rewrites.
+    still mention it, which nobody here rewrites; ``removed_maps`` are days whose page and pictures had to
+    go, since tables that only a run can make are missing.
     """
 
     counts: dict[str, int]
     days: tuple[str, ...]
     newly_left_out: bool
     mentions: tuple[str, ...]
+    removed_maps: tuple[str, ...] = ()
 
 
 class Forgetting:
@@ -73,6 +76,8 @@ class Forgetting:
         self._now = now
         self._progress = progress
         self._kept = False
+        self._turn = ExitStack()
+        self._has_turn = False
 
     def look(self, subject: Subject) -> Report:
         """What a run would find; writes nothing.
@@ -90,7 +95,7 @@ class Forgetting:
             for day in self._each("maps", maps.days_with_maps(lake)):
                 if counts := maps.held(lake, day, subject):
                     job = job.with_day(day, Counter(job.found.get(day, {})) + counts)
-            job = job.with_more(state.held(lake, subject))
+        job = job.with_more(state.held(lake, subject))
         if self._versions:
             old = self._versions.held(subject, lambda key: self._progress(f"old versions: {key}", 0, 0))
             job = job.with_more(Counter(job.elsewhere) + old)
@@ -110,22 +115,29 @@ class Forgetting:
         job = mine[0] if mine else ledger.new_job(subject, self._now)
         # More may be known of a channel than then: another login, for example.
         job = replace(job, subject=replace(subject, gone=job.subject.gone | subject.gone))
-        subject = job.subject
         listed = read_opt_outs(lake)
-        new = listed | subject.gone != listed
+        new = listed | job.subject.gone != listed
         self._kept = bool(mine) and mine[0] == job
         if new:
-            job = self._keep(job)
-            add_opt_outs(lake, subject.gone, may_begin=not self._has_forgotten(job))
+            ledger.keep_job(lake, job)
+            self._kept = True
+            add_opt_outs(lake, job.subject.gone, may_begin=not self._has_forgotten(job))
+        with ExitStack() as self._turn:
+            return self._run(job, new=new)
+
+    def _run(self, job: Job, *, new: bool) -> Report:
+        lake, subject = self._lake, job.subject
         if self._kept:
+            self._take_turn()
             ledger.write_entry(lake, job, _OPTED_OUT)
         lake.remove_leftovers(_UNFINISHED_SECONDS)
         job = self._rewrite_days(job)
+        removed: tuple[str, ...] = ()
         if subject.kind == "channel":
-            job = self._rewrite_maps(job)
-            if found := state.held(lake, subject):
-                job = self._keep(job.with_more(found))
-                state.forget_in(lake, subject)
+            job, removed = self._rewrite_maps(job)
+        if found := state.held(lake, subject):
+            job = self._keep(job.with_more(found))
+            state.forget_in(lake, subject)
         if not self._kept and (old := self._held_versions(subject)):
             job = self._keep(job.with_more(old))
         if self._kept:
@@ -136,6 +148,7 @@ class Forgetting:
             tuple(sorted(job.found)),
             new,
             tuple(state.others_that_mention(lake, subject, known)),
+            removed,
         )
 
     def resume(self) -> list[Report]:
@@ -151,7 +164,8 @@ class Forgetting:
                 ledger.write_entry(lake, job, _OPTED_OUT)
         return job
 
-    def _rewrite_maps(self, job: Job) -> Job:
+    def _rewrite_maps(self, job: Job) -> tuple[Job, tuple[str, ...]]:
+        """The job with what was found, and the days whose finished maps could not be drawn again."""
         lake, subject = self._lake, job.subject
         names = self._each("maps", maps.days_with_maps(lake))
         found = {day: counts for day in names if (counts := maps.held(lake, day, subject))}
@@ -164,10 +178,13 @@ class Forgetting:
             finished = {day for day in found if maps.is_finished(lake, day)}
             job = self._keep(replace(job, maps=tuple(sorted({*job.maps, *finished, *shown}))))
         # Oldest first, since later pages show those before.
+        removed = []
         for day in self._each("pages", sorted({*found, *job.maps})):
-            maps.forget_in(lake, day, subject, self._settings, finish=day in job.maps)
+            finish = day in job.maps
+            if not maps.forget_in(lake, day, subject, self._settings, finish=finish) and finish:
+                removed.append(day)
         maps.renew_latest(lake, set(job.maps), subject)
-        return job
+        return job, tuple(removed)
 
     def _finish(self, job: Job) -> Job:
         lake = self._lake
@@ -177,10 +194,11 @@ class Forgetting:
                 job.subject, lambda key: self._progress(f"old versions: {key}", 0, 0)
             )
             job = job.with_more(removed)
-        ledger.write_entry(lake, job, _DONE, job.found)
-        ledger.drop_job(lake, job)
+        ledger.write_entry(lake, job, ledger.DONE, job.found)
         if self._versions:
             self._versions.forget_job(job.key)
+        else:
+            ledger.drop_job(lake, job)
         return job
 
     def _held_versions(self, subject: Subject) -> Counter[str]:
@@ -192,7 +210,18 @@ class Forgetting:
         """Whether others were forgotten here before, so that there must be a list of opt-outs."""
         return any(True for _ in ledger.entries(self._lake, but={job.number}))
 
+    def _take_turn(self) -> None:
+        """Wait until no other run rewrites anything; what this one rewrites is read after that."""
+        if not self._has_turn:
+            self._turn.enter_context(own_turn(self._lake, lambda what: self._progress(what, 0, 0)))
+            self._turn.callback(self._end_turn)
+            self._has_turn = True
+
+    def _end_turn(self) -> None:
+        self._has_turn = False
+
     def _keep(self, job: Job) -> Job:
+        self._take_turn()
         ledger.keep_job(self._lake, job)
         self._kept = True
         return job

@@ -11,7 +11,7 @@ import re
 
 import polars as pl
 
-from collector_service.opt_outs import OptOuts
+from collector_service.opt_outs import NOBODY, OptOuts
 
 _LOGIN_COLUMNS = ("channel", "source", "target")
 # Names of communities, and what to call one whose name names somebody who is gone: by the column of its id.
@@ -21,6 +21,8 @@ _WITHHELD = "its former name is withheld"
 
 def without(frame: pl.DataFrame, gone: OptOuts) -> pl.DataFrame:
     """The rows that are about nobody who is gone, in order; names of communities name nobody either."""
+    if gone == NOBODY:
+        return frame
     columns = frame.schema
     about = [pl.lit(value=False)]
     if "viewer_key" in columns:

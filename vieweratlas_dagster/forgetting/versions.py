@@ -21,14 +21,22 @@ from vieweratlas_dagster.forgetting.rewriting import (
     rewritten,
 )
 from vieweratlas_dagster.forgetting.subject import Subject
-from vieweratlas_dagster.lake_layout import ANALYSIS_PREFIX, MANIFESTS_PREFIX
+from vieweratlas_dagster.lake_layout import ANALYSIS_PREFIX, MANIFESTS_PREFIX, SPARK_PREFIX
 from vieweratlas_dagster.vod.discovery import MEMORY_KEY
 from vieweratlas_dagster.vod.queue_store import QUEUE_KEY
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_SEARCHED = (*RAW_PREFIXES, "curated/", QUARANTINE_PREFIX, "state/vod/", "state/collectors/", JOBS_PREFIX)
+_SEARCHED = (
+    *RAW_PREFIXES,
+    "curated/",
+    QUARANTINE_PREFIX,
+    "state/vod/",
+    "state/collectors/",
+    SPARK_PREFIX,
+    JOBS_PREFIX,
+)
 _OF_JOBS = "job_versions"
 _TOLD_BY_TEXT = (JOBS_PREFIX, QUEUE_KEY, MEMORY_KEY, "state/collectors/", f"{QUARANTINE_PREFIX}vod_queue/")
 _RIGHTS = (
@@ -101,8 +109,14 @@ class Versions:
 
     @_told_what_to_do()
     def forget_job(self, key: str) -> None:
-        """Delete every version of a job that has been removed."""
-        self._delete([{"Key": one["Key"], "VersionId": one["VersionId"]} for _, one in self._versions(key)])
+        """Delete every version of a job, the newest last: until then the job can be resumed."""
+        newest: list[dict[str, str]] = []
+        older: list[dict[str, str]] = []
+        for _, one in self._versions(key):
+            version = {"Key": str(one["Key"]), "VersionId": str(one["VersionId"])}
+            (newest if one["IsLatest"] else older).append(version)
+        self._delete(older)
+        self._delete(newest)
 
     def _searched(self, subject: Subject) -> tuple[str, ...]:
         return (*_SEARCHED, MANIFESTS_PREFIX) if subject.kind == "channel" else _SEARCHED
@@ -152,6 +166,9 @@ class Versions:
 
     def _holds(self, key: str, version: str, subject: Subject) -> bool:
         name = key.removeprefix(self._root)
+        if name.startswith(SPARK_PREFIX):
+            # Of no use to anybody.
+            return True
         if name.startswith(MANIFESTS_PREFIX) or (
             name.startswith(ANALYSIS_PREFIX) and not name.endswith(".parquet")
         ):

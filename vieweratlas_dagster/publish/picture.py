@@ -158,7 +158,11 @@ def plan(
     """Where everything of a picture goes that is so many pixels wide; arguments as of `draw_atlas`."""
     scale = width / 2000
     drawn = nodes.sort("viewers", "degree", "channel", descending=[True, True, False], nulls_last=True)
-    regions = communities.filter(pl.col("level") == "region").sort("viewers", "size", descending=True)
+    # Opt-outs and the privacy floor may have taken all channels of a region.
+    there = pl.col("id").is_in(drawn["region"].unique().implode())
+    regions = communities.filter(pl.col("level") == "region", there).sort(
+        "viewers", "size", descending=True
+    )
     areas = _areas(drawn, regions)
     radii = _radii(drawn, scale)
     names = _place_names(drawn, regions, communities, areas, radii, width=width, channels=channel_names)

@@ -31,7 +31,7 @@ import vieweratlas_dagster
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
 from vieweratlas_dagster.analysis.overlap import OverlapGraph
-from vieweratlas_dagster.lake_layout import day_audience_key, write_table
+from vieweratlas_dagster.lake_layout import SPARK_PREFIX, day_audience_key, write_table
 from vieweratlas_dagster.parquet import read_parquet
 from vieweratlas_dagster.spark.finish import graph_of_counts
 from vieweratlas_dagster.spark.settings import SparkSettings
@@ -72,7 +72,7 @@ def overlap_graph_on_spark(
     """
     if lake.uri.startswith("memory:"):
         raise RuntimeError(f"Spark cannot read a lake in memory: use a lake of type file or s3, {_ELSE}")
-    folder = f"state/spark/date={context.partition_key}/"
+    folder = f"{SPARK_PREFIX}date={context.partition_key}/"
     _clear(lake, folder)
     work = f"{folder}{context.run.run_id}-{context.retry_number}/"
     try:

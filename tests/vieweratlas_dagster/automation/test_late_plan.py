@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -18,6 +19,7 @@ from vieweratlas_dagster.automation.late_plan import (
     scan,
 )
 from vieweratlas_dagster.curation.validation import ObjectReport, manifest
+from vieweratlas_dagster.forgetting.ledger import Entry
 from vieweratlas_dagster.lake_layout import manifest_key
 
 MADE = datetime(2026, 3, 2, 3, tzinfo=UTC)
@@ -168,3 +170,41 @@ def test_other_raw_objects_of_a_running_day_make_it_wait_for_another_run():
 def test_days_that_are_no_longer_looked_at_are_forgotten():
     plan = Plan(seen={"2026-01-01": "a", "2026-03-01": "b"})
     assert plan.add([], [], window_days=7, first_day="2026-03-01").seen == {"2026-03-01": "b"}
+
+
+def forgotten(number, *days, progress="done"):
+    return Entry(number, "viewer", "2026-03-04T03:00:00Z", progress, {}, days)
+
+
+@pytest.mark.parametrize("number", ["0" * 16, "1" * 16, "2019" * 4, "f" * 16])
+def test_somebody_forgotten_is_dealt_with_once_whatever_the_number(number):
+    entries = [forgotten(number, "2026-03-01")]
+    plan = Plan().add_forgotten(entries, ["2026-03-01"], window_days=7)
+    assert [(step.day, step.job) for step in plan.waiting] == [("2026-03-01", GRAPH_ONLY)]
+    assert plan.settled == {number}
+    later = plan.advance().finish().add([], ["2026-03-01"], window_days=7, first_day="2026-03-02")
+    assert later.settled == {number}
+    assert later.add_forgotten(entries, ["2026-03-01"], window_days=7).waiting == ()
+
+
+def test_days_that_an_unfinished_entry_gets_later_are_made_again_too():
+    made = [f"2026-03-{day:02d}" for day in range(1, 10)]
+    plan = Plan().add_forgotten([forgotten("ab", progress="begun")], made, window_days=2)
+    assert (plan.waiting, plan.settled) == ((), frozenset())
+    unfinished = forgotten("ab", "2026-03-02", progress="rewritten")
+    plan = plan.add_forgotten([unfinished], made, window_days=2)
+    first = plan.waiting
+    assert [step.day for step in first] == ["2026-03-02", "2026-03-03"]
+    assert plan.settled == frozenset()
+    plan = Plan.parse(replace(plan, waiting=()).text())
+    assert plan.add_forgotten([unfinished], made, window_days=2).waiting == ()
+    # Begun again, its days are not yet in it.
+    plan = plan.add_forgotten([forgotten("ab", progress="begun")], made, window_days=2)
+    grown = [forgotten("ab", "2026-03-02", "2026-03-03", "2026-03-07")]
+    plan = plan.add([], made, window_days=2, first_day="2026-03-08")
+    plan = plan.add_forgotten(grown, made, window_days=2)
+    assert [step.day for step in plan.waiting] == [f"2026-03-{day:02d}" for day in (3, 4, 7, 8)]
+    # Dagster starts nothing twice for one key.
+    assert not {step.run_key for step in plan.waiting} & {step.run_key for step in first}
+    assert plan.settled == {"ab"}
+    assert replace(plan, waiting=()).add_forgotten(grown, made, window_days=2).waiting == ()

@@ -80,6 +80,7 @@ def test_what_has_been_kept_long_enough_goes_and_nothing_else(filled, tmp_path):
         "raw_vod_chat_bytes": 160,
         "quarantine_objects": 9,
         "quarantine_bytes": 45,
+        "unfinished_files": 0,
     }
     assert run_op(tmp_path)["raw_vod_chat_objects"] == 0
 
@@ -89,6 +90,16 @@ def test_a_dry_run_counts_and_removes_nothing(filled, tmp_path):
     facts = run_op(tmp_path, dry_run=True)
     assert (facts["dry_run"], facts["raw_vod_chat_objects"]) == (True, 32)
     assert keys(filled) == before
+
+
+def test_what_killed_writers_left_beside_the_objects_goes_once_it_is_old(filled, tmp_path):
+    old, young = (tmp_path / "lake/raw/snapshots" / name for name in ("x.ndjson.gz#1", "y.ndjson.gz#2"))
+    for path in (old, young):
+        path.write_bytes(b"1")
+    os.utime(old, (0, 0))
+    assert run_op(tmp_path, dry_run=True)["unfinished_files"] == 0
+    assert run_op(tmp_path)["unfinished_files"] == 1
+    assert (old.exists(), young.exists()) == (False, True)
 
 
 @pytest.mark.parametrize("forced", [False, True])
