@@ -174,8 +174,9 @@ class Connection(asyncio.Protocol):
         """
         self._drained_at = self._loop.time()
         # In one write: if the server has closed meanwhile, a second one would fail, and asyncio then throws
-        # away what has arrived and was not read yet.
-        parts = [f"PART {chunk}" for chunk in _chunks(sorted(self.joined))]
+        # away what has arrived and was not read yet. Channels whose JOIN is on its way are left, too: what
+        # the server sends after its PONG nobody reads.
+        parts = [f"PART {chunk}" for chunk in _chunks(sorted(self.joined | self._asked))]
         self._send(*parts, f"PING :{_DRAIN}")
 
     def close(self, cause: str, *, silent: bool = False) -> None:

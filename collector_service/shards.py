@@ -169,17 +169,16 @@ async def drain(connections: Sequence[Connection]) -> None:
         connection.drain()
     loop = asyncio.get_running_loop()
     began = loop.time()
-    try:
-        while open_ones and loop.time() < began + DRAIN_SECONDS:
-            await asyncio.wait([one.ended for one in open_ones], timeout=0.1)
-            heard_since = loop.time() - DRAIN_SILENCE_SECONDS
-            for connection in open_ones:
-                if max(connection.last_received, began) < heard_since:
-                    connection.close("stopped", silent=True)
-            open_ones = [one for one in open_ones if not one.ended.done()]
-    finally:
+    # Whoever cancels this drains them again: closed now, they would lose what is on its way.
+    while open_ones and loop.time() < began + DRAIN_SECONDS:
+        await asyncio.wait([one.ended for one in open_ones], timeout=0.1)
+        heard_since = loop.time() - DRAIN_SILENCE_SECONDS
         for connection in open_ones:
-            connection.close("stopped", silent=True)
+            if max(connection.last_received, began) < heard_since:
+                connection.close("stopped", silent=True)
+        open_ones = [one for one in open_ones if not one.ended.done()]
+    for connection in open_ones:
+        connection.close("stopped", silent=True)
 
 
 class Pool:

@@ -354,6 +354,18 @@ async def test_what_is_on_its_way_is_read_before_the_end():
         assert it.windows.open_parts[0].tallies[100].since is None
 
 
+async def test_channels_that_are_being_joined_are_left_when_stopping():
+    async with rig(rooms={"chan0": 100, "chan1": 101}) as it:
+        it.double.confirms = lambda _, login: login == "chan0"
+        it.pool.want(["chan0", "chan1"], {})
+        await eventually(lambda: it.clients and len(it.clients[0].joins) == 2)
+        await eventually(lambda: it.pool.roster.counts().get("joined") == 1)
+        client = it.clients[0]
+        await it.pool.stop()
+        left = {name for line in client.lines if line.startswith("PART ") for name in line[5:].split(",")}
+        assert left == {"#chan0", "#chan1"}
+
+
 async def test_what_came_just_before_the_server_closed_is_read_when_stopping():
     async with rig() as it:
         it.pool.want(["chan0"], {})

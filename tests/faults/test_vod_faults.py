@@ -39,7 +39,7 @@ async def test_killed_between_any_writes(tmp_path):
         async with vod_session(tmp_path / f"{seed}", small(seed)) as it:
             kills = 0
             while not it.done:
-                kills += await it.play(at_write=("SIGKILL", rng.randint(3, 16), ""), **SHORT) is None
+                kills += await it.play(at_write=("SIGKILL", rng.randint(3, 9), ""), **SHORT) is None
                 assert it.collected().messages <= it.truth()
             assert kills >= 2
             it.check()
