@@ -16,7 +16,7 @@ from collector_service.settings import StorageSettings
 
 # The command as users run it.
 VIEWERATLAS = str(Path(sys.executable).with_name("vieweratlas"))
-SHARING_THE_DEMO = tuple(f"tests/e2e/test_{name}.py" for name in ("demo", "ui", "atlas_page"))
+SHARING_THE_DEMO = tuple(f"tests/e2e/test_{name}.py" for name in ("demo", "ui", "atlas_page", "identities"))
 # Pictures of what tests saw, for people.
 ARTIFACTS = Path(__file__).parent.parent / "test-artifacts"
 
