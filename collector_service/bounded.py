@@ -1,7 +1,8 @@
 """Reading what others wrote within bounds: how many bytes, and how many parts of JSON.
 
-Belongs here: reading whole files and answers, and JSON, so that no input takes more memory or time than
-its reader has allowed. Does not belong here: what the contents mean.
+Belongs here: reading whole files, and JSON, so that no input takes more memory or time than
+its reader has allowed. Does not belong here: what the contents mean, and
+answers over HTTP (``twitch.bounded_response``).
 
 A list or an object costs Python twenty times the bytes that it takes in JSON, so it is their number that is
 bounded. Texts and numbers cost a few times their bytes.
@@ -14,10 +15,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
-# Answers of Twitch have some 100 KB.
-MAX_ANSWER_BYTES = 2 * 1024 * 1024
 # A list of logins, or a file of settings.
 MAX_TEXT_FILE_BYTES = 8 * 1024 * 1024
 MAX_JSON_PARTS = 200_000
@@ -28,26 +25,6 @@ _TEXT_BYTES = re.compile(_TEXT.pattern.encode(), re.DOTALL)
 
 class TooLargeError(ValueError):
     """There is more than the reader allows; the text says what, and how much is allowed."""
-
-
-class BoundedResponse(aiohttp.ClientResponse):
-    """An HTTP answer of at most `MAX_ANSWER_BYTES`, counted as they are once unpacked."""
-
-    async def read(self) -> bytes:
-        """The body.
-
-        Raises:
-            aiohttp.ClientPayloadError: it is longer.
-        """
-        if self._body is None:
-            body = bytearray()
-            async for piece in self.content.iter_any():
-                body += piece
-                if len(body) > MAX_ANSWER_BYTES:
-                    self.close()
-                    raise aiohttp.ClientPayloadError(f"more than {MAX_ANSWER_BYTES} bytes")
-            self._body = bytes(body)
-        return await super().read()
 
 
 def read_file(path: Path, most: int = MAX_TEXT_FILE_BYTES) -> bytes:

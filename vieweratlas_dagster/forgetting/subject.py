@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from collector_service.contract import LOGIN, viewer_key
 from collector_service.lake import Lake
 from collector_service.opt_outs import OptOuts
-from collector_service.twitch.helix import User
 from vieweratlas_dagster.lake_layout import CHANNELS_PREFIX
 from vieweratlas_dagster.parquet import read_parquet
 from vieweratlas_dagster.presence_import import derived_channel_id, imported_viewer_key
+
+if TYPE_CHECKING:
+    from collector_service.twitch.helix import User
 
 Kind = Literal["viewer", "channel"]
 IMPORTED = "import:"
