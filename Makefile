@@ -22,7 +22,7 @@ TIMED := tests/bench/test_bench.py tests/faults \
     $(addprefix tests/collector_service/test_,$(addsuffix .py,archive end_to_end opt_outs service shards))
 LONGEST := tests/aws/test_terraform.py tests/e2e tests/vieweratlas_dagster/spark tests/vieweratlas_dagster/automation tests/runbook tests/aws tests/images tests/browser
 
-.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-page bench-spark fuzz chaos aws-test images images-test lock audit sbom clean
+.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-page bench-spark fuzz chaos long-test aws-test images images-test lock audit sbom clean
 
 help: ## list the targets
 	@echo 'make TARGET, and where it makes sense ARGS="..." (options), DATA=folder, PORT=number'
@@ -83,7 +83,7 @@ ifeq ($(ARGS),)
 # Those that measure have the machine to themselves. The others wait much of their time: three of them at once.
 	@failed=0; \
 	$(BIN)/pytest $(TIMED) || failed=1; \
-	$(BIN)/pytest --numprocesses 3 --no-loadscope-reorder -m "not story" $(LONGEST) tests \
+	$(BIN)/pytest --numprocesses 3 --no-loadscope-reorder -m "not story and not long" $(LONGEST) tests \
 	    $(addprefix --ignore=,$(TIMED)) || failed=1; \
 	exit $$failed
 else
@@ -128,6 +128,9 @@ fuzz: .venv/installed ## every parser of untrusted input against hostile bytes, 
 
 chaos: .venv/installed ## a simulated day of random faults, 7 minutes: ARGS="--hours 24 --seed 1"
 	$(BIN)/python -m tests.faults.chaos $(ARGS)
+
+long-test: setup .venv/spark ## the tests that the suite has a shorter one for: ten minutes
+	$(BIN)/pytest -m long tests
 
 aws-test: .venv/installed ## the operators' scripts against moto, from an empty account to an empty account: a quarter of an hour
 	bash infrastructure/setup/terraform.sh >/dev/null

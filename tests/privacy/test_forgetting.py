@@ -286,9 +286,16 @@ def comparable(lake):
     return found
 
 
-@pytest.mark.parametrize("subject", [VIEWER, CHANNEL], ids=["viewer", "channel"])
+@pytest.mark.parametrize(
+    ("subject", "step"),
+    [
+        pytest.param(VIEWER, 1, id="viewer"),
+        pytest.param(CHANNEL, 4, id="channel"),
+        pytest.param(CHANNEL, 1, id="channel at every write", marks=pytest.mark.long),
+    ],
+)
 def test_a_run_that_is_killed_at_any_write_is_finished_by_the_next_one(
-    planted, tmp_path, monkeypatch, subject
+    planted, tmp_path, monkeypatch, subject, step
 ):
     for name in ("draw_atlas", "draw_preview", "draw_svg", "render_page"):
         monkeypatch.setattr(drawn_map, name, getattr(drawn_map, name))
@@ -325,7 +332,7 @@ def test_a_run_that_is_killed_at_any_write_is_finished_by_the_next_one(
         forget(lake, settings, subject)
         assert comparable(lake) == expected, killed
         assert ledger.unfinished_jobs(lake) == []
-        killed += 1
+        killed += step
     assert comparable(lake) == expected
     assert killed > 20
 

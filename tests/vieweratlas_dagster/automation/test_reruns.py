@@ -105,7 +105,8 @@ def test_twice_gives_the_same_bytes(job, undisturbed):
 
 
 @pytest.mark.slow
-def test_runs_killed_at_every_write_in_turn_end_in_the_same_bytes(job, undisturbed):
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.long)])
+def test_runs_killed_at_every_write_in_turn_end_in_the_same_bytes(job, undisturbed, step):
     """Each run starts from what the one before left, on top of a map of other raw objects."""
     expected, writes = undisturbed
     assert writes > 30
@@ -117,7 +118,7 @@ def test_runs_killed_at_every_write_in_turn_end_in_the_same_bytes(job, undisturb
         assert older.keys() == expected.keys()
         assert older != expected
         with_garbage(lake, planted_day(FIRST)[:8])
-        for count in range(writes):
+        for count in range(0, writes, step):
             done = execute(job, DyingLake(lake, count), instance)
             [failure] = [event for event in done.all_events if event.is_step_failure]
             assert "KilledError: killed at" in failure.event_specific_data.error.cause.to_string()

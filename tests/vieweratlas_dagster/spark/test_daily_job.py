@@ -13,6 +13,7 @@ from .test_launch import ROLE, SMALL
 TABLES = ("audiences", "edges", "exclusions", "left_out", "nodes", "communities")
 
 
+@pytest.mark.long
 def test_the_daily_job_makes_the_same_tables_with_either_engine(tmp_path):
     day = FIRST.isoformat()
     made = []

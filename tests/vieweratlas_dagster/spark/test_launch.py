@@ -86,6 +86,7 @@ def test_a_job_that_fails_leaves_nothing_and_says_so(lake, tmp_path):
     assert lake.objects("state/") == []
 
 
+@pytest.mark.long
 def test_emr_serverless_through_pipes_gives_the_local_engines_graph(s3_storage, tmp_path):
     lake = Lake.open(s3_storage)
     frames, channels, derived = planted_lake(lake)
