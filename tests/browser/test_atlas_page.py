@@ -158,6 +158,28 @@ def test_a_click_on_a_disc_shows_its_neighbours(opened: Opener, atlas: Path, wor
     assert ink(page, "links") > 500
 
 
+def test_the_pointer_means_the_disc_on_top(opened: Opener, tmp_path: Path):
+    """A small disc in the middle of the largest one: what is seen there is what a click selects."""
+    world = planted()
+    large, small = (world.nodes.row(at, named=True) for at in (0, 67))
+    nodes = pl.DataFrame([large, small | {"x": large["x"], "y": large["y"]}], schema=world.nodes.schema)
+    known = pl.col("id").is_in([one[level] for one in (large, small) for level in ("community", "region")])
+    two = Planted(nodes, world.edges.clear(), world.communities.filter(known))
+    page = opened(write(two, tmp_path), at="#channel=streamer_000")
+    x, y = middle_of_free_map(page)
+    page.keyboard.press("Escape")
+    expect(page.locator("#panel")).to_be_hidden()
+    assert color_at(page, x, y) == [int(small["color"][at : at + 2], 16) for at in (1, 3, 5)]
+    page.mouse.move(x, y)
+    expect(page.locator("#map")).to_have_class(re.compile("pointing"))
+    page.mouse.click(x, y)
+    expect(heading(page)).to_have_text("streamer_067")
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(400)  # two clicks in 0.3 s would be a double click
+    page.mouse.click(x, y + 30)
+    expect(heading(page)).to_have_text("streamer_000")
+
+
 def test_neighbours_lead_on_and_back_returns(opened: Opener, atlas: Path, world: Planted):
     page = opened(atlas, at="#channel=streamer_004")
     nearest = world.neighbours("streamer_004")[0][0]

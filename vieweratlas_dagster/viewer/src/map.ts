@@ -4,11 +4,11 @@
  * Belongs here: drawing, the camera, and what the pointer meets. Does not belong here: what a
  * selection means for the rest of the page (main.ts).
  */
-import { createNodeBorderProgram } from "@sigma/node-border";
 import Sigma from "sigma";
 import { mix, readable } from "./color";
 import type { Ring } from "./contour";
 import type { Atlas, Channel, Community, Neighbour, Region } from "./data";
+import { Discs } from "./discs";
 import { buildGraph, colorOf, faded, type NodeAttributes, paint } from "./graph";
 import { passing } from "./filter";
 import { type Box, contains, place, type Placed, type Wish } from "./labels";
@@ -112,14 +112,7 @@ export class AtlasMap {
       maxCameraRatio: MAX_RATIO,
       stagePadding: Math.min(70, 0.06 * Math.min(stage.clientWidth, stage.clientHeight)),
       defaultNodeType: "disc",
-      nodeProgramClasses: {
-        disc: createNodeBorderProgram<NodeAttributes>({
-          borders: [
-            { size: { value: 0.14 }, color: { attribute: "rim" } },
-            { size: { fill: true }, color: { attribute: "color" } },
-          ],
-        }),
-      },
+      nodeProgramClasses: { disc: Discs },
       nodeHoverProgramClasses: {},
       defaultDrawNodeHover: () => undefined,
       nodeReducer: (node, data) => this.look(Number(node), data),
@@ -265,9 +258,14 @@ export class AtlasMap {
 
   private look(at: number, data: NodeAttributes) {
     const channel = this.atlas.channels[at]!;
-    if (this.lit && !this.lit.has(at)) return { ...data, ...faded(channel, this.colors), zIndex: 0 };
-    const chosen = this.chosen().includes(channel);
-    return { ...data, ...paint(channel, this.colors), zIndex: chosen ? 2 : this.lit ? 1 : 0 };
+    const zIndex = this.layerOf(channel);
+    return { ...data, ...(zIndex === 0 ? faded : paint)(channel, this.colors), zIndex };
+  }
+
+  /** What is drawn over what: dimmed discs, others, and the chosen on top. */
+  private layerOf(channel: Channel): number {
+    if (this.lit && !this.lit.has(channel.at)) return 0;
+    return this.chosen().includes(channel) ? 2 : 1;
   }
 
   private extent() {
@@ -342,24 +340,28 @@ export class AtlasMap {
   private listen(): void {
     const { sigma } = this;
     sigma.on("afterRender", () => this.draw());
-    sigma.on("clickNode", ({ node, event }) => {
-      const group = this.groupAt(event.x, event.y);
-      this.hooks.pick(group ?? this.atlas.channels[Number(node)]!, !group);
-    });
     sigma.on("clickStage", ({ event }) => {
       const name = this.nameAt(event.x, event.y);
+      const disc = this.discAt(event.x, event.y);
+      const group = name && !("name" in name) ? name : null;
+      if (disc) return this.hooks.pick(group ?? disc, !group);
       const touch = "touches" in event.original;
       const target = name ?? this.channelNear(event.x, event.y, touch ? NEAR.touch : NEAR.mouse) ?? this.landAt(event.x, event.y);
       if (target) this.hooks.pick(target, "name" in target || !name);
       else this.hooks.pickNothing();
     });
+    sigma.on("doubleClickStage", (event) => {
+      if (this.discAt(event.event.x, event.event.y)) event.preventSigmaDefault();
+    });
     sigma.getCamera().on("updated", () => {
       if (!this.ownMoves) this.restSoon();
     });
-    sigma.on("enterNode", ({ node }) => this.hover(this.atlas.channels[Number(node)]!));
-    sigma.on("leaveNode", () => this.hover(null));
-    sigma.on("moveBody", ({ event }) => this.hoverGroup(this.groupAt(event.x, event.y)));
-    sigma.on("doubleClickNode", (event) => event.preventSigmaDefault());
+    sigma.on("moveBody", ({ event }) => {
+      // Moves over what lies on the map are told, too.
+      const disc = this.container.contains(event.original.target as Node) ? this.discAt(event.x, event.y) : null;
+      this.hover(disc, this.groupAt(event.x, event.y));
+    });
+    sigma.on("leaveStage", () => this.hover(null, null));
   }
 
   private nameAt(x: number, y: number): Channel | Community | Region | null {
@@ -373,17 +375,33 @@ export class AtlasMap {
     return found && !("name" in found) ? found : null;
   }
 
+  /** The disc on top of those that are drawn there. */
+  private discAt(x: number, y: number): Channel | null {
+    let [top, layer]: [Channel | null, number] = [null, -1];
+    this.eachGap(x, y, (channel, gap) => {
+      if (gap > 0) return;
+      const own = this.layerOf(channel);
+      if (own >= layer) [top, layer] = [channel, own];
+    });
+    return top;
+  }
+
   private channelNear(x: number, y: number, reach: number): Channel | null {
-    let [nearest, gap]: [Channel | null, number] = [null, reach];
-    for (const channel of this.atlas.channels) {
-      if (this.lit && !this.lit.has(channel.at)) continue;
-      const data = this.sigma.getNodeDisplayData(String(channel.at));
-      if (!data) continue;
-      const point = this.sigma.graphToViewport(channel);
-      const distance = Math.hypot(point.x - x, point.y - y) - this.sigma.scaleSize(data.size);
-      if (distance < gap) [nearest, gap] = [channel, distance];
-    }
+    let [nearest, least]: [Channel | null, number] = [null, reach];
+    this.eachGap(x, y, (channel, gap) => {
+      if (gap < least && this.layerOf(channel) > 0) [nearest, least] = [channel, gap];
+    });
     return nearest;
+  }
+
+  /** Each channel in the order of drawing, with the pixels from a place to its disc's rim, below 0 inside. */
+  private eachGap(x: number, y: number, visit: (channel: Channel, gap: number) => void): void {
+    const place = this.sigma.viewportToGraph({ x, y });
+    const [pixels, radius] = [Math.abs(this.scale().x), this.sigma.scaleSize(1)];
+    for (const channel of this.atlas.channels) {
+      const size = this.sigma.getNodeDisplayData(String(channel.at))?.size;
+      if (size !== undefined) visit(channel, Math.hypot(channel.x - place.x, channel.y - place.y) * pixels - size * radius);
+    }
   }
 
   /** The community whose land is there; the region while only its name is written. */
@@ -395,15 +413,9 @@ export class AtlasMap {
     return !written(community) && community.region && written(community.region) ? community.region : community;
   }
 
-  private hover(channel: Channel | null): void {
-    this.hovered = channel;
-    this.cursor();
-    this.drawLabels();
-  }
-
-  private hoverGroup(group: Community | Region | null): void {
-    if (group === this.hoveredGroup) return;
-    this.hoveredGroup = group;
+  private hover(channel: Channel | null, group: Community | Region | null): void {
+    if (channel === this.hovered && group === this.hoveredGroup) return;
+    [this.hovered, this.hoveredGroup] = [channel, group];
     this.cursor();
     this.drawLabels();
   }
