@@ -294,6 +294,7 @@ def connection(postgres: PostgresServer) -> dict[str, object]:
     }
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_after_its_last_step_is_retried_and_harms_nothing(
     deployment, story, undisturbed, postgres
 ):
@@ -312,6 +313,7 @@ def test_a_run_that_is_killed_after_its_last_step_is_retried_and_harms_nothing(
     assert everything(Lake.open(deployment.storage)) == undisturbed
 
 
+@pytest.mark.long
 def test_a_run_that_is_terminated_in_the_ui_stops_its_task_and_is_not_retried(
     deployment, story, undisturbed
 ):
@@ -331,6 +333,7 @@ def test_a_run_that_is_terminated_in_the_ui_stops_its_task_and_is_not_retried(
     assert everything(Lake.open(deployment.storage)) == undisturbed
 
 
+@pytest.mark.long
 def test_a_run_of_an_asset_page_waits_for_the_one_that_makes_the_same_day(deployment, story):
     day, port = story[0].tags["dagster/partition"], free_port()
     launch = """mutation($tags: [ExecutionTag!]!) { launchRun(executionParams: {

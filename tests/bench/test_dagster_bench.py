@@ -41,6 +41,7 @@ def steps(definitions, folder):
     ]
 
 
+@pytest.mark.long
 def test_the_empty_job_has_the_steps_assets_and_checks_of_the_daily_one(tmp_path):
     real = build_definitions(tiny_lake(tmp_path, 1))
     (ours, made, judged), (theirs, empty_made, empty_judged) = (
@@ -119,6 +120,7 @@ def test_history_is_what_real_runs_would_have_left(made, tmp_path):
         assert len(passed) == len(set(passed)) == 3
 
 
+@pytest.mark.long
 def test_the_page_is_asked_as_the_browser_asks(folder, made):
     with dagster_history.two_pages(folder, made, (1, 2)) as urls:
         for name, query in dagster_history.page_queries(

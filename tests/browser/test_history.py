@@ -163,6 +163,7 @@ def test_neighbours_that_came_and_went_are_told(opened: Opener, past: Path, worl
     )
     page = opened(past, at=f"#channel={friend}")
     page.locator("#panel .past > summary").click()
+    expect(page.locator("#panel .company")).to_have_count(2)
     new, gone = page.locator("#panel .company").all()
     assert NEWCOMER in new.inner_text()
     assert FORMER in gone.inner_text()

@@ -73,7 +73,7 @@ def test_live_collects_over_tls_without_credentials_and_maps_what_came_in(tmp_pa
             stderr=subprocess.STDOUT,
             text=True,
         )
-        time.sleep(45)
+        wait_for_hours_of_presence(tmp_path / "live/lake/raw", 10)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
@@ -82,6 +82,15 @@ def test_live_collects_over_tls_without_credentials_and_maps_what_came_in(tmp_pa
     assert nodes["game_name"].null_count() == nodes.height
     assert "The atlas:" in output
     assert (tmp_path / "live/lake/curated/analysis/latest/atlas.html").stat().st_size > 100_000
+
+
+def wait_for_hours_of_presence(raw, hours):
+    """Wait until the lake has objects of so many simulated hours."""
+    for _ in range(600):
+        if len(found := list(raw.rglob("hour=*"))) >= hours:
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"only {found} after five minutes")
 
 
 def logins(world):

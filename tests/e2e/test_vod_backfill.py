@@ -28,7 +28,7 @@ from vieweratlas_dagster.vod.queue_store import QueueStore
 from .test_ui import ask, running_ui
 
 # Backfills take their time, more so when other tests share the machine.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 # The world's second day is no part of the range.
 DAY = date(2026, 3, 1)

@@ -6,12 +6,12 @@
  */
 import Sigma from "sigma";
 import { mix, readable } from "./color";
-import type { Ring } from "./contour";
 import type { Atlas, Channel, Community, Neighbour, Region } from "./data";
 import { Discs } from "./discs";
 import { buildGraph, colorOf, faded, type NodeAttributes, paint } from "./graph";
 import { passing } from "./filter";
 import { type Box, contains, place, type Placed, type Wish } from "./labels";
+import { Land, TINT } from "./land";
 import { amountOf } from "./overlap";
 import { type Camera, type Selection, START, type View } from "./state";
 import { buildTerritory, type Anchor, type Territory } from "./territory";
@@ -50,8 +50,6 @@ const SERIF = '"Iowan Old Style", "Palatino Linotype", Palatino, "Book Antiqua",
 const SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif';
 // Letter spacing of region names, in their font size.
 const SPACED = 0.14;
-// Share of its colour in a province.
-const TINT = 0.3;
 const LINKS_DRAWN = 40;
 const NAMES_OF_NEIGHBOURS = 14;
 // Among so few channels, every one is named where there is room.
@@ -71,15 +69,11 @@ export function webglAvailable(): boolean {
 
 export class AtlasMap {
   private readonly sigma: Sigma<NodeAttributes>;
-  private readonly canvases: Record<"land" | "links" | "labels", HTMLCanvasElement>;
+  private readonly canvases: Record<"links" | "labels", HTMLCanvasElement>;
   private territory!: Territory;
-  private provincePaths!: Path2D[];
-  private countryPaths!: Path2D[];
-  private depthPaths!: Path2D[];
+  private land!: Land;
   private readonly widths = new Map<string, number>();
   private mainland!: Channel[];
-  // Never seen: it only answers whether a point is inside a path.
-  private readonly probe = document.createElement("canvas").getContext("2d")!;
   private readonly inks = new Map<Community | Region, string>();
   private selection: Selection = START.selection;
   private filtered: Set<number> | null = null;
@@ -100,7 +94,7 @@ export class AtlasMap {
     private readonly hooks: MapHooks,
   ) {
     const canvas = (id: string) => container.querySelector<HTMLCanvasElement>(`#${id}`)!;
-    this.canvases = { land: canvas("land"), links: canvas("links"), labels: canvas("labels") };
+    this.canvases = { links: canvas("links"), labels: canvas("labels") };
     this.survey();
     const stage = container.querySelector<HTMLElement>("#graph")!;
     this.sigma = new Sigma(buildGraph(atlas, stage.clientWidth * stage.clientHeight, colors), stage, {
@@ -142,9 +136,8 @@ export class AtlasMap {
       atlas.communities.map((community) => community.region?.at ?? -1),
       atlas.regions.length,
     );
-    this.provincePaths = this.territory.provinces.map(pathOf);
-    this.countryPaths = this.territory.countries.map(pathOf);
-    this.depthPaths = this.territory.depths.map(pathOf);
+    this.land?.stale();
+    this.land = new Land(this.container.querySelector<HTMLCanvasElement>("#land")!, atlas, this.territory);
     const settled = atlas.channels.filter((channel) => channel.community);
     this.mainland = settled.length ? settled : atlas.channels;
   }
@@ -158,6 +151,7 @@ export class AtlasMap {
   setColors(colors: Colors): void {
     this.colors = colors;
     this.inks.clear();
+    this.land.stale();
     this.sigma.refresh();
   }
 
@@ -172,6 +166,7 @@ export class AtlasMap {
     this.compared = selection.kind === "compare" ? selection.channels : [];
     this.neighbours = selection.kind === "channel" ? this.atlas.neighboursOf(selection.channel) : [];
     this.lit = this.litChannels();
+    this.land.stale();
     this.sigma.refresh({ skipIndexation: true });
     if (view.camera && !stay) this.goTo(view.camera);
     else if (selection.kind === "channel") stay ? this.uncover(selection.channel) : this.fit(this.around(selection.channel), 0.16);
@@ -397,7 +392,7 @@ export class AtlasMap {
   /** Each channel in the order of drawing, with the pixels from a place to its disc's rim, below 0 inside. */
   private eachGap(x: number, y: number, visit: (channel: Channel, gap: number) => void): void {
     const place = this.sigma.viewportToGraph({ x, y });
-    const [pixels, radius] = [Math.abs(this.scale().x), this.sigma.scaleSize(1)];
+    const [pixels, radius] = [Math.abs(this.scale().scale.x), this.sigma.scaleSize(1)];
     for (const channel of this.atlas.channels) {
       const size = this.sigma.getNodeDisplayData(String(channel.at))?.size;
       if (size !== undefined) visit(channel, Math.hypot(channel.x - place.x, channel.y - place.y) * pixels - size * radius);
@@ -407,7 +402,7 @@ export class AtlasMap {
   /** The community whose land is there; the region while only its name is written. */
   private landAt(x: number, y: number): Community | Region | null {
     const point = this.sigma.viewportToGraph({ x, y });
-    const community = this.atlas.communities.find(({ at }) => this.probe.isPointInPath(this.provincePaths[at]!, point.x, point.y));
+    const community = this.land.communityAt(point.x, point.y);
     if (!community) return null;
     const written = (group: Community | Region) => this.placed.some(({ what }) => what.kind !== "channel" && what.group === group);
     return !written(community) && community.region && written(community.region) ? community.region : community;
@@ -427,7 +422,7 @@ export class AtlasMap {
   // ---- drawing
 
   private draw(): void {
-    this.drawLand();
+    this.land.show({ ...this.sigma.getDimensions(), ...this.scale() }, { colors: this.colors, tint: (community) => this.tint(community) });
     this.drawLinks();
     this.drawLabels();
   }
@@ -445,47 +440,11 @@ export class AtlasMap {
     return context;
   }
 
-  /** Map units to pixels; the map is never turned. */
+  /** Map units to pixels. */
   private scale() {
     const origin = this.sigma.graphToViewport({ x: 0, y: 0 });
     const unit = this.sigma.graphToViewport({ x: 1, y: 1 });
-    return { x: unit.x - origin.x, y: unit.y - origin.y, origin };
-  }
-
-  private drawLand(): void {
-    const context = this.context("land");
-    const { colors } = this;
-    const scale = this.scale();
-    const pixel = 1 / Math.abs(scale.x);
-    context.transform(scale.x, 0, 0, scale.y, scale.origin.x, scale.origin.y);
-    context.lineJoin = "round";
-    this.depthPaths.slice(0, -1).forEach((path, at) => {
-      context.fillStyle = colors.shallows[at] ?? colors.sea;
-      context.fill(path);
-    });
-    const coast = this.depthPaths.at(-1);
-    if (!coast) return;
-    context.fillStyle = colors.paper;
-    context.fill(coast);
-    // Where provinces meet in threes, their rounded corners leave a gap; the country shows through.
-    for (const region of this.atlas.regions) {
-      context.fillStyle = mix(colors.paper, region.color, TINT);
-      context.fill(this.countryPaths[region.at]!);
-    }
-    for (const community of this.atlas.communities) {
-      const path = this.provincePaths[community.at]!;
-      const strength = this.tint(community);
-      context.fillStyle = mix(colors.paper, community.color, strength);
-      context.fill(path);
-      context.strokeStyle = mix(colors.paper, community.color, 0.55 * strength);
-      context.lineWidth = 1.1 * pixel;
-      context.stroke(path);
-    }
-    for (const region of this.atlas.regions) {
-      context.strokeStyle = mix(mix(colors.paper, region.color, 0.5), colors.ink, colors.dark ? 0.1 : 0.3);
-      context.lineWidth = 1.3 * pixel;
-      context.stroke(this.countryPaths[region.at]!);
-    }
+    return { scale: { x: unit.x - origin.x, y: unit.y - origin.y }, origin };
   }
 
   /** How strongly a province is coloured: those outside the selection stand back. */
@@ -656,7 +615,7 @@ export class AtlasMap {
 
   /** Radius in pixels of a disc of the named land's area, and of the view. */
   private reach(anchor: Anchor) {
-    const scale = Math.abs(this.scale().x);
+    const scale = Math.abs(this.scale().scale.x);
     const { width, height } = this.sigma.getDimensions();
     return { reach: Math.sqrt(anchor.area / Math.PI) * scale, view: Math.min(width, height) };
   }
@@ -757,22 +716,6 @@ function spread(places: Point[]): Point[] {
     { x: Math.min(...xs) - room, y: Math.min(...ys) - room },
     { x: Math.max(...xs) + room, y: Math.max(...ys) + room },
   ];
-}
-
-/** Rings as one path, rounded: curves through the middles of their sides. */
-function pathOf(outlines: Ring[]): Path2D {
-  const path = new Path2D();
-  for (const ring of outlines) {
-    const points = ring.length / 2;
-    const x = (at: number) => ring[2 * (at % points)]!;
-    const y = (at: number) => ring[2 * (at % points) + 1]!;
-    path.moveTo((x(0) + x(1)) / 2, (y(0) + y(1)) / 2);
-    for (let at = 1; at <= points; at++) {
-      path.quadraticCurveTo(x(at), y(at), (x(at) + x(at + 1)) / 2, (y(at) + y(at + 1)) / 2);
-    }
-    path.closePath();
-  }
-  return path;
 }
 
 const clamp = (value: number, low: number, high: number) => Math.min(Math.max(value, low), high);
