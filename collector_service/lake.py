@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from _typeshed import WriteableBuffer
-    from obstore import ReadableFile
+    from obstore import GetResult, ReadableFile
 
 # What any call may raise while the lake is away or refuses.
 LAKE_ERRORS = (BaseError, OSError, RuntimeError)
@@ -119,10 +119,7 @@ class Lake:
             FileNotFoundError: there is no such object.
             TooLargeError: there are more than ``most`` bytes; none of them was read.
         """
-        result = obstore.get(self._store, key)
-        if most is not None and result.meta["size"] > most:
-            raise TooLargeError(f"{result.meta['size']} bytes, more than the {most} allowed")
-        return result.bytes().to_bytes()
+        return _content(obstore.get(self._store, key), most)
 
     def reader(self, key: str) -> BinaryIO:
         """An object's bytes as a stream that can be read and sought, for objects larger than memory.
@@ -203,35 +200,37 @@ class Lake:
         with _file_lock(self._local_root / ".locks" / name.replace("/", "__")):
             yield
 
-    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bytes:
+    def update(self, key: str, change: Callable[[bytes | None], bytes], most: int | None = None) -> bytes:
         """Read, change and write one object so that no concurrent update is lost.
 
         Args:
             key: the object.
             change: from the old bytes (None when missing) to the new; may be called several times.
+            most: how many old bytes are read; None for any number.
 
         Returns:
             The bytes written.
 
         Raises:
+            TooLargeError: there are more than ``most``; none was read, and nothing was written.
             RuntimeError: others kept changing the object; nothing was written.
         """
         if self._local_root is not None:
             with self.file_lock(key):
-                return self._write_changed(key, change, conditional=False)
+                return self._write_changed(key, change, most, conditional=False)
         for _ in range(_UPDATE_ATTEMPTS):
             try:
-                return self._write_changed(key, change, conditional=True)
+                return self._write_changed(key, change, most, conditional=True)
             except (AlreadyExistsError, PreconditionError):
                 time.sleep(random.uniform(0, _UPDATE_PAUSE_SECONDS))  # noqa: S311 - jitter, no secret
         raise RuntimeError(f"{self.uri}/{key} is being changed by others all the time; try again")
 
     def _write_changed(
-        self, key: str, change: Callable[[bytes | None], bytes], *, conditional: bool
+        self, key: str, change: Callable[[bytes | None], bytes], most: int | None, *, conditional: bool
     ) -> bytes:
         try:
             result = obstore.get(self._store, key)
-            old: bytes | None = result.bytes().to_bytes()
+            old: bytes | None = _content(result, most)
             seen = {name: result.meta[name] for name in ("e_tag", "version")}
             mode: Any = {name: value for name, value in seen.items() if value is not None}
         except FileNotFoundError:
@@ -239,6 +238,12 @@ class Lake:
         new = change(old)
         obstore.put(self._store, key, new, mode=mode if conditional else "overwrite")
         return new
+
+
+def _content(result: GetResult, most: int | None) -> bytes:
+    if most is not None and result.meta["size"] > most:
+        raise TooLargeError(f"{result.meta['size']} bytes, more than the {most} allowed")
+    return result.bytes().to_bytes()
 
 
 class _ObjectStream(io.RawIOBase):

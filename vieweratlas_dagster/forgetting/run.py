@@ -83,7 +83,7 @@ class Forgetting:
         """What a run would find; writes nothing.
 
         Raises:
-            BadOptOutsError, QueueError, UnreadableTableError: an object cannot be read.
+            BadOptOutsError, QueueError, UnreadableObjectError: an object cannot be read.
         """
         gone, lake = subject.gone, self._lake
         listed = read_opt_outs(lake)
@@ -105,7 +105,7 @@ class Forgetting:
         """Forget the subject, or go on with it where an earlier run was killed.
 
         Raises:
-            BadOptOutsError, QueueError, UnreadableTableError: an object cannot be read; what comes before
+            BadOptOutsError, QueueError, UnreadableObjectError: an object cannot be read; what comes before
                 it is done, and the same run goes on there once it is repaired.
             VersionsError: S3 refuses to delete old versions.
         """

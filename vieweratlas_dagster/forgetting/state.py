@@ -11,10 +11,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from collector_service.bounded import MAX_STATE_BYTES, TooLargeError
 from collector_service.contract import STATE_PREFIX
 from collector_service.lake import Lake
 from vieweratlas_dagster.forgetting.ledger import JOBS_PREFIX, LEDGER_PREFIX
-from vieweratlas_dagster.forgetting.rewriting import QUARANTINE_PREFIX, UnreadableTableError, rewritten
+from vieweratlas_dagster.forgetting.rewriting import (
+    QUARANTINE_PREFIX,
+    UnreadableObjectError,
+    read_object,
+    rewritten,
+)
 from vieweratlas_dagster.forgetting.subject import Subject
 from vieweratlas_dagster.lake_layout import MANIFESTS_PREFIX, SPARK_PREFIX
 from vieweratlas_dagster.vod import discovery
@@ -100,20 +106,23 @@ def _of_spark(lake: Lake, subject: Subject) -> list[str]:
 
 def _holds(lake: Lake, key: str, subject: Subject) -> bool:
     try:
-        data = lake.get(key)
+        data = read_object(lake, key)
         return rewritten(key, data, subject).data != data or subject.mentions(data)
     except FileNotFoundError:
         return False
-    except UnreadableTableError:
+    except UnreadableObjectError:
         return True
 
 
 def _mentioning(lake: Lake, prefix: str, subject: Subject) -> list[str]:
+    """The objects that mention the subject, or are too large for anybody to say."""
     found = []
     for info in lake.objects(prefix):
         try:
-            if subject.mentions(lake.get(info.key)):
+            if subject.mentions(lake.get(info.key, MAX_STATE_BYTES)):
                 found.append(info.key)
+        except TooLargeError:
+            found.append(info.key)
         except FileNotFoundError:
             continue
     return found

@@ -6,6 +6,7 @@ not belong here: what an object becomes (``rewriting``); a folder keeps no old v
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ from vieweratlas_dagster.forgetting.ledger import JOBS_PREFIX
 from vieweratlas_dagster.forgetting.rewriting import (
     QUARANTINE_PREFIX,
     RAW_PREFIXES,
-    UnreadableTableError,
+    UnreadableObjectError,
+    most_bytes,
     rewritten,
 )
 from vieweratlas_dagster.forgetting.subject import Subject
@@ -175,12 +177,15 @@ class Versions:
             # Nobody can say whose the VODs are that a manifest lists, nor who is in a picture; and old
             # ones are of no use.
             return subject.kind == "channel"
-        data = self._client.get_object(Bucket=self._bucket, Key=key, VersionId=version)["Body"].read()
+        found = self._client.get_object(Bucket=self._bucket, Key=key, VersionId=version)
+        if found["ContentLength"] > (most_bytes(name) or math.inf):
+            return True
+        data = found["Body"].read()
         if name.startswith(_TOLD_BY_TEXT):
             return subject.mentions(data)
         try:
             return rewritten(name, data, subject).data != data
-        except UnreadableTableError:
+        except UnreadableObjectError:
             return True
 
     def _delete(self, versions: list[dict[str, str]]) -> None:

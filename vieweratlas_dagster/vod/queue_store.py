@@ -66,7 +66,7 @@ class QueueStore:
         except FileNotFoundError:
             data = None
         except TooLargeError as error:
-            raise QueueError(f"The VOD queue {self._place} is not usable ({error}). {_REPAIR}.") from None
+            raise self._too_large(error) from None
         return self._decode(data)
 
     def change(self, transition: Callable[[Items], tuple[dict[str, VodItem], Result]]) -> Result:
@@ -92,7 +92,7 @@ class QueueStore:
                 )
             return written
 
-        self._lake.update(QUEUE_KEY, rewrite)
+        self._update(rewrite)
         if not self._marked:
             self._lake.create(MARKER_KEY, _MARKER)
             self._marked = True
@@ -106,6 +106,9 @@ class QueueStore:
         """Make the queue usable again with every entry that can be read; a usable one stays as it is.
 
         Unusable bytes are copied to ``quarantine/vod_queue/`` before they are replaced.
+
+        Raises:
+            QueueError: there is more than can be read; nothing was written.
         """
         outcome: list[Recovery] = []
 
@@ -119,9 +122,21 @@ class QueueStore:
             outcome[:] = [Recovery(len(kept), lost, copy)]
             return encode(kept)
 
-        self._lake.update(QUEUE_KEY, rewrite)
+        self._update(rewrite)
         self._lake.create(MARKER_KEY, _MARKER)
         return outcome[0]
+
+    def _update(self, change: Callable[[bytes | None], bytes]) -> None:
+        try:
+            self._lake.update(QUEUE_KEY, change, _MAX_BYTES)
+        except TooLargeError as error:
+            raise self._too_large(error) from None
+
+    def _too_large(self, error: TooLargeError) -> QueueError:
+        return QueueError(
+            f"The VOD queue {self._place} is not usable ({error}). Restore an earlier version of it; or "
+            f"remove it and run `vieweratlas vod recover`, which begins anew."
+        )
 
     @property
     def _place(self) -> str:
