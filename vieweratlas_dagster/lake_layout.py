@@ -7,7 +7,6 @@ Does not belong here: raw keys (``collector_service.contract``), a table's colum
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ import polars as pl
 from collector_service.bounded import MAX_STATE_BYTES, read_json
 from collector_service.lake import Lake
 from vieweratlas_dagster.curation.validation import manifest_objects
-from vieweratlas_dagster.parquet import read_parquet
+from vieweratlas_dagster.parquet import parquet_bytes, read_parquet
 from vieweratlas_dagster.tables import Table
 
 PRESENCE_PREFIX = "curated/presence_snapshots/"
@@ -27,6 +26,8 @@ CHANNELS_PREFIX = "curated/channels/"
 AUDIENCES_PREFIX = "curated/audiences/"
 ANALYSIS_PREFIX = "curated/analysis/"
 MANIFESTS_PREFIX = "state/manifests/"
+# Input that could not be used, with the reasons.
+QUARANTINE_PREFIX = "quarantine/"
 # One run's copies of tables.
 SPARK_PREFIX = "state/spark/"
 LATEST_PREFIX = "curated/analysis/latest/"
@@ -67,7 +68,7 @@ def analysis_key(day: str, name: str) -> str:
 
 def quarantine_prefix(day: str) -> str:
     """Refused input of one day."""
-    return f"quarantine/snapshots/date={day}/"
+    return f"{QUARANTINE_PREFIX}snapshots/date={day}/"
 
 
 def days_up_to(day: str, count: int) -> list[str]:
@@ -83,9 +84,7 @@ def write_table(lake: Lake, key: str, frame: pl.DataFrame, table: Table) -> pl.D
         ValueError: the frame breaks the contract; nothing is written then.
     """
     frame = table.conform(frame)
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd", statistics=True)
-    lake.put(key, buffer.getvalue())
+    lake.put(key, parquet_bytes(frame))
     return frame
 
 

@@ -26,7 +26,6 @@ from vieweratlas_dagster.forgetting import ledger
 from vieweratlas_dagster.forgetting.rewriting import UnreadableObjectError
 from vieweratlas_dagster.forgetting.run import Forgetting
 from vieweratlas_dagster.forgetting.subject import Subject, SubjectError, find_channel, find_viewer
-from vieweratlas_dagster.forgetting.tables import parquet_bytes, without
 from vieweratlas_dagster.forgetting.turn import TURN_KEY
 from vieweratlas_dagster.forgetting.versions import Versions
 from vieweratlas_dagster.lake_layout import (
@@ -37,6 +36,8 @@ from vieweratlas_dagster.lake_layout import (
     manifest_key,
     publish_latest,
 )
+from vieweratlas_dagster.leaving_out import without
+from vieweratlas_dagster.parquet import parquet_bytes
 from vieweratlas_dagster.shown_map import ShownMap
 from vieweratlas_dagster.tables import NODES
 from vieweratlas_dagster.vod.queue_store import QueueStore

@@ -137,7 +137,8 @@ _IRC = [
     b"@room-id=9000011;slow=0 :tmi.twitch.tv ROOMSTATE #alpha_one\r\n"  # noqa: ISC004
     b":justinfan1!justinfan1@justinfan1.tmi.twitch.tv JOIN #alpha_one\r\n",
     b":tmi.twitch.tv 001 justinfan1 :Welcome\r\nPING :tmi.twitch.tv\r\n:tmi.twitch.tv RECONNECT\r\n",
-    b"@msg-id=msg_banned :tmi.twitch.tv NOTICE #alpha_one :no\r\n:tmi.twitch.tv CAP * ACK :twitch.tv/tags\r\n",  # noqa: E501
+    b"@msg-id=msg_banned :tmi.twitch.tv NOTICE #alpha_one :no\r\n"  # noqa: ISC004
+    b":tmi.twitch.tv CAP * ACK :twitch.tv/tags\r\n",
 ]
 
 
@@ -253,9 +254,9 @@ class _Answers:
 
 def _streams() -> list[bytes]:
     one = {
-        "id": "1", "user_id": "9000011", "user_login": "alpha_one", "user_name": "Alpha_One", "game_id": "33",  # noqa: E501
-        "game_name": "Chess", "type": "live", "title": "a title", "viewer_count": 10, "tags": [],
-        "started_at": "2026-11-18T12:00:00Z", "language": "en", "thumbnail_url": "https://x/y.jpg",
+        "id": "1", "user_id": "9000011", "user_login": "alpha_one", "user_name": "Alpha_One",
+        "game_id": "33", "game_name": "Chess", "type": "live", "title": "a title", "viewer_count": 10,
+        "tags": [], "started_at": "2026-11-18T12:00:00Z", "language": "en", "thumbnail_url": "https://x/y.jpg",
         "tag_ids": [], "is_mature": False,
     }  # fmt: skip
     return [json.dumps({"data": [one, one | {"user_id": "2"}], "pagination": more}).encode()
@@ -264,8 +265,8 @@ def _streams() -> list[bytes]:
 
 def _users() -> list[bytes]:
     one = {
-        "id": "5", "login": "alpha_one", "display_name": "A", "type": "", "broadcaster_type": "", "description": "",  # noqa: E501
-        "profile_image_url": "https://x/y.png", "offline_image_url": "", "view_count": 0,
+        "id": "5", "login": "alpha_one", "display_name": "A", "type": "", "broadcaster_type": "",
+        "description": "", "profile_image_url": "https://x/y.png", "offline_image_url": "", "view_count": 0,
         "created_at": "2020-01-01T00:00:00Z",
     }  # fmt: skip
     return [json.dumps({"data": [one]}).encode(), b'{"error": "Bad", "status": 400, "message": "cursor"}']
@@ -273,9 +274,10 @@ def _users() -> list[bytes]:
 
 def _videos() -> list[bytes]:
     one = {
-        "id": "7", "stream_id": "1", "user_id": "5", "user_login": "alpha_one", "user_name": "A", "title": "v",  # noqa: E501
-        "description": "", "created_at": "2026-11-18T12:00:00Z", "published_at": "2026-11-18T12:00:00Z",
-        "url": "https://x/y", "thumbnail_url": "", "viewable": "public", "view_count": 3, "language": "en",
+        "id": "7", "stream_id": "1", "user_id": "5", "user_login": "alpha_one", "user_name": "A",
+        "title": "v", "description": "", "created_at": "2026-11-18T12:00:00Z",
+        "published_at": "2026-11-18T12:00:00Z", "url": "https://x/y",
+        "thumbnail_url": "", "viewable": "public", "view_count": 3, "language": "en",
         "type": "archive", "duration": "3h8m33s", "muted_segments": None,
     }  # fmt: skip
     return [json.dumps({"data": [one], "pagination": more}).encode() for more in ({}, {"cursor": "next"})]
@@ -584,7 +586,8 @@ def _frames(names: list[str]) -> dict[str, pl.DataFrame]:
     count = len(names)
     nodes = pl.DataFrame(
         {
-            "channel": names, "channel_id": list(range(1, count + 1)), "viewers": [10 + at for at in range(count)],  # noqa: E501
+            "channel": names, "channel_id": list(range(1, count + 1)),
+            "viewers": [10 + at for at in range(count)],
             "game_name": names, "language": names, "community": [1] * count, "region": [1] * count,
             "label": [names[0]] * count, "region_label": [names[-1]] * count,
             "x": [at / count for at in range(count)], "y": [0.1] * count, "degree": [0] * count,
@@ -599,7 +602,8 @@ def _frames(names: list[str]) -> dict[str, pl.DataFrame]:
     )  # fmt: skip
     communities = pl.DataFrame(
         [{"id": 1, "level": level, "label": names[0], "reason": names[-1], "size": count, "viewers": 20,
-          "parent": None if level == "region" else 1, "color": "#aa3300"} for level in ("community", "region")]  # noqa: E501
+          "parent": None if level == "region" else 1, "color": "#aa3300"}
+         for level in ("community", "region")]
     )  # fmt: skip
 
     def whole(frame: pl.DataFrame, table: tables.Table) -> pl.DataFrame:
@@ -620,8 +624,10 @@ def _frames(names: list[str]) -> dict[str, pl.DataFrame]:
 
 
 def _names() -> list[bytes]:
-    hostile = ["</script><script>alert(1)</script>", "]]>", "<!--", "&amp;", '"><img src=x onerror=alert(1)>',  # noqa: E501
-               "__proto__", "\u2028", "a\x00b", "javascript:alert(1)", "../../x", "=1+1", "\U0001f600"]  # fmt: skip  # noqa: E501
+    hostile = ["</script><script>alert(1)</script>", "]]>", "<!--", "&amp;",
+               '"><img src=x onerror=alert(1)>',
+               "__proto__", "\u2028", "a\x00b", "javascript:alert(1)", "../../x", "=1+1",
+               "\U0001f600"]  # fmt: skip
     return ["\n".join(hostile).encode(), b"alpha\nbeta\ngamma"]
 
 

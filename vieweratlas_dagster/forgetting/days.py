@@ -26,7 +26,6 @@ from vieweratlas_dagster.forgetting.rewriting import (
     rewritten,
 )
 from vieweratlas_dagster.forgetting.subject import Subject
-from vieweratlas_dagster.forgetting.tables import parquet_bytes, without
 from vieweratlas_dagster.lake_layout import (
     SOURCES,
     channels_key,
@@ -35,7 +34,8 @@ from vieweratlas_dagster.lake_layout import (
     quarantine_prefix,
     read_day_manifest,
 )
-from vieweratlas_dagster.parquet import read_parquet
+from vieweratlas_dagster.leaving_out import without
+from vieweratlas_dagster.parquet import parquet_bytes, read_parquet
 
 _RAW = (f"{LIVE_PREFIX}/", f"{VOD_PREFIX}/")
 _QUARANTINED = quarantine_prefix("").removesuffix("date=/")

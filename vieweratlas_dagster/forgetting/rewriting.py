@@ -17,16 +17,16 @@ from collector_service.contract import LIVE_PREFIX, MAX_PACKED_BYTES, VOD_PREFIX
 from collector_service.lake import Lake
 from collector_service.leaving_out import object_without
 from vieweratlas_dagster.forgetting.subject import Subject
-from vieweratlas_dagster.forgetting.tables import parquet_bytes, without
 from vieweratlas_dagster.lake_layout import (
     ANALYSIS_PREFIX,
     AUDIENCES_PREFIX,
     CHANNELS_PREFIX,
     PRESENCE_PREFIX,
+    QUARANTINE_PREFIX,
 )
-from vieweratlas_dagster.parquet import read_parquet
+from vieweratlas_dagster.leaving_out import without
+from vieweratlas_dagster.parquet import parquet_bytes, read_parquet
 
-QUARANTINE_PREFIX = "quarantine/"
 RAW_PREFIXES = (f"{LIVE_PREFIX}/", f"{VOD_PREFIX}/")
 CURATED_PREFIXES = (PRESENCE_PREFIX, AUDIENCES_PREFIX, CHANNELS_PREFIX)
 _RAW_SUFFIX = ".ndjson.gz"

@@ -16,16 +16,20 @@ from typing import TYPE_CHECKING, Any, cast
 from collector_service.settings import StorageSettings
 from vieweratlas_dagster.forgetting.ledger import JOBS_PREFIX
 from vieweratlas_dagster.forgetting.rewriting import (
-    QUARANTINE_PREFIX,
     RAW_PREFIXES,
     UnreadableObjectError,
     most_bytes,
     rewritten,
 )
 from vieweratlas_dagster.forgetting.subject import Subject
-from vieweratlas_dagster.lake_layout import ANALYSIS_PREFIX, MANIFESTS_PREFIX, SPARK_PREFIX
+from vieweratlas_dagster.lake_layout import (
+    ANALYSIS_PREFIX,
+    MANIFESTS_PREFIX,
+    QUARANTINE_PREFIX,
+    SPARK_PREFIX,
+)
 from vieweratlas_dagster.vod.discovery import MEMORY_KEY
-from vieweratlas_dagster.vod.queue_store import QUEUE_KEY
+from vieweratlas_dagster.vod.queue_store import DAMAGED_PREFIX, QUEUE_KEY
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -40,7 +44,7 @@ _SEARCHED = (
     JOBS_PREFIX,
 )
 _OF_JOBS = "job_versions"
-_TOLD_BY_TEXT = (JOBS_PREFIX, QUEUE_KEY, MEMORY_KEY, "state/collectors/", f"{QUARANTINE_PREFIX}vod_queue/")
+_TOLD_BY_TEXT = (JOBS_PREFIX, QUEUE_KEY, MEMORY_KEY, "state/collectors/", DAMAGED_PREFIX)
 _RIGHTS = (
     "This needs s3:ListBucketVersions, s3:GetObjectVersion and s3:DeleteObjectVersion; run the same "
     "command again with them"

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import networkx as nx
 import polars as pl
 
+from vieweratlas_dagster.parquet import parquet_bytes
 from vieweratlas_dagster.publish.channel_files import channels_zip
 
 _MAP_UNITS = 1000
@@ -53,13 +54,6 @@ def csv_bytes(frame: pl.DataFrame) -> bytes:
     had: with the first ``'`` taken off such texts, all are as they were.
     """
     return frame.with_columns(pl.col(pl.String).str.replace(_FORMULA, "'$1")).write_csv().encode()
-
-
-def parquet_bytes(frame: pl.DataFrame) -> bytes:
-    """Parquet, compressed with zstd."""
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd")
-    return buffer.getvalue()
 
 
 def gexf_bytes(nodes: pl.DataFrame, edges: pl.DataFrame) -> bytes:

@@ -16,12 +16,13 @@ from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
 
 from collector_service.bounded import TooLargeError, check_parts, read_json
 from collector_service.lake import Lake
+from vieweratlas_dagster.lake_layout import QUARANTINE_PREFIX
 from vieweratlas_dagster.vod.queue import Items, VodItem
 
 QUEUE_KEY = "state/vod/queue.json"
 MARKER_KEY = "state/vod/queue_exists"
 _MARKER = b"The VOD queue exists; without it, queue.json was lost.\n"
-_QUARANTINE_PREFIX = "quarantine/vod_queue"
+DAMAGED_PREFIX = f"{QUARANTINE_PREFIX}vod_queue/"
 # Some 700 a VOD.
 _MAX_BYTES = 64 * 1024 * 1024
 _MAX_ITEMS = 90_000
@@ -116,7 +117,7 @@ class QueueStore:
             kept, lost = salvage(data or b"")
             copy = None
             if data is not None and lost != 0:
-                key = f"{_QUARANTINE_PREFIX}/{hashlib.sha256(data).hexdigest()[:16]}.json"
+                key = f"{DAMAGED_PREFIX}{hashlib.sha256(data).hexdigest()[:16]}.json"
                 self._lake.put(key, data)
                 copy = self._lake.address(key)
             outcome[:] = [Recovery(len(kept), lost, copy)]
