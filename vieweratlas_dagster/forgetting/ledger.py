@@ -87,6 +87,7 @@ def keep_job(lake: Lake, job: Job) -> None:
         "viewer_keys": [str(key) for key in sorted(gone.viewer_keys)],
         "channel_ids": [str(number) for number in sorted(gone.channel_ids)],
         "channels": sorted(gone.channels),
+        "out_of_reach": job.subject.out_of_reach,
         "begun": job.begun,
         "found": job.found,
         "maps": job.maps,
@@ -112,7 +113,7 @@ def _job(key: str, body: dict[str, Any]) -> Job:
         frozenset(body["channels"]),
     )
     number = key.removeprefix(JOBS_PREFIX).removesuffix(".json")
-    subject = Subject(body["kind"], gone)
+    subject = Subject(body["kind"], gone, tuple(body.get("out_of_reach", ())))
     return Job(number, subject, body["begun"], body["found"], tuple(body["maps"]), body["elsewhere"])
 
 
