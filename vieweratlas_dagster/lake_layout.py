@@ -211,8 +211,8 @@ def _map_manifest(lake: Lake, key: str) -> dict[str, Any]:
         problem = str(error) or type(error).__name__
     if problem:
         raise BadMapManifestError(
-            f"{lake.address(key)} cannot be read ({problem}): delete it, and materialize the atlas of its "
-            "day again"
+            f"{lake.address(key)} cannot be read ({problem[:200]}): delete it, and materialize the "
+            "atlas of its day again"
         )
     return body
 

@@ -54,8 +54,20 @@ from collector_service.vod_windows import VodWindows
 from collector_service.windows import Windows
 from vieweratlas_dagster import tables
 from vieweratlas_dagster.curation.validation import inspect_object, manifest_objects
+from vieweratlas_dagster.forgetting.ledger import (
+    JOBS_PREFIX,
+    LEDGER_PREFIX,
+    LedgerError,
+    entries,
+    unfinished_jobs,
+)
 from vieweratlas_dagster.labels_file import LabelsFileError, read_labels_file
-from vieweratlas_dagster.lake_layout import read_table
+from vieweratlas_dagster.lake_layout import (
+    LATEST_MANIFEST,
+    BadMapManifestError,
+    read_map_manifest,
+    read_table,
+)
 from vieweratlas_dagster.overlap_list import read_overlap_list, read_previous
 from vieweratlas_dagster.parquet import read_parquet
 from vieweratlas_dagster.presence_import import import_presence
@@ -623,6 +635,19 @@ def _frames(names: list[str]) -> dict[str, pl.DataFrame]:
     }
 
 
+_MAP = (
+    b'{"channels": 2, "complete": true, "date": "2026-03-01", "files": {"atlas.html": "0", "x.csv": "1"}}'
+)
+_ENTRY = (
+    b'{"schema_version": 1, "kind": "viewer", "begun": "2026-03-01T00:00:00Z", "progress": "done", '
+    b'"counts": {"rows": 3}, "days_to_make_again": ["2026-03-01"]}'
+)
+_JOB = (
+    b'{"kind": "channel", "viewer_keys": ["7"], "channel_ids": ["9"], "channels": ["alpha"], "begun": "x", '
+    b'"out_of_reach": [], "found": {"2026-03-01": {"rows": 3}}, "maps": ["2026-03-01"], "elsewhere": {}}'
+)
+
+
 def _names() -> list[bytes]:
     hostile = ["</script><script>alert(1)</script>", "]]>", "<!--", "&amp;",
                '"><img src=x onerror=alert(1)>',
@@ -700,6 +725,21 @@ PARSERS = [
     Parser("vod queue", "json", _queue, in_lake(QUEUE_KEY, _read_queue)),
     Parser("vod queue, rows", "lines", _queue, in_lake(QUEUE_KEY, _read_queue)),
     Parser("day manifest", "json", _manifests, lambda _: manifest_objects, (ValueError,)),
+    Parser(
+        "map manifest",
+        "json",
+        lambda: [_MAP],
+        in_lake(LATEST_MANIFEST, lambda lake: read_map_manifest(lake, LATEST_MANIFEST)),
+        (BadMapManifestError,),
+    ),
+    Parser("ledger", "json", lambda: [_ENTRY], in_lake(f"{LEDGER_PREFIX}0.json", entries), (LedgerError,)),
+    Parser(
+        "forgetting",
+        "json",
+        lambda: [_JOB],
+        in_lake(f"{JOBS_PREFIX}0.json", unfinished_jobs),
+        (LedgerError,),
+    ),
     Parser("journal", "binary", _journals, _journal),
     Parser(
         "config.yaml",

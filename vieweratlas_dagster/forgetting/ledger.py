@@ -188,10 +188,10 @@ def _entry(key: str, body: dict[str, Any]) -> Entry:
 def _read(lake: Lake, key: str, make: Callable[[str, dict[str, Any]], _T]) -> _T:
     try:
         return make(key, read_json(lake.get(key, MAX_STATE_BYTES)))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise LedgerError(
-            f"{lake.address(key)} cannot be read ({error}): put an earlier version back, or remove it if "
-            "`vieweratlas forget` has not made it"
+            f"{lake.address(key)} cannot be read ({str(error)[:200]}): put an earlier version back, or "
+            "remove it if `vieweratlas forget` has not made it"
         ) from None
 
 
