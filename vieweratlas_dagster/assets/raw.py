@@ -142,12 +142,12 @@ def snapshots(
     _nothing_is_lost(store, day, objects)
     reports: list[ObjectReport] = []
     for info in objects:
+        data: bytes | None = None
         try:
-            data: bytes | None = store.get(info.key, MAX_PACKED_BYTES)
-        except TooLargeError as error:
-            data, report = None, unread_object(info.key, info.size, str(error))
-        else:
+            data = store.get(info.key, MAX_PACKED_BYTES)
             report = inspect_object(info.key, data, day=day, now=now)
+        except TooLargeError as error:
+            report = unread_object(info.key, info.size, str(error))
         if report.refused:
             target = quarantine_prefix(day) + info.key.rsplit("/", 1)[-1]
             if data is not None and not holds_identities(data):
