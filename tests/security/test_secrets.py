@@ -24,7 +24,7 @@ from collector_service.twitch import helix as helix_module
 from collector_service.twitch.helix import Helix
 from collector_service.viewers import Viewers
 from tests.conftest import VIEWERATLAS
-from tests.security.planted import PLANTED, command_lines, shown
+from tests.security.planted import PLANTED, command_lines, shown, watched_command_lines
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.settings import Settings
 
@@ -224,3 +224,13 @@ def test_terraform_gets_no_secret_that_it_would_write_into_plan_or_state(tmp_pat
         ("main.tf", "secret_string ="),
         ("main.tf", 'data "aws_secretsmanager_secret_version'),
     ]
+
+
+def test_the_search_sees_what_stands_on_a_command_line():
+    # Not one of the planted ones: other tests look for those on this machine meanwhile.
+    word = "marker9of9no9secret"
+    with watched_command_lines(0.05) as found:
+        assert not any(word.encode() in line for line in command_lines())
+        subprocess.run([sys.executable, "-c", "import time; time.sleep(1)", word], check=True)
+    assert any(word.encode() in line for line in found)
+    assert shown(f"x{PLANTED['AWS_SECRET_ACCESS_KEY']}x") == ["AWS_SECRET_ACCESS_KEY"]
