@@ -18,6 +18,8 @@ from typing import Any
 # A list of logins, or a file of settings.
 MAX_TEXT_FILE_BYTES = 8 * 1024 * 1024
 MAX_JSON_PARTS = 200_000
+# A JSON object of the lake's state.
+MAX_STATE_BYTES = 64 * 1024 * 1024
 # Possessive, so that no input takes longer than its length.
 _TEXT = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _TEXT_BYTES = re.compile(_TEXT.pattern.encode(), re.DOTALL)

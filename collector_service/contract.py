@@ -45,6 +45,8 @@ LOGIN = re.compile(r"[a-z0-9_]{1,50}")
 COLLECTOR_ID = re.compile(r"[a-z0-9][a-z0-9_.]{0,62}")
 MAX_LINE_BYTES = 64 * 1024 * 1024
 MAX_OBJECT_BYTES = 2 * 1024 * 1024 * 1024
+# Of gzip: digits and repeated names shrink to less than half.
+MAX_PACKED_BYTES = MAX_OBJECT_BYTES // 2
 # One per channel; some 100,000 are live at a time.
 MAX_OBJECT_LINES = 150_000
 MAX_TEXT = 500

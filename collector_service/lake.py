@@ -32,11 +32,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from _typeshed import WriteableBuffer
-    from obstore import ReadableFile
+    from obstore import GetResult, ReadableFile
 
 # What any call may raise while the lake is away or refuses.
 LAKE_ERRORS = (BaseError, OSError, RuntimeError)
 
+# S3's answer to a request that it refuses, as obstore's errors quote it.
+_ANSWER = re.compile(r"(?:<\?xml|<Error>).*?(?:</Error>|\Z)", re.DOTALL)
+_TOLD = re.compile(r"<(?:Code|Message)>([^<]*)")
 # What obstore calls a file that it has not finished.
 _LEFTOVER = re.compile(r"#\d+$")
 _READ_BYTES = 1024 * 1024
@@ -46,6 +49,19 @@ _UPDATE_PAUSE_SECONDS = 0.2
 # after a minute at most.
 _REQUEST_SECONDS = timedelta(seconds=30)
 _RETRY_SECONDS = timedelta(seconds=25)
+
+
+@contextmanager
+def _without_credentials() -> Iterator[None]:
+    """S3 repeats the access key's id, and the request that it was given, with the session's token.
+
+    Of such an answer its code and its message stay in the error's text.
+    """
+    try:
+        yield
+    except BaseError as error:
+        text = _ANSWER.sub(lambda answer: ": ".join(_TOLD.findall(answer[0])), str(error))
+        raise type(error)(text) from None
 
 
 @dataclass(frozen=True)
@@ -100,10 +116,12 @@ class Lake:
         """Where people find an object: its path on this machine, or its URI."""
         return str(self._local_root / key) if self._local_root else f"{self.uri}/{key}"
 
+    @_without_credentials()
     def put(self, key: str, data: bytes) -> None:
         """Write an object, replacing it as a whole if it exists."""
         obstore.put(self._store, key, data)
 
+    @_without_credentials()
     def create(self, key: str, data: bytes) -> bool:
         """Write an object that must not exist yet; False when it does (nothing is written then)."""
         try:
@@ -112,6 +130,7 @@ class Lake:
             return False
         return True
 
+    @_without_credentials()
     def get(self, key: str, most: int | None = None) -> bytes:
         """An object's bytes.
 
@@ -119,11 +138,9 @@ class Lake:
             FileNotFoundError: there is no such object.
             TooLargeError: there are more than ``most`` bytes; none of them was read.
         """
-        result = obstore.get(self._store, key)
-        if most is not None and result.meta["size"] > most:
-            raise TooLargeError(f"{result.meta['size']} bytes, more than the {most} allowed")
-        return result.bytes().to_bytes()
+        return _content(obstore.get(self._store, key), most)
 
+    @_without_credentials()
     def reader(self, key: str) -> BinaryIO:
         """An object's bytes as a stream that can be read and sought, for objects larger than memory.
 
@@ -133,6 +150,7 @@ class Lake:
         stream = _ObjectStream(obstore.open_reader(self._store, key))
         return cast("BinaryIO", io.BufferedReader(stream, _READ_BYTES))
 
+    @_without_credentials()
     def exists(self, key: str) -> bool:
         """Whether the object is there."""
         try:
@@ -141,6 +159,7 @@ class Lake:
             return False
         return True
 
+    @_without_credentials()
     def modified(self, key: str) -> datetime | None:
         """When an object was last written; None when there is none."""
         try:
@@ -148,6 +167,7 @@ class Lake:
         except FileNotFoundError:
             return None
 
+    @_without_credentials()
     def objects(self, prefix: str) -> list[ObjectInfo]:
         """All objects below ``prefix`` (which ends in ``/``), ordered by key."""
         found = [
@@ -157,11 +177,13 @@ class Lake:
         ]
         return sorted(found, key=lambda info: info.key)
 
+    @_without_credentials()
     def folders(self, prefix: str) -> list[str]:
         """The names directly below ``prefix`` that hold objects, ordered."""
         result = obstore.list_with_delimiter(self._store, prefix)
         return sorted(str(path).rsplit("/", 1)[-1] for path in result["common_prefixes"])
 
+    @_without_credentials()
     def delete(self, key: str) -> None:
         """Remove an object; a missing one is no error."""
         try:
@@ -203,35 +225,38 @@ class Lake:
         with _file_lock(self._local_root / ".locks" / name.replace("/", "__")):
             yield
 
-    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bytes:
+    @_without_credentials()
+    def update(self, key: str, change: Callable[[bytes | None], bytes], most: int | None = None) -> bytes:
         """Read, change and write one object so that no concurrent update is lost.
 
         Args:
             key: the object.
             change: from the old bytes (None when missing) to the new; may be called several times.
+            most: how many old bytes are read; None for any number.
 
         Returns:
             The bytes written.
 
         Raises:
+            TooLargeError: there are more than ``most``; none was read, and nothing was written.
             RuntimeError: others kept changing the object; nothing was written.
         """
         if self._local_root is not None:
             with self.file_lock(key):
-                return self._write_changed(key, change, conditional=False)
+                return self._write_changed(key, change, most, conditional=False)
         for _ in range(_UPDATE_ATTEMPTS):
             try:
-                return self._write_changed(key, change, conditional=True)
+                return self._write_changed(key, change, most, conditional=True)
             except (AlreadyExistsError, PreconditionError):
                 time.sleep(random.uniform(0, _UPDATE_PAUSE_SECONDS))  # noqa: S311 - jitter, no secret
         raise RuntimeError(f"{self.uri}/{key} is being changed by others all the time; try again")
 
     def _write_changed(
-        self, key: str, change: Callable[[bytes | None], bytes], *, conditional: bool
+        self, key: str, change: Callable[[bytes | None], bytes], most: int | None, *, conditional: bool
     ) -> bytes:
         try:
             result = obstore.get(self._store, key)
-            old: bytes | None = result.bytes().to_bytes()
+            old: bytes | None = _content(result, most)
             seen = {name: result.meta[name] for name in ("e_tag", "version")}
             mode: Any = {name: value for name, value in seen.items() if value is not None}
         except FileNotFoundError:
@@ -239,6 +264,12 @@ class Lake:
         new = change(old)
         obstore.put(self._store, key, new, mode=mode if conditional else "overwrite")
         return new
+
+
+def _content(result: GetResult, most: int | None) -> bytes:
+    if most is not None and result.meta["size"] > most:
+        raise TooLargeError(f"{result.meta['size']} bytes, more than the {most} allowed")
+    return result.bytes().to_bytes()
 
 
 class _ObjectStream(io.RawIOBase):
@@ -259,6 +290,7 @@ class _ObjectStream(io.RawIOBase):
     def tell(self) -> int:
         return self._file.tell()
 
+    @_without_credentials()
     def readinto(self, buffer: WriteableBuffer) -> int:
         view = memoryview(buffer)
         data = self._file.read(len(view)).to_bytes()

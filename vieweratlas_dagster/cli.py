@@ -405,9 +405,11 @@ def forget(
     """Remove a viewer or a channel from everything that was written, and keep it out."""
     from collector_service.twitch.helix import HelixError
     from vieweratlas_dagster.forgetting.commands import OutOfReachError, forget_somebody
-    from vieweratlas_dagster.forgetting.rewriting import UnreadableTableError
+    from vieweratlas_dagster.forgetting.ledger import LedgerError
+    from vieweratlas_dagster.forgetting.rewriting import UnreadableObjectError
     from vieweratlas_dagster.forgetting.subject import SubjectError
     from vieweratlas_dagster.forgetting.versions import VersionsError
+    from vieweratlas_dagster.lake_layout import BadMapManifestError
     from vieweratlas_dagster.vod.queue_store import QueueError
 
     if (viewer is not None) + (channel is not None) + resume != 1 or (resume and dry_run):
@@ -416,8 +418,8 @@ def forget(
         )
     if old_key_file and viewer is None:
         raise typer.BadParameter("--old-key-file goes with --viewer")
-    expected = (HelixError, SubjectError, QueueError, UnreadableTableError, VersionsError)
-    with exit_codes(*expected, OutOfReachError):
+    unusable = (BadMapManifestError, LedgerError, QueueError, UnreadableObjectError)
+    with exit_codes(HelixError, SubjectError, VersionsError, OutOfReachError, *unusable):
         forget_somebody(
             Settings.load(config),
             viewer=viewer,

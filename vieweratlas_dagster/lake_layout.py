@@ -7,16 +7,18 @@ Does not belong here: raw keys (``collector_service.contract``), a table's colum
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
 
+from collector_service.bounded import MAX_STATE_BYTES, read_json
 from collector_service.lake import Lake
-from vieweratlas_dagster.parquet import read_parquet
+from vieweratlas_dagster.curation.validation import manifest_objects
+from vieweratlas_dagster.parquet import parquet_bytes, read_parquet
 from vieweratlas_dagster.tables import Table
 
 PRESENCE_PREFIX = "curated/presence_snapshots/"
@@ -24,12 +26,19 @@ CHANNELS_PREFIX = "curated/channels/"
 AUDIENCES_PREFIX = "curated/audiences/"
 ANALYSIS_PREFIX = "curated/analysis/"
 MANIFESTS_PREFIX = "state/manifests/"
+# Input that could not be used, with the reasons.
+QUARANTINE_PREFIX = "quarantine/"
 # One run's copies of tables.
 SPARK_PREFIX = "state/spark/"
 LATEST_PREFIX = "curated/analysis/latest/"
 MAP_MANIFEST = "manifest.json"
 LATEST_MANIFEST = LATEST_PREFIX + MAP_MANIFEST
 SOURCES = ("live", "vod")
+_FILE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
+
+
+class BadMapManifestError(ValueError):
+    """The manifest of a map cannot be used; the text says which one and what to do."""
 
 
 def presence_key(day: str, source: str) -> str:
@@ -59,7 +68,7 @@ def analysis_key(day: str, name: str) -> str:
 
 def quarantine_prefix(day: str) -> str:
     """Refused input of one day."""
-    return f"quarantine/snapshots/date={day}/"
+    return f"{QUARANTINE_PREFIX}snapshots/date={day}/"
 
 
 def days_up_to(day: str, count: int) -> list[str]:
@@ -75,9 +84,7 @@ def write_table(lake: Lake, key: str, frame: pl.DataFrame, table: Table) -> pl.D
         ValueError: the frame breaks the contract; nothing is written then.
     """
     frame = table.conform(frame)
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd", statistics=True)
-    lake.put(key, buffer.getvalue())
+    lake.put(key, parquet_bytes(frame))
     return frame
 
 
@@ -105,6 +112,20 @@ def read_table_if_there(lake: Lake, key: str, table: Table) -> pl.DataFrame | No
         return read_table(lake, key, table)
     except FileNotFoundError:
         return None
+
+
+def read_day_manifest(lake: Lake, day: str) -> list[dict[str, Any]]:
+    """The raw objects that a day was made from, as its manifest lists them.
+
+    Raises:
+        FileNotFoundError: the day has no manifest.
+        ValueError: it cannot be used.
+    """
+    key = manifest_key(day)
+    try:
+        return manifest_objects(lake.get(key, MAX_STATE_BYTES))
+    except ValueError as error:
+        raise ValueError(f"{lake.address(key)}: {error}") from None
 
 
 def earlier_analysis_days(lake: Lake, day: str) -> Iterator[str]:
@@ -152,15 +173,15 @@ def publish_latest(lake: Lake, day: str) -> bool:
 
     Raises:
         FileNotFoundError: the day's map is not finished.
+        BadMapManifestError: a manifest cannot be used.
     """
     if str(read_map_manifest(lake, LATEST_MANIFEST).get("date", "")) > day:
         return False
-    manifest = lake.get(analysis_key(day, MAP_MANIFEST))
-    body = json.loads(manifest)
+    body = _map_manifest(lake, analysis_key(day, MAP_MANIFEST))
     lake.put(LATEST_MANIFEST, _json(body | {"complete": False}))
     for name in body["files"]:
         lake.put(LATEST_PREFIX + name, lake.get(analysis_key(day, name)))
-    lake.put(LATEST_MANIFEST, manifest)
+    lake.put(LATEST_MANIFEST, _json(body))
     for info in lake.objects(LATEST_PREFIX):
         if info.key != LATEST_MANIFEST and info.key.rsplit("/", 1)[-1] not in body["files"]:
             lake.delete(info.key)
@@ -168,11 +189,31 @@ def publish_latest(lake: Lake, day: str) -> bool:
 
 
 def read_map_manifest(lake: Lake, key: str) -> dict[str, Any]:
-    """A map's manifest (channels, complete, date, files); empty when there is none."""
+    """A map's manifest (channels, complete, date, files); empty when there is none.
+
+    Raises:
+        BadMapManifestError: it cannot be used.
+    """
     try:
-        body: dict[str, Any] = json.loads(lake.get(key))
+        return _map_manifest(lake, key)
     except FileNotFoundError:
         return {}
+
+
+def _map_manifest(lake: Lake, key: str) -> dict[str, Any]:
+    """Its date and the names of its files become keys, so they are looked at first."""
+    try:
+        body: dict[str, Any] = read_json(lake.get(key, MAX_STATE_BYTES))
+        date.fromisoformat(body["date"])
+        bad = [name for name in body["files"] if not _FILE_NAME.fullmatch(name)]
+        problem = f"{bad[0]!r} is no name of a file" if bad else None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        problem = str(error) or type(error).__name__
+    if problem:
+        raise BadMapManifestError(
+            f"{lake.address(key)} cannot be read ({problem[:200]}): delete it, and materialize the "
+            "atlas of its day again"
+        )
     return body
 
 

@@ -42,8 +42,8 @@ from vieweratlas_dagster.analysis.labels import unknown_overrides
 from vieweratlas_dagster.analysis.overlap import with_measures
 from vieweratlas_dagster.analysis.stability import Previous
 from vieweratlas_dagster.labels_file import read_labels_file
-from vieweratlas_dagster.parquet import read_parquet
-from vieweratlas_dagster.publish.exports import graph_files, parquet_bytes
+from vieweratlas_dagster.parquet import parquet_bytes, read_parquet
+from vieweratlas_dagster.publish.exports import graph_files
 from vieweratlas_dagster.publish.history import Day, History
 from vieweratlas_dagster.publish.page import render_page
 from vieweratlas_dagster.publish.picture import draw_atlas

@@ -1,12 +1,14 @@
-"""Reading Parquet that others may have damaged or made.
+"""Parquet: reading what others may have damaged or made, and writing.
 
-Belongs here: one way to read it whole. Does not belong here: which columns there must be (``lake_layout``).
+Belongs here: one way to read it whole, and one to write it. Does not belong here: which columns there must
+be (``lake_layout``).
 
 Arrow reads it, since Polars panics over some damaged files and aborts the process over others.
 """
 
 from __future__ import annotations
 
+import io
 from typing import cast
 
 import polars as pl
@@ -35,3 +37,10 @@ def read_parquet(data: bytes) -> pl.DataFrame:
     except pl.exceptions.PanicException as error:
         # Not even an Exception, so that nobody who expects damage would catch it.
         raise pl.exceptions.ComputeError(f"damaged: {' '.join(str(error).split())[:200]}") from None
+
+
+def parquet_bytes(frame: pl.DataFrame) -> bytes:
+    """A frame as Parquet, compressed with zstd: the same rows give the same bytes."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd", statistics=True)
+    return buffer.getvalue()

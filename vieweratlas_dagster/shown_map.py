@@ -11,9 +11,9 @@ import polars as pl
 
 from collector_service.lake import Lake
 from collector_service.opt_outs import OptOuts, read_opt_outs
-from vieweratlas_dagster.forgetting.tables import parquet_bytes, without
 from vieweratlas_dagster.lake_layout import analysis_key, read_table, read_table_if_there
-from vieweratlas_dagster.parquet import read_parquet
+from vieweratlas_dagster.leaving_out import without
+from vieweratlas_dagster.parquet import parquet_bytes, read_parquet
 from vieweratlas_dagster.tables import AUDIENCES, LEFT_OUT, Table
 
 

@@ -648,8 +648,13 @@ def test_everything_is_tagged(platform, client):
     assert all(each == {"project": "vieweratlas", "managed_by": "terraform"} for each in found)
 
 
-def test_an_unchanged_tree_changes_nothing(platform):
-    assert platform.changes(FIRST).keys() <= FORGOTTEN
+def test_an_unchanged_tree_changes_nothing_and_its_plan_holds_no_secret(platform, client):
+    assert platform.changes(FIRST, "-out=saved.plan").keys() <= FORGOTTEN
+    shown = platform.call("show", "-json", "saved.plan")
+    assert "vieweratlas/viewer_key" in shown
+    manager = client("secretsmanager")
+    for name in ("vieweratlas/viewer_key", "vieweratlas/database_password"):
+        assert manager.get_secret_value(SecretId=name)["SecretString"] not in shown
 
 
 def asked(logs: Path, action: str) -> list[dict[str, Any]]:

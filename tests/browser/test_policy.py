@@ -52,15 +52,17 @@ def test_the_policy_allows_the_pages_own_script_and_style_and_nothing_else(atlas
     [script] = re.findall(r'<script type="module">(.*?)</script>', html, re.DOTALL)
     [style] = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
     assert rules == {
-        "default-src": "'none'", "script-src": sha256(script), "style-src": sha256(style), "img-src": "data:",  # noqa: E501
-        "base-uri": "'none'", "form-action": "'none'",
+        "default-src": "'none'", "script-src": sha256(script), "style-src": sha256(style),
+        "img-src": "data:", "base-uri": "'none'", "form-action": "'none'",
     }  # fmt: skip
     # Before anything that it is to stop; what else is called script holds data, which no browser runs.
     assert html.index("Content-Security-Policy") < min(html.index("<script"), html.index("<style"))
     kinds = re.findall(r"<script([^>]*)>", html)
     assert sorted(kinds) == [
-        ' type="application/json" id="atlas-data"', ' type="module"', ' type="text/plain" id="atlas-history"',  # noqa: E501
-    ]  # fmt: skip
+        ' type="application/json" id="atlas-data"',
+        ' type="module"',
+        ' type="text/plain" id="atlas-history"',
+    ]
 
 
 def test_names_that_are_markup_stay_names(opened, tmp_path):
@@ -86,19 +88,21 @@ def test_injected_scripts_handlers_and_styles_do_nothing(opened, atlas, outside)
           add("link", { rel: "stylesheet", href: url + "/style.css" });
           add("img", { src: url + "/image.png" });
           add("iframe", { src: url + "/frame" });
-          document.body.insertAdjacentHTML("beforeend", "<svg onload='window.ran = true'><b onclick='ran = true'></b></svg>");
+          const markup = "<svg onload='window.ran = true'><b onclick='ran = true'></b></svg>";
+          document.body.insertAdjacentHTML("beforeend", markup);
           document.querySelector("b")?.click();
-          const form = Object.assign(document.createElement("form"), { action: url + "/form", method: "post" });
+          const form = document.createElement("form");
+          Object.assign(form, { action: url + "/form", method: "post" });
           document.body.append(form);
           form.submit();
           fetch(url + "/fetch").catch(() => {});
           navigator.sendBeacon(url + "/beacon", "x");
           try { new WebSocket(url.replace("http", "ws") + "/socket"); } catch {}
           try { new Worker("data:text/javascript,0"); } catch {}
-        }""",  # noqa: E501
+        }""",
         url,
     )
-    # The debugger's own evaluation is exempt, so eval is tried from within a timer's text, which is the same right.  # noqa: E501
+    # The debugger's own evaluation is exempt, so eval is tried from within a timer's text: the same right.
     page.evaluate("setTimeout('window.ran = true', 0)")
     page.wait_for_function(
         """() => ["script-src-elem", "style-src-elem", "img-src", "frame-src", "connect-src", "form-action",

@@ -1,4 +1,4 @@
-"""Every byte that a finished demo left behind, searched for its viewers' names, ids and messages.
+"""Every byte that a finished demo left behind, searched for viewers' names, ids and messages, and secrets.
 
 Belongs here: that search, and the proof that it finds what is there. Does not belong here: what forgetting
 somebody removes (``tests/privacy``).
@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 
 from tests.privacy.world import unpacked
+from tests.security.planted import shown
 
 from .conftest import MARK
 
@@ -74,6 +75,16 @@ def test_no_user_id_is_left_behind(finished_demo, left_behind):
     for path, data in left_behind.items():
         # Dagster's own events and the page hold other numbers of nine digits; two could coincide.
         assert len(set(NUMBER.findall(data)) & wanted) <= 1, path
+
+
+def test_no_secret_of_the_environment_is_left_behind_or_on_a_command_line(finished_demo, left_behind):
+    assert [path for path, data in left_behind.items() if shown(data)] == []
+    assert shown(finished_demo.output) == []
+    # The demo itself, its simulator, and its collector.
+    programs = b"\n".join(finished_demo.command_lines)
+    for name in (b"vieweratlas\0demo", b"-m\0collector_service.simulator", b"-m\0collector_service\0"):
+        assert name in programs
+    assert shown(programs) == []
 
 
 def test_the_search_sees_what_is_packed(finished_demo, left_behind, tmp_path):

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from tests.conftest import VIEWERATLAS
+from tests.security.planted import UNUSED, shown, watched_command_lines
 
 
 @contextmanager
@@ -68,14 +69,17 @@ def test_live_collects_over_tls_without_credentials_and_maps_what_came_in(tmp_pa
                 "--channels-file",
                 str(tmp_path / "channels.txt"),
             ],
-            env=environment_for(world),
+            env=environment_for(world, **UNUSED),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        wait_for_hours_of_presence(tmp_path / "live/lake/raw", 10)
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=400)
+        with watched_command_lines() as lines:
+            wait_for_hours_of_presence(tmp_path / "live/lake/raw", 10)
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=400)
+    assert b"vieweratlas\0live" in b"\n".join(lines)
+    assert shown(b"\n".join(lines)) == shown(output) == []
     assert process.returncode == 0, output
     nodes = pl.read_parquet(tmp_path / "live/lake/curated/analysis/latest/nodes.parquet")
     assert nodes.height > 4

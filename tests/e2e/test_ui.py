@@ -17,6 +17,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.browser.chromium import CHROMIUM_ARGUMENTS, chromium_path
 from tests.conftest import ARTIFACTS, VIEWERATLAS
+from tests.security.planted import UNUSED, command_lines, shown
 
 ASSETS = {
     *("live_chat", "vod_chat", "snapshots", "presence_snapshots", "channels", "day_audiences"),
@@ -36,6 +37,7 @@ def running_ui(folder):
     log = (folder / "logs" / "ui.log").open("wb")
     process = subprocess.Popen(
         [VIEWERATLAS, "ui", "--data-dir", str(folder), "--port", str(port)],
+        env=os.environ | UNUSED,
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
@@ -164,6 +166,16 @@ def test_a_run_of_the_demo_can_be_executed_again(ui):
             break
         time.sleep(1)
     assert [(run["parentRunId"], run["status"]) for run in again] == [(first["runId"], "SUCCESS")]
+
+
+def test_no_secret_of_the_environment_is_on_a_command_line_or_in_the_log(ui, finished_demo):
+    programs = b"\n".join(command_lines())
+    # The webserver, the daemon, and the code location of this UI.
+    port = ui.rpartition(":")[2].encode()
+    for name in (b"dagster_webserver", b"dagster._daemon", b"code-server", port):
+        assert name in programs, name
+    assert shown(programs) == []
+    assert shown((finished_demo.folder / "logs" / "ui.log").read_bytes()) == []
 
 
 @pytest.mark.browser

@@ -23,10 +23,9 @@ from vieweratlas_dagster import doctor, drawn_map
 from vieweratlas_dagster.automation.late_plan import GRAPH_ONLY, Plan, scan
 from vieweratlas_dagster.curation.validation import manifest_objects
 from vieweratlas_dagster.forgetting import ledger
-from vieweratlas_dagster.forgetting.rewriting import UnreadableTableError
+from vieweratlas_dagster.forgetting.rewriting import UnreadableObjectError
 from vieweratlas_dagster.forgetting.run import Forgetting
 from vieweratlas_dagster.forgetting.subject import Subject, SubjectError, find_channel, find_viewer
-from vieweratlas_dagster.forgetting.tables import parquet_bytes, without
 from vieweratlas_dagster.forgetting.turn import TURN_KEY
 from vieweratlas_dagster.forgetting.versions import Versions
 from vieweratlas_dagster.lake_layout import (
@@ -37,6 +36,8 @@ from vieweratlas_dagster.lake_layout import (
     manifest_key,
     publish_latest,
 )
+from vieweratlas_dagster.leaving_out import without
+from vieweratlas_dagster.parquet import parquet_bytes
 from vieweratlas_dagster.shown_map import ShownMap
 from vieweratlas_dagster.tables import NODES
 from vieweratlas_dagster.vod.queue_store import QueueStore
@@ -398,7 +399,7 @@ def test_a_list_of_opt_outs_that_vanished_is_not_begun_anew(lake, settings):
 
 def test_a_table_that_nobody_can_read_stops_it_with_an_advice(lake, settings):
     lake.put(f"curated/audiences/date={DAYS[0]}/audience.parquet", b"PAR1 no")
-    with pytest.raises(UnreadableTableError, match="make its day again, or remove it"):
+    with pytest.raises(UnreadableObjectError, match="make its day again, or remove it"):
         forget(lake, settings, VIEWER)
 
 

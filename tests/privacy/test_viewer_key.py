@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import stat
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -31,11 +32,12 @@ from collector_service.settings import PrivacySettings, SettingsError
 from vieweratlas_dagster import doctor
 from vieweratlas_dagster.cli import app
 from vieweratlas_dagster.forgetting.ledger import keep_job, new_job
-from vieweratlas_dagster.forgetting.subject import Subject
+from vieweratlas_dagster.forgetting.subject import Subject, find_viewer
 from vieweratlas_dagster.key_rotation import rotate
 from vieweratlas_dagster.settings import Settings
 
 TODAY = date(2026, 3, 4)
+NOW = datetime(2026, 3, 4, tzinfo=UTC)
 RIGHT, WRONG = "r" * 32, "w" * 32
 
 
@@ -312,8 +314,20 @@ def test_days_of_a_population_whose_key_is_missing_are_named_and_end_with_1(comm
         code, text = command("forget", "--viewer", "77")
         assert (code, "in days from the first to 2026-03-02:" in text) == (1, True), text
         assert "--old-key-file" in text
+    # So does the command that finishes what a killed one has begun, and knows no more than that one.
+    lake = Lake.open(Settings.load().storage)
+    subject = find_viewer("77", third, None, [second])
+    keep_job(lake, new_job(replace(subject, out_of_reach=("from the first to 2026-03-02",)), NOW))
+    code, text = command("forget", "--resume")
+    assert (code, "in days from the first to 2026-03-02:" in text) == (1, True), text
+    assert command("forget", "--resume") == (0, "Nothing was begun and left unfinished.")
     both = sorted(viewer_key(first, name) for name in ("77", "78"))
     assert _who_is_there(tmp_path) == [both, [viewer_key(second, "78")], [viewer_key(third, "78")]]
+    # Days that an earlier run could reach are not out of reach of the run that goes on with it.
+    keep_job(lake, new_job(find_viewer("77", third, None, [first, second]), NOW))
+    code, text = command("forget", "--viewer", "77")
+    assert (code, "in days from" in text) == (0, False), text
+    assert _who_is_there(tmp_path) == [[viewer_key(secret, "78")] for secret in (first, second, third)]
     # A file that anybody can read is no place for a key.
     (tmp_path / "key.retired-2026-03-02").chmod(0o644)
     code, text = command("forget", "--viewer", "77")
@@ -323,7 +337,7 @@ def test_days_of_a_population_whose_key_is_missing_are_named_and_end_with_1(comm
 def test_a_resumed_channel_comes_with_the_same_advice(command):
     lake = Lake.open(Settings.load().storage)
     subject = Subject("channel", OptOuts(channel_ids=frozenset({7}), channels=frozenset({"alpha"})))
-    keep_job(lake, new_job(subject, datetime(2026, 3, 4, tzinfo=UTC)))
+    keep_job(lake, new_job(subject, NOW))
     code, text = command("forget", "--resume")
     assert (code, "Take it off your own lists" in text) == (0, True), text
 

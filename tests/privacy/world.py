@@ -336,9 +336,9 @@ class MortalLake(Lake):
         self.write()
         super().delete(key)
 
-    def _write_changed(self, key, change, *, conditional):
+    def _write_changed(self, key, change, most, *, conditional):
         self.write()
-        return super()._write_changed(key, change, conditional=conditional)
+        return super()._write_changed(key, change, most, conditional=conditional)
 
 
 def forget_until_killed(folder, subject, writes, cheap_drawing):

@@ -4,6 +4,7 @@ Belongs here: bytes for parsers, from a seed. Does not belong here: which parser
 answer (``parsers``).
 """
 
+import copy
 import gzip
 import json
 import random
@@ -175,5 +176,6 @@ def _with_other_node(rng: random.Random, body: Any) -> Any:
     if rng.random() < 0.2:
         del parent[place]
     else:
-        parent[place] = rng.choice(VALUES)
+        # A copy: what is put in may be changed by the next round.
+        parent[place] = copy.deepcopy(rng.choice(VALUES))
     return parents[0][0] if parents[0] else None

@@ -54,8 +54,20 @@ from collector_service.vod_windows import VodWindows
 from collector_service.windows import Windows
 from vieweratlas_dagster import tables
 from vieweratlas_dagster.curation.validation import inspect_object, manifest_objects
+from vieweratlas_dagster.forgetting.ledger import (
+    JOBS_PREFIX,
+    LEDGER_PREFIX,
+    LedgerError,
+    entries,
+    unfinished_jobs,
+)
 from vieweratlas_dagster.labels_file import LabelsFileError, read_labels_file
-from vieweratlas_dagster.lake_layout import read_table
+from vieweratlas_dagster.lake_layout import (
+    LATEST_MANIFEST,
+    BadMapManifestError,
+    read_map_manifest,
+    read_table,
+)
 from vieweratlas_dagster.overlap_list import read_overlap_list, read_previous
 from vieweratlas_dagster.parquet import read_parquet
 from vieweratlas_dagster.presence_import import import_presence
@@ -137,7 +149,8 @@ _IRC = [
     b"@room-id=9000011;slow=0 :tmi.twitch.tv ROOMSTATE #alpha_one\r\n"  # noqa: ISC004
     b":justinfan1!justinfan1@justinfan1.tmi.twitch.tv JOIN #alpha_one\r\n",
     b":tmi.twitch.tv 001 justinfan1 :Welcome\r\nPING :tmi.twitch.tv\r\n:tmi.twitch.tv RECONNECT\r\n",
-    b"@msg-id=msg_banned :tmi.twitch.tv NOTICE #alpha_one :no\r\n:tmi.twitch.tv CAP * ACK :twitch.tv/tags\r\n",  # noqa: E501
+    b"@msg-id=msg_banned :tmi.twitch.tv NOTICE #alpha_one :no\r\n"  # noqa: ISC004
+    b":tmi.twitch.tv CAP * ACK :twitch.tv/tags\r\n",
 ]
 
 
@@ -253,9 +266,9 @@ class _Answers:
 
 def _streams() -> list[bytes]:
     one = {
-        "id": "1", "user_id": "9000011", "user_login": "alpha_one", "user_name": "Alpha_One", "game_id": "33",  # noqa: E501
-        "game_name": "Chess", "type": "live", "title": "a title", "viewer_count": 10, "tags": [],
-        "started_at": "2026-11-18T12:00:00Z", "language": "en", "thumbnail_url": "https://x/y.jpg",
+        "id": "1", "user_id": "9000011", "user_login": "alpha_one", "user_name": "Alpha_One",
+        "game_id": "33", "game_name": "Chess", "type": "live", "title": "a title", "viewer_count": 10,
+        "tags": [], "started_at": "2026-11-18T12:00:00Z", "language": "en", "thumbnail_url": "https://x/y.jpg",
         "tag_ids": [], "is_mature": False,
     }  # fmt: skip
     return [json.dumps({"data": [one, one | {"user_id": "2"}], "pagination": more}).encode()
@@ -264,8 +277,8 @@ def _streams() -> list[bytes]:
 
 def _users() -> list[bytes]:
     one = {
-        "id": "5", "login": "alpha_one", "display_name": "A", "type": "", "broadcaster_type": "", "description": "",  # noqa: E501
-        "profile_image_url": "https://x/y.png", "offline_image_url": "", "view_count": 0,
+        "id": "5", "login": "alpha_one", "display_name": "A", "type": "", "broadcaster_type": "",
+        "description": "", "profile_image_url": "https://x/y.png", "offline_image_url": "", "view_count": 0,
         "created_at": "2020-01-01T00:00:00Z",
     }  # fmt: skip
     return [json.dumps({"data": [one]}).encode(), b'{"error": "Bad", "status": 400, "message": "cursor"}']
@@ -273,9 +286,10 @@ def _users() -> list[bytes]:
 
 def _videos() -> list[bytes]:
     one = {
-        "id": "7", "stream_id": "1", "user_id": "5", "user_login": "alpha_one", "user_name": "A", "title": "v",  # noqa: E501
-        "description": "", "created_at": "2026-11-18T12:00:00Z", "published_at": "2026-11-18T12:00:00Z",
-        "url": "https://x/y", "thumbnail_url": "", "viewable": "public", "view_count": 3, "language": "en",
+        "id": "7", "stream_id": "1", "user_id": "5", "user_login": "alpha_one", "user_name": "A",
+        "title": "v", "description": "", "created_at": "2026-11-18T12:00:00Z",
+        "published_at": "2026-11-18T12:00:00Z", "url": "https://x/y",
+        "thumbnail_url": "", "viewable": "public", "view_count": 3, "language": "en",
         "type": "archive", "duration": "3h8m33s", "muted_segments": None,
     }  # fmt: skip
     return [json.dumps({"data": [one], "pagination": more}).encode() for more in ({}, {"cursor": "next"})]
@@ -584,7 +598,8 @@ def _frames(names: list[str]) -> dict[str, pl.DataFrame]:
     count = len(names)
     nodes = pl.DataFrame(
         {
-            "channel": names, "channel_id": list(range(1, count + 1)), "viewers": [10 + at for at in range(count)],  # noqa: E501
+            "channel": names, "channel_id": list(range(1, count + 1)),
+            "viewers": [10 + at for at in range(count)],
             "game_name": names, "language": names, "community": [1] * count, "region": [1] * count,
             "label": [names[0]] * count, "region_label": [names[-1]] * count,
             "x": [at / count for at in range(count)], "y": [0.1] * count, "degree": [0] * count,
@@ -599,7 +614,8 @@ def _frames(names: list[str]) -> dict[str, pl.DataFrame]:
     )  # fmt: skip
     communities = pl.DataFrame(
         [{"id": 1, "level": level, "label": names[0], "reason": names[-1], "size": count, "viewers": 20,
-          "parent": None if level == "region" else 1, "color": "#aa3300"} for level in ("community", "region")]  # noqa: E501
+          "parent": None if level == "region" else 1, "color": "#aa3300"}
+         for level in ("community", "region")]
     )  # fmt: skip
 
     def whole(frame: pl.DataFrame, table: tables.Table) -> pl.DataFrame:
@@ -619,9 +635,24 @@ def _frames(names: list[str]) -> dict[str, pl.DataFrame]:
     }
 
 
+_MAP = (
+    b'{"channels": 2, "complete": true, "date": "2026-03-01", "files": {"atlas.html": "0", "x.csv": "1"}}'
+)
+_ENTRY = (
+    b'{"schema_version": 1, "kind": "viewer", "begun": "2026-03-01T00:00:00Z", "progress": "done", '
+    b'"counts": {"rows": 3}, "days_to_make_again": ["2026-03-01"]}'
+)
+_JOB = (
+    b'{"kind": "channel", "viewer_keys": ["7"], "channel_ids": ["9"], "channels": ["alpha"], "begun": "x", '
+    b'"out_of_reach": [], "found": {"2026-03-01": {"rows": 3}}, "maps": ["2026-03-01"], "elsewhere": {}}'
+)
+
+
 def _names() -> list[bytes]:
-    hostile = ["</script><script>alert(1)</script>", "]]>", "<!--", "&amp;", '"><img src=x onerror=alert(1)>',  # noqa: E501
-               "__proto__", "\u2028", "a\x00b", "javascript:alert(1)", "../../x", "=1+1", "\U0001f600"]  # fmt: skip  # noqa: E501
+    hostile = ["</script><script>alert(1)</script>", "]]>", "<!--", "&amp;",
+               '"><img src=x onerror=alert(1)>',
+               "__proto__", "\u2028", "a\x00b", "javascript:alert(1)", "../../x", "=1+1",
+               "\U0001f600"]  # fmt: skip
     return ["\n".join(hostile).encode(), b"alpha\nbeta\ngamma"]
 
 
@@ -694,6 +725,21 @@ PARSERS = [
     Parser("vod queue", "json", _queue, in_lake(QUEUE_KEY, _read_queue)),
     Parser("vod queue, rows", "lines", _queue, in_lake(QUEUE_KEY, _read_queue)),
     Parser("day manifest", "json", _manifests, lambda _: manifest_objects, (ValueError,)),
+    Parser(
+        "map manifest",
+        "json",
+        lambda: [_MAP],
+        in_lake(LATEST_MANIFEST, lambda lake: read_map_manifest(lake, LATEST_MANIFEST)),
+        (BadMapManifestError,),
+    ),
+    Parser("ledger", "json", lambda: [_ENTRY], in_lake(f"{LEDGER_PREFIX}0.json", entries), (LedgerError,)),
+    Parser(
+        "forgetting",
+        "json",
+        lambda: [_JOB],
+        in_lake(f"{JOBS_PREFIX}0.json", unfinished_jobs),
+        (LedgerError,),
+    ),
     Parser("journal", "binary", _journals, _journal),
     Parser(
         "config.yaml",

@@ -4,35 +4,75 @@ Not in what objects show, not in Dagster's records, not in what commands say, no
 """
 
 import os
+import re
+import shutil
 import subprocess
 import sys
+import threading
 import time
 import traceback
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from obstore.exceptions import BaseError
 
+from collector_service.lake import Lake
 from collector_service.stats import Stats
 from collector_service.twitch import helix as helix_module
 from collector_service.twitch.helix import Helix
 from collector_service.viewers import Viewers
+from tests.conftest import VIEWERATLAS
+from tests.security.planted import PLANTED, command_lines, shown, watched_command_lines
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.settings import Settings
 
-PLANTED = {
-    "TWITCH_OAUTH_TOKEN": "oauth:marker1oauth1token",
-    "TWITCH_CLIENT_SECRET": "marker2client2secret",
-    "VIEWER_KEY_SECRET": "marker3viewer3key3secret",
-    "AWS_SECRET_ACCESS_KEY": "marker4aws4secret",
-    "AWS_SESSION_TOKEN": "marker5aws5session",
-    "DAGSTER_PG_PASSWORD": "marker6database6password",
-}
+ROOT = Path(__file__).parents[2]
+# As S3 says it: with the key's id, and the request that was signed.
+REFUSAL = """<?xml version="1.0" encoding="UTF-8"?>
+<Error><Code>SignatureDoesNotMatch</Code><Message>The signature does not match.</Message>
+<AWSAccessKeyId>{AWS_ACCESS_KEY_ID}</AWSAccessKeyId><StringToSign>AWS4-HMAC-SHA256</StringToSign>
+<CanonicalRequest>GET
+x-amz-security-token:{AWS_SESSION_TOKEN}</CanonicalRequest></Error>""".format(**PLANTED)
+# Arguments that Terraform writes into plan and state; their write-only twins end in _wo.
+KEPT = re.compile(
+    r"^\s*((?:\w*password|secret_string|secret_binary|auth_token|\w*secret_key)\s*=)", re.MULTILINE
+)
+READ = re.compile(
+    r'^((?:data "aws_secretsmanager_|resource "random_|resource "aws_iam_access_key)\w*)', re.MULTILINE
+)
 
 
-def shown(text):
-    text = text.decode(errors="replace") if isinstance(text, bytes) else text
-    return [name for name, value in PLANTED.items() if value.removeprefix("oauth:") in text]
+class _Refusing(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(REFUSAL)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(REFUSAL.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+for _verb in ("HEAD", "PUT", "POST", "DELETE"):
+    setattr(_Refusing, f"do_{_verb}", _Refusing.do_GET)
+
+
+@pytest.fixture
+def refusing_s3():
+    """Where a lake on S3 is, whose keys are wrong."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield {
+            "STORAGE_TYPE": "s3",
+            "S3_BUCKET": "lake",
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+        }
+        server.shutdown()
 
 
 @pytest.fixture
@@ -67,8 +107,39 @@ async def test_no_object_that_holds_a_secret_shows_it(environment, monkeypatch):
             pytest.fail("nobody answers there")
 
 
-def test_dagsters_records_hold_no_secret(environment, tmp_path, monkeypatch):
-    for name, value in environment.items():
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda lake: lake.get("x"),
+        lambda lake: lake.put("x", b""),
+        lambda lake: lake.create("x", b""),
+        lambda lake: lake.update("x", lambda _: b""),
+        lambda lake: lake.exists("x"),
+        lambda lake: lake.modified("x"),
+        lambda lake: lake.objects("x/"),
+        lambda lake: lake.folders("x/"),
+        lambda lake: lake.delete("x"),
+        lambda lake: lake.reader("x").read(),
+    ],
+)
+def test_what_s3_answers_is_told_without_the_keys_that_it_repeats(
+    environment, refusing_s3, monkeypatch, use
+):
+    for name, value in (environment | refusing_s3).items():
+        monkeypatch.setenv(name, value)
+    lake = Lake.open(Settings.load().storage)
+    with pytest.raises(BaseError) as caught:
+        use(lake)
+    assert shown("".join(traceback.format_exception(caught.value))) == []
+    # What there is to know stays; to HEAD, S3 answers without words.
+    assert "SignatureDoesNotMatch: The signature does not match." in str(caught.value) or (
+        "403" in str(caught.value) and "<" not in str(caught.value)
+    )
+
+
+@pytest.mark.parametrize("on_s3", [False, True])
+def test_dagsters_records_hold_no_secret(environment, refusing_s3, tmp_path, monkeypatch, on_s3):
+    for name, value in (environment | (refusing_s3 if on_s3 else {})).items():
         monkeypatch.setenv(name, value)
     home = tmp_path / "dagster"
     home.mkdir()
@@ -79,6 +150,7 @@ def test_dagsters_records_hold_no_secret(environment, tmp_path, monkeypatch):
             asset_selection=[dg.AssetKey("snapshots")],
         )  # fmt: skip
         assert instance.get_run_by_id(done.run_id) is not None
+        assert done.success is not on_s3
         assert instance.all_logs(done.run_id)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 2
@@ -86,14 +158,21 @@ def test_dagsters_records_hold_no_secret(environment, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command", [["-m", "collector_service"], [str(Path(sys.executable).with_name("vieweratlas")), "doctor"]]
+    ("command", "on_s3"),
+    [
+        (["-m", "collector_service"], False),
+        ([VIEWERATLAS, "doctor"], False),
+        ([VIEWERATLAS, "doctor"], True),
+    ],
 )
-def test_what_commands_say_and_their_command_lines_hold_no_secret(environment, tmp_path, command):
+def test_what_commands_say_and_their_command_lines_hold_no_secret(
+    environment, refusing_s3, tmp_path, command, on_s3
+):
     """The doctor ends by itself; the collector cannot reach Twitch and says so until it is stopped."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("TWITCH_", "AWS_"))}
     process = subprocess.Popen(
         [sys.executable, *command],
-        env=clean | environment,
+        env=clean | environment | (refusing_s3 if on_s3 else {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
@@ -101,11 +180,7 @@ def test_what_commands_say_and_their_command_lines_hold_no_secret(environment, t
         deadline = time.monotonic() + (60 if command[-1] == "doctor" else 8)
         lines = b""
         while process.poll() is None and time.monotonic() < deadline:
-            for line in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    lines += line.read_bytes()
-                except OSError:
-                    continue
+            lines += b"\n".join(command_lines())
             time.sleep(0.2)
     finally:
         process.terminate()
@@ -119,3 +194,43 @@ def test_what_commands_say_and_their_command_lines_hold_no_secret(environment, t
     assert shown(output) == []
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert [path.name for path in files if shown(path.read_bytes())] == []
+
+
+def kept_by_terraform(folder):
+    """The places in a module by which Terraform would get to know a secret and keep it."""
+    return [
+        (path.name, " ".join(hit.split()))
+        for path in sorted(folder.rglob("*.tf"))
+        for pattern in (KEPT, READ)
+        for hit in pattern.findall(path.read_text())
+    ]
+
+
+def test_terraform_gets_no_secret_that_it_would_write_into_plan_or_state(tmp_path):
+    module = ROOT / "infrastructure" / "aws"
+    assert kept_by_terraform(module) == []
+    # What it would see:
+    shutil.copytree(module, tmp_path / "aws", ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+    for name, was, becomes in (
+        ("database.tf", "password_wo ", "password "),
+        ("modules/drawn_secret/main.tf", "secret_string_wo ", "secret_string "),
+        ("modules/drawn_secret/main.tf", 'ephemeral "aws_secretsmanager_s', 'data "aws_secretsmanager_s'),
+    ):
+        file = tmp_path / "aws" / name
+        assert was in file.read_text()
+        file.write_text(file.read_text().replace(was, becomes))
+    assert kept_by_terraform(tmp_path / "aws") == [
+        ("database.tf", "password ="),
+        ("main.tf", "secret_string ="),
+        ("main.tf", 'data "aws_secretsmanager_secret_version'),
+    ]
+
+
+def test_the_search_sees_what_stands_on_a_command_line():
+    # Not one of the planted ones: other tests look for those on this machine meanwhile.
+    word = "marker9of9no9secret"
+    with watched_command_lines(0.05) as found:
+        assert not any(word.encode() in line for line in command_lines())
+        subprocess.run([sys.executable, "-c", "import time; time.sleep(1)", word], check=True)
+    assert any(word.encode() in line for line in found)
+    assert shown(f"x{PLANTED['AWS_SECRET_ACCESS_KEY']}x") == ["AWS_SECRET_ACCESS_KEY"]

@@ -19,7 +19,8 @@ from collector_service.twitch.vod_chat import GraphqlComments
 # Ways to turn verification off, in all languages that are used here.
 _TURNED_OFF = re.compile(
     r"CERT_NONE|check_hostname\s*=\s*False|verify\s*=\s*False|verify_ssl\s*=|ssl\s*=\s*False|_unverified_"
-    r"|allow_invalid|--insecure|curl (\S+ )*-[a-zA-Z]*k\b|--no-verify-ssl|--no-check-certificate|--tls-verify=false"  # noqa: E501
+    r"|allow_invalid|--insecure|curl (\S+ )*-[a-zA-Z]*k\b|--no-verify-ssl"
+    r"|--no-check-certificate|--tls-verify=false"
     r"|strict-ssl\s*=?\s*false|NODE_TLS_REJECT_UNAUTHORIZED|--trusted-host"
 )
 
@@ -31,7 +32,7 @@ def quick(monkeypatch):
 
 @asynccontextmanager
 async def serving(name):
-    """Twitch's answers behind a certificate for ``name``; yields the URL, its authority, and what was asked."""  # noqa: E501
+    """Twitch's answers behind a certificate for ``name``; yields URL, authority, and what was asked."""
     asked = []
 
     async def answer(request):
@@ -67,8 +68,8 @@ async def test_helix_and_vod_chat_refuse_a_stranger(quick, tmp_path, name, trust
     async with serving(name) as (url, authority, asked):
         authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
         twitch = TwitchSettings(
-            helix_url=url + "/helix", id_url=url, gql_url=url + "/gql", client_id="c", client_secret="planted",  # noqa: E501
-            ca_file=tmp_path / "ca.pem" if trusted else None,
+            helix_url=url + "/helix", id_url=url, gql_url=url + "/gql", client_id="c",
+            client_secret="planted", ca_file=tmp_path / "ca.pem" if trusted else None,
         )  # fmt: skip
         async with Helix.open(twitch, Stats()) as helix:
             with pytest.raises(HelixError) as refused:

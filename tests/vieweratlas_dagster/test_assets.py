@@ -22,7 +22,6 @@ from collector_service.lake import Lake
 from collector_service.opt_outs import OPT_OUTS_KEY, OptOuts
 from vieweratlas_dagster.automation.launch import run_partition
 from vieweratlas_dagster.definitions import build_definitions
-from vieweratlas_dagster.forgetting.tables import without
 from vieweratlas_dagster.lake_layout import (
     analysis_key,
     channels_key,
@@ -32,6 +31,7 @@ from vieweratlas_dagster.lake_layout import (
     read_table,
     write_table,
 )
+from vieweratlas_dagster.leaving_out import without
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import (
     CHANNELS,

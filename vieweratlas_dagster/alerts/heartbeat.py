@@ -8,7 +8,6 @@ Dagster tells nobody when a sensor fails or the daemon is gone, and a process ca
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -19,7 +18,7 @@ from collector_service.clock import Clock
 from collector_service.lake import Lake
 from vieweratlas_dagster.alerts.delivery import Backend
 from vieweratlas_dagster.alerts.history import last_success
-from vieweratlas_dagster.lake_layout import LATEST_MANIFEST
+from vieweratlas_dagster.lake_layout import LATEST_MANIFEST, read_map_manifest
 
 HEARTBEAT_KEY = "state/heartbeat.json"
 # The job whose schedule, queue and run are proved alive by its last success.
@@ -77,9 +76,9 @@ def beat(
 
 def atlas_age_hours(lake: Lake, now: datetime) -> float | None:
     """Hours since the end of the day that the published atlas shows; None while none is published."""
-    try:
-        day = date.fromisoformat(json.loads(lake.get(LATEST_MANIFEST))["date"])
-    except FileNotFoundError:
+    manifest = read_map_manifest(lake, LATEST_MANIFEST)
+    if not manifest:
         return None
+    day = date.fromisoformat(manifest["date"])
     end = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
     return round(max(now - end, timedelta(0)) / timedelta(hours=1), 2)

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 import dagster as dg
 import polars as pl
 
-from collector_service.contract import SnapshotRecord
+from collector_service.bounded import TooLargeError
+from collector_service.contract import MAX_PACKED_BYTES, SnapshotRecord
 from collector_service.key_check import check_if_at_hand
 from collector_service.lake import Lake
 from collector_service.leaving_out import record_without
@@ -29,13 +30,13 @@ from vieweratlas_dagster.assets.metadata import (
 from vieweratlas_dagster.assets.raw import snapshots
 from vieweratlas_dagster.automation.partitions import daily
 from vieweratlas_dagster.curation.merge import curate, observed_share, status_counts
-from vieweratlas_dagster.curation.validation import Rejection, manifest_objects, usable_records
+from vieweratlas_dagster.curation.validation import Rejection, usable_records
 from vieweratlas_dagster.lake_layout import (
     SOURCES,
     channels_key,
     day_audience_key,
-    manifest_key,
     presence_key,
+    read_day_manifest,
     read_table_if_there,
     write_table,
 )
@@ -55,8 +56,12 @@ def _records(
     """
     day = context.partition_key
     opt_outs = read_opt_outs(lake)
-    for entry in manifest_objects(lake.get(manifest_key(day))):
-        data = lake.get(entry["key"])
+    for entry in read_day_manifest(lake, day):
+        try:
+            data = lake.get(entry["key"], MAX_PACKED_BYTES)
+        except TooLargeError as error:
+            context.log.warning("%s is left out: %s", entry["key"], error)
+            continue
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:
             context.log.warning("%s changed after it was validated; the new content is used", entry["key"])
             changed.append(entry["key"])

@@ -27,7 +27,6 @@ from vieweratlas_dagster.assets.metadata import (
 )
 from vieweratlas_dagster.automation.partitions import daily, last_days
 from vieweratlas_dagster.curation.merge import channel_attributes, recorded_windows
-from vieweratlas_dagster.forgetting.tables import without
 from vieweratlas_dagster.lake_layout import (
     analysis_key,
     begin_map,
@@ -37,6 +36,7 @@ from vieweratlas_dagster.lake_layout import (
     read_table_if_there,
     write_table,
 )
+from vieweratlas_dagster.leaving_out import without
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.shown_map import logins_of

@@ -9,7 +9,14 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from collector_service.contract import LIVE_PREFIX, VOD_PREFIX, live_day_prefix, vod_day_prefix
+from collector_service.bounded import TooLargeError
+from collector_service.contract import (
+    LIVE_PREFIX,
+    MAX_PACKED_BYTES,
+    VOD_PREFIX,
+    live_day_prefix,
+    vod_day_prefix,
+)
 from collector_service.lake import Lake, ObjectInfo
 from vieweratlas_dagster.assets.metadata import CODE_VERSIONS, MAPS, OWNERS, TAGS, about, rounded, rows
 from vieweratlas_dagster.automation.partitions import daily, quarters
@@ -18,9 +25,9 @@ from vieweratlas_dagster.curation.validation import (
     holds_identities,
     inspect_object,
     manifest,
-    manifest_objects,
+    unread_object,
 )
-from vieweratlas_dagster.lake_layout import manifest_key, quarantine_prefix
+from vieweratlas_dagster.lake_layout import manifest_key, quarantine_prefix, read_day_manifest
 from vieweratlas_dagster.resources.lake import LakeResource
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.vod.channels import collected_channels
@@ -94,7 +101,7 @@ def _nothing_is_lost(lake: Lake, day: str, objects: list[ObjectInfo]) -> None:
     """
     key = manifest_key(day)
     try:
-        listed = {entry["key"] for entry in manifest_objects(lake.get(key))}
+        listed = {entry["key"] for entry in read_day_manifest(lake, day)}
     except (FileNotFoundError, ValueError):
         # A manifest that cannot be read is to be made anew, as it says itself.
         return
@@ -126,7 +133,8 @@ def snapshots(
     """The day's raw objects, judged line by line: a manifest of what can be used.
 
     Unreadable objects and refused lines are copied to quarantine/ with the reason, or the reason alone if
-    they hold Twitch's ids of viewers; the raw objects stay as they are, and their good lines are used.
+    they hold Twitch's ids of viewers or are too large to be read; the raw objects stay as they are, and
+    their good lines are used.
     """
     day, store = context.partition_key, lake.lake
     now = datetime.fromtimestamp(settings.clock.now(), UTC)
@@ -134,11 +142,15 @@ def snapshots(
     _nothing_is_lost(store, day, objects)
     reports: list[ObjectReport] = []
     for info in objects:
-        data = store.get(info.key)
-        report = inspect_object(info.key, data, day=day, now=now)
+        data: bytes | None = None
+        try:
+            data = store.get(info.key, MAX_PACKED_BYTES)
+            report = inspect_object(info.key, data, day=day, now=now)
+        except TooLargeError as error:
+            report = unread_object(info.key, info.size, str(error))
         if report.refused:
             target = quarantine_prefix(day) + info.key.rsplit("/", 1)[-1]
-            if not holds_identities(data):
+            if data is not None and not holds_identities(data):
                 store.put(target, data)
             store.put(f"{target}.reasons.ndjson", report.quarantine_note())
             context.log.warning("%s: %d refusals, see %s", info.key, report.refused, target)

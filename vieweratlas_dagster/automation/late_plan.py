@@ -16,9 +16,8 @@ from typing import Self
 
 from collector_service.contract import LIVE_PREFIX, VOD_PREFIX
 from collector_service.lake import Lake, ObjectInfo
-from vieweratlas_dagster.curation.validation import manifest_objects
 from vieweratlas_dagster.forgetting.ledger import Entry
-from vieweratlas_dagster.lake_layout import manifest_key
+from vieweratlas_dagster.lake_layout import manifest_key, read_day_manifest
 
 WHOLE_DAY = "analysis_daily"
 GRAPH_ONLY = "graph_daily"
@@ -215,7 +214,7 @@ def scan(lake: Lake, *, first: date, today: date) -> Scan:
 
 def _made_from(lake: Lake, day: str) -> dict[str, int]:
     try:
-        return {entry["key"]: entry["bytes"] for entry in manifest_objects(lake.get(manifest_key(day)))}
+        return {entry["key"]: entry["bytes"] for entry in read_day_manifest(lake, day)}
     except ValueError:
         return {}
 

@@ -11,9 +11,8 @@ from datetime import UTC, datetime, time, timedelta
 
 from collector_service.contract import LIVE_PREFIX, VOD_PREFIX
 from collector_service.lake import Lake, ObjectInfo
+from vieweratlas_dagster.lake_layout import QUARANTINE_PREFIX
 from vieweratlas_dagster.settings import RetentionSettings
-
-_QUARANTINE = "quarantine/"
 
 
 def days_kept(retention: RetentionSettings) -> dict[str, int]:
@@ -21,7 +20,7 @@ def days_kept(retention: RetentionSettings) -> dict[str, int]:
     return {
         f"{LIVE_PREFIX}/": retention.raw_snapshots_days,
         f"{VOD_PREFIX}/": retention.raw_vod_chat_days,
-        _QUARANTINE: retention.quarantine_days,
+        QUARANTINE_PREFIX: retention.quarantine_days,
     }
 
 

@@ -12,13 +12,12 @@ import polars as pl
 from vieweratlas_dagster.checks.check import Verdict, View, check
 from vieweratlas_dagster.checks.rules import times_usual, unknown_channels
 from vieweratlas_dagster.curation.merge import observed_share, status_counts
-from vieweratlas_dagster.curation.validation import manifest_objects
 from vieweratlas_dagster.lake_layout import (
     SOURCES,
     channels_key,
     days_up_to,
-    manifest_key,
     presence_key,
+    read_day_manifest,
     read_table_if_there,
 )
 from vieweratlas_dagster.tables import CHANNELS, PRESENCE
@@ -32,7 +31,7 @@ _FEWEST_USUAL_DAYS = 3
 @check("snapshots")
 def quarantine_is_small(view: View) -> Verdict:
     """Few of the day's lines had to be refused."""
-    objects = manifest_objects(view.lake.get(manifest_key(view.day)))
+    objects = read_day_manifest(view.lake, view.day)
     rejected = sum(entry["rejected"] for entry in objects)
     lines = rejected + sum(entry["records"] for entry in objects)
     share = rejected / lines if lines else 0.0
@@ -47,7 +46,7 @@ def quarantine_is_small(view: View) -> Verdict:
 @check("snapshots")
 def day_has_data(view: View) -> Verdict:
     """Something arrived on this day."""
-    objects = manifest_objects(view.lake.get(manifest_key(view.day)))
+    objects = read_day_manifest(view.lake, view.day)
     records = sum(entry["records"] for entry in objects)
     return Verdict(
         passed=records > 0,

@@ -41,12 +41,13 @@ class Rejection:
 class ObjectReport:
     """What one raw object held: counts, its content's SHA-256, and what was refused.
 
-    ``refused`` and ``reasons`` tell of all refusals, ``rejections`` holds the first thousand.
+    ``sha256`` is None of what is too large to be read. ``refused`` and ``reasons`` tell of all refusals,
+    ``rejections`` holds the first thousand.
     """
 
     key: str
     size: int
-    sha256: str
+    sha256: str | None
     records: int = 0
     presences: int = 0
     refused: int = 0
@@ -130,6 +131,13 @@ def inspect_object(key: str, data: bytes, *, day: str, now: datetime) -> ObjectR
         else:
             report.records += 1
             report.presences += len(item.viewer_keys)
+    return report
+
+
+def unread_object(key: str, size: int, why: str) -> ObjectReport:
+    """The report on an object that is too large to be read: all of it is refused."""
+    report = ObjectReport(key, size, None)
+    report.refuse(Rejection(None, "too_large", why))
     return report
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from collector_service.contract import live_day_prefix
 from collector_service.identity import older_viewer_key_secrets
-from collector_service.key_check import KeysAtHand, checked_secret, match_keys
+from collector_service.key_check import checked_secret, match_keys
 from collector_service.lake import Lake
 from collector_service.settings import TwitchSettings
 from collector_service.twitch.helix import Helix, User
@@ -64,13 +65,12 @@ def forget_somebody(
     """Forget a viewer or a channel, or what was begun when neither is given; tells what was found and done.
 
     Raises:
-        SubjectError, QueueError, UnreadableTableError, VersionsError, HelixError, SettingsError: see
+        SubjectError, QueueError, UnreadableObjectError, VersionsError, HelixError, SettingsError: see
             `Forgetting.run`.
         OutOfReachError: a viewer was looked for, and the keys of some days are not there.
     """
     lake = Lake.open(settings.storage)
     versions = Versions(settings.storage) if settings.storage.type == "s3" else None
-    keys = KeysAtHand((), ())
     with _progress() as progress:
         forgetting = Forgetting(lake, settings, versions, datetime.now(UTC), progress)
         if viewer is None and channel is None:
@@ -78,31 +78,31 @@ def forget_somebody(
             reports = forgetting.resume()
         else:
             kinds = {"channel" if viewer is None else "viewer"}
-            subject, keys = _subject(settings, lake, viewer, channel, old_key_files)
+            subject = _subject(settings, lake, viewer, channel, old_key_files)
             reports = [forgetting.look(subject) if dry_run else forgetting.run(subject)]
     if not reports:
         console.print("Nothing was begun and left unfinished.")
     for report in reports:
         _tell(report, settings, lake, dry_run=dry_run, is_channel="channel" in kinds)
-    if keys.out_of_reach:
+    if out_of_reach := list(dict.fromkeys(days for report in reports for days in report.out_of_reach)):
         raise OutOfReachError(
-            f"the viewer was not looked for in days {', '.join(keys.out_of_reach)}: they were counted with "
+            f"the viewer was not looked for in days {', '.join(out_of_reach)}: they were counted with "
             "another viewer key, which is not here. Put the file that `vieweratlas rotate-key` put away "
             f"back beside {settings.privacy.viewer_key_file}, or name a file that holds the old key with "
-            "--old-key-file, and run this again. If that key is destroyed, nobody can tell which pseudonym "
-            "in these days is whose (docs/DATA_POLICY.md)"
+            "--old-key-file, and run `vieweratlas forget --viewer` again. If that key is destroyed, "
+            "nobody can tell which pseudonym in these days is whose (docs/DATA_POLICY.md)"
         )
 
 
 def _subject(
     settings: Settings, lake: Lake, viewer: str | None, channel: str | None, old_key_files: Sequence[Path]
-) -> tuple[Subject, KeysAtHand]:
+) -> Subject:
     accounts = _accounts(settings.twitch)
     if viewer is None:
-        return find_channel(channel or "", lake, accounts), KeysAtHand((), ())
+        return find_channel(channel or "", lake, accounts)
     secret = checked_secret(settings.privacy, lake, settings.today)
     keys = match_keys(lake, older_viewer_key_secrets(settings.privacy, old_key_files))
-    return find_viewer(viewer, secret, accounts, keys.older), keys
+    return replace(find_viewer(viewer, secret, accounts, keys.older), out_of_reach=keys.out_of_reach)
 
 
 def _accounts(twitch: TwitchSettings) -> Accounts | None:

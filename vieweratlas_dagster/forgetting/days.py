@@ -19,22 +19,23 @@ import polars as pl
 
 from collector_service.contract import LIVE_PREFIX, VOD_PREFIX
 from collector_service.lake import Lake
-from vieweratlas_dagster.curation.validation import manifest_objects
 from vieweratlas_dagster.forgetting.rewriting import (
     CURATED_PREFIXES,
     Rewritten,
+    read_object,
     rewritten,
 )
 from vieweratlas_dagster.forgetting.subject import Subject
-from vieweratlas_dagster.forgetting.tables import parquet_bytes, without
 from vieweratlas_dagster.lake_layout import (
     SOURCES,
     channels_key,
     manifest_key,
     presence_key,
     quarantine_prefix,
+    read_day_manifest,
 )
-from vieweratlas_dagster.parquet import read_parquet
+from vieweratlas_dagster.leaving_out import without
+from vieweratlas_dagster.parquet import parquet_bytes, read_parquet
 
 _RAW = (f"{LIVE_PREFIX}/", f"{VOD_PREFIX}/")
 _QUARANTINED = quarantine_prefix("").removesuffix("date=/")
@@ -84,7 +85,7 @@ def _changes(
     for prefix in prefixes:
         for info in lake.objects(f"{prefix}date={day}/"):
             try:
-                data = lake.get(info.key)
+                data = read_object(lake, info.key)
             except FileNotFoundError:
                 continue  # it has expired since it was listed
             change = rewritten(info.key, data, subject)
@@ -104,7 +105,7 @@ def _drop_entries(lake: Lake, day: str, keys: set[str]) -> None:
         return (json.dumps(body, indent=1, sort_keys=True) + "\n").encode()
 
     try:
-        listed = {entry["key"] for entry in manifest_objects(lake.get(key))}
+        listed = {entry["key"] for entry in read_day_manifest(lake, day)}
     except ValueError:
         return  # unusable, so the day is made again with a new one
     if listed & keys:

@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from collector_service.bounded import MAX_STATE_BYTES, read_json
 from collector_service.contract import STATE_PREFIX, format_utc
 from collector_service.lake import Lake
 from collector_service.opt_outs import OptOuts
@@ -26,6 +27,11 @@ LEDGER_PREFIX = f"{STATE_PREFIX}/forgotten/"
 JOBS_PREFIX = f"{STATE_PREFIX}/forgetting/"
 DONE = "done"
 _VERSION = 1
+_T = TypeVar("_T")
+
+
+class LedgerError(Exception):
+    """An object of the ledger, or a job, cannot be read; the text says which one and what to do."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,7 @@ def keep_job(lake: Lake, job: Job) -> None:
         "viewer_keys": [str(key) for key in sorted(gone.viewer_keys)],
         "channel_ids": [str(number) for number in sorted(gone.channel_ids)],
         "channels": sorted(gone.channels),
+        "out_of_reach": job.subject.out_of_reach,
         "begun": job.begun,
         "found": job.found,
         "maps": job.maps,
@@ -90,21 +97,24 @@ def keep_job(lake: Lake, job: Job) -> None:
 
 
 def unfinished_jobs(lake: Lake) -> list[Job]:
-    """The jobs that were begun and are not done, oldest first."""
-    jobs = []
-    for info in lake.objects(JOBS_PREFIX):
-        body = json.loads(lake.get(info.key))
-        gone = OptOuts(
-            frozenset(map(int, body["viewer_keys"])),
-            frozenset(map(int, body["channel_ids"])),
-            frozenset(body["channels"]),
-        )
-        number = info.key.removeprefix(JOBS_PREFIX).removesuffix(".json")
-        subject = Subject(body["kind"], gone)
-        jobs.append(
-            Job(number, subject, body["begun"], body["found"], tuple(body["maps"]), body["elsewhere"])
-        )
+    """The jobs that were begun and are not done, oldest first.
+
+    Raises:
+        LedgerError: one cannot be read.
+    """
+    jobs = [_read(lake, info.key, _job) for info in lake.objects(JOBS_PREFIX)]
     return sorted(jobs, key=lambda job: (job.begun, job.number))
+
+
+def _job(key: str, body: dict[str, Any]) -> Job:
+    gone = OptOuts(
+        frozenset(map(int, body["viewer_keys"])),
+        frozenset(map(int, body["channel_ids"])),
+        frozenset(body["channels"]),
+    )
+    number = key.removeprefix(JOBS_PREFIX).removesuffix(".json")
+    subject = Subject(body["kind"], gone, tuple(body.get("out_of_reach", ())))
+    return Job(number, subject, body["begun"], body["found"], tuple(body["maps"]), body["elsewhere"])
 
 
 def drop_job(lake: Lake, job: Job) -> None:
@@ -158,17 +168,31 @@ def write_entry(lake: Lake, job: Job, progress: str, days: Iterable[str] = ()) -
 
 
 def entries(lake: Lake, but: Iterable[str] = ()) -> list[Entry]:
-    """The ledger in the order of time, without those whose numbers are in ``but``."""
+    """The ledger in the order of time, without those whose numbers are in ``but``.
+
+    Raises:
+        LedgerError: one cannot be read.
+    """
     known = {f"{LEDGER_PREFIX}{number}.json" for number in but}
-    found = []
-    for info in lake.objects(LEDGER_PREFIX):
-        if info.key in known:
-            continue
-        body = json.loads(lake.get(info.key))
-        number = info.key.removeprefix(LEDGER_PREFIX).removesuffix(".json")
-        days = tuple(body["days_to_make_again"])
-        found.append(Entry(number, body["kind"], body["begun"], body["progress"], body["counts"], days))
+    keys = [info.key for info in lake.objects(LEDGER_PREFIX) if info.key not in known]
+    found = [_read(lake, key, _entry) for key in keys]
     return sorted(found, key=lambda entry: (entry.begun, entry.number))
+
+
+def _entry(key: str, body: dict[str, Any]) -> Entry:
+    number = key.removeprefix(LEDGER_PREFIX).removesuffix(".json")
+    days = tuple(body["days_to_make_again"])
+    return Entry(number, body["kind"], body["begun"], body["progress"], body["counts"], days)
+
+
+def _read(lake: Lake, key: str, make: Callable[[str, dict[str, Any]], _T]) -> _T:
+    try:
+        return make(key, read_json(lake.get(key, MAX_STATE_BYTES)))
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise LedgerError(
+            f"{lake.address(key)} cannot be read ({str(error)[:200]}): put an earlier version back, or "
+            "remove it if `vieweratlas forget` has not made it"
+        ) from None
 
 
 def _json(body: dict[str, Any]) -> bytes:

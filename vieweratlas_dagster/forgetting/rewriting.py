@@ -1,8 +1,8 @@
-"""What one object of the lake becomes without somebody, as a function of its key and its bytes.
+"""What one object of the lake becomes without somebody, by its key and its bytes.
 
 Belongs here: which objects hold people and channels, and how each kind is rewritten. Does not belong here:
-reading and writing the lake (``run``), maps, whose pages and pictures are drawn again (``maps``), and
-objects that are changed by conditional writes (``state``).
+the order in which the lake is rewritten (``run``), maps, whose pages and pictures are drawn again
+(``maps``), and objects that are changed by conditional writes (``state``).
 """
 
 from __future__ import annotations
@@ -12,27 +12,29 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from collector_service.contract import LIVE_PREFIX, VOD_PREFIX, encode_object
+from collector_service.bounded import TooLargeError
+from collector_service.contract import LIVE_PREFIX, MAX_PACKED_BYTES, VOD_PREFIX, encode_object
+from collector_service.lake import Lake
 from collector_service.leaving_out import object_without
 from vieweratlas_dagster.forgetting.subject import Subject
-from vieweratlas_dagster.forgetting.tables import parquet_bytes, without
 from vieweratlas_dagster.lake_layout import (
     ANALYSIS_PREFIX,
     AUDIENCES_PREFIX,
     CHANNELS_PREFIX,
     PRESENCE_PREFIX,
+    QUARANTINE_PREFIX,
 )
-from vieweratlas_dagster.parquet import read_parquet
+from vieweratlas_dagster.leaving_out import without
+from vieweratlas_dagster.parquet import parquet_bytes, read_parquet
 
-QUARANTINE_PREFIX = "quarantine/"
 RAW_PREFIXES = (f"{LIVE_PREFIX}/", f"{VOD_PREFIX}/")
 CURATED_PREFIXES = (PRESENCE_PREFIX, AUDIENCES_PREFIX, CHANNELS_PREFIX)
 _RAW_SUFFIX = ".ndjson.gz"
 _NOTES_SUFFIX = ".reasons.ndjson"
 
 
-class UnreadableTableError(Exception):
-    """A table that cannot be read, so that nobody can say who is in it."""
+class UnreadableObjectError(Exception):
+    """An object that cannot be read, so that nobody can say who is in it; the text says which one."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,27 @@ class Rewritten:
     counts: Counter[str] = field(default_factory=Counter)
 
 
+def read_object(lake: Lake, key: str) -> bytes:
+    """An object's bytes; tables may be of any size.
+
+    Raises:
+        FileNotFoundError: there is no such object.
+        UnreadableObjectError: it is too large.
+    """
+    try:
+        return lake.get(key, most_bytes(key))
+    except TooLargeError as error:
+        raise UnreadableObjectError(
+            f"{lake.address(key)} cannot be read ({error}), so nobody can say who is in it: remove it, and "
+            "run the same command again"
+        ) from None
+
+
+def most_bytes(key: str) -> int | None:
+    """How large an object may be to be read; None for any size."""
+    return None if key.endswith(".parquet") else MAX_PACKED_BYTES
+
+
 def rewritten(key: str, data: bytes, subject: Subject) -> Rewritten:
     """The object without the subject.
 
@@ -56,7 +79,7 @@ def rewritten(key: str, data: bytes, subject: Subject) -> Rewritten:
         subject: who is gone.
 
     Raises:
-        UnreadableTableError: it is a table that cannot be read.
+        UnreadableObjectError: it is a table that cannot be read.
     """
     if key.endswith(".parquet"):
         return _table(key, data, subject)
@@ -102,7 +125,7 @@ def _table(key: str, data: bytes, subject: Subject) -> Rewritten:
     try:
         frame = read_parquet(data)
     except pl.exceptions.PolarsError as error:
-        raise UnreadableTableError(
+        raise UnreadableObjectError(
             f"{key} cannot be read ({type(error).__name__}), so nobody can say who is in it: make its day "
             "again, or remove it, and run the same command again"
         ) from None

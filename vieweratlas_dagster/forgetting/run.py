@@ -41,7 +41,7 @@ class Report:
     ``counts`` is what was found in all; ``days`` those whose graphs are made again; ``newly_left_out``
     whether the subject was not on the list of opt-outs before; ``mentions`` names objects of the state that
     still mention it, which nobody here rewrites; ``removed_maps`` are days whose page and pictures had to
-    go, since tables that only a run can make are missing.
+    go, since tables that only a run can make are missing; ``out_of_reach`` is the subject's.
     """
 
     counts: dict[str, int]
@@ -49,6 +49,7 @@ class Report:
     newly_left_out: bool
     mentions: tuple[str, ...]
     removed_maps: tuple[str, ...] = ()
+    out_of_reach: tuple[str, ...] = ()
 
 
 class Forgetting:
@@ -83,7 +84,7 @@ class Forgetting:
         """What a run would find; writes nothing.
 
         Raises:
-            BadOptOutsError, QueueError, UnreadableTableError: an object cannot be read.
+            BadOptOutsError, QueueError, UnreadableObjectError: an object cannot be read.
         """
         gone, lake = subject.gone, self._lake
         listed = read_opt_outs(lake)
@@ -99,13 +100,19 @@ class Forgetting:
         if self._versions:
             old = self._versions.held(subject, lambda key: self._progress(f"old versions: {key}", 0, 0))
             job = job.with_more(Counter(job.elsewhere) + old)
-        return Report(job.counts, tuple(sorted(job.found)), listed | gone != listed, ())
+        return Report(
+            job.counts,
+            tuple(sorted(job.found)),
+            listed | gone != listed,
+            (),
+            out_of_reach=subject.out_of_reach,
+        )
 
     def run(self, subject: Subject) -> Report:
         """Forget the subject, or go on with it where an earlier run was killed.
 
         Raises:
-            BadOptOutsError, QueueError, UnreadableTableError: an object cannot be read; what comes before
+            BadOptOutsError, QueueError, UnreadableObjectError: an object cannot be read; what comes before
                 it is done, and the same run goes on there once it is repaired.
             VersionsError: S3 refuses to delete old versions.
         """
@@ -113,8 +120,10 @@ class Forgetting:
         begun = [job for job in ledger.unfinished_jobs(lake) if job.subject.kind == subject.kind]
         mine = [job for job in begun if job.subject.gone | subject.gone in (job.subject.gone, subject.gone)]
         job = mine[0] if mine else ledger.new_job(subject, self._now)
-        # More may be known of a channel than then: another login, for example.
-        job = replace(job, subject=replace(subject, gone=job.subject.gone | subject.gone))
+        # More may be known of a channel than then: another login, for example; of a viewer, other keys.
+        out_of_reach = tuple(days for days in subject.out_of_reach if days in job.subject.out_of_reach)
+        known = Subject(subject.kind, job.subject.gone | subject.gone, out_of_reach)
+        job = replace(job, subject=known)
         listed = read_opt_outs(lake)
         new = listed | job.subject.gone != listed
         self._kept = bool(mine) and mine[0] == job
@@ -149,6 +158,7 @@ class Forgetting:
             new,
             tuple(state.others_that_mention(lake, subject, known)),
             removed,
+            subject.out_of_reach,
         )
 
     def resume(self) -> list[Report]:

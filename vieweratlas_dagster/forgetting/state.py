@@ -11,17 +11,17 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from collector_service.bounded import MAX_STATE_BYTES, TooLargeError
 from collector_service.contract import STATE_PREFIX
 from collector_service.lake import Lake
 from vieweratlas_dagster.forgetting.ledger import JOBS_PREFIX, LEDGER_PREFIX
-from vieweratlas_dagster.forgetting.rewriting import QUARANTINE_PREFIX, UnreadableTableError, rewritten
+from vieweratlas_dagster.forgetting.rewriting import UnreadableObjectError, read_object, rewritten
 from vieweratlas_dagster.forgetting.subject import Subject
 from vieweratlas_dagster.lake_layout import MANIFESTS_PREFIX, SPARK_PREFIX
 from vieweratlas_dagster.vod import discovery
-from vieweratlas_dagster.vod.queue_store import QUEUE_KEY, QueueStore
+from vieweratlas_dagster.vod.queue_store import DAMAGED_PREFIX, QUEUE_KEY, QueueStore
 
 _COLLECTORS = f"{STATE_PREFIX}/collectors/"
-_DAMAGED = f"{QUARANTINE_PREFIX}vod_queue/"
 _OWN = (JOBS_PREFIX, LEDGER_PREFIX, MANIFESTS_PREFIX)
 
 
@@ -36,7 +36,7 @@ def held(lake: Lake, subject: Subject) -> Counter[str]:
         return +counts
     queue = QueueStore(lake).load().values() if lake.exists(QUEUE_KEY) else ()
     counts["queued_vods"] = sum(subject.gone.has_channel(item.channel, item.channel_id) for item in queue)
-    counts["objects"] += len(_mentioning(lake, _DAMAGED, subject))
+    counts["objects"] += len(_mentioning(lake, DAMAGED_PREFIX, subject))
     counts["status_tables"] = len(_mentioning(lake, _COLLECTORS, subject))
     counts["memories"] = int(discovery.remembers(lake, subject.gone))
     return +counts
@@ -60,7 +60,7 @@ def forget_in(lake: Lake, subject: Subject) -> None:
                 if not subject.gone.has_channel(item.channel, item.channel_id)
             }
         )
-    for key in _mentioning(lake, _DAMAGED, subject):
+    for key in _mentioning(lake, DAMAGED_PREFIX, subject):
         lake.delete(key)
     for key in _mentioning(lake, _COLLECTORS, subject):
         # The newest table of a collector: it writes the next one soon.
@@ -100,20 +100,23 @@ def _of_spark(lake: Lake, subject: Subject) -> list[str]:
 
 def _holds(lake: Lake, key: str, subject: Subject) -> bool:
     try:
-        data = lake.get(key)
+        data = read_object(lake, key)
         return rewritten(key, data, subject).data != data or subject.mentions(data)
     except FileNotFoundError:
         return False
-    except UnreadableTableError:
+    except UnreadableObjectError:
         return True
 
 
 def _mentioning(lake: Lake, prefix: str, subject: Subject) -> list[str]:
+    """The objects that mention the subject, or are too large for anybody to say."""
     found = []
     for info in lake.objects(prefix):
         try:
-            if subject.mentions(lake.get(info.key)):
+            if subject.mentions(lake.get(info.key, MAX_STATE_BYTES)):
                 found.append(info.key)
+        except TooLargeError:
+            found.append(info.key)
         except FileNotFoundError:
             continue
     return found

@@ -42,10 +42,14 @@ class Accounts(Protocol):
 
 @dataclass(frozen=True)
 class Subject:
-    """One viewer (by keys) or one channel (by ids and logins), as opt-outs list them."""
+    """One viewer (by keys) or one channel (by ids and logins), as opt-outs list them.
+
+    ``out_of_reach`` names the days in which nobody can look for the viewer, since their key is not there.
+    """
 
     kind: Kind
     gone: OptOuts
+    out_of_reach: tuple[str, ...] = ()
 
     def mentions(self, data: bytes) -> bool:
         """Whether bytes name the subject: a key or an id in decimal, or a login, not as a part of more."""

@@ -6,6 +6,7 @@ not belong here: what an object becomes (``rewriting``); a folder keeps no old v
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,15 +16,20 @@ from typing import TYPE_CHECKING, Any, cast
 from collector_service.settings import StorageSettings
 from vieweratlas_dagster.forgetting.ledger import JOBS_PREFIX
 from vieweratlas_dagster.forgetting.rewriting import (
-    QUARANTINE_PREFIX,
     RAW_PREFIXES,
-    UnreadableTableError,
+    UnreadableObjectError,
+    most_bytes,
     rewritten,
 )
 from vieweratlas_dagster.forgetting.subject import Subject
-from vieweratlas_dagster.lake_layout import ANALYSIS_PREFIX, MANIFESTS_PREFIX, SPARK_PREFIX
+from vieweratlas_dagster.lake_layout import (
+    ANALYSIS_PREFIX,
+    MANIFESTS_PREFIX,
+    QUARANTINE_PREFIX,
+    SPARK_PREFIX,
+)
 from vieweratlas_dagster.vod.discovery import MEMORY_KEY
-from vieweratlas_dagster.vod.queue_store import QUEUE_KEY
+from vieweratlas_dagster.vod.queue_store import DAMAGED_PREFIX, QUEUE_KEY
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -38,7 +44,7 @@ _SEARCHED = (
     JOBS_PREFIX,
 )
 _OF_JOBS = "job_versions"
-_TOLD_BY_TEXT = (JOBS_PREFIX, QUEUE_KEY, MEMORY_KEY, "state/collectors/", f"{QUARANTINE_PREFIX}vod_queue/")
+_TOLD_BY_TEXT = (JOBS_PREFIX, QUEUE_KEY, MEMORY_KEY, "state/collectors/", DAMAGED_PREFIX)
 _RIGHTS = (
     "This needs s3:ListBucketVersions, s3:GetObjectVersion and s3:DeleteObjectVersion; run the same "
     "command again with them"
@@ -175,12 +181,15 @@ class Versions:
             # Nobody can say whose the VODs are that a manifest lists, nor who is in a picture; and old
             # ones are of no use.
             return subject.kind == "channel"
-        data = self._client.get_object(Bucket=self._bucket, Key=key, VersionId=version)["Body"].read()
+        found = self._client.get_object(Bucket=self._bucket, Key=key, VersionId=version)
+        if found["ContentLength"] > (most_bytes(name) or math.inf):
+            return True
+        data = found["Body"].read()
         if name.startswith(_TOLD_BY_TEXT):
             return subject.mentions(data)
         try:
             return rewritten(name, data, subject).data != data
-        except UnreadableTableError:
+        except UnreadableObjectError:
             return True
 
     def _delete(self, versions: list[dict[str, str]]) -> None:

@@ -13,11 +13,14 @@ from typing import NamedTuple
 import networkx as nx
 import polars as pl
 
+from vieweratlas_dagster.parquet import parquet_bytes
 from vieweratlas_dagster.publish.channel_files import channels_zip
 
 _MAP_UNITS = 1000
 _SMALLEST_DOT, _LARGEST_DOT = 4.0, 60.0
 _NODE_FACTS = ("viewers", "game_name", "language", "community", "region", "region_label")
+# What a spreadsheet would run (OWASP, CSV injection), whatever marks it as a text already.
+_FORMULA = "^('*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20])"
 _EDGE_FACTS = ("shared_viewers", "jaccard", "overlap", "cosine", "significance")
 
 
@@ -45,15 +48,12 @@ def graph_files(
 
 
 def csv_bytes(frame: pl.DataFrame) -> bytes:
-    """UTF-8 CSV with a header; null is an empty field, an empty text a pair of quotes."""
-    return frame.write_csv().encode()
+    """UTF-8 CSV with a header; null is an empty field, an empty text a pair of quotes.
 
-
-def parquet_bytes(frame: pl.DataFrame) -> bytes:
-    """Parquet, compressed with zstd."""
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd")
-    return buffer.getvalue()
+    A text that a spreadsheet would take for a formula has ``'`` before it. So has one that looks as if it
+    had: with the first ``'`` taken off such texts, all are as they were.
+    """
+    return frame.with_columns(pl.col(pl.String).str.replace(_FORMULA, "'$1")).write_csv().encode()
 
 
 def gexf_bytes(nodes: pl.DataFrame, edges: pl.DataFrame) -> bytes:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from collector_service.contract import live_day_prefix
+from collector_service.bounded import TooLargeError
+from collector_service.contract import MAX_PACKED_BYTES, live_day_prefix
 from collector_service.lake import Lake
 from vieweratlas_dagster.curation.validation import Rejection, usable_records
 from vieweratlas_dagster.presence_import import DERIVED_ID_BASE
@@ -87,9 +88,13 @@ def _channels(lake: Lake, keys: dict[str, datetime], end: datetime) -> dict[int,
     broadcasts: dict[int, set[datetime]] = {}
     # In the order of time: what is seen later counts.
     for key in _sampled(keys):
+        try:
+            data = lake.get(key, MAX_PACKED_BYTES)
+        except TooLargeError:
+            continue  # the snapshots asset tells of it
         records = [
             item
-            for item in usable_records(key, lake.get(key), day=f"{keys[key]:%Y-%m-%d}", now=end)
+            for item in usable_records(key, data, day=f"{keys[key]:%Y-%m-%d}", now=end)
             if not isinstance(item, Rejection) and item.channel_id < DERIVED_ID_BASE
         ]
         # Without Helix the collector cannot say who is live; then chat has to do.

@@ -153,8 +153,9 @@ def recover(config: ConfigOption = None) -> None:
     """Make a queue that is damaged or lost usable again, with every entry that can be read."""
     from collector_service.lake import Lake
     from vieweratlas_dagster.vod.discovery import forget
+    from vieweratlas_dagster.vod.queue_store import QueueError
 
-    with exit_codes():
+    with exit_codes(QueueError):
         settings = Settings.load(config)
         found = _store(settings).recover()
         # Also for a queue that is whole: it may be an earlier version that somebody restored.

@@ -16,12 +16,13 @@ from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
 
 from collector_service.bounded import TooLargeError, check_parts, read_json
 from collector_service.lake import Lake
+from vieweratlas_dagster.lake_layout import QUARANTINE_PREFIX
 from vieweratlas_dagster.vod.queue import Items, VodItem
 
 QUEUE_KEY = "state/vod/queue.json"
 MARKER_KEY = "state/vod/queue_exists"
 _MARKER = b"The VOD queue exists; without it, queue.json was lost.\n"
-_QUARANTINE_PREFIX = "quarantine/vod_queue"
+DAMAGED_PREFIX = f"{QUARANTINE_PREFIX}vod_queue/"
 # Some 700 a VOD.
 _MAX_BYTES = 64 * 1024 * 1024
 _MAX_ITEMS = 90_000
@@ -66,7 +67,7 @@ class QueueStore:
         except FileNotFoundError:
             data = None
         except TooLargeError as error:
-            raise QueueError(f"The VOD queue {self._place} is not usable ({error}). {_REPAIR}.") from None
+            raise self._too_large(error) from None
         return self._decode(data)
 
     def change(self, transition: Callable[[Items], tuple[dict[str, VodItem], Result]]) -> Result:
@@ -92,7 +93,7 @@ class QueueStore:
                 )
             return written
 
-        self._lake.update(QUEUE_KEY, rewrite)
+        self._update(rewrite)
         if not self._marked:
             self._lake.create(MARKER_KEY, _MARKER)
             self._marked = True
@@ -106,6 +107,9 @@ class QueueStore:
         """Make the queue usable again with every entry that can be read; a usable one stays as it is.
 
         Unusable bytes are copied to ``quarantine/vod_queue/`` before they are replaced.
+
+        Raises:
+            QueueError: there is more than can be read; nothing was written.
         """
         outcome: list[Recovery] = []
 
@@ -113,15 +117,27 @@ class QueueStore:
             kept, lost = salvage(data or b"")
             copy = None
             if data is not None and lost != 0:
-                key = f"{_QUARANTINE_PREFIX}/{hashlib.sha256(data).hexdigest()[:16]}.json"
+                key = f"{DAMAGED_PREFIX}{hashlib.sha256(data).hexdigest()[:16]}.json"
                 self._lake.put(key, data)
                 copy = self._lake.address(key)
             outcome[:] = [Recovery(len(kept), lost, copy)]
             return encode(kept)
 
-        self._lake.update(QUEUE_KEY, rewrite)
+        self._update(rewrite)
         self._lake.create(MARKER_KEY, _MARKER)
         return outcome[0]
+
+    def _update(self, change: Callable[[bytes | None], bytes]) -> None:
+        try:
+            self._lake.update(QUEUE_KEY, change, _MAX_BYTES)
+        except TooLargeError as error:
+            raise self._too_large(error) from None
+
+    def _too_large(self, error: TooLargeError) -> QueueError:
+        return QueueError(
+            f"The VOD queue {self._place} is not usable ({error}). Restore an earlier version of it; or "
+            f"remove it and run `vieweratlas vod recover`, which begins anew."
+        )
 
     @property
     def _place(self) -> str:

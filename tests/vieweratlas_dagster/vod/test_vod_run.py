@@ -446,10 +446,10 @@ async def test_who_opts_out_while_an_object_is_being_written_is_taken_out_of_it_
     fill(lake, 1)
     update, gone = lake.update, [OptOuts(channels=frozenset({"channel0"}))]
 
-    def meanwhile(key, change):
+    def meanwhile(key, change, most=None):
         if key.startswith(VOD_PREFIX) and gone:
             add_opt_outs(lake, gone.pop(), may_begin=True)
-        return update(key, change)
+        return update(key, change, most)
 
     monkeypatch.setattr(lake, "update", meanwhile)
     await run(lake, Chats({"0": chat(0)}))
@@ -551,12 +551,12 @@ async def test_a_killed_run_is_repeated_when_its_lease_ran_out(lake, monkeypatch
     hands = Hands()
     update, written = Lake.update, []
 
-    def dying_update(self, key, change):
+    def dying_update(self, key, change, most=None):
         if key.startswith(VOD_PREFIX):
             if len(written) == 3:
                 raise SystemError("killed")
             written.append(key)
-        return update(self, key, change)
+        return update(self, key, change, most)
 
     chats = {str(n): chat(n) for n in range(3)}
     monkeypatch.setattr(Lake, "update", dying_update)

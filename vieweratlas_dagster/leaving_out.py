@@ -1,12 +1,12 @@
 """Tables without those who opted out, by the names of their columns.
 
 Belongs here: rows of any table of the lake, and texts that name a channel. Does not belong here: which
-tables are rewritten (``rewriting``, ``maps``).
+tables are rewritten (``forgetting``) or shown (``shown_map``), and raw data
+(``collector_service.leaving_out``).
 """
 
 from __future__ import annotations
 
-import io
 import re
 
 import polars as pl
@@ -64,10 +64,3 @@ def _unnamed(frame: pl.DataFrame, gone: OptOuts) -> pl.DataFrame:
         for name, number in _NAMES.items()
         if name in frame.columns and number in frame.columns
     )
-
-
-def parquet_bytes(frame: pl.DataFrame) -> bytes:
-    """A frame as ``lake_layout.write_table`` writes it: the same rows give the same bytes."""
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd", statistics=True)
-    return buffer.getvalue()
