@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _GZIP = b"\x1f\x8b"
+_DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 # A quote that is never closed would swallow the whole file.
 _FIELD_LIMIT = 1_000_000
 _LONGEST_ROW = 1_200_000
@@ -72,12 +73,10 @@ def rows(
                 else:
                     yield row, dict(zip(header, fields, strict=True))
     except UnicodeDecodeError:
-        raise FileError(
-            f"{path}, row {_undecodable_row(path)}: not UTF-8 text; save the file as UTF-8"
-        ) from None
+        raise _not_text(path) from None
     except csv.Error as error:
         raise FileError(f"{path}, row {lines.line_num}: {error}") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except _DAMAGED as error:
         raise FileError(f"{path}: damaged or cut off after row {row}: {error}") from None
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None
@@ -126,6 +125,14 @@ def _open(path: Path) -> io.TextIOBase:
 def _packed(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(len(_GZIP)) == _GZIP
+
+
+def _not_text(path: Path) -> FileError:
+    try:
+        row = _undecodable_row(path)
+    except _DAMAGED as error:
+        return FileError(f"{path}: damaged or cut off: {error}")
+    return FileError(f"{path}, row {row}: not UTF-8 text; save the file as UTF-8")
 
 
 def _undecodable_row(path: Path) -> int:

@@ -69,7 +69,7 @@ class Vod:
         if not LOGIN.fullmatch(self.channel):
             raise ValueError(f"VOD {self.vod_id}: {self.channel[:60]!r} is not a channel's login")
         if not 0 <= self.channel_id < 2**63:
-            raise ValueError(f"VOD {self.vod_id}: {self.channel_id:.6g} is not a channel's id")
+            raise ValueError(f"VOD {self.vod_id}: {str(self.channel_id)[:20]} is not a channel's id")
         if self.created_at.tzinfo is None:
             raise ValueError(f"VOD {self.vod_id}: created_at has no time zone")
         if self.created_at.year not in _YEARS:

@@ -369,6 +369,7 @@ async def test_complete_means_every_comment_once(gaps, page, cursors, early, fal
         ({"created_at": datetime(1, 1, 1, tzinfo=UTC)}, "year 1"),
         ({"channel_id": -1}, "channel's id"),
         ({"channel_id": 2**63}, "channel's id"),
+        ({"channel_id": 10**400}, "channel's id"),
         ({"duration_seconds": float("nan")}, "length"),
         ({"duration_seconds": float("inf")}, "length"),
         ({"duration_seconds": 1e11}, "length"),

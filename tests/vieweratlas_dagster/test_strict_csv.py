@@ -76,6 +76,8 @@ BAD = [
     (packed(b"a,b\n1,2\n\xff,2\n"), r"list\.csv, row 3: not UTF-8"),
     (packed(b"a,b\n1,2\n")[:-4], r"list\.csv: damaged or cut off after row \d: Compressed file"),
     (packed(b"a,b\n1,2\n" * 50)[:20], r"list\.csv: damaged or cut off after row"),
+    (packed(b"a,b\n1,\xff\n")[:-4], r"list\.csv: damaged or cut off: Compressed file"),
+    (packed(b"a,b\n1,\xff\n") + b"nonsense", r"list\.csv: damaged or cut off: Not a gzipped file"),
     (b"\x1f\x8bnonsense", r"list\.csv: damaged or cut off after row 0"),
     (packed(b"a,b\n")[:10] + b"\xff" * 30, r"list\.csv: damaged or cut off after row 0"),
 ]  # fmt: skip

@@ -14,6 +14,7 @@ lease changes nothing. Lease and back-off times are real time, whatever clock th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -73,6 +74,8 @@ class VodItem:
 
     def __post_init__(self) -> None:
         _ = self.vod
+        if not 0 <= self.coverage_seconds < math.inf:
+            raise ValueError(f"VOD {self.vod_id}: its chat cannot cover {self.coverage_seconds} s")
 
     @property
     def vod(self) -> Vod:

@@ -55,6 +55,8 @@ def test_a_first_use_is_an_empty_queue(lake):
         lambda data: data.replace(b'"attempts": 0', b'"attempts": "0"'),
         lambda data: data.replace(b'"vod_id": "1"', b'"vod_id": "../1"'),
         lambda data: data.replace(b'"attempts"', b'"tries"'),
+        lambda data: data.replace(b'"coverage_seconds": 0.0', b'"coverage_seconds": 1e999'),
+        lambda data: data.replace(b'"coverage_seconds": 0.0', b'"coverage_seconds": -1.0'),
         lambda data: data.replace(b'"vod_id": "2"', b'"vod_id": "1"'),
     ],
 )
