@@ -216,9 +216,11 @@ class Archive:
         try:
             async with asyncio.timeout(seconds):
                 await self._flush_closed(self._closed)
-                done = False
-                while not done:
-                    done = await self._finish_step()
+                await self._finish_steps()
+                if self._losses["removed"]:
+                    # Of windows that memory had no room for, the journal has what was seen.
+                    await in_daemon_thread(self.recover)
+                    await self._finish_steps()
         except TimeoutError:
             _log.warning(
                 "%d objects stay in the spool and %d windows in the journal for the next start",
@@ -259,6 +261,10 @@ class Archive:
         except OSError as error:
             self._stats.journal_failures += 1
             _log.error("cannot write the journal: %s", error.strerror)
+
+    async def _finish_steps(self) -> None:
+        while not await self._finish_step():
+            pass
 
     async def _finish_step(self) -> bool:
         """Spool or upload one object; True when there is none left."""

@@ -24,7 +24,7 @@ from vieweratlas_dagster.publish.privacy import published_channels, published_pa
 from vieweratlas_dagster.publish.vector import draw_svg
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.shown_map import ShownMap
-from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, EVENTS, LEFT_OUT, NODES, PARTITION
+from vieweratlas_dagster.tables import AUDIENCES, EDGES, EVENTS, LEFT_OUT, NODES, PARTITION
 
 PAGE, PICTURE, VECTOR = "atlas.html", "atlas.png", "atlas.svg"
 _DECIMALS = 4
@@ -73,7 +73,7 @@ def draw_pages(shown: ShownMap, nodes: pl.DataFrame, settings: Settings) -> Page
     history = _history(shown, settings)
     floor = settings.privacy.min_shared_published
     nodes = published_channels(nodes, floor)
-    communities = published_channels(shown.read("communities.parquet", COMMUNITIES), floor)
+    communities = published_channels(shown.communities(nodes), floor)
     page = render_page(
         nodes,
         _between(nodes, edges),
@@ -101,7 +101,7 @@ def draw_exports(shown: ShownMap, settings: Settings) -> Exports:
     floor = settings.privacy.min_shared_published
     nodes = published_channels(shown.read("nodes.parquet", NODES), floor)
     edges = shown.read("edges.parquet", EDGES)
-    communities = published_channels(shown.read("communities.parquet", COMMUNITIES), floor)
+    communities = published_channels(shown.communities(nodes), floor)
     pairs = published_pairs(edges, floor)
     return Exports(
         files=graph_files(nodes, pairs, communities, date=shown.day),
@@ -123,12 +123,13 @@ def _history(shown: ShownMap, settings: Settings) -> History:
     days = []
     for name in islice(earlier_analysis_days(shown.lake, shown.day), settings.analysis.history_days - 1):
         earlier = ShownMap(shown.lake, name, shown.opt_outs)
+        nodes = published_channels(earlier.read("nodes.parquet", NODES), floor)
         days.append(
             Day(
                 name=name,
-                nodes=published_channels(earlier.read("nodes.parquet", NODES), floor),
+                nodes=nodes,
                 edges=published_pairs(earlier.read("edges.parquet", EDGES), floor),
-                communities=published_channels(earlier.read("communities.parquet", COMMUNITIES), floor),
+                communities=published_channels(earlier.communities(nodes), floor),
                 events=earlier.read("events.parquet", EVENTS),
             )
         )

@@ -17,6 +17,7 @@ _LOGIN_COLUMNS = ("channel", "source", "target")
 # Names of communities, and what to call one whose name names somebody who is gone: by the column of its id.
 _NAMES = {"label": "community", "region_label": "region"}
 _WITHHELD = "its former name is withheld"
+_CHANGED = "its name is of when it had other channels"
 
 
 def without(frame: pl.DataFrame, gone: OptOuts) -> pl.DataFrame:
@@ -39,6 +40,29 @@ def without(frame: pl.DataFrame, gone: OptOuts) -> pl.DataFrame:
     if "members" in columns:
         kept = kept.with_columns(pl.col("members").list.filter(~pl.element().is_in(logins)))
     return _unnamed(kept, gone) if gone.channels else kept
+
+
+def summed_over(communities: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
+    """The COMMUNITIES rows that have channels among the NODES, with their number and audience.
+
+    A sum over a channel that is not there would tell its audience, by the difference to those that are. So
+    would the share that a name describes: where channels are missing it is null, and the reason withheld.
+    """
+    counted = [
+        nodes.filter(pl.col(level).is_not_null())
+        .group_by(id=pl.col(level))
+        .agg(pl.len().cast(pl.Int64).alias("left"), pl.col("viewers").sum().alias("sum"))
+        .with_columns(level=pl.lit(level))
+        for level in ("community", "region")
+    ]
+    found = communities.join(pl.concat(counted), on=["level", "id"], how="inner", maintain_order="left")
+    whole = pl.col("left") == pl.col("size")
+    return found.with_columns(
+        pl.when(whole).then("reason").otherwise(pl.lit(_CHANGED)).alias("reason"),
+        pl.when(whole).then("confidence").alias("confidence"),
+        pl.col("left").alias("size"),
+        pl.when(whole).then("viewers").otherwise("sum").alias("viewers"),
+    ).select(communities.columns)
 
 
 def _unnamed(frame: pl.DataFrame, gone: OptOuts) -> pl.DataFrame:

@@ -12,9 +12,9 @@ import polars as pl
 from collector_service.lake import Lake
 from collector_service.opt_outs import OptOuts, read_opt_outs
 from vieweratlas_dagster.lake_layout import analysis_key, read_table, read_table_if_there
-from vieweratlas_dagster.leaving_out import without
+from vieweratlas_dagster.leaving_out import summed_over, without
 from vieweratlas_dagster.parquet import parquet_bytes, read_parquet
-from vieweratlas_dagster.tables import AUDIENCES, LEFT_OUT, Table
+from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, LEFT_OUT, NODES, Table
 
 
 class ShownMap:
@@ -42,6 +42,10 @@ class ShownMap:
         """One table of the map, by its file name; errors as of `read_table`."""
         return without(read_table(self.lake, analysis_key(self.day, name), table), self._gone)
 
+    def communities(self, nodes: pl.DataFrame) -> pl.DataFrame:
+        """The COMMUNITIES of these NODES; errors as of `read_table`."""
+        return summed_over(self.read("communities.parquet", COMMUNITIES), nodes)
+
     def write_tables(self) -> bool:
         """Write the stored tables again that hold anybody who has opted out; whether there were any."""
         changed = False
@@ -52,7 +56,7 @@ class ShownMap:
                 if not left.equals(stored):
                     self.lake.put(info.key, parquet_bytes(left))
                     changed = True
-        return changed
+        return sum_again(self.lake, self.day) or changed
 
     def _logins_of(self, channel_ids: frozenset[int]) -> frozenset[str]:
         if not channel_ids:
@@ -63,6 +67,20 @@ class ShownMap:
             if frame is not None:
                 found |= logins_of(frame, channel_ids)
         return frozenset(found)
+
+
+def sum_again(lake: Lake, day: str) -> bool:
+    """Write the day's communities again if they count channels that it has no more; whether they did."""
+    key = analysis_key(day, "communities.parquet")
+    communities = read_table_if_there(lake, key, COMMUNITIES)
+    nodes = read_table_if_there(lake, analysis_key(day, "nodes.parquet"), NODES)
+    if communities is None or nodes is None:
+        return False
+    left = summed_over(communities, nodes)
+    if left.equals(communities):
+        return False
+    lake.put(key, parquet_bytes(left))
+    return True
 
 
 def logins_of(channels: pl.DataFrame, channel_ids: frozenset[int]) -> frozenset[str]:

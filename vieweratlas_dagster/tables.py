@@ -244,7 +244,12 @@ COMMUNITIES = Table(
         Column("level", pl.String, "community or region"),
         Column("label", pl.String, "name, unique within its level"),
         Column("reason", pl.String, "why it has this name"),
-        Column("confidence", pl.Float64, "share of the audience that the name describes, 0 to 1"),
+        Column(
+            "confidence",
+            pl.Float64,
+            "share of the audience that the name describes, 0 to 1; null once a channel was left out",
+            nullable=True,
+        ),
         Column("generic", pl.Boolean, "whether no game or language was known to name it by"),
         Column("size", pl.Int64, "channels"),
         Column("viewers", pl.Int64, "sum of its channels' known audiences"),

@@ -332,6 +332,20 @@ async def test_a_disk_that_hangs_costs_viewers_beyond_a_bound_and_says_so(rig, m
     assert [record.observed_seconds > 0 for record in records] == [True, *[False] * 5, True]
 
 
+async def test_windows_that_memory_had_no_room_for_come_from_the_journal_in_the_end(rig, monkeypatch):
+    monkeypatch.setattr(archive_module, "CLOSED_PARTS", 2)
+    parts = [a_part(number) for number in range(5)]
+    expected = [record for part in parts for record in part.records("c1")]
+    rig.journal.write(rig.journal.take(parts, START + 3600.0))
+    rig.archive._closed.extend(parts)
+    rig.archive._bound_closed()
+    assert rig.stats.spool_removed == 3
+    assert await rig.archive.finish([], 5.0)
+    records = [parse_record(line) for data in rig.lake.content().values() for line in decode_lines(data)]
+    assert sorted(one.viewer_keys for one in records) == sorted(one.viewer_keys for one in expected)
+    assert list(rig.journal.recover()) == []
+
+
 async def test_a_part_thinned_in_memory_leaves_its_journal_as_it_is(rig, tmp_path, monkeypatch):
     """What the journal has said so far is true; it must not watch on without counting."""
     part = a_part(0)

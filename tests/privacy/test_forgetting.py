@@ -182,6 +182,14 @@ def test_a_hidden_channel_leaves_published_atlases_at_once(lake, settings):
         nodes = table(lake.get(analysis_key(day, "nodes.parquet")))
         assert nodes["channel"].to_list() == ["alpha_one", "gamma_three"]
         assert nodes["label"].to_list() == ["community 1", "community 1"]
+        # The difference between a group and those who are left in it would be the channel's audience.
+        groups = table(lake.get(analysis_key(day, "communities.parquet")))
+        assert groups.select("level", "id", "size", "viewers", "confidence").rows() == [
+            ("community", 1, 2, nodes["viewers"].sum(), 0.5),
+            ("region", 1, 2, nodes["viewers"].sum(), None),
+        ]
+        csv = pl.read_csv(lake.get(analysis_key(day, "communities.csv")))
+        assert csv.select("size", "viewers").equals(groups.select("size", "viewers"))
         manifest = json.loads(lake.get(analysis_key(day, "manifest.json")))
         assert manifest["complete"]
         assert manifest["channels"] == 2

@@ -181,9 +181,9 @@ def plant_map(lake, settings, day):
         group | {"id": 1, "level": "community", "label": "around beta_two", "parent": 1, "generic": True}
         | {"reason": "beta_two is one of its biggest channels"},
         group | {"id": 2, "level": "community", "label": "Chess", "parent": 1, "generic": False}
-        | {"reason": "x"},
+        | {"reason": "x", "size": 1, "viewers": 7},
         group | {"id": 1, "level": "region", "label": "Chess · English", "parent": None, "generic": False}
-        | {"reason": "y"},
+        | {"reason": "y", "size": 3, "viewers": 21},
     ]  # fmt: skip
     events = [{"level": "community", "kind": "born", "id": 1, "others": [], "members": names}]
     left = [

@@ -70,6 +70,8 @@ def forget_somebody(
         OutOfReachError: a viewer was looked for, and the keys of some days are not there.
     """
     lake = Lake.open(settings.storage)
+    empty = "" if lake.folders("") else ", which is empty: is it the one you mean? See --config"
+    console.print(f"The lake is {lake.uri}{empty}.")
     versions = Versions(settings.storage) if settings.storage.type == "s3" else None
     with _progress() as progress:
         forgetting = Forgetting(lake, settings, versions, datetime.now(UTC), progress)

@@ -31,7 +31,7 @@ from vieweratlas_dagster.lake_layout import (
     read_table,
 )
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.shown_map import ShownMap
+from vieweratlas_dagster.shown_map import ShownMap, sum_again
 from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, EVENTS, LEFT_OUT, NODES, PARTITION
 
 # What a page shows of each day, and of its own alone.
@@ -143,9 +143,10 @@ def _tables(lake: Lake, prefix: str, subject: Subject) -> Iterator[tuple[str, by
 
 
 def draw(lake: Lake, day: str, settings: Settings) -> Drawn | None:
-    """The day's files; None when a table is missing or of an older version, so that only a run can draw."""
+    """The day's files, its groups summed again; None if tables are missing or old: only a run can draw."""
     if not _has_its_tables(lake, day, settings):
         return None
+    sum_again(lake, day)
     shown = ShownMap(lake, day)
     pages = draw_pages(shown, shown.read("nodes.parquet", NODES), settings)
     exports = draw_exports(shown, settings)
