@@ -208,7 +208,8 @@ def test_an_unknown_channel_gets_an_honest_answer(opened: Opener, past: Path):
     page.locator("#search").fill("nobody_knows_me")
     page.locator("#suggestions [role=option]").click()
     expect(page.locator("#panel .why")).to_have_text(
-        "Nobody collected this channel: to be on the map, it must be among the 5,000 largest live channels."
+        "Nothing is told here of this channel: to be on the map, it must be among the 5,000 largest live "
+        "channels."
     )
 
 

@@ -365,8 +365,13 @@ def _print_report(
         console.print("      `make live` collects from the real Twitch.")
     else:
         console.print(
-            f"[red bold]The demo did not succeed.[/red bold] Logs: {options.logs}/", soft_wrap=True
+            "[red bold]The demo did not succeed:[/red bold] a loss was not declared, a run or a check failed, "
+            f"or the communities are not the planted ones; see above. Logs: {options.logs}/",
+            soft_wrap=True,
         )
+        if "atlas" in report:
+            console.print(f"There is an atlas all the same: {report['atlas']}", soft_wrap=True)
+        console.print("On a machine that is busy with other work, run it again when that is done.")
 
 
 def _of(part: int, whole: int) -> str:

@@ -45,12 +45,12 @@ export function whyAbsent(atlas: Atlas, name: string): string {
   }
 }
 
-/** About a name that is in no list here: what is known of which channels are collected. */
+/** About a name that is in no list here, as of channels that were not collected and of those that opted out. */
 function unknown(atlas: Atlas): string {
   const largest = fact(atlas, "top_channels_limit");
   const rest = atlas.absent?.untold ?? 0;
   const others = rest ? ` ${things(rest, "smaller channel")} that ${rest === 1 ? "was" : "were"} collected but left out ${rest === 1 ? "is" : "are"} not named on this page.` : "";
-  if (atlas.facts["channel_list"] === true) return `Nobody collected this channel: to be on the map, it must be in the channel list.${others}`;
-  if (largest !== null) return `Nobody collected this channel: to be on the map, it must be among the ${count(largest)} largest live channels.${others}`;
+  if (atlas.facts["channel_list"] === true) return `Nothing is told here of this channel: to be on the map, it must be in the channel list.${others}`;
+  if (largest !== null) return `Nothing is told here of this channel: to be on the map, it must be among the ${count(largest)} largest live channels.${others}`;
   return "This channel is not in the list that this map was made from.";
 }

@@ -31,10 +31,10 @@ test.each([
 test("a name that nobody collected is answered by how channels are chosen", () => {
   const rest = " 2 smaller channels that were collected but left out are not named on this page.";
   expect(whyAbsent(daily, "stranger")).toBe(
-    `Nobody collected this channel: to be on the map, it must be among the 5,000 largest live channels.${rest}`,
+    `Nothing is told here of this channel: to be on the map, it must be among the 5,000 largest live channels.${rest}`,
   );
   expect(whyAbsent(of({ channel_list: true, top_channels_limit: 5000 }, { ...absent, untold: 0 }), "stranger")).toBe(
-    "Nobody collected this channel: to be on the map, it must be in the channel list.",
+    "Nothing is told here of this channel: to be on the map, it must be in the channel list.",
   );
   expect(whyAbsent(of({}, null), "stranger")).toBe("This channel is not in the list that this map was made from.");
 });
