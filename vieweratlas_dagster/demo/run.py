@@ -365,8 +365,8 @@ def _print_report(
         console.print("      `make live` collects from the real Twitch.")
     else:
         console.print(
-            "[red bold]The demo did not succeed:[/red bold] a loss was not declared, a run or a check failed, "
-            f"or the communities are not the planted ones; see above. Logs: {options.logs}/",
+            "[red bold]The demo did not succeed:[/red bold] a loss was not declared, a run or a check "
+            f"failed, or the communities are not the planted ones; see above. Logs: {options.logs}/",
             soft_wrap=True,
         )
         if "atlas" in report:
