@@ -115,12 +115,7 @@ class Archive:
         Raises:
             OSError: the state directory cannot be read.
         """
-        spooled = set(self._spool.names())
-        for found in self._journal.recover():
-            if found.name not in spooled and not self._spool_recovered(found):
-                continue
-            self._journal.discard(found.name)
-        self._measure()
+        self._spool_journal()
         return secrets.randbelow(_FIRST_PARTS)
 
     def leave_out(self, opt_outs: OptOuts, since: float) -> None:
@@ -217,18 +212,32 @@ class Archive:
             async with asyncio.timeout(seconds):
                 await self._flush_closed(self._closed)
                 await self._finish_steps()
-                if self._losses["removed"]:
-                    # Of windows that memory had no room for, the journal has what was seen.
-                    await in_daemon_thread(self.recover)
+                if self._losses["removed"] or self._overflow.losses["removed"]:
+                    # Of what memory had no room for, the journal has what was seen.
+                    await in_daemon_thread(self._spool_journal)
                     await self._finish_steps()
-        except TimeoutError:
+        except OSError as error:  # a TimeoutError is one
             _log.warning(
-                "%d objects stay in the spool and %d windows in the journal for the next start",
+                "%d objects stay in the spool and %d windows in the journal for the next start%s",
                 len(self._spool.names()),
-                len(self._closed) + len(self._overflow.names()),
+                len(self._journal.names()),
+                f": {error.strerror}" if error.strerror else "",
             )
             return False
         return True
+
+    def _spool_journal(self) -> None:
+        """Spool what the journal holds. Blocks; nobody else may use the journal meanwhile.
+
+        Raises:
+            OSError: the state directory cannot be read.
+        """
+        spooled = set(self._spool.names())
+        for found in self._journal.recover():
+            if found.name not in spooled and not self._spool_recovered(found):
+                continue
+            self._journal.discard(found.name)
+        self._measure()
 
     def _spool_recovered(self, found: Recovered) -> bool:
         """Bring a recovered part, if any, into the spool; False when it has to wait in memory."""

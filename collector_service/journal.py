@@ -171,17 +171,21 @@ class Journal:
             self._remove_discarded()
 
     def recover(self) -> Iterator[Recovered]:
-        """Read what an earlier process left behind, oldest window first.
+        """Read what the folder holds, oldest window first: what an earlier process left, or this one.
 
         A file without one whole frame holds nothing and is removed. One whose frames are of no use gives no
         part, but tells its bytes.
         """
-        for name in sorted(PartName.find(self._folder, _SUFFIX)):
+        for name in self.names():
             found = _read(self._path(name), name)
             if found is None:
                 self.discard(name)
             else:
                 yield found
+
+    def names(self) -> list[PartName]:
+        """The parts that have a file, oldest window first."""
+        return sorted(PartName.find(self._folder, _SUFFIX))
 
     def _path(self, name: PartName) -> Path:
         return self._folder / f"{name}{_SUFFIX}"

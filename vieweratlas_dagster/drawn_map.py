@@ -13,6 +13,7 @@ from itertools import islice
 
 import polars as pl
 
+from collector_service.key_check import population_start
 from vieweratlas_dagster.analysis.layout import neighbour_preservation
 from vieweratlas_dagster.checks.rules import partition_modularity
 from vieweratlas_dagster.lake_layout import channels_key, days_up_to, earlier_analysis_days
@@ -140,7 +141,8 @@ def _facts(shown: ShownMap, settings: Settings, left_out_channels: int) -> dict[
     """What the page says about itself: dates, parameters and counts."""
     analysis, collection = settings.analysis, settings.collection
     window = days_up_to(shown.day, analysis.window_days)
-    days = [name for name in window if shown.lake.exists(channels_key(name))]
+    since = population_start(shown.lake, shown.day)
+    days = [name for name in window if name >= since and shown.lake.exists(channels_key(name))]
     return {
         "title": "ViewerAtlas",
         "date_from": min(days, default=shown.day),

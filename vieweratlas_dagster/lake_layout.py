@@ -125,7 +125,7 @@ def read_day_manifest(lake: Lake, day: str) -> list[dict[str, Any]]:
     try:
         return manifest_objects(lake.get(key, MAX_STATE_BYTES))
     except ValueError as error:
-        raise ValueError(f"{lake.address(key)}: {error}") from None
+        raise ValueError(f"{lake.address(key)}: {error}; materialize snapshots of its day again") from None
 
 
 def earlier_analysis_days(lake: Lake, day: str) -> Iterator[str]:
@@ -211,8 +211,8 @@ def _map_manifest(lake: Lake, key: str) -> dict[str, Any]:
         problem = str(error) or type(error).__name__
     if problem:
         raise BadMapManifestError(
-            f"{lake.address(key)} cannot be read ({problem[:200]}): delete it, and materialize the "
-            "atlas of its day again"
+            f"{lake.address(key)} cannot be read ({problem[:200]}): delete it, and materialize "
+            "graph_exports of its day again"
         )
     return body
 

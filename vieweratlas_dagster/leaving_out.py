@@ -17,7 +17,7 @@ _LOGIN_COLUMNS = ("channel", "source", "target")
 # Names of communities, and what to call one whose name names somebody who is gone: by the column of its id.
 _NAMES = {"label": "community", "region_label": "region"}
 _WITHHELD = "its former name is withheld"
-_CHANGED = "its name is of when it had other channels"
+_CHANGED = "its name is of all its channels, of which some are not shown"
 
 
 def without(frame: pl.DataFrame, gone: OptOuts) -> pl.DataFrame:

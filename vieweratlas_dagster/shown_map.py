@@ -47,7 +47,7 @@ class ShownMap:
         return summed_over(self.read("communities.parquet", COMMUNITIES), nodes)
 
     def write_tables(self) -> bool:
-        """Write the stored tables again that hold anybody who has opted out; whether there were any."""
+        """Write the tables again that hold or count anybody who has opted out; whether there were any."""
         changed = False
         for info in self.lake.objects(analysis_key(self.day, "")):
             if info.key.endswith(".parquet"):

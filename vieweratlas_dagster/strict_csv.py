@@ -132,6 +132,8 @@ def _not_text(path: Path) -> FileError:
         row = _undecodable_row(path)
     except _DAMAGED as error:
         return FileError(f"{path}: damaged or cut off: {error}")
+    except OSError as error:
+        return FileError(f"{path}: cannot be read: {error.strerror or error}")
     return FileError(f"{path}, row {row}: not UTF-8 text; save the file as UTF-8")
 
 

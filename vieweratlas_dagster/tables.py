@@ -247,7 +247,7 @@ COMMUNITIES = Table(
         Column(
             "confidence",
             pl.Float64,
-            "share of the audience that the name describes, 0 to 1; null once a channel was left out",
+            "share of the audience that the name describes, 0 to 1; null if not all its channels are shown",
             nullable=True,
         ),
         Column("generic", pl.Boolean, "whether no game or language was known to name it by"),

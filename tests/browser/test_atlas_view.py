@@ -129,6 +129,31 @@ def test_the_camera_is_shared_with_the_address(opened: Opener, atlas: Path):
     assert difference(picture(again), seen) > 2
 
 
+def test_the_land_stays_under_its_channels_while_the_map_is_zoomed(opened: Opener, atlas: Path):
+    """While the picture of the land is only stretched, its middle stays where the pointer zooms."""
+    page = opened(atlas)
+    area = page.locator("#map").bounding_box()
+    page.mouse.move(area["x"] + area["width"] / 2, area["y"] + area["height"] / 2)
+    page.evaluate(
+        """() => {
+          const [land, map] = [document.getElementById("land"), document.getElementById("map")];
+          window.seen = [];
+          requestAnimationFrame(function next() {
+            const [picture, view] = [land.getBoundingClientRect(), map.getBoundingClientRect()];
+            const off = (low, high) => (picture[low] + picture[high] - view[low] - view[high]) / 2;
+            seen.push([picture.width / land.offsetWidth, off("left", "right"), off("top", "bottom")]);
+            requestAnimationFrame(next);
+          });
+        }"""
+    )
+    page.mouse.wheel(0, -40)
+    page.wait_for_timeout(800)
+    frames = page.evaluate("seen")
+    assert any(factor > 1.02 for factor, _, _ in frames)
+    assert max(abs(off) for _, *offs in frames for off in offs) < 1.5
+    assert frames[-1][0] == 1
+
+
 def test_dragging_the_map_is_in_the_address_too_and_showing_everything_is_not(opened: Opener, atlas: Path):
     page = opened(atlas)
     page.mouse.move(900, 300)

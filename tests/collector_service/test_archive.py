@@ -346,6 +346,32 @@ async def test_windows_that_memory_had_no_room_for_come_from_the_journal_in_the_
     assert list(rig.journal.recover()) == []
 
 
+async def test_objects_that_memory_had_no_room_for_come_from_the_journal_in_the_end(rig, monkeypatch):
+    part = a_part(0)
+    rig.journal.write(rig.journal.take([part], START + 3600.0))
+    rig.archive._overflow.losses["removed"] += 1
+    assert await rig.archive.finish([], 5.0)
+    [data] = rig.lake.content().values()
+    assert [parse_record(line).viewer_keys for line in decode_lines(data)] == [[0]]
+
+
+async def test_a_state_folder_that_cannot_be_read_in_the_end_is_told_and_keeps_its_windows(
+    rig, monkeypatch, caplog
+):
+    part = a_part(0)
+    rig.journal.write(rig.journal.take([part], START + 3600.0))
+    rig.archive._losses["removed"] += 1
+
+    def refused():
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(rig.journal, "recover", refused)
+    assert not await rig.archive.finish([], 5.0)
+    assert (
+        "0 objects stay in the spool and 1 windows in the journal for the next start: Input" in caplog.text
+    )
+
+
 async def test_a_part_thinned_in_memory_leaves_its_journal_as_it_is(rig, tmp_path, monkeypatch):
     """What the journal has said so far is true; it must not watch on without counting."""
     part = a_part(0)

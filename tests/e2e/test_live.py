@@ -75,9 +75,12 @@ def test_live_collects_over_tls_without_credentials_and_maps_what_came_in(tmp_pa
             text=True,
         )
         with watched_command_lines() as lines:
-            wait_for_hours_of_presence(tmp_path / "live/lake/raw", 10)
-            process.send_signal(signal.SIGINT)
-            output, _ = process.communicate(timeout=400)
+            try:
+                wait_for_hours_of_presence(tmp_path / "live/lake/raw", 10, process)
+                process.send_signal(signal.SIGINT)
+                output, _ = process.communicate(timeout=400)
+            finally:
+                process.kill()
     assert b"vieweratlas\0live" in b"\n".join(lines)
     assert shown(b"\n".join(lines)) == shown(output) == []
     assert process.returncode == 0, output
@@ -88,9 +91,10 @@ def test_live_collects_over_tls_without_credentials_and_maps_what_came_in(tmp_pa
     assert (tmp_path / "live/lake/curated/analysis/latest/atlas.html").stat().st_size > 100_000
 
 
-def wait_for_hours_of_presence(raw, hours):
+def wait_for_hours_of_presence(raw, hours, process):
     """Wait until the lake has objects of so many simulated hours."""
     for _ in range(600):
+        assert process.poll() is None, process.stdout.read()
         if len(found := list(raw.rglob("hour=*"))) >= hours:
             return
         time.sleep(0.5)

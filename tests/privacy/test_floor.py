@@ -42,7 +42,6 @@ def test_channels_pairs_and_communities_below_the_floor_are_in_no_published_file
         lake,
         "communities",
         COMMUNITIES,
-        viewers=pl.when(pl.col("label") == "Chess").then(floor - 1).otherwise("viewers"),
         label=pl.col("label").str.replace("beta_two", "alpha_one"),
         reason=pl.col("reason").str.replace("beta_two", "alpha_one"),
     )
@@ -57,5 +56,9 @@ def test_channels_pairs_and_communities_below_the_floor_are_in_no_published_file
     )
     assert (told["absent"]["name"], told["absent"]["viewers"]) == (["beta_two"], [None])
     assert told["channels"]["name"] == ["alpha_one", "gamma_three"]
+    # Sums are of the channels that are shown: with others in them, the difference would tell of these.
+    for level in ("communities", "regions"):
+        assert (told[level]["size"], told[level]["viewers"]) == ([2], [14])
     assert told["communities"]["label"] == ["around alpha_one"]
+    assert told["regions"]["reason"] == ["its name is of all its channels, of which some are not shown"]
     assert min(told["edges"]["amounts"]) >= floor

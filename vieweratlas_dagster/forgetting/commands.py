@@ -65,8 +65,8 @@ def forget_somebody(
     """Forget a viewer or a channel, or what was begun when neither is given; tells what was found and done.
 
     Raises:
-        SubjectError, QueueError, UnreadableObjectError, VersionsError, HelixError, SettingsError: see
-            `Forgetting.run`.
+        SubjectError, BadMapManifestError, LedgerError, QueueError, UnreadableObjectError, VersionsError,
+            HelixError, SettingsError: see `Forgetting.run`.
         OutOfReachError: a viewer was looked for, and the keys of some days are not there.
     """
     lake = Lake.open(settings.storage)

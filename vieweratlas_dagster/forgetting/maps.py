@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -89,6 +90,8 @@ def forget_in(lake: Lake, day: str, subject: Subject, settings: Settings, *, fin
     begin_map(lake, day)
     for key, data, _ in list(_tables(lake, analysis_key(day, ""), subject)):
         lake.put(key, data)
+    with suppress(ValueError, pl.exceptions.PolarsError):  # of an older version: only a run can count anew
+        sum_again(lake, day)
     drawn = draw(lake, day, settings) if finish else None
     files = drawn.files if drawn else {}
     for name, data in files.items():
@@ -143,10 +146,9 @@ def _tables(lake: Lake, prefix: str, subject: Subject) -> Iterator[tuple[str, by
 
 
 def draw(lake: Lake, day: str, settings: Settings) -> Drawn | None:
-    """The day's files, its groups summed again; None if tables are missing or old: only a run can draw."""
+    """The day's files; None when a table is missing or of an older version, so that only a run can draw."""
     if not _has_its_tables(lake, day, settings):
         return None
-    sum_again(lake, day)
     shown = ShownMap(lake, day)
     pages = draw_pages(shown, shown.read("nodes.parquet", NODES), settings)
     exports = draw_exports(shown, settings)

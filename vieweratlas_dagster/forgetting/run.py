@@ -84,7 +84,8 @@ class Forgetting:
         """What a run would find; writes nothing.
 
         Raises:
-            BadOptOutsError, QueueError, UnreadableObjectError: an object cannot be read.
+            BadMapManifestError, BadOptOutsError, QueueError, UnreadableObjectError: an object cannot be
+                read.
         """
         gone, lake = subject.gone, self._lake
         listed = read_opt_outs(lake)
@@ -112,8 +113,9 @@ class Forgetting:
         """Forget the subject, or go on with it where an earlier run was killed.
 
         Raises:
-            BadOptOutsError, QueueError, UnreadableObjectError: an object cannot be read; what comes before
-                it is done, and the same run goes on there once it is repaired.
+            BadMapManifestError, BadOptOutsError, LedgerError, QueueError, UnreadableObjectError: an object
+                cannot be read; what comes before it is done, and the same run goes on there once it is
+                repaired.
             VersionsError: S3 refuses to delete old versions.
         """
         lake = self._lake

@@ -102,7 +102,8 @@ def write_chat(
         secret: the key behind their viewer keys.
         opt_outs: others who are left out.
         permitted: raises when the objects are no longer ours to write. Whoever writes one between this
-            question and our own writing is not overwritten: it is asked again.
+            question and our own writing is not overwritten: it is asked again. Only what is too large to be
+            read is replaced.
 
     Raises:
         WrongKeyError: the lake has another viewer key by now.

@@ -19,10 +19,14 @@ const STRETCH = 1.4;
 // After so long without a move the picture is painted as it should be.
 const REST_MS = 120;
 
-/** How map coordinates become pixels: `origin` is where 0, 0 is; the map is never turned. */
+/**
+ * How map coordinates become pixels: `origin` is where 0, 0 is; the map is never turned. `density` is how many of
+ * the screen's pixels there are to one of these.
+ */
 export interface Frame {
   width: number;
   height: number;
+  density: number;
   scale: { x: number; y: number };
   origin: { x: number; y: number };
 }
@@ -116,7 +120,7 @@ export class Land {
     const { canvas } = this;
     const margin = margins(frame);
     const [width, height] = [frame.width + 2 * margin.x, frame.height + 2 * margin.y];
-    const density = Math.min(window.devicePixelRatio || 1, 2);
+    const { density } = frame;
     const [wide, high] = [Math.round(width * density), Math.round(height * density)];
     if (canvas.width !== wide || canvas.height !== high) [canvas.width, canvas.height] = [wide, high];
     Object.assign(canvas.style, {
@@ -125,6 +129,7 @@ export class Land {
       width: `${width}px`,
       height: `${height}px`,
       transform: "",
+      transformOrigin: "0 0",
     });
     const context = canvas.getContext("2d")!;
     context.setTransform(density, 0, 0, density, 0, 0);
@@ -137,7 +142,7 @@ const margins = ({ width, height }: Frame) => ({ x: Math.round(MARGIN * width), 
 
 /** How a picture of one frame has to be stretched and moved to show another; null: it does not reach. */
 export function moved(from: Frame, to: Frame): { factor: number; left: number; top: number } | null {
-  if (from.width !== to.width || from.height !== to.height) return null;
+  if (from.width !== to.width || from.height !== to.height || from.density !== to.density) return null;
   const factor = to.scale.x / from.scale.x;
   if (factor > STRETCH || factor < 1 / STRETCH) return null;
   const [left, top] = [to.origin.x - factor * from.origin.x, to.origin.y - factor * from.origin.y];

@@ -63,6 +63,13 @@ function insets(): Insets {
     if (wide.matches) covered.right = area.right - box.left;
     else covered.bottom = area.bottom - box.top;
   }
+  // On small screens the slider is above the map's middle, on others below it.
+  const slider = byId("days");
+  if (!slider.hidden) {
+    const box = slider.getBoundingClientRect();
+    if (box.top + box.bottom < area.top + area.bottom) covered.top = box.bottom - area.top;
+    else covered.bottom = Math.max(covered.bottom, area.bottom - box.top);
+  }
   const left = [legend, filters].find((box) => !box.hidden);
   if (left && wide.matches) covered.left = left.getBoundingClientRect().right - area.left;
   return covered;

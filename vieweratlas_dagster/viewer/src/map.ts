@@ -72,6 +72,8 @@ export class AtlasMap {
   private readonly canvases: Record<"links" | "labels", HTMLCanvasElement>;
   private territory!: Territory;
   private land!: Land;
+  // Radius by channel, where the camera is at the start.
+  private sizes!: number[];
   private readonly widths = new Map<string, number>();
   private mainland!: Channel[];
   private readonly inks = new Map<Community | Region, string>();
@@ -97,7 +99,7 @@ export class AtlasMap {
     this.canvases = { links: canvas("links"), labels: canvas("labels") };
     this.survey();
     const stage = container.querySelector<HTMLElement>("#graph")!;
-    this.sigma = new Sigma(buildGraph(atlas, stage.clientWidth * stage.clientHeight, colors), stage, {
+    this.sigma = new Sigma(this.discs(stage), stage, {
       allowInvalidContainer: true,
       renderLabels: false,
       zIndex: true,
@@ -124,7 +126,15 @@ export class AtlasMap {
     [this.compared, this.neighbours, this.placed] = [[], [], []];
     this.inks.clear();
     this.survey();
-    this.sigma.setGraph(buildGraph(atlas, stage.clientWidth * stage.clientHeight, this.colors));
+    this.sigma.setGraph(this.discs(stage));
+  }
+
+  /** The channels as discs that suit the stage. */
+  private discs(stage: HTMLElement) {
+    const graph = buildGraph(this.atlas, stage.clientWidth * stage.clientHeight, this.colors);
+    // Sigma gives a copy of all it knows of a disc to whoever asks.
+    this.sizes = this.atlas.channels.map(({ at }) => graph.getNodeAttribute(String(at), "size"));
+    return graph;
   }
 
   /** The land of the map that is shown. */
@@ -394,8 +404,7 @@ export class AtlasMap {
     const place = this.sigma.viewportToGraph({ x, y });
     const [pixels, radius] = [Math.abs(this.scale().scale.x), this.sigma.scaleSize(1)];
     for (const channel of this.atlas.channels) {
-      const size = this.sigma.getNodeDisplayData(String(channel.at))?.size;
-      if (size !== undefined) visit(channel, Math.hypot(channel.x - place.x, channel.y - place.y) * pixels - size * radius);
+      visit(channel, Math.hypot(channel.x - place.x, channel.y - place.y) * pixels - this.sizes[channel.at]! * radius);
     }
   }
 
@@ -422,7 +431,7 @@ export class AtlasMap {
   // ---- drawing
 
   private draw(): void {
-    this.land.show({ ...this.sigma.getDimensions(), ...this.scale() }, { colors: this.colors, tint: (community) => this.tint(community) });
+    this.land.show({ ...this.sigma.getDimensions(), ...this.scale(), density: density() }, { colors: this.colors, tint: (community) => this.tint(community) });
     this.drawLinks();
     this.drawLabels();
   }
@@ -431,11 +440,11 @@ export class AtlasMap {
   private context(layer: keyof AtlasMap["canvases"]): CanvasRenderingContext2D {
     const canvas = this.canvases[layer];
     const { width, height } = this.sigma.getDimensions();
-    const density = Math.min(window.devicePixelRatio || 1, 2);
-    const [wide, high] = [Math.round(width * density), Math.round(height * density)];
+    const scale = density();
+    const [wide, high] = [Math.round(width * scale), Math.round(height * scale)];
     if (canvas.width !== wide || canvas.height !== high) [canvas.width, canvas.height] = [wide, high];
     const context = canvas.getContext("2d")!;
-    context.setTransform(density, 0, 0, density, 0, 0);
+    context.setTransform(scale, 0, 0, scale, 0, 0);
     context.clearRect(0, 0, width, height);
     return context;
   }
@@ -510,20 +519,18 @@ export class AtlasMap {
   private chosenDiscs(): Box[] {
     return this.chosen().map((channel) => {
       const { x, y } = this.sigma.graphToViewport(channel);
-      const size = this.sigma.scaleSize(this.sigma.getNodeDisplayData(String(channel.at))?.size ?? 0);
+      const size = this.sigma.scaleSize(this.sizes[channel.at]!);
       return { left: x - size, right: x + size, top: y - size, bottom: y + size };
     });
   }
 
   private ring(context: CanvasRenderingContext2D): void {
     const circle = (channel: Channel, gap: number, width: number, color: string) => {
-      const data = this.sigma.getNodeDisplayData(String(channel.at));
-      if (!data) return;
       const { x, y } = this.sigma.graphToViewport(channel);
       context.strokeStyle = color;
       context.lineWidth = width;
       context.beginPath();
-      context.arc(x, y, this.sigma.scaleSize(data.size) + gap, 0, 2 * Math.PI);
+      context.arc(x, y, this.sigma.scaleSize(this.sizes[channel.at]!) + gap, 0, 2 * Math.PI);
       context.stroke();
     };
     if (this.hovered) circle(this.hovered, 1.5, 2, this.colors.ink);
@@ -562,9 +569,8 @@ export class AtlasMap {
     let left = 500;
     for (const channel of this.atlas.channels) {
       if (this.lit && !this.lit.has(channel.at)) continue;
-      const data = this.sigma.getNodeDisplayData(String(channel.at))!;
       const many = !this.lit || selection.kind === "channel" || (ratio >= 0.5 && this.lit.size > FEW);
-      if (many && this.sigma.scaleSize(data.size) < least) continue;
+      if (many && this.sigma.scaleSize(this.sizes[channel.at]!) < least) continue;
       const point = this.sigma.graphToViewport(channel);
       if (point.x < 0 || point.y < 0 || point.x > width || point.y > height) continue;
       ask(channel, false);
@@ -635,9 +641,8 @@ export class AtlasMap {
   }
 
   private channelWish(context: CanvasRenderingContext2D, channel: Channel, strong: boolean): Wish<Name> {
-    const data = this.sigma.getNodeDisplayData(String(channel.at))!;
     const { x, y } = this.sigma.graphToViewport(channel);
-    const disc = this.sigma.scaleSize(data.size);
+    const disc = this.sigma.scaleSize(this.sizes[channel.at]!);
     const size = strong ? 14 : clamp(9.5 + 0.22 * disc, 10.5, 14);
     const wide = this.width(context, channel.name, this.fontOf("channel", size, strong), size) + 4;
     const tall = 0.6 * size + 1;
@@ -718,5 +723,7 @@ function spread(places: Point[]): Point[] {
   ];
 }
 
+/** The screen's pixels to one of the page's, as many as are worth drawing. */
+const density = () => Math.min(window.devicePixelRatio || 1, 2);
 const clamp = (value: number, low: number, high: number) => Math.min(Math.max(value, low), high);
 const ramp = (value: number, low: number, high: number) => clamp((value - low) / (high - low), 0, 1);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type Frame, moved } from "../src/land";
 
-const at: Frame = { width: 1000, height: 600, scale: { x: 400, y: -400 }, origin: { x: 480, y: 310 } };
+const at: Frame = { width: 1000, height: 600, density: 1, scale: { x: 400, y: -400 }, origin: { x: 480, y: 310 } };
 const zoomed = (frame: Frame, factor: number, about: { x: number; y: number }): Frame => ({
   ...frame,
   scale: { x: frame.scale.x * factor, y: frame.scale.y * factor },
@@ -38,6 +38,7 @@ describe("a picture of the land that is carried along", () => {
     ["too far out", zoomed(at, 0.7, { x: 500, y: 300 })],
     ["out at a corner", zoomed(at, 0.8, { x: 0, y: 0 })],
     ["of another size", { ...at, width: 900 }],
+    ["on another screen", { ...at, density: 2 }],
   ])("is painted anew when it does not reach: %s", (_, to) => {
     expect(moved(at, to)).toBeNull();
   });
