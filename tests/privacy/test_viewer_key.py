@@ -320,7 +320,8 @@ def test_days_of_a_population_whose_key_is_missing_are_named_and_end_with_1(comm
     keep_job(lake, new_job(replace(subject, out_of_reach=("from the first to 2026-03-02",)), NOW))
     code, text = command("forget", "--resume")
     assert (code, "in days from the first to 2026-03-02:" in text) == (1, True), text
-    assert command("forget", "--resume") == (0, "Nothing was begun and left unfinished.")
+    code, text = command("forget", "--resume")
+    assert (code, text.endswith("Nothing was begun and left unfinished.")) == (0, True), text
     both = sorted(viewer_key(first, name) for name in ("77", "78"))
     assert _who_is_there(tmp_path) == [both, [viewer_key(second, "78")], [viewer_key(third, "78")]]
     # Days that an earlier run could reach are not out of reach of the run that goes on with it.

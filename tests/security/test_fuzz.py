@@ -38,7 +38,7 @@ def test_a_failure_is_told_with_its_input(tmp_path, monkeypatch, capsys):
     kept = []
 
     def grows(_):
-        kept.append(b"x" * (40 * 1024 * 1024))
+        kept.append(b"x" * (200 * 1024 * 1024))
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(fuzz, "HANGS_SECONDS", 0.2)

@@ -93,7 +93,7 @@ def test_every_package_in_the_page_has_a_permissive_licence():
         name
         for path in (VIEWER / "src").glob("*.ts")
         for name in re.findall(
-            r'^(?:import|export|}).* from "([^."][^"]*)"', path.read_text(), re.MULTILINE
+            r'^(?:import|export|}).* from "((?:@[^/"]+/)?[^./"]+)', path.read_text(), re.MULTILINE
         )
     }
     assert imported

@@ -71,7 +71,7 @@ def forget_somebody(
     """
     lake = Lake.open(settings.storage)
     empty = "" if lake.folders("") else ", which is empty: is it the one you mean? See --config"
-    console.print(f"The lake is {lake.uri}{empty}.")
+    console.print(f"The lake is {lake.uri}{empty}.", soft_wrap=True)
     versions = Versions(settings.storage) if settings.storage.type == "s3" else None
     with _progress() as progress:
         forgetting = Forgetting(lake, settings, versions, datetime.now(UTC), progress)
