@@ -74,7 +74,7 @@ def draw_pages(shown: ShownMap, nodes: pl.DataFrame, settings: Settings) -> Page
     history = _history(shown, settings)
     floor = settings.privacy.min_shared_published
     nodes = published_channels(nodes, floor)
-    communities = published_channels(shown.communities(nodes), floor)
+    communities = shown.communities(nodes)
     page = render_page(
         nodes,
         _between(nodes, edges),
@@ -102,7 +102,7 @@ def draw_exports(shown: ShownMap, settings: Settings) -> Exports:
     floor = settings.privacy.min_shared_published
     nodes = published_channels(shown.read("nodes.parquet", NODES), floor)
     edges = shown.read("edges.parquet", EDGES)
-    communities = published_channels(shown.communities(nodes), floor)
+    communities = shown.communities(nodes)
     pairs = published_pairs(edges, floor)
     return Exports(
         files=graph_files(nodes, pairs, communities, date=shown.day),
@@ -130,7 +130,7 @@ def _history(shown: ShownMap, settings: Settings) -> History:
                 name=name,
                 nodes=nodes,
                 edges=published_pairs(earlier.read("edges.parquet", EDGES), floor),
-                communities=published_channels(earlier.communities(nodes), floor),
+                communities=earlier.communities(nodes),
                 events=earlier.read("events.parquet", EVENTS),
             )
         )

@@ -346,7 +346,7 @@ async def test_windows_that_memory_had_no_room_for_come_from_the_journal_in_the_
     assert list(rig.journal.recover()) == []
 
 
-async def test_objects_that_memory_had_no_room_for_come_from_the_journal_in_the_end(rig, monkeypatch):
+async def test_objects_that_memory_had_no_room_for_come_from_the_journal_in_the_end(rig):
     part = a_part(0)
     rig.journal.write(rig.journal.take([part], START + 3600.0))
     rig.archive._overflow.losses["removed"] += 1

@@ -141,16 +141,25 @@ def in_lake(key: str, read: Callable[[Lake], object]) -> Callable[[Path], Parse]
 # IRC
 
 _IRC = [
-    b"@badge-info=;badges=bot-badge/1;color=;display-name=X;emotes=;id=b34ccfc7-4977-403a-8a94-33c6bac34fb8;"  # noqa: ISC004
-    b"mod=0;room-id=9000011;source-room-id=9000011;tmi-sent-ts=1772366400123;user-id=77;user-type= "
-    b":x!x@x.tmi.twitch.tv PRIVMSG #alpha_one :hello there\r\n",
-    b"@msg-id=resub;room-id=9000011;user-id=77;login=x;tmi-sent-ts=1772366400123 "  # noqa: ISC004
-    b":tmi.twitch.tv USERNOTICE #alpha_one :again\r\n",
-    b"@room-id=9000011;slow=0 :tmi.twitch.tv ROOMSTATE #alpha_one\r\n"  # noqa: ISC004
-    b":justinfan1!justinfan1@justinfan1.tmi.twitch.tv JOIN #alpha_one\r\n",
+    (
+        b"@badge-info=;badges=bot-badge/1;color=;display-name=X;emotes=;"
+        b"id=b34ccfc7-4977-403a-8a94-33c6bac34fb8;"
+        b"mod=0;room-id=9000011;source-room-id=9000011;tmi-sent-ts=1772366400123;user-id=77;user-type= "
+        b":x!x@x.tmi.twitch.tv PRIVMSG #alpha_one :hello there\r\n"
+    ),
+    (
+        b"@msg-id=resub;room-id=9000011;user-id=77;login=x;tmi-sent-ts=1772366400123 "
+        b":tmi.twitch.tv USERNOTICE #alpha_one :again\r\n"
+    ),
+    (
+        b"@room-id=9000011;slow=0 :tmi.twitch.tv ROOMSTATE #alpha_one\r\n"
+        b":justinfan1!justinfan1@justinfan1.tmi.twitch.tv JOIN #alpha_one\r\n"
+    ),
     b":tmi.twitch.tv 001 justinfan1 :Welcome\r\nPING :tmi.twitch.tv\r\n:tmi.twitch.tv RECONNECT\r\n",
-    b"@msg-id=msg_banned :tmi.twitch.tv NOTICE #alpha_one :no\r\n"  # noqa: ISC004
-    b":tmi.twitch.tv CAP * ACK :twitch.tv/tags\r\n",
+    (
+        b"@msg-id=msg_banned :tmi.twitch.tv NOTICE #alpha_one :no\r\n"
+        b":tmi.twitch.tv CAP * ACK :twitch.tv/tags\r\n"
+    ),
 ]
 
 

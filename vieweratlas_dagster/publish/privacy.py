@@ -1,4 +1,4 @@
-"""The privacy floor: which pairs, channels and groups of channels may be shown outside.
+"""The privacy floor: which pairs and channels may be shown outside.
 
 Belongs here: that one rule. Does not belong here: what is drawn or written of them.
 """
@@ -14,9 +14,9 @@ def published_pairs(edges: pl.DataFrame, floor: int) -> pl.DataFrame:
 
 
 def published_channels(nodes: pl.DataFrame, floor: int) -> pl.DataFrame:
-    """The NODES or COMMUNITIES rows with enough viewers.
+    """The NODES rows with enough viewers.
 
-    Pairs and members of what is left out are as small, so these are left out, too.
+    Pairs of what is left out are as small, so these are left out, too; groups are summed over the others.
     """
     return _described(nodes, "viewers", floor)
 
