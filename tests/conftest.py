@@ -7,12 +7,12 @@ from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
+from tests.s3_api import s3_api
 
 # The command as users run it.
 VIEWERATLAS = str(Path(sys.executable).with_name("vieweratlas"))
@@ -43,18 +43,15 @@ def lake(tmp_path: Path) -> Lake:
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """An S3 API on this machine, with credentials in the environment."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
     before = {name: os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
     os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
-    yield f"http://{host}:{port}"
+    with s3_api() as address:
+        yield address
     for name, value in before.items():
         if value is None:
             os.environ.pop(name)
         else:
             os.environ[name] = value
-    server.stop()
 
 
 @pytest.fixture

@@ -174,6 +174,21 @@ def test_filtering_comparing_and_closing_by_keyboard_alone(opened: Opener, atlas
     expect(page.locator("#map")).to_be_focused()
 
 
+def test_keys_pressed_at_once_meet_the_new_view(opened: Opener, atlas: Path):
+    page = opened(atlas)
+    page.locator("#search").fill("streamer_004")
+    focused = page.evaluate("""() => {
+        const search = document.querySelector("#search");
+        search.dispatchEvent(new KeyboardEvent("keydown", {key: "Enter", bubbles: true}));
+        return document.activeElement.textContent;
+    }""")
+    assert focused == "streamer_004"
+    page.go_back()
+    expect(page.locator("#panel")).to_be_hidden()
+    page.go_forward()
+    expect(page.locator("#panel h2")).to_have_text("streamer_004")
+
+
 def test_motion_is_only_for_those_who_want_it(opened: Opener, atlas: Path):
     page = opened(atlas)
     still = page.locator("#labels").screenshot()

@@ -14,8 +14,9 @@ from typing import Literal
 import aiohttp
 import boto3
 from aiohttp import web
-from moto.server import ThreadedMotoServer
 from yarl import URL
+
+from tests.s3_api import s3_api
 
 Mode = Literal["pass", "refuse", "hang", "reset", "lose"]
 FAULTS = ("refuse", "hang", "reset", "lose")
@@ -128,12 +129,7 @@ def _hang_up(request: web.Request) -> web.Response:
 async def faulty_s3():
     """An S3 API with one empty bucket, and the proxy in front of it."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    await asyncio.to_thread(server.start)
-    host, port = server.get_host_and_port()
-    try:
-        s3 = await asyncio.to_thread(FaultyS3, f"http://{host}:{port}")
+    with s3_api() as backend:
+        s3 = await asyncio.to_thread(FaultyS3, backend)
         async with s3._serve():
             yield s3
-    finally:
-        await asyncio.to_thread(server.stop)

@@ -30,9 +30,8 @@ const wide = matchMedia("(min-width: 52rem)");
 const roomy = matchMedia("(min-width: 68rem)");
 let view: View = START;
 let map: AtlasMap | null = null;
-// Whether the next change of the address leaves the map and the focus where they are: one made on the
-// map, or in the filter, does.
-let stay = false;
+// Changes of the address that were followed when they were made, and whose event is still to come.
+let shownAlready = 0;
 
 function header(of: Atlas): void {
   const title = typeof of.facts["title"] === "string" && of.facts["title"] ? of.facts["title"] : "Audience atlas";
@@ -87,8 +86,7 @@ const timeline = new Timeline(byId("days"), () => byId("atlas-history").textCont
   choose: (day) => goStaying({ day, absent: view.absent }),
   loaded() {
     // The view is there already, but for the day.
-    stay = true;
-    follow();
+    follow(true);
   },
   failed: (reason) => notice(`The earlier days cannot be read: ${reason}`),
 });
@@ -110,8 +108,8 @@ function renderPast(): void {
   timeline.tellChanges(atlas);
 }
 
-/** Shows what the address says. */
-function follow(): void {
+/** Shows what the address says; with `stay` map and focus stay where they are, as for what is done on the map or in the filter. */
+function follow(stay = false): void {
   const first = document.documentElement.dataset["ready"] !== "true";
   showDay();
   const reading = viewOf(location.hash, atlas, today);
@@ -126,7 +124,6 @@ function follow(): void {
   showFilter();
   map?.show(view, stay);
   if (!stay && !first) (panel.querySelector<HTMLElement>("h2") ?? mapBox).focus({ preventScroll: true });
-  stay = false;
 }
 
 function tellIgnored(parts: string[]): void {
@@ -134,17 +131,23 @@ function tellIgnored(parts: string[]): void {
   byId("toast-text").replaceChildren(parts.length ? `The address names something that is not on this map: ${parts.slice(0, 3).join(", ")}` : "");
 }
 
-/** Changes the view; the camera goes where that is seen best unless it is given. */
-function go(change: Partial<View>): void {
+/**
+ * Changes the view; the camera goes where that is seen best unless it is given.
+ *
+ * Shown at once: the event about the address comes later, and keys pressed meanwhile would meet the old view.
+ */
+function go(change: Partial<View>, stay = false): void {
   const kept = "selection" in change ? { ...view, elsewhere: [] } : view;
+  const before = location.hash;
   const hash = hashOf({ ...kept, camera: null, absent: null, ...change });
-  if (hash === location.hash || (hash === "#" && !location.hash)) follow();
-  else location.hash = hash;
+  // "#" for no fragment at all would be an event without a difference to be seen.
+  if (hash !== "#" || before) location.hash = hash;
+  if (location.hash !== before) shownAlready++;
+  follow(stay);
 }
 
 function goStaying(change: Partial<View>): void {
-  stay = true;
-  go({ camera: view.camera, ...change });
+  go({ camera: view.camera, ...change }, true);
 }
 
 const setFilter = (filter: Filter) => goStaying({ filter });
@@ -286,7 +289,10 @@ keys();
 links();
 buttons();
 leaveWayOut();
-addEventListener("hashchange", follow);
+addEventListener("hashchange", () => {
+  if (shownAlready) shownAlready--;
+  else follow();
+});
 map?.showAll(0);
 follow();
 

@@ -1,0 +1,45 @@
+"""A real S3 API on this machine, for tests that run in one process with it.
+
+Belongs here: starting it, and what it must do as S3 does. Does not belong here: faults on the way to it
+(``faults/s3.py``), and the other services of AWS (``aws/``).
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from moto.s3.responses import S3Response
+from moto.server import ThreadedMotoServer
+
+
+@contextmanager
+def s3_api() -> Iterator[str]:
+    """The address of an S3 API without buckets; all of a process share their buckets."""
+    with _conditions_that_hold():
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        try:
+            yield f"http://{host}:{port}"
+        finally:
+            server.stop()
+
+
+@contextmanager
+def _conditions_that_hold() -> Iterator[None]:
+    """Nothing is written between a conditional write's check and its writing.
+
+    S3 promises that (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html). Moto
+    checks and writes in two steps, between which another thread's write is lost.
+    """
+    one_at_a_time = threading.Lock()
+    put = S3Response.put_object
+
+    def put_alone(self: S3Response) -> Any:
+        with one_at_a_time:
+            return put(self)
+
+    with mock.patch.object(S3Response, "put_object", put_alone):
+        yield
