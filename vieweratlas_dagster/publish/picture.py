@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,16 @@ _NAMED_CHANNELS = 400
 _SMALLEST_NAMED_REGION = 8
 _PREVIEW_WIDTH = 560
 _PREVIEW_BYTES = 60_000
+# A name a line away from where it belongs is as bad as one of which so much lies on dots.
+_FAR = 0.1
+_HALF_LINES = (0.0, 0.5, -0.5, 1.0, -1.0, 1.5, -1.5, 2.0, -2.0, 2.5, -2.5)
+
+# Left, bottom, right and top, in pixels.
+_Box = tuple[float, float, float, float]
+# How far from where a name belongs, in pixels to the right and upwards, and how reluctantly.
+_Spot = tuple[float, float, float]
+# From a name's width and height.
+_Spots = Callable[[float, float], Iterator[_Spot]]
 
 
 def draw_atlas(
@@ -264,17 +276,28 @@ def _radii(nodes: pl.DataFrame, scale: float) -> NDArray[np.float64]:
 
 @dataclass
 class _Room:
-    """Which rectangles of the picture are taken by names, in pixels."""
+    """What the picture has already, in pixels: dots, and the rectangles that names have taken."""
 
-    taken: list[tuple[float, float, float, float]] = field(default_factory=list)
+    width: int
+    points: NDArray[np.float64]
+    radii: NDArray[np.float64]
+    taken: list[_Box] = field(default_factory=list)
 
-    def take(self, box: tuple[float, float, float, float]) -> bool:
+    def free(self, box: _Box) -> bool:
         left, bottom, right, top = box
-        for other in self.taken:
-            if left < other[2] and right > other[0] and bottom < other[3] and top > other[1]:
-                return False
-        self.taken.append(box)
-        return True
+        if not (left > 0 and right < self.width and bottom > 0 and top < self.width):
+            return False
+        return not any(
+            left < other[2] and right > other[0] and bottom < other[3] and top > other[1]
+            for other in self.taken
+        )
+
+    def covered(self, box: _Box) -> float:
+        """How much of a rectangle lies on dots, about: dots that it touches count as squares."""
+        low, high = self.points - self.radii[:, None], self.points + self.radii[:, None]
+        common = np.minimum(high, box[2:]) - np.maximum(low, box[:2])
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        return float(np.prod(np.clip(common, 0, None), axis=1).sum() / area)
 
 
 def _place_names(
@@ -287,36 +310,39 @@ def _place_names(
     width: int,
     channels: bool,
 ) -> list[Name]:
-    """Regions first, then communities, then channels; a name without room is left out."""
-    room = _Room()
+    """Regions first, then communities, then channels, each where it hides least.
+
+    A name without room is left out.
+    """
     scale = width / 2000
     names: list[Name] = []
     points = pixels_of(nodes.select("x", "y").to_numpy(), width)
+    room = _Room(width, points, radii * DPI / 72)
 
-    def write(text: str, at: Any, size: float, color: Any, weight: str, halo: float, shifts: Any) -> None:
-        font = FontProperties(weight=weight, size=size)
-        # A dollar sign would be read as mathematics here, which a drawn name is not.
-        # Of a text of nothing but separators there is no outline, not even an empty one.
-        drawn: Any = ()
-        if text.strip():
-            drawn = TextPath((0, 0), text.replace("$", "S"), prop=font).vertices
-        outline = np.asarray(drawn).reshape(-1, 2)
-        inked = float(np.ptp(outline[:, 0])) * DPI / 72 if len(outline) else 0.0
+    def write(text: str, at: Any, size: float, color: Any, weight: str, halo: float, spots: _Spots) -> None:
+        inked = _ink_width(text, FontProperties(weight=weight, size=size))
         wide, high = inked + 4 * scale, size * 1.15 * DPI / 72
-        for dx, dy in shifts:
-            x, y = float(at[0] + dx * wide / 2), float(at[1] + dy * high)
+        best: tuple[float, _Box] | None = None
+        for dx, dy, reluctance in spots(wide, high):
+            x, y = float(at[0] + dx), float(at[1] + dy)
             box = (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2)
-            inside = box[0] > 0 and box[2] < width and box[1] > 0 and box[3] < width
-            if inside and room.take(box):
-                names.append(Name(text, x, y, inked, size, to_rgb(color), weight == "bold", halo))
-                return
+            if room.free(box):
+                cost = room.covered(box) + reluctance
+                if best is None or cost < best[0]:
+                    best = cost, box
+        if best is None:
+            return
+        left, bottom, right, top = best[1]
+        room.taken.append(best[1])
+        middle = (left + right) / 2, (bottom + top) / 2
+        names.append(Name(text, *middle, inked, size, to_rgb(color), weight == "bold", halo))
 
-    apart = [(0.0, float(dy)) for dy in (0, 1, -1, 2, -2, 3, -3)]
     for row, top in zip(regions.iter_rows(named=True), areas.tops, strict=True):
         if row["size"] < min(_SMALLEST_NAMED_REGION, max(2, nodes.height // 10)):
             continue
         size = (15 + 16 * min(1.0, row["size"] / 300) ** 0.5) * (scale if channels else 2.6 * scale)
-        write(_short(row), pixels_of(np.array(top), width), size, INK, "bold", 5 * scale, apart)
+        at = pixels_of(np.array(top), width)
+        write(_short(row), at, size, INK, "bold", 5 * scale, _above_or_below)
     if not channels:
         return names
     fine = communities.filter(pl.col("level") == "community").sort("viewers", "size", descending=True)
@@ -325,14 +351,42 @@ def _place_names(
         members = nodes.filter(pl.col("community") == row["id"])
         if row["label"] not in by_region and members.height > 2:
             at = pixels_of(members.select(pl.col("x", "y").median()).to_numpy(), width)[0]
-            write(_short(row), at, 12.5 * scale, _lighter(row["color"]), "bold", 3.5 * scale, apart[:5])
-    for at, row in enumerate(nodes.head(_NAMED_CHANNELS).iter_rows(named=True)):
-        reach = radii[at] * DPI / 72
-        size = (7 + min(4.0, 0.35 * radii[at] / scale)) * scale
-        high = size * 1.15 * DPI / 72
-        up = (reach + high / 2) / high
-        write(row["channel"], points[at], size, INK, "normal", 2.2 * scale, [(0, -up), (0, up)])
+            color = _lighter(row["color"])
+            write(_short(row), at, 12.5 * scale, color, "bold", 3.5 * scale, _around)
+    for rank, row in enumerate(nodes.head(_NAMED_CHANNELS).iter_rows(named=True)):
+        size = (7 + min(4.0, 0.35 * radii[rank] / scale)) * scale
+        spots = partial(_beside, float(room.radii[rank]))
+        write(row["channel"], points[rank], size, INK, "normal", 2.2 * scale, spots)
     return names
+
+
+def _ink_width(text: str, font: FontProperties) -> float:
+    """Of a drawn text, in pixels."""
+    # Of a text of nothing but separators there is no outline, not even an empty one.
+    if not text.strip():
+        return 0.0
+    # A dollar sign would be read as mathematics here, which a drawn name is not.
+    outline = np.asarray(TextPath((0, 0), text.replace("$", "S"), prop=font).vertices).reshape(-1, 2)
+    return float(np.ptp(outline[:, 0])) * DPI / 72 if len(outline) else 0.0
+
+
+def _above_or_below(_wide: float, high: float) -> Iterator[_Spot]:
+    for lines in _HALF_LINES:
+        yield 0.0, lines * high, _FAR * abs(lines)
+
+
+def _around(wide: float, high: float) -> Iterator[_Spot]:
+    for lines in _HALF_LINES:
+        for aside in (0.0, -0.25, 0.25, -0.5, 0.5):
+            yield aside * wide, lines * high, _FAR * (abs(lines) + 4 * abs(aside))
+
+
+def _beside(reach: float, wide: float, high: float) -> Iterator[_Spot]:
+    """Next to a dot of such a radius, below it rather than elsewhere."""
+    yield 0.0, -(reach + high / 2), 0.0
+    yield 0.0, reach + high / 2, _FAR
+    yield reach + wide / 2, 0.0, 2 * _FAR
+    yield -(reach + wide / 2), 0.0, 2 * _FAR
 
 
 def _draw_names(axes: Axes, names: list[Name]) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from vieweratlas_dagster.analysis.atlas import build
 from vieweratlas_dagster.overlap_list import read_overlap_list
-from vieweratlas_dagster.publish.picture import draw_atlas, draw_preview
+from vieweratlas_dagster.publish.picture import DPI, draw_atlas, draw_preview, pixels_of, plan
 from vieweratlas_dagster.tables import COMMUNITIES, EDGES, NODES
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "twitch-atlas-2020-08"
@@ -46,6 +46,67 @@ def test_the_picture_shows_channels_where_they_are_in_their_colours():
         hits += np.abs(around - color).sum(axis=1).min() < 60
     # A name or a neighbour may cover one or the other.
     assert hits >= 15
+
+
+def boxes(drawn):
+    """Left, bottom, right and top of the ink of every name, in pixels, shape (n, 4)."""
+    names = [(name.x, name.y, name.wide / 2, name.size * DPI / 72 / 2) for name in drawn.names]
+    x, y, aside, up = np.array(names).T
+    return np.stack([x - aside, y - up, x + aside, y + up], axis=1)
+
+
+def test_names_hide_neither_each_other_nor_their_own_dots():
+    drawn = plan(*real(), width=2000)
+    ink = boxes(drawn)
+    assert len(ink) > 150
+    common = np.minimum(ink[:, None, 2:], ink[None, :, 2:]) - np.maximum(ink[:, None, :2], ink[None, :, :2])
+    assert ((common > 0).all(axis=2) == np.eye(len(ink), dtype=bool)).all()
+    places = dict(
+        zip(drawn.nodes["channel"], pixels_of(drawn.nodes.select("x", "y").to_numpy(), 2000), strict=True)
+    )
+    for name, (left, bottom, right, top) in zip(drawn.names, ink, strict=True):
+        if not name.bold:
+            x, y = places[name.text]
+            assert not (left < x < right and bottom < y < top)
+
+
+def test_a_name_stands_beside_the_dots_it_would_hide():
+    # A group of three in a row, a large one in its middle; of the name below it, so is another dot.
+    rows = [
+        ("left", -0.3, 0.0, 10),
+        ("great", 0.0, 0.0, 1000),
+        ("right", 0.3, 0.0, 10),
+        ("low", 0.0, -0.09, 300),
+    ]
+    nodes = pl.DataFrame(
+        [
+            {
+                "channel": name,
+                "x": x,
+                "y": y,
+                "viewers": viewers,
+                "degree": 1,
+                "color": "#4477aa",
+                "community": 1,
+                "region": 2,
+            }
+            for name, x, y, viewers in rows
+        ],
+        schema=NODES.schema,
+    )
+    group = {"label": "Chess", "generic": False, "color": "#4477aa", "size": 4, "viewers": 1320}
+    communities = pl.DataFrame(
+        [group | {"id": 1, "level": "community"}, group | {"id": 2, "level": "region", "label": "Games"}],
+        schema=COMMUNITIES.schema,
+    )
+    drawn = plan(nodes, EDGES.empty(), communities, width=1000)
+    dots = pixels_of(drawn.nodes.select("x", "y").to_numpy(), 1000)
+    reach = drawn.radii[:, None] * DPI / 72
+    ink = {name.text: box for name, box in zip(drawn.names, boxes(drawn), strict=True)}
+    assert ink.keys() == {"Games", "Chess", "great", "low", "left", "right"}
+    for text in ("Chess", "great", "low"):
+        low, high = ink[text][:2], ink[text][2:]
+        assert not ((dots + reach > low) & (dots - reach < high)).all(axis=1).any(), text
 
 
 def test_the_same_map_gives_the_same_bytes():
