@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
-import { licencesOf } from "./licences";
+import { licencesOf } from "./licences.ts";
 
 const sha256 = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
 
