@@ -236,6 +236,9 @@ PARTITION = Table(
     ("channel",),
 )
 
+# How a label begins that tells no more than a channel of the group.
+AROUND = "Around "
+
 COMMUNITIES = Table(
     "communities",
     "one community or region",

@@ -15,7 +15,7 @@ import polars as pl
 
 from vieweratlas_dagster.analysis.colors import community_color, region_color
 from vieweratlas_dagster.analysis.stability import Previous
-from vieweratlas_dagster.tables import COMMUNITIES
+from vieweratlas_dagster.tables import AROUND, COMMUNITIES
 
 # Twitch's stream languages (ISO 639-1, and its own "asl" and "other").
 LANGUAGES = {
@@ -40,7 +40,6 @@ _STEADINESS = 0.15
 _STILL_LEADING = 0.5
 _APART = " · "
 _AND = " & "
-_AROUND = "Around "
 
 
 @dataclass(frozen=True)
@@ -252,7 +251,7 @@ def _around(group: _Group, at: int) -> _Name:
     size = "one of its biggest channels" + (f", {known:,} viewers" if known is not None else "")
     share = member["weight"] / sum(other["weight"] for other in group.members)
     reason = f"{member['channel']} is {size}; no game or language prevails"
-    return _Name(_AROUND + member["channel"], reason, share, generic=True)
+    return _Name(AROUND + member["channel"], reason, share, generic=True)
 
 
 def _with_language(name: _Name, language: tuple[str, float] | None, usual: str | None) -> _Name:
@@ -328,7 +327,7 @@ def _unique(
                 continue
             leaders = _leaders(group, name, before.get((group.level, group.id)))
             added = _AND.join(leaders[:count]) + (f" ({group.id})" if count > len(leaders) else "")
-            text = _AROUND + added if name.generic else f"{name.text}{_APART}{added}"
+            text = AROUND + added if name.generic else f"{name.text}{_APART}{added}"
             result[group.id] = replace(name, text=text)
     return result
 
@@ -337,7 +336,7 @@ def _leaders(group: _Group, name: _Name, before: Mapping[str, Any] | None) -> li
     """Its channels, largest first, but the one in the name or the earlier label before while it leads."""
     leading = [member["channel"] for member in group.members if group.leads(member)]
     told_by = str(before["label"]).rpartition(_APART)[2].partition(_AND)[0] if before else ""
-    first = name.text.removeprefix(_AROUND) if name.generic else told_by
+    first = name.text.removeprefix(AROUND) if name.generic else told_by
     return sorted(group.leaders, key=lambda channel: channel != first or channel not in leading)
 
 

@@ -18,6 +18,7 @@ import polars as pl
 
 from vieweratlas_dagster.publish.absent import encode_absent
 from vieweratlas_dagster.publish.history import Block, History, encode_history
+from vieweratlas_dagster.publish.map_names import short_names
 
 FORMAT = 1
 NEIGHBOURS_KEPT = 50
@@ -182,7 +183,8 @@ def _level(communities: pl.DataFrame, level: str) -> pl.DataFrame:
 
 
 def _columns(frame: pl.DataFrame) -> dict[str, list[Any]]:
-    return {name: frame[name].to_list() for name in ("id", "label", "reason", "size", "viewers", "color")}
+    told = ("id", "label", "short", "reason", "size", "viewers", "color")
+    return frame.with_columns(short_names()).select(told).to_dict(as_series=False)
 
 
 def _positions(values: Iterable[Any], at: Mapping[Any, int], what: str) -> list[int]:

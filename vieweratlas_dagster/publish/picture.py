@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from vieweratlas_dagster.publish.map_names import short_names
+
 NIGHT, INK, FAINT = "#10131a", "#f3f4f6", "#8b93a1"
 EDGE_OF_MAP = 1.09
 GRID = 360
@@ -172,6 +174,7 @@ def plan(
     drawn = nodes.sort("viewers", "degree", "channel", descending=[True, True, False], nulls_last=True)
     # Opt-outs and the privacy floor may have taken all channels of a region.
     there = pl.col("id").is_in(drawn["region"].unique().implode())
+    communities = communities.with_columns(short_names())
     regions = communities.filter(pl.col("level") == "region", there).sort(
         "viewers", "size", descending=True
     )
@@ -342,7 +345,7 @@ def _place_names(
             continue
         size = (15 + 16 * min(1.0, row["size"] / 300) ** 0.5) * (scale if channels else 2.6 * scale)
         at = pixels_of(np.array(top), width)
-        write(_short(row), at, size, INK, "bold", 5 * scale, _above_or_below)
+        write(row["short"], at, size, INK, "bold", 5 * scale, _above_or_below)
     if not channels:
         return names
     fine = communities.filter(pl.col("level") == "community").sort("viewers", "size", descending=True)
@@ -352,7 +355,7 @@ def _place_names(
         if row["label"] not in by_region and members.height > 2:
             at = pixels_of(members.select(pl.col("x", "y").median()).to_numpy(), width)[0]
             color = _lighter(row["color"])
-            write(_short(row), at, 12.5 * scale, color, "bold", 3.5 * scale, _around)
+            write(row["short"], at, 12.5 * scale, color, "bold", 3.5 * scale, _around)
     for rank, row in enumerate(nodes.head(_NAMED_CHANNELS).iter_rows(named=True)):
         size = (7 + min(4.0, 0.35 * radii[rank] / scale)) * scale
         spots = partial(_beside, float(room.radii[rank]))
@@ -434,11 +437,6 @@ def counts_of(nodes: pl.DataFrame, edges: pl.DataFrame, communities: pl.DataFram
         f" communities in {(level == 'region').sum():,} regions"
         + (f" · {isolated:,} channels without an overlap on the outer ring" if isolated else "")
     )
-
-
-def _short(group: dict[str, Any]) -> str:
-    """The name as it stands on the map, where being around something goes without saying."""
-    return str(group["label"]).removeprefix("Around ") if group["generic"] else str(group["label"])
 
 
 def _lighter(color: str) -> tuple[float, ...]:

@@ -12,6 +12,7 @@ type Column<T> = T[];
 interface EncodedGroups {
   id: Column<number>;
   label: Column<string>;
+  short: Column<string>;
   reason: Column<string>;
   size: Column<number>;
   viewers: Column<number>;
@@ -70,6 +71,8 @@ export interface Group {
   at: number;
   id: number;
   label: string;
+  /** What the map calls it. */
+  short: string;
   reason: string;
   size: number;
   viewers: number;
@@ -131,6 +134,7 @@ function group<K extends Group["kind"]>(columns: EncodedGroups, at: number, kind
     at,
     id: columns.id[at]!,
     label: columns.label[at]!,
+    short: columns.short[at]!,
     reason: columns.reason[at]!,
     size: columns.size[at]!,
     viewers: columns.viewers[at]!,

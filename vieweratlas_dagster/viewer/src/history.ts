@@ -18,6 +18,7 @@ interface PackedGroups {
   size: number[];
   viewers: number[];
   label: number[];
+  short: number[];
   reason: number[];
   color: number[];
   region?: number[];
@@ -206,6 +207,7 @@ export class History {
     const groups = (from: PackedGroups) => ({
       id: from.id,
       label: texts(from.label),
+      short: texts(from.short),
       reason: texts(from.reason),
       size: from.size,
       viewers: from.viewers,

@@ -584,11 +584,11 @@ export class AtlasMap {
     if (!anchor) return;
     const { reach, view } = this.reach(anchor);
     // As large as the country has room for, down to a readable size.
-    const perPixel = this.width(context, region.label.toUpperCase(), this.fontOf("region", 10), 10, SPACED * 10) / 10;
+    const perPixel = this.width(context, region.short.toUpperCase(), this.fontOf("region", 10), 10, SPACED * 10) / 10;
     const size = clamp(Math.min(0.34 * reach, (2.3 * reach) / perPixel), 10, 34);
     const alpha = 0.92 * ramp(reach, 14, 20) * (1 - ramp(reach, 0.42 * view, 0.62 * view)) * this.standing(region);
     if (size * perPixel > 6 * reach || alpha < 0.05) return;
-    wishes.push({ what: { kind: "region", group: region, size, alpha }, spots: this.spots(context, region.label, "region", anchor, size) });
+    wishes.push({ what: { kind: "region", group: region, size, alpha }, spots: this.spots(context, region.short, "region", anchor, size) });
   }
 
   private communityWish(context: CanvasRenderingContext2D, community: Community, wishes: Wish<Name>[]): void {
@@ -599,10 +599,10 @@ export class AtlasMap {
     // A region of one community: one name is enough until the region's own fades.
     if (community.region?.communities.length === 1 && reach < 0.5 * view && !chosen) return;
     const size = clamp(0.13 * reach + 7, 11, 20);
-    const fits = this.width(context, community.label, this.fontOf("community", size), size) < 3.2 * reach;
+    const fits = this.width(context, community.short, this.fontOf("community", size), size) < 3.2 * reach;
     const alpha = chosen ? 1 : ramp(reach, 22, 30) * (1 - ramp(reach, 0.6 * view, 0.9 * view)) * this.standing(community);
     if ((!fits && !chosen) || alpha < 0.05) return;
-    wishes.push({ what: { kind: "community", group: community, size, alpha }, spots: this.spots(context, community.label, "community", anchor, size) });
+    wishes.push({ what: { kind: "community", group: community, size, alpha }, spots: this.spots(context, community.short, "community", anchor, size) });
   }
 
   /** Names outside the selection stand back. */
@@ -626,9 +626,9 @@ export class AtlasMap {
     return { reach: Math.sqrt(anchor.area / Math.PI) * scale, view: Math.min(width, height) };
   }
 
-  private spots(context: CanvasRenderingContext2D, label: string, kind: "region" | "community", anchor: Anchor, size: number): Box[] {
+  private spots(context: CanvasRenderingContext2D, name: string, kind: "region" | "community", anchor: Anchor, size: number): Box[] {
     const { x, y } = this.sigma.graphToViewport(anchor);
-    const text = kind === "region" ? label.toUpperCase() : label;
+    const text = kind === "region" ? name.toUpperCase() : name;
     const spacing = kind === "region" ? SPACED * size : 0;
     const half = this.width(context, text, this.fontOf(kind, size), size, spacing) / 2 + 3;
     const tall = 0.62 * size + 2;
@@ -700,7 +700,7 @@ export class AtlasMap {
       context.fillText(what.channel.name, box.left + 2, y);
     } else {
       const region = what.kind === "region";
-      const text = region ? what.group.label.toUpperCase() : what.group.label;
+      const text = region ? what.group.short.toUpperCase() : what.group.short;
       context.textAlign = "left";
       context.fillStyle = what.group === this.hoveredGroup ? colors.ink : this.ink(what.group);
       context.lineWidth = 4;

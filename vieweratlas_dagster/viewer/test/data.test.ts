@@ -22,7 +22,7 @@ test("positions become names, places and members", () => {
   expect([emil.viewers, emil.game, emil.language, emil.community, emil.region]).toEqual([null, null, null, null, null]);
   expect(atlas.regionWith(7)!.members).toEqual([0, 1, 2]);
   expect(atlas.regionWith(7)!.communities.map((community) => community.id)).toEqual([1, 2]);
-  expect(atlas.communityWith(4)!.region?.label).toBe("English");
+  expect(atlas.communityWith(4)!.region).toMatchObject({ label: "English", short: "EN" });
 });
 
 test("an unknown format is refused", () => {

@@ -9,11 +9,11 @@ export function encoded(): Encoded {
     games: ["Chess", "Pokémon"],
     languages: ["de", "en"],
     regions: {
-      id: [7, 9], label: ["German", "English"], reason: ["language", "language"],
+      id: [7, 9], label: ["German", "English"], short: ["German", "EN"], reason: ["language", "language"],
       size: [3, 1], viewers: [600, 10], color: ["#aa0000", "#00aa00"],
     },
     communities: {
-      id: [1, 2, 4], label: ["Chess", "Pokémon", "Late night"], reason: ["game", "game", "hours"],
+      id: [1, 2, 4], label: ["Chess", "Pokémon", "Late night"], short: ["Chess", "Pokémon", "Late night"], reason: ["game", "game", "hours"],
       size: [2, 1, 1], viewers: [500, 100, 10], color: ["#aa1111", "#aa2222", "#11aa11"], region: [0, 0, 1],
     },
     channels: {

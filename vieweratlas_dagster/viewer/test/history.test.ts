@@ -9,7 +9,7 @@ const today = decode({ ...encoded(), days: DAYS });
 
 /** Two earlier days of anna, bert and zoe; zoe is on the older one only, where anna's audience is unknown. */
 function packed(): PackedHistory {
-  const groups = { id: [7], size: [3], viewers: [600], label: [0], reason: [1], color: [2] };
+  const groups = { id: [7], size: [3], viewers: [600], label: [0], short: [0], reason: [1], color: [2] };
   const communities = { ...groups, id: [1], region: [7] };
   return {
     format: 1,
