@@ -22,7 +22,7 @@ TIMED := tests/bench/test_bench.py tests/faults \
     $(addprefix tests/collector_service/test_,$(addsuffix .py,archive end_to_end opt_outs service shards))
 LONGEST := tests/aws/test_terraform.py tests/e2e tests/vieweratlas_dagster/spark tests/vieweratlas_dagster/automation tests/runbook tests/aws tests/images tests/browser
 
-.PHONY: help setup viewer demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-page bench-spark fuzz chaos long-test aws-test images images-test lock audit sbom clean
+.PHONY: help setup viewer pictures demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-page bench-spark fuzz chaos long-test aws-test images images-test lock audit sbom clean
 
 help: ## list the targets
 	@echo 'make TARGET, and where it makes sense ARGS="..." (options), DATA=folder, PORT=number'
@@ -50,6 +50,10 @@ $(PAGE): $(PAGE_SOURCES) | .venv/installed
 	bash infrastructure/setup/npm.sh ci
 	bash infrastructure/setup/npm.sh run build
 	@touch $@
+
+pictures: setup ## the pictures of the documents, from the example
+	bash infrastructure/setup/chromium.sh
+	$(BIN)/python -m tests.browser.pictures
 
 demo: setup ## the whole platform on a simulated Twitch, minutes, ends with an atlas
 	$(BIN)/vieweratlas demo $(ARGS)
