@@ -144,7 +144,7 @@ images: ## the container images, vieweratlas-collector:local and vieweratlas-dag
 	infrastructure/docker/build.sh
 
 images-test: .venv/installed ## build both with buildah, and run what is in them: minutes
-	$(BIN)/pytest -s tests/images/built_images.py
+	$(BIN)/pytest -s -o faulthandler_timeout=4000 tests/images/built_images.py
 
 lock: .venv/installed ## resolve the locked dependencies anew from pyproject.toml
 	infrastructure/dependencies/lock.sh

@@ -67,6 +67,19 @@ def test_a_filter_dims_and_counts(opened: Opener, atlas: Path, world: Planted):
     assert address(page) == ""
 
 
+def test_the_map_goes_to_what_passes_the_filter(opened: Opener, atlas: Path, world: Planted):
+    # Looking elsewhere, far from them.
+    page = opened(atlas, at="#game=Chess&language=de&at=-0.9,-0.9,8")
+    page.get_by_role("button", name="Go to them").click()
+    page.wait_for_function("() => !location.hash.includes('at=-0.9')")
+    x, y, zoom = map(float, address(page).partition("at=")[2].split(","))
+    passing = world.nodes.filter(game_name="Chess", language="de").select("x", "y").to_numpy()
+    low, high = passing.min(axis=0), passing.max(axis=0)
+    # The legend covers a part of the map, so their middle is not quite the map's.
+    assert [x, y] == pytest.approx((low + high) / 2, abs=max(high - low) / 4)
+    assert 1 / max(high - low) < zoom < 4 / max(high - low)
+
+
 def test_a_channel_that_is_filtered_out_is_drawn_dimmed(opened: Opener, atlas: Path, world: Planted):
     """A disc loses its community's colour when its game is not among those chosen."""
     places = {row["channel"]: row for row in world.nodes.head(60).iter_rows(named=True)}

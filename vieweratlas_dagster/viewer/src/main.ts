@@ -254,6 +254,7 @@ function buttons(): void {
     showFilter();
     filters.querySelector<HTMLElement>("h2")?.focus();
   });
+  byId("chip-go").addEventListener("click", () => map?.goToPassing());
   byId("chip-clear").addEventListener("click", () => {
     setFilter(EVERYTHING);
     mapBox.focus({ preventScroll: true });

@@ -228,6 +228,12 @@ export class AtlasMap {
     this.fit(this.mainland, 0.2, duration);
   }
 
+  /** The channels that pass the filter, seen best. */
+  goToPassing(): void {
+    this.fit([...(this.filtered ?? [])].map((at) => this.atlas.channels[at]!), 0.1);
+    this.restSoon();
+  }
+
   private membersOf(group: Community | Region): Channel[] {
     return group.members.map((at) => this.atlas.channels[at]!);
   }
