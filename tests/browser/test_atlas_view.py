@@ -240,6 +240,13 @@ def test_filtering_on_a_phone(opened: Opener, atlas: Path, world: Planted):
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= page.locator(".zoom").bounding_box()["x"]
     assert box["y"] + box["height"] <= sheet["y"]
+    for button in chip.get_by_role("button").all():
+        words, around = button.evaluate("""it => {
+            const text = document.createRange();
+            text.selectNodeContents(it);
+            return [text.getBoundingClientRect().width, it.clientWidth];
+        }""")
+        assert words + 8 < around
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     page.get_by_role("button", name="Close the filter").tap()
     expect(page.locator("#filters")).to_be_hidden()
