@@ -29,7 +29,7 @@ def s3_api() -> Iterator[str]:
 
 @contextmanager
 def _conditions_that_hold() -> Iterator[None]:
-    """Nothing is written between a conditional write's check and its writing.
+    """No other object is put between a conditional put's check and its writing.
 
     S3 promises that (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html). Moto
     checks and writes in two steps, between which another thread's write is lost.

@@ -31,6 +31,7 @@ async def test_a_day_of_the_collector_asks_s3_three_hundred_times_at_most(tmp_pa
             if collector.ended:
                 await collector.start()
                 starts += 1
+        # One that has just begun may not know yet what SIGTERM asks of it.
         await eventually(lambda: collector.ended or it.joined(), 120)
         if not collector.ended:
             await collector.stop()

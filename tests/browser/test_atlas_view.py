@@ -80,6 +80,25 @@ def test_the_map_goes_to_what_passes_the_filter(opened: Opener, atlas: Path, wor
     assert 1 / max(high - low) < zoom < 4 / max(high - low)
 
 
+def test_the_address_names_where_the_map_comes_to_rest(opened: Opener, atlas: Path):
+    there = []
+    for motion in ("reduce", "no-preference"):
+        page = opened(atlas, at="#game=Chess&language=de&at=-0.9,-0.9,8")
+        page.emulate_media(reduced_motion=motion)
+        page.get_by_role("button", name="Go to them").click()
+        page.wait_for_function("() => !location.hash.includes('at=-0.9')")
+        there.append(address(page))
+    assert there[0] == there[1]
+
+
+def test_nowhere_is_gone_to_where_nothing_passes(opened: Opener, atlas: Path):
+    page = opened(atlas, at="#game=Chess&language=ko&least=100000")
+    expect(page.locator("#chip")).to_contain_text("0 of")
+    expect(page.get_by_role("button", name="Go to them")).to_be_hidden()
+    page.get_by_role("button", name="Show all", exact=True).click()
+    expect(page.locator("#chip")).to_be_hidden()
+
+
 def test_a_channel_that_is_filtered_out_is_drawn_dimmed(opened: Opener, atlas: Path, world: Planted):
     """A disc loses its community's colour when its game is not among those chosen."""
     places = {row["channel"]: row for row in world.nodes.head(60).iter_rows(named=True)}

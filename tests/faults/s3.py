@@ -129,7 +129,12 @@ def _hang_up(request: web.Request) -> web.Response:
 async def faulty_s3():
     """An S3 API with one empty bucket, and the proxy in front of it."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    with s3_api() as backend:
+    server = s3_api()
+    # Starting and stopping takes time that the simulator's loop does not have.
+    backend = await asyncio.to_thread(server.__enter__)
+    try:
         s3 = await asyncio.to_thread(FaultyS3, backend)
         async with s3._serve():
             yield s3
+    finally:
+        await asyncio.to_thread(server.__exit__, None, None, None)

@@ -59,6 +59,7 @@ def test_channels_pairs_and_communities_below_the_floor_are_in_no_published_file
     # Sums are of the channels that are shown: with others in them, the difference would tell of these.
     for level in ("communities", "regions"):
         assert (told[level]["size"], told[level]["viewers"]) == ([2], [14])
-    assert told["communities"]["label"] == ["around alpha_one"]
+    assert told["communities"]["label"] == ["Around alpha_one"]
+    assert told["communities"]["short"] == ["alpha_one"]
     assert told["regions"]["reason"] == ["its name is of all its channels, of which some are not shown"]
     assert min(told["edges"]["amounts"]) >= floor

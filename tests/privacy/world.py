@@ -149,7 +149,7 @@ def plant_map(lake, settings, day):
     place = {
         "community": [1, 2, 1],
         "region": [1, 1, 1],
-        "label": ["around beta_two", "Chess", "around beta_two"],
+        "label": ["Around beta_two", "Chess", "Around beta_two"],
         "region_label": "Chess · English",
     }
     audiences = pl.DataFrame({"channel": names}).with_columns(
@@ -178,7 +178,7 @@ def plant_map(lake, settings, day):
     )
     group = {"confidence": 0.5, "size": 2, "viewers": 14, "color": "#336699", "newest_id": 2}
     communities = [
-        group | {"id": 1, "level": "community", "label": "around beta_two", "parent": 1, "generic": True}
+        group | {"id": 1, "level": "community", "label": "Around beta_two", "parent": 1, "generic": True}
         | {"reason": "beta_two is one of its biggest channels"},
         group | {"id": 2, "level": "community", "label": "Chess", "parent": 1, "generic": False}
         | {"reason": "x", "size": 1, "viewers": 7},

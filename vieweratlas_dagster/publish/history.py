@@ -20,7 +20,7 @@ from typing import Any
 
 import polars as pl
 
-from vieweratlas_dagster.publish.map_names import short_names
+from vieweratlas_dagster.publish.map_names import with_short_names
 from vieweratlas_dagster.publish.privacy import published_pairs
 
 FORMAT = 1
@@ -225,9 +225,9 @@ def _channel_rows(
 
 def _groups(communities: pl.DataFrame, level: str, texts: _Texts) -> dict[str, list[Any]]:
     rows = (
-        communities.filter(pl.col("level") == level)
+        with_short_names(communities)
+        .filter(pl.col("level") == level)
         .sort("viewers", "size", "id", descending=[True, True, False])
-        .with_columns(short_names())
     )
     groups: dict[str, list[Any]] = {name: rows[name].to_list() for name in ("id", "size", "viewers")}
     groups |= {

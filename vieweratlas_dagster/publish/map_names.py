@@ -11,7 +11,12 @@ import polars as pl
 from vieweratlas_dagster.tables import AROUND
 
 
-def short_names() -> pl.Expr:
-    """Of rows of COMMUNITIES, as ``short``: on a map, being around a channel goes without saying."""
+def with_short_names(communities: pl.DataFrame) -> pl.DataFrame:
+    """Rows of COMMUNITIES with ``short``: on a map, being around a channel goes without saying.
+
+    Not where another group would then be called the same, in capitals at the latest.
+    """
     label = pl.col("label")
-    return pl.when("generic").then(label.str.strip_prefix(AROUND)).otherwise(label).alias("short")
+    short = pl.when("generic").then(label.str.strip_prefix(AROUND)).otherwise(label)
+    unique = ~short.str.to_uppercase().is_duplicated()
+    return communities.with_columns(short=pl.when(unique).then(short).otherwise(label))

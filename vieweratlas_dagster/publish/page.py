@@ -18,7 +18,7 @@ import polars as pl
 
 from vieweratlas_dagster.publish.absent import encode_absent
 from vieweratlas_dagster.publish.history import Block, History, encode_history
-from vieweratlas_dagster.publish.map_names import short_names
+from vieweratlas_dagster.publish.map_names import with_short_names
 
 FORMAT = 1
 NEIGHBOURS_KEPT = 50
@@ -107,6 +107,7 @@ def encode(
     Arguments and errors: see `render_page`.
     """
     nodes = nodes.sort("viewers", "channel", descending=[True, False], nulls_last=True)
+    communities = with_short_names(communities)
     regions = _level(communities, "region")
     groups = _level(communities, "community")
     region_at = {key: at for at, key in enumerate(regions["id"])}
@@ -184,7 +185,7 @@ def _level(communities: pl.DataFrame, level: str) -> pl.DataFrame:
 
 def _columns(frame: pl.DataFrame) -> dict[str, list[Any]]:
     told = ("id", "label", "short", "reason", "size", "viewers", "color")
-    return frame.with_columns(short_names()).select(told).to_dict(as_series=False)
+    return frame.select(told).to_dict(as_series=False)
 
 
 def _positions(values: Iterable[Any], at: Mapping[Any, int], what: str) -> list[int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from vieweratlas_dagster.publish.map_names import short_names
+from vieweratlas_dagster.publish.map_names import with_short_names
 
 NIGHT, INK, FAINT = "#10131a", "#f3f4f6", "#8b93a1"
 EDGE_OF_MAP = 1.09
@@ -115,7 +115,7 @@ def _figure(
 
 @dataclass(frozen=True)
 class Areas:
-    """Density over a square grid for each region, and where each region's name goes (map units)."""
+    """Density over a square grid for each region, and about where its name goes (map units)."""
 
     grids: NDArray[np.float64]
     colors: list[str]
@@ -174,7 +174,7 @@ def plan(
     drawn = nodes.sort("viewers", "degree", "channel", descending=[True, True, False], nulls_last=True)
     # Opt-outs and the privacy floor may have taken all channels of a region.
     there = pl.col("id").is_in(drawn["region"].unique().implode())
-    communities = communities.with_columns(short_names())
+    communities = with_short_names(communities)
     regions = communities.filter(pl.col("level") == "region", there).sort(
         "viewers", "size", descending=True
     )
@@ -277,18 +277,17 @@ def _radii(nodes: pl.DataFrame, scale: float) -> NDArray[np.float64]:
     return radii
 
 
-@dataclass
 class _Room:
     """What the picture has already, in pixels: dots, and the rectangles that names have taken."""
 
-    width: int
-    points: NDArray[np.float64]
-    radii: NDArray[np.float64]
-    taken: list[_Box] = field(default_factory=list)
+    def __init__(self, width: int, points: NDArray[np.float64], radii: NDArray[np.float64]) -> None:
+        self.taken: list[_Box] = []
+        self._width = width
+        self._low, self._high = points - radii[:, None], points + radii[:, None]
 
     def free(self, box: _Box) -> bool:
         left, bottom, right, top = box
-        if not (left > 0 and right < self.width and bottom > 0 and top < self.width):
+        if not (left > 0 and right < self._width and bottom > 0 and top < self._width):
             return False
         return not any(
             left < other[2] and right > other[0] and bottom < other[3] and top > other[1]
@@ -297,8 +296,7 @@ class _Room:
 
     def covered(self, box: _Box) -> float:
         """How much of a rectangle lies on dots, about: dots that it touches count as squares."""
-        low, high = self.points - self.radii[:, None], self.points + self.radii[:, None]
-        common = np.minimum(high, box[2:]) - np.maximum(low, box[:2])
+        common = np.minimum(self._high, box[2:]) - np.maximum(self._low, box[:2])
         area = (box[2] - box[0]) * (box[3] - box[1])
         return float(np.prod(np.clip(common, 0, None), axis=1).sum() / area)
 
@@ -320,7 +318,8 @@ def _place_names(
     scale = width / 2000
     names: list[Name] = []
     points = pixels_of(nodes.select("x", "y").to_numpy(), width)
-    room = _Room(width, points, radii * DPI / 72)
+    reach = radii * DPI / 72
+    room = _Room(width, points, reach)
 
     def write(text: str, at: Any, size: float, color: Any, weight: str, halo: float, spots: _Spots) -> None:
         inked = _ink_width(text, FontProperties(weight=weight, size=size))
@@ -329,7 +328,7 @@ def _place_names(
         for dx, dy, reluctance in spots(wide, high):
             x, y = float(at[0] + dx), float(at[1] + dy)
             box = (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2)
-            if room.free(box):
+            if (best is None or reluctance < best[0]) and room.free(box):
                 cost = room.covered(box) + reluctance
                 if best is None or cost < best[0]:
                     best = cost, box
@@ -358,7 +357,7 @@ def _place_names(
             write(row["short"], at, 12.5 * scale, color, "bold", 3.5 * scale, _around)
     for rank, row in enumerate(nodes.head(_NAMED_CHANNELS).iter_rows(named=True)):
         size = (7 + min(4.0, 0.35 * radii[rank] / scale)) * scale
-        spots = partial(_beside, float(room.radii[rank]))
+        spots = partial(_beside, float(reach[rank]))
         write(row["channel"], points[rank], size, INK, "normal", 2.2 * scale, spots)
     return names
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from tests.vieweratlas_dagster.publish.days import planted_days
 from vieweratlas_dagster.publish.history import History, encode_history
-from vieweratlas_dagster.publish.map_names import short_names
+from vieweratlas_dagster.publish.map_names import with_short_names
 from vieweratlas_dagster.publish.page import encode
 from vieweratlas_dagster.publish.picture import plan
 from vieweratlas_dagster.tables import EVENTS
@@ -17,14 +17,21 @@ from vieweratlas_dagster.tables import EVENTS
 NAMED = {"Around anna": True, "Around the World": False, "Chess": False, "Around bert & cleo": True}
 
 
+def shortened(named):
+    groups = pl.DataFrame(
+        {"label": list(named), "generic": list(named.values())},
+        schema={"label": pl.String, "generic": pl.Boolean},
+    )
+    return with_short_names(groups)["short"].to_list()
+
+
 def test_being_around_a_channel_goes_without_saying():
-    groups = pl.DataFrame({"label": list(NAMED), "generic": list(NAMED.values())})
-    assert groups.select(short_names())["short"].to_list() == [
-        "anna",
-        "Around the World",
-        "Chess",
-        "bert & cleo",
-    ]
+    assert shortened(NAMED) == ["anna", "Around the World", "Chess", "bert & cleo"]
+
+
+def test_no_two_groups_are_called_the_same_on_a_map_not_even_in_capitals():
+    assert shortened({"Around chess": True, "Chess": False}) == ["Around chess", "Chess"]
+    assert shortened({}) == []
 
 
 def test_page_earlier_days_and_picture_use_the_short_names():

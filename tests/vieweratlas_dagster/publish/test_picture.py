@@ -71,7 +71,8 @@ def test_names_hide_neither_each_other_nor_their_own_dots():
 
 
 def test_a_name_stands_beside_the_dots_it_would_hide():
-    # A group of three in a row, a large one in its middle; of the name below it, so is another dot.
+    # Three in a row with a large one in the middle, where the group's name belongs; and the place for the
+    # large one's own name is taken by a fourth.
     rows = [
         ("left", -0.3, 0.0, 10),
         ("great", 0.0, 0.0, 1000),

@@ -30,8 +30,8 @@ const wide = matchMedia("(min-width: 52rem)");
 const roomy = matchMedia("(min-width: 68rem)");
 let view: View = START;
 let map: AtlasMap | null = null;
-// Changes of the address that were followed when they were made, and whose event is still to come.
-let shownAlready = 0;
+// What the address says of the view that is shown.
+let shown = "";
 
 function header(of: Atlas): void {
   const title = typeof of.facts["title"] === "string" && of.facts["title"] ? of.facts["title"] : "Audience atlas";
@@ -110,6 +110,7 @@ function renderPast(): void {
 
 /** Shows what the address says; with `stay` map and focus stay where they are, as for what is done on the map or in the filter. */
 function follow(stay = false): void {
+  shown = location.hash;
   const first = document.documentElement.dataset["ready"] !== "true";
   showDay();
   const reading = viewOf(location.hash, atlas, today);
@@ -138,12 +139,20 @@ function tellIgnored(parts: string[]): void {
  */
 function go(change: Partial<View>, stay = false): void {
   const kept = "selection" in change ? { ...view, elsewhere: [] } : view;
-  const before = location.hash;
   const hash = hashOf({ ...kept, camera: null, absent: null, ...change });
   // "#" for no fragment at all would be an event without a difference to be seen.
-  if (hash !== "#" || before) location.hash = hash;
-  if (location.hash !== before) shownAlready++;
+  if (hash !== "#" || location.hash) location.hash = hash;
   follow(stay);
+}
+
+/** Lets the address say where the map is, without a step for the browser's Back. */
+function nameView(): void {
+  try {
+    history.replaceState(history.state, "", hashOf(view));
+    shown = location.hash;
+  } catch {
+    // a page that may not change its own address: then it keeps the selection only
+  }
 }
 
 function goStaying(change: Partial<View>): void {
@@ -155,6 +164,7 @@ const setFilter = (filter: Filter) => goStaying({ filter });
 function showFilter(): void {
   if (!filters.hidden) renderFilters(filters, atlas, view.filter, setFilter, closeFilter);
   byId("chip").hidden = !isActive(view.filter);
+  byId("chip-go").hidden = !map || !passing(atlas, view.filter)?.size;
   byId("chip-text").replaceChildren(isActive(view.filter) ? leftOver(atlas, view.filter) : "");
   byId("filter-toggle").classList.toggle("active", isActive(view.filter));
 }
@@ -191,11 +201,7 @@ function startMap(): AtlasMap | null {
     },
     moved(camera) {
       view = { ...view, camera };
-      try {
-        history.replaceState(history.state, "", hashOf(view));
-      } catch {
-        // a page that may not change its own address: then it keeps the selection only
-      }
+      nameView();
     },
   });
 }
@@ -244,7 +250,7 @@ function showAll(): void {
   map?.showAll();
   if (!view.camera) return;
   view = { ...view, camera: null };
-  history.replaceState(history.state, "", hashOf(view));
+  nameView();
 }
 
 function buttons(): void {
@@ -291,8 +297,7 @@ links();
 buttons();
 leaveWayOut();
 addEventListener("hashchange", () => {
-  if (shownAlready) shownAlready--;
-  else follow();
+  if (location.hash !== shown) follow();
 });
 map?.showAll(0);
 follow();

@@ -212,6 +212,7 @@ export class AtlasMap {
   private restSoon(): void {
     clearTimeout(this.resting);
     this.resting = setTimeout(() => {
+      if (this.sigma.getCamera().isAnimated()) return this.restSoon();
       const { width, height } = this.sigma.getDimensions();
       const middle = this.sigma.viewportToGraph({ x: width / 2, y: height / 2 });
       this.hooks.moved({ ...middle, zoom: 1 / this.sigma.getCamera().ratio });
