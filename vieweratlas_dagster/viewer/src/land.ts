@@ -2,7 +2,7 @@
  * The drawn land: shallows, the coast, countries and provinces.
  *
  * Belongs here: painting it, and carrying the picture along while the view moves. Does not belong here: where land
- * is (territory.ts), and how strongly a province is coloured (map.ts).
+ * is (territory.ts), and how strongly a province is coloured (emphasis.ts).
  */
 import { mix } from "./color";
 import type { Ring } from "./contour";

@@ -5,15 +5,15 @@
  * selection means for the rest of the page (main.ts).
  */
 import Sigma from "sigma";
-import { mix, readable } from "./color";
-import type { Atlas, Channel, Community, Neighbour, Region } from "./data";
+import { mix } from "./color";
+import type { Atlas, Channel, Community, Region } from "./data";
 import { Discs } from "./discs";
+import { Emphasis } from "./emphasis";
 import { buildGraph, colorOf, faded, type NodeAttributes, paint } from "./graph";
-import { passing } from "./filter";
 import { type Box, contains, place, type Placed, type Wish } from "./labels";
-import { Land, TINT } from "./land";
-import { amountOf } from "./overlap";
-import { type Camera, type Selection, START, type View } from "./state";
+import { Land } from "./land";
+import { Lettering, type Name, textOf } from "./lettering";
+import type { Camera, View } from "./state";
 import { buildTerritory, type Anchor, type Territory } from "./territory";
 import type { Colors } from "./theme";
 
@@ -41,16 +41,6 @@ export interface MapHooks {
   moved(camera: Camera): void;
 }
 
-type Name =
-  | { kind: "region"; group: Region; size: number; alpha: number }
-  | { kind: "community"; group: Community; size: number; alpha: number }
-  | { kind: "channel"; channel: Channel; size: number; alpha: number; strong: boolean };
-
-const SERIF = '"Iowan Old Style", "Palatino Linotype", Palatino, "Book Antiqua", Georgia, "DejaVu Serif", serif';
-const SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif';
-// Letter spacing of region names, in their font size.
-const SPACED = 0.14;
-const LINKS_DRAWN = 40;
 const NAMES_OF_NEIGHBOURS = 14;
 // Among so few channels, every one is named where there is room.
 const FEW = 60;
@@ -74,14 +64,9 @@ export class AtlasMap {
   private land!: Land;
   // Radius by channel, where the camera is at the start.
   private sizes!: number[];
-  private readonly widths = new Map<string, number>();
+  private readonly lettering: Lettering;
   private mainland!: Channel[];
-  private readonly inks = new Map<Community | Region, string>();
-  private selection: Selection = START.selection;
-  private filtered: Set<number> | null = null;
-  private compared: Channel[] = [];
-  private neighbours: Neighbour[] = [];
-  private lit: Set<number> | null = null;
+  private emphasis: Emphasis;
   private hovered: Channel | null = null;
   private hoveredGroup: Community | Region | null = null;
   private placed: Placed<Name>[] = [];
@@ -97,6 +82,8 @@ export class AtlasMap {
   ) {
     const canvas = (id: string) => container.querySelector<HTMLCanvasElement>(`#${id}`)!;
     this.canvases = { links: canvas("links"), labels: canvas("labels") };
+    this.lettering = new Lettering(this.canvases.labels.getContext("2d")!, colors);
+    this.emphasis = new Emphasis(atlas);
     this.survey();
     const stage = container.querySelector<HTMLElement>("#graph")!;
     this.sigma = new Sigma(this.discs(stage), stage, {
@@ -122,9 +109,8 @@ export class AtlasMap {
   setAtlas(atlas: Atlas): void {
     const stage = this.container.querySelector<HTMLElement>("#graph")!;
     this.atlas = atlas;
-    [this.selection, this.lit, this.hovered, this.hoveredGroup] = [START.selection, null, null, null];
-    [this.compared, this.neighbours, this.placed] = [[], [], []];
-    this.inks.clear();
+    this.emphasis = new Emphasis(atlas);
+    [this.hovered, this.hoveredGroup, this.placed] = [null, null, []];
     this.survey();
     this.sigma.setGraph(this.discs(stage));
   }
@@ -160,7 +146,7 @@ export class AtlasMap {
 
   setColors(colors: Colors): void {
     this.colors = colors;
-    this.inks.clear();
+    this.lettering.setColors(colors);
     this.land.stale();
     this.sigma.refresh();
   }
@@ -171,11 +157,7 @@ export class AtlasMap {
    */
   show(view: View, stay: boolean): void {
     const { selection } = view;
-    this.selection = selection;
-    this.filtered = passing(this.atlas, view.filter);
-    this.compared = selection.kind === "compare" ? selection.channels : [];
-    this.neighbours = selection.kind === "channel" ? this.atlas.neighboursOf(selection.channel) : [];
-    this.lit = this.litChannels();
+    this.emphasis = new Emphasis(this.atlas, selection, view.filter);
     this.land.stale();
     this.sigma.refresh({ skipIndexation: true });
     if (view.camera && !stay) this.goTo(view.camera);
@@ -231,7 +213,7 @@ export class AtlasMap {
 
   /** The channels that pass the filter, seen best. */
   goToPassing(): void {
-    this.fit([...(this.filtered ?? [])].map((at) => this.atlas.channels[at]!), 0.1);
+    this.fit([...(this.emphasis.passing ?? [])].map((at) => this.atlas.channels[at]!), 0.1);
     this.restSoon();
   }
 
@@ -241,7 +223,7 @@ export class AtlasMap {
 
   /** A view with the channel in its middle and most of its strongest neighbours inside, as corner points. */
   private around(channel: Channel): Point[] {
-    const far = this.neighbours
+    const far = this.emphasis.neighbours
       .slice(0, NAMES_OF_NEIGHBOURS)
       .map((neighbour) => Math.hypot(neighbour.channel.x - channel.x, neighbour.channel.y - channel.y))
       .sort((one, other) => one - other);
@@ -252,32 +234,10 @@ export class AtlasMap {
     ];
   }
 
-  /** Who is not dimmed; null: everybody. */
-  private litChannels(): Set<number> | null {
-    const { selection, filtered } = this;
-    if (selection.kind === "none") return filtered;
-    const left = (members: number[]) => (filtered ? members.filter((at) => filtered.has(at)) : members);
-    if (selection.kind === "channel") return new Set([selection.channel.at, ...left(this.neighbours.map(({ channel }) => channel.at))]);
-    if (selection.kind === "compare") return new Set([...selection.channels.map(({ at }) => at), ...left(this.inCommon(selection.channels))]);
-    return new Set(left(selection.group.members));
-  }
-
-  /** Neighbours of all of these channels. */
-  private inCommon(channels: Channel[]): number[] {
-    const [first, ...others] = channels.map((channel) => this.atlas.neighboursOf(channel).map((neighbour) => neighbour.channel.at));
-    return first?.filter((at) => others.every((other) => other.includes(at))) ?? [];
-  }
-
   private look(at: number, data: NodeAttributes) {
     const channel = this.atlas.channels[at]!;
-    const zIndex = this.layerOf(channel);
+    const zIndex = this.emphasis.layerOf(channel);
     return { ...data, ...(zIndex === 0 ? faded : paint)(channel, this.colors), zIndex };
-  }
-
-  /** What is drawn over what: dimmed discs, others, and the chosen on top. */
-  private layerOf(channel: Channel): number {
-    if (this.lit && !this.lit.has(channel.at)) return 0;
-    return this.chosen().includes(channel) ? 2 : 1;
   }
 
   private extent() {
@@ -392,7 +352,7 @@ export class AtlasMap {
     let [top, layer]: [Channel | null, number] = [null, -1];
     this.eachGap(x, y, (channel, gap) => {
       if (gap > 0) return;
-      const own = this.layerOf(channel);
+      const own = this.emphasis.layerOf(channel);
       if (own >= layer) [top, layer] = [channel, own];
     });
     return top;
@@ -401,7 +361,7 @@ export class AtlasMap {
   private channelNear(x: number, y: number, reach: number): Channel | null {
     let [nearest, least]: [Channel | null, number] = [null, reach];
     this.eachGap(x, y, (channel, gap) => {
-      if (gap < least && this.layerOf(channel) > 0) [nearest, least] = [channel, gap];
+      if (gap < least && this.emphasis.layerOf(channel) > 0) [nearest, least] = [channel, gap];
     });
     return nearest;
   }
@@ -438,7 +398,7 @@ export class AtlasMap {
   // ---- drawing
 
   private draw(): void {
-    this.land.show({ ...this.sigma.getDimensions(), ...this.scale(), density: density() }, { colors: this.colors, tint: (community) => this.tint(community) });
+    this.land.show({ ...this.sigma.getDimensions(), ...this.scale(), density: density() }, { colors: this.colors, tint: (community) => this.emphasis.tintOf(community) });
     this.drawLinks();
     this.drawLabels();
   }
@@ -463,20 +423,9 @@ export class AtlasMap {
     return { scale: { x: unit.x - origin.x, y: unit.y - origin.y }, origin };
   }
 
-  /** How strongly a province is coloured: those outside the selection stand back. */
-  private tint(community: Community): number {
-    const { selection, filtered } = this;
-    if (filtered && !community.members.some((at) => filtered.has(at))) return 0.08;
-    if (selection.kind === "none") return TINT;
-    if (selection.kind === "compare") return selection.channels.some((channel) => channel.community === community) ? TINT : 0.13;
-    if (selection.kind === "community") return selection.group === community ? TINT + 0.14 : 0.1;
-    if (selection.kind === "region") return selection.group === community.region ? TINT + 0.06 : 0.1;
-    return selection.channel.community === community ? TINT : 0.13;
-  }
-
   private drawLinks(): void {
     const context = this.context("links");
-    const links = this.links();
+    const links = this.emphasis.links();
     const strongest = links.at(-1)?.amount ?? 1;
     context.lineCap = "round";
     for (const { from: one, to: channel, amount } of links) {
@@ -494,37 +443,22 @@ export class AtlasMap {
     }
   }
 
-  /** The pairs that are drawn as lines, the strongest last. */
-  private links(): { from: Channel; to: Channel; amount: number }[] {
-    const { selection, compared } = this;
-    const pairs =
-      selection.kind === "channel"
-        ? this.neighbours
-            .filter(({ channel }) => !this.filtered || this.filtered.has(channel.at))
-            .slice(0, LINKS_DRAWN)
-            .map(({ channel, amount }) => ({ from: selection.channel, to: channel, amount }))
-        : compared.flatMap((from, at) => compared.slice(at + 1).map((to) => ({ from, to, amount: amountOf(this.atlas, from, to) ?? 0 })));
-    return pairs.filter(({ amount }) => amount > 0).sort((one, other) => one.amount - other.amount);
-  }
-
   private drawLabels(): void {
     const context = this.context("labels");
     const { width, height } = this.sigma.getDimensions();
     const view = { left: 2, top: 2, right: width - 2, bottom: height - 2 };
-    this.placed = place(this.wishes(context), view, [...this.hooks.covered(), ...this.chosenDiscs()]);
+    this.placed = place(this.wishes(), view, [...this.hooks.covered(), ...this.chosenDiscs()]);
     this.ring(context);
     context.lineJoin = "round";
     context.textBaseline = "middle";
-    for (const { what, box } of [...this.placed].reverse()) this.write(context, what, box);
-  }
-
-  private chosen(): Channel[] {
-    return this.selection.kind === "channel" ? [this.selection.channel] : this.compared;
+    for (const { what, box } of [...this.placed].reverse()) {
+      this.lettering.write(what, box, what.kind !== "channel" && what.group === this.hoveredGroup);
+    }
   }
 
   /** No name is written over what is selected. */
   private chosenDiscs(): Box[] {
-    return this.chosen().map((channel) => {
+    return this.emphasis.chosen.map((channel) => {
       const { x, y } = this.sigma.graphToViewport(channel);
       const size = this.sigma.scaleSize(this.sizes[channel.at]!);
       return { left: x - size, right: x + size, top: y - size, bottom: y + size };
@@ -541,33 +475,35 @@ export class AtlasMap {
       context.stroke();
     };
     if (this.hovered) circle(this.hovered, 1.5, 2, this.colors.ink);
-    if (this.selection.kind === "channel") {
-      circle(this.selection.channel, 3.5, 4.5, this.colors.halo);
-      circle(this.selection.channel, 3.5, 2.5, this.colors.accent);
+    const { selection, compared } = this.emphasis;
+    if (selection.kind === "channel") {
+      circle(selection.channel, 3.5, 4.5, this.colors.halo);
+      circle(selection.channel, 3.5, 2.5, this.colors.accent);
     }
-    this.compared.forEach((channel, at) => {
+    compared.forEach((channel, at) => {
       circle(channel, 4, 6, this.colors.halo);
       circle(channel, 4, 4, this.colors.marks[at]!);
     });
   }
 
-  private wishes(context: CanvasRenderingContext2D): Wish<Name>[] {
-    const { selection } = this;
+  /** The names that would like a place, the most important first. */
+  private wishes(): Wish<Name>[] {
+    const { selection, neighbours, chosen, lit } = this.emphasis;
     const wishes: Wish<Name>[] = [];
     const asked = new Set<Channel>();
     const ask = (channel: Channel, strong: boolean) => {
       if (asked.has(channel)) return;
       asked.add(channel);
-      wishes.push(this.channelWish(context, channel, strong));
+      wishes.push(this.channelWish(channel, strong));
     };
     if (this.hovered) ask(this.hovered, true);
-    for (const channel of this.chosen()) ask(channel, true);
+    for (const channel of chosen) ask(channel, true);
     if (selection.kind === "channel") {
-      const near = this.neighbours.filter(({ channel }) => this.lit!.has(channel.at));
+      const near = neighbours.filter(({ channel }) => lit!.has(channel.at));
       for (const { channel } of near.slice(0, NAMES_OF_NEIGHBOURS)) ask(channel, false);
     }
-    for (const region of this.atlas.regions) this.regionWish(context, region, wishes);
-    for (const community of this.atlas.communities) this.communityWish(context, community, wishes);
+    for (const region of this.atlas.regions) this.regionWish(region, wishes);
+    for (const community of this.atlas.communities) this.communityWish(community, wishes);
 
     const { width, height } = this.sigma.getDimensions();
     const ratio = this.sigma.getCamera().ratio;
@@ -575,8 +511,8 @@ export class AtlasMap {
     const least = clamp(13 * Math.pow(ratio, 0.8), 2.2, 13);
     let left = 500;
     for (const channel of this.atlas.channels) {
-      if (this.lit && !this.lit.has(channel.at)) continue;
-      const many = !this.lit || selection.kind === "channel" || (ratio >= 0.5 && this.lit.size > FEW);
+      if (lit && !lit.has(channel.at)) continue;
+      const many = !lit || selection.kind === "channel" || (ratio >= 0.5 && lit.size > FEW);
       if (many && this.sigma.scaleSize(this.sizes[channel.at]!) < least) continue;
       const point = this.sigma.graphToViewport(channel);
       if (point.x < 0 || point.y < 0 || point.x > width || point.y > height) continue;
@@ -586,44 +522,31 @@ export class AtlasMap {
     return wishes;
   }
 
-  private regionWish(context: CanvasRenderingContext2D, region: Region, wishes: Wish<Name>[]): void {
+  private regionWish(region: Region, wishes: Wish<Name>[]): void {
     const anchor = this.territory.countryAnchors[region.at];
     if (!anchor) return;
     const { reach, view } = this.reach(anchor);
     // As large as the country has room for, down to a readable size.
-    const perPixel = this.width(context, region.short.toUpperCase(), this.fontOf("region", 10), 10, SPACED * 10) / 10;
+    const perPixel = this.lettering.width("region", textOf(region), 1);
     const size = clamp(Math.min(0.34 * reach, (2.3 * reach) / perPixel), 10, 34);
-    const alpha = 0.92 * ramp(reach, 14, 20) * (1 - ramp(reach, 0.42 * view, 0.62 * view)) * this.standing(region);
+    const alpha = 0.92 * ramp(reach, 14, 20) * (1 - ramp(reach, 0.42 * view, 0.62 * view)) * this.strengthOf(region);
     if (size * perPixel > 6 * reach || alpha < 0.05) return;
-    wishes.push({ what: { kind: "region", group: region, size, alpha }, spots: this.spots(context, region.short, "region", anchor, size) });
+    wishes.push({ what: { kind: "region", group: region, size, alpha }, spots: this.spots(region, anchor, size) });
   }
 
-  private communityWish(context: CanvasRenderingContext2D, community: Community, wishes: Wish<Name>[]): void {
+  private communityWish(community: Community, wishes: Wish<Name>[]): void {
     const anchor = this.territory.provinceAnchors[community.at];
     if (!anchor) return;
     const { reach, view } = this.reach(anchor);
-    const chosen = this.selection.kind === "community" && this.selection.group === community;
+    const { selection } = this.emphasis;
+    const chosen = selection.kind === "community" && selection.group === community;
     // A region of one community: one name is enough until the region's own fades.
     if (community.region?.communities.length === 1 && reach < 0.5 * view && !chosen) return;
     const size = clamp(0.13 * reach + 7, 11, 20);
-    const fits = this.width(context, community.short, this.fontOf("community", size), size) < 3.2 * reach;
-    const alpha = chosen ? 1 : ramp(reach, 22, 30) * (1 - ramp(reach, 0.6 * view, 0.9 * view)) * this.standing(community);
+    const fits = this.lettering.width("community", textOf(community), size) < 3.2 * reach;
+    const alpha = chosen ? 1 : ramp(reach, 22, 30) * (1 - ramp(reach, 0.6 * view, 0.9 * view)) * this.strengthOf(community);
     if ((!fits && !chosen) || alpha < 0.05) return;
-    wishes.push({ what: { kind: "community", group: community, size, alpha }, spots: this.spots(context, community.short, "community", anchor, size) });
-  }
-
-  /** Names outside the selection stand back. */
-  private standing(group: Community | Region): number {
-    const { selection, filtered } = this;
-    if (group === this.hoveredGroup) return 1;
-    if (filtered && !group.members.some((at) => filtered.has(at))) return 0.6;
-    if (selection.kind === "none") return 1;
-    if (selection.kind === "channel" || selection.kind === "compare") {
-      const own = selection.kind === "channel" ? [selection.channel] : selection.channels;
-      return own.some((channel) => group === channel.community || group === channel.region) ? 1 : 0.75;
-    }
-    if (selection.group === group) return 1;
-    return "region" in group && group.region === selection.group ? 1 : 0.7;
+    wishes.push({ what: { kind: "community", group: community, size, alpha }, spots: this.spots(community, anchor, size) });
   }
 
   /** Radius in pixels of a disc of the named land's area, and of the view. */
@@ -633,91 +556,23 @@ export class AtlasMap {
     return { reach: Math.sqrt(anchor.area / Math.PI) * scale, view: Math.min(width, height) };
   }
 
-  private spots(context: CanvasRenderingContext2D, name: string, kind: "region" | "community", anchor: Anchor, size: number): Box[] {
-    const { x, y } = this.sigma.graphToViewport(anchor);
-    const text = kind === "region" ? name.toUpperCase() : name;
-    const spacing = kind === "region" ? SPACED * size : 0;
-    const half = this.width(context, text, this.fontOf(kind, size), size, spacing) / 2 + 3;
-    const tall = 0.62 * size + 2;
-    return [0, 1.5, -1.5, 3].map((step) => ({
-      left: x - half,
-      right: x + half,
-      top: y + step * tall - tall,
-      bottom: y + step * tall + tall,
-    }));
+  private strengthOf(group: Community | Region): number {
+    return group === this.hoveredGroup ? 1 : this.emphasis.strengthOf(group);
   }
 
-  private channelWish(context: CanvasRenderingContext2D, channel: Channel, strong: boolean): Wish<Name> {
+  private spots(group: Community | Region, anchor: Anchor, size: number): Box[] {
+    const { x, y } = this.sigma.graphToViewport(anchor);
+    return this.lettering.spotsAt(group, x, y, size);
+  }
+
+  private channelWish(channel: Channel, strong: boolean): Wish<Name> {
     const { x, y } = this.sigma.graphToViewport(channel);
     const disc = this.sigma.scaleSize(this.sizes[channel.at]!);
     const size = strong ? 14 : clamp(9.5 + 0.22 * disc, 10.5, 14);
-    const wide = this.width(context, channel.name, this.fontOf("channel", size, strong), size) + 4;
-    const tall = 0.6 * size + 1;
-    const box = (left: number, middle: number): Box => ({ left, right: left + wide, top: middle - tall, bottom: middle + tall });
-    const spots = [
-      box(x + disc + 2, y),
-      box(x - wide / 2, y + disc + tall + 1),
-      box(x - disc - 2 - wide, y),
-      box(x - wide / 2, y - disc - tall - 1),
-    ];
+    const spots = this.lettering.spotsBeside(channel, x, y, disc, size, strong);
     return { what: { kind: "channel", channel, size, alpha: 1, strong }, spots };
   }
 
-  private fontOf(kind: Name["kind"], size: number, strong = false): string {
-    if (kind === "region") return `600 ${size}px ${SERIF}`;
-    if (kind === "community") return `italic 600 ${size}px ${SERIF}`;
-    return `${strong ? 650 : 450} ${size}px ${SANS}`;
-  }
-
-  private width(context: CanvasRenderingContext2D, text: string, font: string, size: number, spacing = 0): number {
-    // Widths are measured once, at 100 pixels, and scaled.
-    const at100 = font.replace(`${size}px`, "100px");
-    const key = `${at100}\u0000${text}`;
-    let width = this.widths.get(key);
-    if (width === undefined) {
-      context.font = at100;
-      width = context.measureText(text).width;
-      this.widths.set(key, width);
-    }
-    return (width * size) / 100 + spacing * [...text].length;
-  }
-
-  /** A name's colour: its group's, as dark (or light) as it must be to be read on the group's land. */
-  private ink(group: Community | Region): string {
-    let ink = this.inks.get(group);
-    if (!ink) {
-      const { paper, ink: darkest } = this.colors;
-      ink = readable(mix(group.color, darkest, "communities" in group ? 0.55 : 0.4), mix(paper, group.color, TINT), darkest);
-      this.inks.set(group, ink);
-    }
-    return ink;
-  }
-
-  private write(context: CanvasRenderingContext2D, what: Name, box: Box): void {
-    const { colors } = this;
-    context.globalAlpha = what.alpha;
-    context.font = this.fontOf(what.kind, what.size, what.kind === "channel" && what.strong);
-    context.strokeStyle = colors.halo;
-    const y = (box.top + box.bottom) / 2;
-    if (what.kind === "channel") {
-      context.textAlign = "left";
-      context.fillStyle = colors.ink;
-      context.lineWidth = what.strong ? 4.5 : 3;
-      context.strokeText(what.channel.name, box.left + 2, y);
-      context.fillText(what.channel.name, box.left + 2, y);
-    } else {
-      const region = what.kind === "region";
-      const text = region ? what.group.short.toUpperCase() : what.group.short;
-      context.textAlign = "left";
-      context.fillStyle = what.group === this.hoveredGroup ? colors.ink : this.ink(what.group);
-      context.lineWidth = 4;
-      context.letterSpacing = region ? `${SPACED * what.size}px` : "0px";
-      context.strokeText(text, box.left + 3, y);
-      context.fillText(text, box.left + 3, y);
-      context.letterSpacing = "0px";
-    }
-    context.globalAlpha = 1;
-  }
 }
 
 /** Corners of a box round the places with some room, so that discs at its border are seen whole. */
