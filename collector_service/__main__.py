@@ -48,7 +48,7 @@ def main() -> int:
         return 2
     if arguments.command == "collect":
         # Only now: a health check runs every half minute and needs nothing of it.
-        from collector_service.service import run
+        from collector_service.live.service import run
 
         return run(settings)
     port = settings.collection.http_port
@@ -69,7 +69,7 @@ def _show_health(port: int) -> int:
 
 
 def _show_status(port: int) -> int:
-    from collector_service.status_table import describe
+    from collector_service.live.status_table import describe
 
     print(describe(_ask(port, "channels")))
     return 0

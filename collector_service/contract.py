@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from collector_service.bounded import read_json
+from collector_service.support.limits import read_json
 
 SCHEMA_VERSION = 1
 LIVE_PREFIX = "raw/snapshots"

@@ -25,8 +25,8 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import LocalStore, MemoryStore, S3Store
 
-from collector_service.bounded import TooLargeError
 from collector_service.settings import StorageSettings
+from collector_service.support.limits import TooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from collector_service.bounded import TooLargeError, read_file
 from collector_service.contract import LOGIN
 from collector_service.settings import CollectionSettings, SettingsError
+from collector_service.support.limits import TooLargeError, read_file
 
 
 def known_bots(collection: CollectionSettings) -> frozenset[str]:

@@ -30,7 +30,7 @@ from pydantic import (
 
 from collector_service.clock import Clock, parse_clock
 from collector_service.contract import COLLECTOR_ID
-from collector_service.plain_yaml import PlainYamlError, read_plain
+from collector_service.support.safe_yaml import PlainYamlError, read_plain
 
 DEFAULT_CONFIG = Path("config/config.yaml")
 # Names the settings file for all programs that are given none.

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from vieweratlas_dagster.overlap_list import map_overlap_list
+from vieweratlas_dagster.commands.map_list import map_overlap_list
 from vieweratlas_dagster.tables import COMMUNITIES, EDGES, NODES
 
 ROOT = Path(__file__).parents[1]

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from collector_service.key_check import KEY_RECORD
-from collector_service.opt_outs import OPT_OUTS_KEY
+from collector_service.privacy.opt_outs import OPT_OUTS_KEY
+from collector_service.privacy.populations import KEY_RECORD
 from tests.faults.test_faults import SCENARIOS
 from vieweratlas_dagster.automation.retention import days_kept
 from vieweratlas_dagster.cli import app
 from vieweratlas_dagster.forgetting.ledger import JOBS_PREFIX, LEDGER_PREFIX
 from vieweratlas_dagster.forgetting.rewriting import CURATED_PREFIXES
-from vieweratlas_dagster.lake_layout import ANALYSIS_PREFIX, MANIFESTS_PREFIX
+from vieweratlas_dagster.lake.keys import ANALYSIS_PREFIX, MANIFESTS_PREFIX
 from vieweratlas_dagster.settings import RetentionSettings, Settings
 
 ROOT = Path(__file__).parents[1]

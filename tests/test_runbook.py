@@ -28,14 +28,13 @@ from tests.vieweratlas_dagster.checks.test_timing import vod
 from tests.vieweratlas_dagster.test_assets import planted_day, put_day
 from tests.vieweratlas_dagster.vod.twitch_thread import twitch_in_thread
 from vieweratlas_dagster.alerts.heartbeat import HEARTBEAT_KEY
-from vieweratlas_dagster.alerts.history import RUN_ANCHOR
-from vieweratlas_dagster.automation.launch import open_instance
+from vieweratlas_dagster.alerts.run_log import RUN_ANCHOR
 from vieweratlas_dagster.automation.sensors import vieweratlas_alerts
 from vieweratlas_dagster.checks.catalogue import ALL_CHECKS
-from vieweratlas_dagster.checks.severities import SEVERITIES
+from vieweratlas_dagster.commands.run_jobs import open_instance
 from vieweratlas_dagster.definitions import build_definitions
-from vieweratlas_dagster.lake_layout import LATEST_MANIFEST
-from vieweratlas_dagster.settings import Settings
+from vieweratlas_dagster.lake.keys import LATEST_MANIFEST
+from vieweratlas_dagster.settings import SEVERITIES, Settings
 from vieweratlas_dagster.vod.queue_store import QUEUE_KEY, QueueStore, encode
 
 # The fixture's commands, when other tests share the machine.

@@ -16,9 +16,9 @@ from typing import Annotated
 import typer
 
 from collector_service.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, SettingsError
+from vieweratlas_dagster.commands.terminal import ConfigOption, console, errors, exit_codes
+from vieweratlas_dagster.commands.vod import vod
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.terminal import ConfigOption, console, errors, exit_codes
-from vieweratlas_dagster.vod.commands import vod
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -75,8 +75,8 @@ def demo(
 ) -> None:
     """Run the whole platform on a simulated Twitch and compare the result with the truth."""
     from collector_service.simulator.world import MARK
-    from vieweratlas_dagster.demo.run import run_demo
-    from vieweratlas_dagster.demo.stage import DemoError, DemoOptions
+    from vieweratlas_dagster.commands.demo.run import run_demo
+    from vieweratlas_dagster.commands.demo.stage import DemoError, DemoOptions
 
     first_day = datetime.now(UTC).date() - timedelta(days=days)
     options = DemoOptions(seed, channels, viewers, days, data_dir, first_day, dagster_home, mark)
@@ -92,7 +92,7 @@ def demo(
 @app.command()
 def collect(config: ConfigOption = None) -> None:
     """Run the live collector until it is stopped."""
-    from collector_service.service import run
+    from collector_service.live.service import run
     from collector_service.settings import Settings as CollectorSettings
 
     with exit_codes():
@@ -113,7 +113,7 @@ def live(
     config: ConfigOption = None,
 ) -> None:
     """Collect from the real Twitch until Ctrl-C, then map what came in."""
-    from vieweratlas_dagster.live import run_live
+    from vieweratlas_dagster.commands.live import run_live
 
     with exit_codes():
         raise typer.Exit(run_live(data_dir, channels_file, config, console))
@@ -131,7 +131,7 @@ def analyze(
     config: ConfigOption = None,
 ) -> None:
     """Run the daily job for a day (or a range of days) in this process."""
-    from vieweratlas_dagster.automation.launch import analyze_days, instance_home
+    from vieweratlas_dagster.commands.run_jobs import analyze_days, instance_home
 
     with exit_codes():
         settings = Settings.load(config)
@@ -160,7 +160,8 @@ def analyze(
 def _print_map(settings: Settings, day: date) -> None:
     """Where the day's atlas is and what is on it; exit code 1 when nothing is."""
     from collector_service.lake import Lake
-    from vieweratlas_dagster.lake_layout import analysis_key, read_table
+    from vieweratlas_dagster.lake.keys import analysis_key
+    from vieweratlas_dagster.lake.tables_io import read_table
     from vieweratlas_dagster.tables import NODES
 
     lake = Lake.open(settings.storage)
@@ -186,7 +187,7 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
 ) -> None:
     """Open the Dagster UI (webserver and daemon) on a data folder, until Ctrl-C."""
-    from vieweratlas_dagster.automation.launch import exec_ui
+    from vieweratlas_dagster.commands.run_jobs import exec_ui
 
     with exit_codes(OSError):
         exec_ui(data_dir, port, console)
@@ -232,9 +233,9 @@ def map_(
     config: ConfigOption = None,
 ) -> None:
     """Make the whole atlas from an overlap list of your own; no lake and no Dagster needed."""
-    from vieweratlas_dagster.labels_file import LabelsFileError
-    from vieweratlas_dagster.overlap_list import map_overlap_list
-    from vieweratlas_dagster.strict_csv import FileError
+    from vieweratlas_dagster.commands.map_list import map_overlap_list
+    from vieweratlas_dagster.imports.csv_rows import FileError
+    from vieweratlas_dagster.imports.labels import LabelsFileError
 
     with exit_codes(FileError, LabelsFileError):
         given = {"resolution": resolution, "seed": seed}
@@ -304,11 +305,11 @@ def _bots(settings: Settings) -> frozenset[str]:
 
 
 def _import_presence(day: str, presence: Path, channels: Path | None, config: Path | None) -> None:
-    from collector_service.key_check import checked_secret
     from collector_service.lake import Lake
-    from collector_service.opt_outs import read_opt_outs
-    from vieweratlas_dagster.presence_import import import_presence
-    from vieweratlas_dagster.strict_csv import FileError
+    from collector_service.privacy.opt_outs import read_opt_outs
+    from collector_service.privacy.populations import checked_secret
+    from vieweratlas_dagster.imports.csv_rows import FileError
+    from vieweratlas_dagster.imports.presence import import_presence
 
     with exit_codes(FileError):
         settings = Settings.load(config)
@@ -336,11 +337,11 @@ def _import_presence(day: str, presence: Path, channels: Path | None, config: Pa
 
 
 def _import_vod_json(places: list[str], config: Path | None) -> None:
-    from collector_service.key_check import checked_secret
     from collector_service.lake import Lake
-    from collector_service.opt_outs import read_opt_outs
+    from collector_service.privacy.opt_outs import read_opt_outs
+    from collector_service.privacy.populations import checked_secret
     from collector_service.twitch.vod_json import ChatJsonError
-    from vieweratlas_dagster.vod.chat_files import import_vod_json
+    from vieweratlas_dagster.vod.downloader_files import import_vod_json
 
     with exit_codes(ChatJsonError):
         settings = Settings.load(config)
@@ -404,12 +405,12 @@ def forget(
 ) -> None:
     """Remove a viewer or a channel from everything that was written, and keep it out."""
     from collector_service.twitch.helix import HelixError
-    from vieweratlas_dagster.forgetting.commands import OutOfReachError, forget_somebody
+    from vieweratlas_dagster.commands.forget import OutOfReachError, forget_somebody
     from vieweratlas_dagster.forgetting.ledger import LedgerError
     from vieweratlas_dagster.forgetting.rewriting import UnreadableObjectError
+    from vieweratlas_dagster.forgetting.s3_versions import VersionsError
     from vieweratlas_dagster.forgetting.subject import SubjectError
-    from vieweratlas_dagster.forgetting.versions import VersionsError
-    from vieweratlas_dagster.lake_layout import BadMapManifestError
+    from vieweratlas_dagster.lake.manifests import BadMapManifestError
     from vieweratlas_dagster.vod.queue_store import QueueError
 
     if (viewer is not None) + (channel is not None) + resume != 1 or (resume and dry_run):
@@ -442,7 +443,7 @@ def rotate_key(
     config: ConfigOption = None,
 ) -> None:
     """Begin a new population of viewers with a new key; those counted before cannot be compared with it."""
-    from vieweratlas_dagster.key_rotation import rotate
+    from vieweratlas_dagster.commands.rotate_key import rotate
 
     with exit_codes():
         settings = Settings.load(config)
@@ -457,7 +458,7 @@ def rotate_key(
 @app.command()
 def retention(config: ConfigOption = None) -> None:
     """Show what is held, how old and how much, under which rule; exit code 1 when something is overdue."""
-    from vieweratlas_dagster.retention_report import print_report
+    from vieweratlas_dagster.commands.retention import print_report
 
     with exit_codes():
         if not print_report(Settings.load(config), console):
@@ -467,7 +468,7 @@ def retention(config: ConfigOption = None) -> None:
 @app.command()
 def doctor(config: ConfigOption = None) -> None:
     """Check settings, lake, viewer key, atlas page, Dagster and Twitch, and say what to do."""
-    from vieweratlas_dagster.doctor import examine
+    from vieweratlas_dagster.commands.doctor import examine
 
     with exit_codes():
         findings = examine(Settings.load(config))

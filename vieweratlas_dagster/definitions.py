@@ -13,12 +13,12 @@ from vieweratlas_dagster.assets import atlas, communities, curated, graph, raw
 from vieweratlas_dagster.automation.jobs import ALL_JOBS
 from vieweratlas_dagster.automation.late_data import vieweratlas_late_data
 from vieweratlas_dagster.automation.missed_retries import vieweratlas_missed_retries
-from vieweratlas_dagster.automation.partitions import days_from, quarters_from
 from vieweratlas_dagster.automation.schedules import ALL_SCHEDULES
 from vieweratlas_dagster.automation.sensors import ALL_SENSORS
 from vieweratlas_dagster.checks.catalogue import ALL_CHECKS
 from vieweratlas_dagster.checks.check import definitions_of
-from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.resources.lake_resource import LakeResource
+from vieweratlas_dagster.resources.partitions import days_from, quarters_from
 from vieweratlas_dagster.settings import Settings
 
 _DAILY_BADGE = dg.FreshnessPolicy.time_window(

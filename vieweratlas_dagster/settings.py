@@ -16,11 +16,72 @@ from pydantic import AfterValidator, Field, model_validator
 
 from collector_service.settings import Section
 from collector_service.settings import Settings as CollectorSettings
-from vieweratlas_dagster.checks.severities import SEVERITIES, Severity
-from vieweratlas_dagster.spark.settings import SparkSettings
 
 # No .fifo: messages carry no group.
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+")
+_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+")
+Severity = Literal["WARN", "ERROR"]
+# Every asset check. ERROR only where bad data must not reach the published atlas: such a check blocks what
+# depends on the asset. ``checks.severities`` overrides.
+SEVERITIES: Mapping[str, Severity] = {
+    # Of the present, on a schedule of their own.
+    "live_chat_is_fresh": "WARN",
+    "live_hours_are_complete": "WARN",
+    "vod_queue_moves": "WARN",
+    "vods_can_be_read": "WARN",
+    "atlas_of_yesterday_exists": "WARN",
+    # Of a day, in the run that makes it.
+    "quarantine_is_small": "WARN",
+    "day_has_data": "WARN",
+    "presence_follows_contract": "ERROR",
+    "presence_refers_to_channels": "ERROR",
+    "volume_is_usual": "WARN",
+    "channels_follow_contract": "ERROR",
+    "channels_were_observed": "WARN",
+    "audiences_follow_contract": "ERROR",
+    "graph_follows_contract": "ERROR",
+    "overlap_is_possible": "ERROR",
+    "exclusions_are_bounded": "WARN",
+    "partition_follows_contract": "ERROR",
+    "partition_refers_to_audiences": "ERROR",
+    "communities_hold_together": "WARN",
+    "community_sizes_are_plausible": "WARN",
+    "communities_are_stable": "WARN",
+    "communities_follow_contract": "ERROR",
+    "communities_refer_to_partition": "ERROR",
+    "communities_have_names": "WARN",
+    "nodes_follow_contract": "ERROR",
+    "nodes_refer_to_communities": "ERROR",
+    "atlas_is_complete": "ERROR",
+}
+
+
+class SparkSettings(Section):
+    """EMR Serverless when ``emr_application_id`` names an application, else spark-submit on this machine.
+
+    Attributes:
+        emr_application_id: the application that runs the job.
+        execution_role_arn: the role with which the job reads and writes the lake.
+        submit_args: arguments of spark-submit, such as ``--driver-memory 8g``, one item a word.
+        timeout_minutes: when EMR Serverless cancels a job.
+        poll_seconds: how often its state is asked for.
+    """
+
+    emr_application_id: str = ""
+    execution_role_arn: str = ""
+    submit_args: tuple[str, ...] = ()
+    timeout_minutes: int = Field(120, ge=5)
+    poll_seconds: float = Field(10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _role_named(self) -> Self:
+        if self.emr_application_id and not _ROLE_ARN.fullmatch(self.execution_role_arn):
+            raise ValueError(
+                "analysis.spark.emr_application_id is set, so analysis.spark.execution_role_arn must name "
+                "the job's role, as arn:aws:iam::111122223333:role/vieweratlas-spark does; it is "
+                f"{self.execution_role_arn!r}"
+            )
+        return self
 
 
 class AnalysisSettings(Section):

@@ -24,10 +24,10 @@ import twitchio
 from twitchio.authentication import OAuth
 from twitchio.exceptions import HTTPException
 
-from collector_service.pacing import backoff
+from collector_service.metrics import Stats
 from collector_service.settings import TwitchSettings
-from collector_service.stats import Stats
-from collector_service.twitch.bounded_response import BoundedResponse
+from collector_service.support.retry import backoff
+from collector_service.twitch.responses import BoundedResponse
 
 PAGE = 100
 ATTEMPTS = 6

@@ -24,10 +24,10 @@ from typing import Any, NamedTuple, Protocol
 
 import aiohttp
 
-from collector_service.bounded import read_json
 from collector_service.contract import LOGIN
 from collector_service.settings import TwitchSettings
-from collector_service.twitch.bounded_response import BoundedResponse
+from collector_service.support.limits import read_json
+from collector_service.twitch.responses import BoundedResponse
 
 VOD_ID = re.compile(r"[0-9]{1,20}")
 BOT_BADGE = "bot-badge"

@@ -12,11 +12,11 @@ from dagster._core.instance.config import dagster_instance_config
 from dagster._core.storage.config import pg_config
 from dagster._serdes import class_from_code_pointer
 
-from vieweratlas_dagster.automation import launch
+from vieweratlas_dagster.commands import run_jobs
 
 from .deployment import AWS
 
-LOCAL = Path(launch.__file__).with_name("local_dagster.yaml")
+LOCAL = Path(run_jobs.__file__).with_name("local_dagster.yaml")
 PLUGINS = ("run_launcher", "compute_logs")
 
 
@@ -124,7 +124,7 @@ def _schema(config, name):
 
 
 def test_the_local_file_makes_an_instance_that_keeps_its_limits(tmp_path):
-    with launch.open_instance(tmp_path / "dagster") as instance:
+    with run_jobs.open_instance(tmp_path / "dagster") as instance:
         assert instance.run_monitoring_enabled
         assert instance.run_retries_max_retries == 2
         assert not instance.run_retries_retry_on_asset_or_op_failure
@@ -136,7 +136,7 @@ def test_the_local_file_makes_an_instance_that_keeps_its_limits(tmp_path):
 
 def test_an_instance_that_is_there_keeps_its_own_file(tmp_path):
     (tmp_path / "dagster.yaml").write_text("run_retries: {enabled: false}\n")
-    with launch.open_instance(tmp_path) as instance:
+    with run_jobs.open_instance(tmp_path) as instance:
         assert instance.run_retries_max_retries == 0
 
 

@@ -20,7 +20,7 @@ from dagster._serdes import deserialize_value
 
 from collector_service.contract import SnapshotRecord, encode_object, live_key
 from collector_service.lake import Lake
-from vieweratlas_dagster.automation.launch import run_partition
+from vieweratlas_dagster.commands.run_jobs import run_partition
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.settings import Settings
 

@@ -17,7 +17,7 @@ from collector_service.contract import live_key, vod_key
 from vieweratlas_dagster.alerts import incidents
 from vieweratlas_dagster.alerts.heartbeat import HEARTBEAT_KEY, Heartbeat
 from vieweratlas_dagster.alerts.incidents import STATE_KEY, CheckEvaluated, Report
-from vieweratlas_dagster.lake_layout import MAP_MANIFEST, analysis_key
+from vieweratlas_dagster.lake.keys import MAP_MANIFEST, analysis_key
 
 from .fargate_double import REGION
 from .front import Front, front_of

@@ -14,7 +14,7 @@ from vieweratlas_dagster.alerts.heartbeat import last_heartbeat
 from vieweratlas_dagster.alerts.watch import watch
 from vieweratlas_dagster.automation.sensors import vieweratlas_alerts
 from vieweratlas_dagster.definitions import build_definitions
-from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.settings import Settings
 
 REGION = "eu-central-1"

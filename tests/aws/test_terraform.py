@@ -601,8 +601,8 @@ import logging
 from collector_service import logs
 from collector_service.settings import Settings
 logs.configure(Settings.load().logging)
-logging.getLogger("collector_service.archive").warning("level error")
-logging.getLogger("collector_service.archive").error("it broke")
+logging.getLogger("collector_service.live.uploader").warning("level error")
+logging.getLogger("collector_service.live.uploader").error("it broke")
 """
     container = containers(definitions["collector"])["collector"]
     done = subprocess.run(

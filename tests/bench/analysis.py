@@ -19,7 +19,8 @@ import polars as pl
 
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
-from vieweratlas_dagster.lake_layout import analysis_key, presence_key, read_table
+from vieweratlas_dagster.lake.keys import analysis_key, presence_key
+from vieweratlas_dagster.lake.tables_io import read_table
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import AUDIENCES, EDGES, PRESENCE
 

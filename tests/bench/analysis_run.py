@@ -26,17 +26,11 @@ def main() -> None:
     from vieweratlas_dagster.analysis.labels import label_communities
     from vieweratlas_dagster.analysis.layout import neighbour_preservation, place
     from vieweratlas_dagster.analysis.overlap import overlap_graph
-    from vieweratlas_dagster.lake_layout import (
-        SOURCES,
-        analysis_key,
-        channels_key,
-        presence_key,
-        read_table,
-        write_table,
-    )
+    from vieweratlas_dagster.lake.keys import SOURCES, analysis_key, channels_key, presence_key
+    from vieweratlas_dagster.lake.tables_io import read_table, write_table
+    from vieweratlas_dagster.publish.floor import published_pairs
     from vieweratlas_dagster.publish.page import render_page
     from vieweratlas_dagster.publish.picture import draw_atlas
-    from vieweratlas_dagster.publish.privacy import published_pairs
     from vieweratlas_dagster.settings import Settings
     from vieweratlas_dagster.tables import (
         AUDIENCES,

@@ -29,7 +29,7 @@ from dagster._core.test_utils import freeze_time
 from dagster._serdes import deserialize_value, serialize_value
 
 from tests.aws.postgres import PostgresServer, free_port, running_postgres
-from vieweratlas_dagster.automation.launch import open_instance, run_partition
+from vieweratlas_dagster.commands.run_jobs import open_instance, run_partition
 from vieweratlas_dagster.definitions import build_definitions
 
 from .dagster_runs import FIRST, tiny_lake

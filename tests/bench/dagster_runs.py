@@ -24,7 +24,7 @@ import dagster as dg
 import vieweratlas_dagster
 from collector_service.contract import SnapshotRecord, encode_object, live_key
 from collector_service.lake import Lake
-from vieweratlas_dagster.automation.launch import open_instance, run_partition
+from vieweratlas_dagster.commands.run_jobs import open_instance, run_partition
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.settings import Settings
 
@@ -35,7 +35,7 @@ FIRST = date(2026, 3, 1)
 _CHANNELS, _VIEWERS = 24, 40
 # Where computing is done, and what inside of it is not computing but the lake.
 _PURE = ("analysis", "curation", "publish", "checks.rules")
-_LAKE = "vieweratlas_dagster.lake_layout"
+_LAKE = "vieweratlas_dagster.lake.keys"
 
 
 def tiny_lake(folder: Path, days: int) -> Settings:

@@ -27,7 +27,8 @@ from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
 from vieweratlas_dagster.analysis.audiences import day_audience, window_audience
 from vieweratlas_dagster.analysis.overlap import OverlapGraph, overlap_graph
-from vieweratlas_dagster.lake_layout import channels_key, day_audience_key, presence_key, read_table
+from vieweratlas_dagster.lake.keys import channels_key, day_audience_key, presence_key
+from vieweratlas_dagster.lake.tables_io import read_table
 from vieweratlas_dagster.tables import CHANNELS, DAY_AUDIENCES, PRESENCE
 
 from .overlap_world import DAYS, MOST_CHANNELS, write_world

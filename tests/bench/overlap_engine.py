@@ -21,7 +21,8 @@ def main() -> None:
     from collector_service.settings import StorageSettings
     from vieweratlas_dagster.analysis.audiences import window_audience
     from vieweratlas_dagster.analysis.overlap import overlap_graph
-    from vieweratlas_dagster.lake_layout import channels_key, day_audience_key, read_table
+    from vieweratlas_dagster.lake.keys import channels_key, day_audience_key
+    from vieweratlas_dagster.lake.tables_io import read_table
     from vieweratlas_dagster.tables import CHANNELS, DAY_AUDIENCES
 
     from .overlap_world import DAYS, MOST_CHANNELS, MOST_WINDOWS

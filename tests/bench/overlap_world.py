@@ -19,7 +19,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from collector_service.lake import Lake
-from vieweratlas_dagster.lake_layout import channels_key, day_audience_key, presence_key, write_table
+from vieweratlas_dagster.lake.keys import channels_key, day_audience_key, presence_key
+from vieweratlas_dagster.lake.tables_io import write_table
 from vieweratlas_dagster.tables import CHANNELS, DAY_AUDIENCES, PRESENCE
 
 DAYS = tuple(f"2026-03-{day:02d}" for day in range(1, 8))

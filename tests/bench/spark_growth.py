@@ -24,7 +24,8 @@ from tests.bench.report import Row, exit_code, progress, render
 from vieweratlas_dagster.analysis.audiences import window_audience
 from vieweratlas_dagster.analysis.overlap import OverlapGraph, overlap_graph
 from vieweratlas_dagster.curation.merge import channel_attributes
-from vieweratlas_dagster.lake_layout import channels_key, day_audience_key, read_table
+from vieweratlas_dagster.lake.keys import channels_key, day_audience_key
+from vieweratlas_dagster.lake.tables_io import read_table
 from vieweratlas_dagster.spark.finish import graph_of_counts
 from vieweratlas_dagster.spark.overlap_job import count_overlaps
 from vieweratlas_dagster.tables import CHANNELS, DAY_AUDIENCES

@@ -13,7 +13,8 @@ import pytest
 
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
-from vieweratlas_dagster.lake_layout import analysis_key, day_audience_key, read_table
+from vieweratlas_dagster.lake.keys import analysis_key, day_audience_key
+from vieweratlas_dagster.lake.tables_io import read_table
 from vieweratlas_dagster.tables import DAY_AUDIENCES, EDGES, NODES
 
 from . import analysis

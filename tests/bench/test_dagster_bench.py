@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from tests.aws.postgres import running_postgres
-from vieweratlas_dagster.automation.launch import open_instance, run_partition
+from vieweratlas_dagster.commands.run_jobs import open_instance, run_partition
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.publish import page
 

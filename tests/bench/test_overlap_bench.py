@@ -7,7 +7,8 @@ import pytest
 
 from collector_service.lake import Lake
 from vieweratlas_dagster.analysis.audiences import day_audience, window_audience
-from vieweratlas_dagster.lake_layout import channels_key, day_audience_key, presence_key, read_table
+from vieweratlas_dagster.lake.keys import channels_key, day_audience_key, presence_key
+from vieweratlas_dagster.lake.tables_io import read_table
 from vieweratlas_dagster.tables import CHANNELS, DAY_AUDIENCES, PRESENCE
 
 from . import overlap

@@ -9,14 +9,14 @@ import itertools
 import sys
 from pathlib import Path
 
-from collector_service.archive import Archive
-from collector_service.journal import Journal
 from collector_service.lake import Lake
+from collector_service.live.journal import Journal
+from collector_service.live.spool import Spool
+from collector_service.live.uploader import Archive
+from collector_service.live.windows import Windows
+from collector_service.metrics import Stats
 from collector_service.settings import StorageSettings
-from collector_service.spool import Spool
-from collector_service.stats import Stats
 from collector_service.twitch.irc import MESSAGE
-from collector_service.windows import Windows
 
 # Room for four whole windows, or for a dozen thinned ones; six begin while the lake is away.
 SPOOL_BYTES = 4000

@@ -17,19 +17,19 @@ from datetime import timedelta
 import pytest
 from obstore.exceptions import BaseError as LakeError
 
-from collector_service import archive as archive_module
 from collector_service import lake as lake_module
-from collector_service.archive import Archive
 from collector_service.clock import utc
 from collector_service.contract import decode_lines, encode_object, live_key, parse_record
-from collector_service.health import Snapshot, StatsCollector, judge
-from collector_service.journal import Journal
 from collector_service.lake import Lake
+from collector_service.live import uploader as archive_module
+from collector_service.live.health import Snapshot, StatsCollector, judge
+from collector_service.live.journal import Journal
+from collector_service.live.spool import PartName, Spool
+from collector_service.live.uploader import Archive
+from collector_service.live.windows import Part, Windows
+from collector_service.metrics import Stats
 from collector_service.settings import StorageSettings
-from collector_service.spool import PartName, Spool
-from collector_service.stats import Stats
 from collector_service.twitch.irc import MESSAGE
-from collector_service.windows import Part, Windows
 
 from . import killed_child
 from .full_disk import full_disk

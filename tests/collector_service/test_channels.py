@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from collector_service.channels import CHECK_SECONDS, ChannelList, needs_helix, owner
 from collector_service.clock import ScaledClock
 from collector_service.contract import STATUSES
+from collector_service.live.channel_list import CHECK_SECONDS, ChannelList, needs_helix, owner
+from collector_service.live.windows import StreamInfo
 from collector_service.logins import read_logins
-from collector_service.opt_outs import OptOuts
+from collector_service.metrics import Stats
+from collector_service.privacy.opt_outs import OptOuts
 from collector_service.settings import CollectionSettings, SettingsError, TwitchSettings
 from collector_service.simulator.server import Simulator, SimulatorOptions
 from collector_service.simulator.world import WorldOptions, plant
-from collector_service.stats import Stats
 from collector_service.twitch import helix as helix_module
 from collector_service.twitch.helix import CredentialsRefusedError, Helix, HelixError
-from collector_service.windows import StreamInfo
 
 STARTED = datetime(2026, 11, 18, tzinfo=UTC)
 

@@ -8,15 +8,15 @@ import time
 import aiohttp
 import pytest
 
-from collector_service import logs
 from collector_service.contract import STATUSES, viewer_key
-from collector_service.health import Snapshot, judge, serve
-from collector_service.pacing import Pace, backoff
+from collector_service.live import logs
+from collector_service.live.health import Snapshot, judge, serve
+from collector_service.live.status_table import Row, describe, encode
+from collector_service.live.viewer_keys import Viewers
+from collector_service.metrics import Stats
 from collector_service.settings import LoggingSettings, SettingsError
-from collector_service.stats import Stats
-from collector_service.status_table import Row, describe, encode
+from collector_service.support.retry import Pace, backoff
 from collector_service.twitch.irc import parse
-from collector_service.viewers import Viewers
 
 
 def chat(user_id, login="somebody"):

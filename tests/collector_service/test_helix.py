@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 
 from collector_service.clock import ScaledClock
+from collector_service.metrics import Stats
 from collector_service.settings import TwitchSettings
 from collector_service.simulator.server import Simulator
 from collector_service.simulator.world import WorldOptions, plant
-from collector_service.stats import Stats
 from collector_service.twitch import helix as helix_module
 from collector_service.twitch.helix import CredentialsRefusedError, Helix, HelixError, Stream, User, Video
 

@@ -6,12 +6,12 @@ from collections import Counter
 import pytest
 
 from collector_service.contract import viewer_key
-from collector_service.intake import Intake
-from collector_service.opt_outs import OptOuts
-from collector_service.stats import Stats
+from collector_service.live.intake import Intake
+from collector_service.live.viewer_keys import Viewers
+from collector_service.live.windows import Windows
+from collector_service.metrics import Stats
+from collector_service.privacy.opt_outs import OptOuts
 from collector_service.twitch.irc import parse
-from collector_service.viewers import Viewers
-from collector_service.windows import Windows
 
 SECRET = "a-secret-of-16-bytes"
 START = 1_800_000_000.0

@@ -20,11 +20,11 @@ from collector_service.contract import (
     live_key,
     parse_record,
 )
-from collector_service.journal import Flush, Journal
 from collector_service.lake import Lake
-from collector_service.spool import Overflow, PartName, Spool, thin, thin_part
+from collector_service.live.journal import Flush, Journal
+from collector_service.live.spool import Overflow, PartName, Spool, thin, thin_part
+from collector_service.live.windows import Part, StreamInfo
 from collector_service.twitch.irc import MESSAGE, MIRRORED, PRESENCE
-from collector_service.windows import Part, StreamInfo
 
 from .full_disk import full_disk
 

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from collector_service import opt_outs
 from collector_service.lake import Lake
-from collector_service.opt_outs import OPT_OUTS_KEY, BadOptOutsError, OptOuts, OptOutsKeeper
+from collector_service.live import opt_out_watch
+from collector_service.live.opt_out_watch import OptOutsKeeper
+from collector_service.metrics import Stats
+from collector_service.privacy import opt_outs
+from collector_service.privacy.opt_outs import OPT_OUTS_KEY, BadOptOutsError, OptOuts
 from collector_service.settings import SettingsError
-from collector_service.stats import Stats
 
 from .full_disk import full_disk
 from .irc_double import eventually
@@ -57,7 +59,7 @@ def inner():
 
 @pytest.fixture
 def away(inner, monkeypatch):
-    monkeypatch.setattr(opt_outs, "backoff", lambda failures: 0.01)
+    monkeypatch.setattr(opt_out_watch, "backoff", lambda failures: 0.01)
     return AwayLake(inner)
 
 
@@ -204,7 +206,7 @@ async def test_waiting_can_be_cancelled_even_while_a_read_hangs(away, tmp_path):
 
 
 async def test_a_read_that_hangs_counts_as_away(inner, away, tmp_path, monkeypatch):
-    monkeypatch.setattr(opt_outs, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(opt_out_watch, "READ_SECONDS", 0.1)
     inner.put(OPT_OUTS_KEY, SOME.to_bytes())
     (tmp_path / "opt_outs.json").write_bytes(MORE.to_bytes())
     away.hang.clear()

@@ -16,9 +16,9 @@ import pytest
 from aiohttp import web
 
 from collector_service.contract import decode_lines, parse_record, viewer_key
-from collector_service.key_check import agree, begin_population, fingerprint, populations
 from collector_service.lake import Lake
-from collector_service.opt_outs import OptOuts
+from collector_service.privacy.opt_outs import OptOuts
+from collector_service.privacy.populations import agree, begin_population, fingerprint, populations
 from collector_service.settings import StorageSettings
 
 from .irc_double import eventually, irc_double, message

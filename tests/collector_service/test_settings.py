@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from collector_service.clock import ScaledClock, parse_clock
-from collector_service.identity import load_viewer_key_secret, own_collector_id
+from collector_service.live.state_dir import own_collector_id
+from collector_service.privacy.viewer_secret import load_viewer_key_secret
 from collector_service.settings import PrivacySettings, SettingsError
 from collector_service.settings import Settings as CollectorSettings
 from vieweratlas_dagster.settings import Settings

@@ -11,15 +11,16 @@ from itertools import pairwise
 
 import pytest
 
-from collector_service import connection, shards
 from collector_service.clock import SystemClock
-from collector_service.connection import ConnectError, Connection
-from collector_service.intake import Intake
+from collector_service.live import pool
+from collector_service.live.intake import Intake
+from collector_service.live.pool import Pool
+from collector_service.live.viewer_keys import Viewers
+from collector_service.live.windows import Windows
+from collector_service.metrics import Stats
 from collector_service.settings import CollectionSettings, TwitchSettings
-from collector_service.shards import Pool
-from collector_service.stats import Stats
-from collector_service.viewers import Viewers
-from collector_service.windows import Windows
+from collector_service.twitch import irc_client
+from collector_service.twitch.irc_client import ConnectError, Connection
 
 from .irc_double import eventually, irc_double, message
 
@@ -159,7 +160,7 @@ async def test_changes_of_the_list_join_and_leave():
 
 
 async def test_unanswered_joins_are_tried_again_then_given_up_for_a_while(monkeypatch):
-    monkeypatch.setattr(shards, "RECONCILE_SECONDS", 0.1)
+    monkeypatch.setattr(pool, "RECONCILE_SECONDS", 0.1)
     async with rig() as it:
         asked = Counter()
 
@@ -174,7 +175,7 @@ async def test_unanswered_joins_are_tried_again_then_given_up_for_a_while(monkey
 
 
 async def test_a_suspended_channel_is_not_asked_for_again(monkeypatch):
-    monkeypatch.setattr(shards, "RECONCILE_SECONDS", 0.05)
+    monkeypatch.setattr(pool, "RECONCILE_SECONDS", 0.05)
     async with rig() as it:
         it.double.confirms = lambda client, login: bool(
             client.send(f"@msg-id=msg_channel_suspended :tmi.twitch.tv NOTICE #{login} :gone")
@@ -186,7 +187,7 @@ async def test_a_suspended_channel_is_not_asked_for_again(monkeypatch):
 
 
 async def test_a_channel_that_the_server_parts_is_joined_again(monkeypatch):
-    monkeypatch.setattr(shards, "RECONCILE_SECONDS", 0.2)
+    monkeypatch.setattr(pool, "RECONCILE_SECONDS", 0.2)
     async with rig() as it:
         it.pool.want(["chan0"], {})
         await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
@@ -227,8 +228,8 @@ async def test_a_lost_connection_comes_back_in_seconds_and_the_gap_is_not_watche
 
 
 async def test_a_silent_connection_is_noticed_and_its_silence_not_watched(monkeypatch):
-    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.6)
-    monkeypatch.setattr(connection, "PONG_SECONDS", 0.3)
+    monkeypatch.setattr(irc_client, "IDLE_SECONDS", 0.6)
+    monkeypatch.setattr(irc_client, "PONG_SECONDS", 0.3)
     async with rig() as it:
         it.double.answers_pings = False
         it.pool.want(["chan0"], {})
@@ -271,7 +272,7 @@ async def test_a_renamed_channel_is_watched_on_whichever_connection_has_its_new_
 
 
 async def test_what_comes_while_it_is_stopping_opens_nothing(monkeypatch):
-    monkeypatch.setattr(shards, "DRAIN_SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(pool, "DRAIN_SILENCE_SECONDS", 0.5)
     async with rig() as it:
         it.pool.want(["chan0"], {})
         await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
@@ -290,14 +291,14 @@ async def test_what_comes_while_it_is_stopping_opens_nothing(monkeypatch):
 
 
 async def test_a_late_answer_to_a_join_during_a_handover_is_an_answer(monkeypatch):
-    monkeypatch.setattr(shards, "RECONCILE_SECONDS", 0.2)
+    monkeypatch.setattr(pool, "RECONCILE_SECONDS", 0.2)
     async with rig() as it:
         it.pool.want(["chan0"], {})
         await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
         [old] = it.clients
         it.double.confirms = lambda client, login: False
         old.send(":tmi.twitch.tv RECONNECT")
-        await eventually(lambda: len(it.clients) == 2 and len(it.clients[1].joins) == shards.JOIN_TRIES)
+        await eventually(lambda: len(it.clients) == 2 and len(it.clients[1].joins) == pool.JOIN_TRIES)
         await asyncio.sleep(0.5)
         assert it.pool.roster.counts() == {"joined": 1}
         it.clients[1].confirm("chan0", ROOMS["chan0"])
@@ -380,7 +381,7 @@ async def test_what_came_just_before_the_server_closed_is_read_when_stopping():
 
 
 async def test_a_dead_connection_does_not_keep_the_others_from_ending(monkeypatch):
-    monkeypatch.setattr(shards, "DRAIN_SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(pool, "DRAIN_SILENCE_SECONDS", 0.5)
     async with rig() as it:
         it.pool.want(["chan0"], {})
         await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
@@ -394,7 +395,7 @@ async def test_a_dead_connection_does_not_keep_the_others_from_ending(monkeypatc
 
 
 async def test_a_zombie_of_two_connections_leaves_a_gap_until_the_other_joined(monkeypatch):
-    monkeypatch.setattr(shards, "RECONCILE_SECONDS", 0.5)
+    monkeypatch.setattr(pool, "RECONCILE_SECONDS", 0.5)
     async with rig() as it:
         it.pool.want(["chan0"], {})
         await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
@@ -416,8 +417,8 @@ async def test_a_zombie_of_two_connections_leaves_a_gap_until_the_other_joined(m
 
 
 async def test_a_connection_that_answers_pings_stays(monkeypatch):
-    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.1)
-    monkeypatch.setattr(connection, "PONG_SECONDS", 0.2)
+    monkeypatch.setattr(irc_client, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(irc_client, "PONG_SECONDS", 0.2)
     async with rig() as it:
         it.pool.want(["chan0"], {})
         await eventually(
@@ -436,7 +437,7 @@ async def test_pings_of_the_server_are_answered():
 
 
 async def test_reconnect_opens_the_new_connection_first_and_counts_nothing_twice(monkeypatch):
-    monkeypatch.setattr(shards, "LINGER_SECONDS", 0.5)
+    monkeypatch.setattr(pool, "LINGER_SECONDS", 0.5)
     async with rig() as it:
         it.pool.want(["chan0", "chan1"], {})
         await eventually(lambda: it.pool.roster.counts() == {"joined": 2})
@@ -498,7 +499,7 @@ async def test_a_refused_login_fails_at_once(notice, cause):
 
 
 async def test_a_server_that_never_welcomes_is_left(monkeypatch):
-    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(irc_client, "CONNECT_SECONDS", 0.2)
     async with rig() as it:
         it.double.welcome = False
         with pytest.raises(ConnectError) as failure:
@@ -508,7 +509,7 @@ async def test_a_server_that_never_welcomes_is_left(monkeypatch):
 
 
 async def test_an_unreachable_server_is_tried_again(monkeypatch):
-    monkeypatch.setattr(shards, "backoff", lambda failures: 0.01)
+    monkeypatch.setattr(pool, "backoff", lambda failures: 0.01)
     async with rig() as it:
         port = it.double.port
         it.pool._twitch = TwitchSettings(irc_url="irc://127.0.0.1:1")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from collector_service.contract import decode_lines, parse_record, viewer_key
 from collector_service.twitch.vod_chat import Vod, VodComment
-from collector_service.vod_windows import VodWindows, vod_objects
+from collector_service.twitch.vod_records import VodWindows, vod_objects
 
 SECRET = "s" * 32
 START = datetime(2026, 3, 1, 23, 52, 10, tzinfo=UTC)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector_service.contract import encode_object, parse_record
+from collector_service.live.windows import GRACE_SECONDS, SETTLE_SECONDS, StreamInfo, Windows
 from collector_service.twitch.irc import MESSAGE, MIRRORED, PRESENCE
-from collector_service.windows import GRACE_SECONDS, SETTLE_SECONDS, StreamInfo, Windows
 
 START = 1_700_000_000 // 300 * 300
 
@@ -256,7 +256,7 @@ def test_a_gap_in_the_middle_shows_where_it_was():
 
 
 def test_memory_is_bounded_and_the_rest_of_the_window_declared_unwatched(monkeypatch):
-    monkeypatch.setattr("collector_service.windows.MAX_PAIRS", 50)
+    monkeypatch.setattr("collector_service.live.windows.MAX_PAIRS", 50)
     clock = ManualClock()
     windows = Windows(clock, 300)
     windows.joined(7, "channel7", START)

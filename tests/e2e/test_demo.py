@@ -19,8 +19,8 @@ from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
 from tests.conftest import VIEWERATLAS
 from vieweratlas_dagster.automation.late_plan import scan
-from vieweratlas_dagster.demo.run import run_demo
-from vieweratlas_dagster.demo.stage import DemoError, DemoOptions
+from vieweratlas_dagster.commands.demo.run import run_demo
+from vieweratlas_dagster.commands.demo.stage import DemoError, DemoOptions
 
 
 def latest(demo, name):

@@ -20,8 +20,9 @@ from collector_service.settings import StorageSettings
 from collector_service.simulator.oracle import comments
 from collector_service.simulator.world import WorldOptions, plant
 from tests.vieweratlas_dagster.vod.twitch_thread import twitch_in_thread, unseen
-from vieweratlas_dagster.automation.launch import open_instance, quarters_of
-from vieweratlas_dagster.lake_layout import presence_key, read_table
+from vieweratlas_dagster.commands.run_jobs import open_instance, quarters_of
+from vieweratlas_dagster.lake.keys import presence_key
+from vieweratlas_dagster.lake.tables_io import read_table
 from vieweratlas_dagster.tables import PRESENCE
 from vieweratlas_dagster.vod.queue_store import QueueStore
 

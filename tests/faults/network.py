@@ -8,7 +8,7 @@ import asyncio
 from functools import partial
 from typing import get_args
 
-from collector_service.channels import CHECK_SECONDS
+from collector_service.live.channel_list import CHECK_SECONDS
 from collector_service.simulator.garbage import Garbage
 from collector_service.simulator.http_faults import HelixFault
 from collector_service.simulator.irc_rules import Limit

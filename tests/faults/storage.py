@@ -7,7 +7,7 @@ a clock is made to fail (``s3``, ``machine``).
 import asyncio
 from functools import partial
 
-from collector_service.windows import MAX_STEP_BACK_SECONDS
+from collector_service.live.windows import MAX_STEP_BACK_SECONDS
 
 from .harness import eventually, session
 from .machine import MachineClock, SmallDisk, refused_writes

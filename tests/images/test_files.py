@@ -95,8 +95,8 @@ class Refuse:
         if name.partition(".")[0] in foreign - {"collector_service"}:
             raise ModuleNotFoundError(f"{name} is not in requirements-collector.lock", name=name)
 sys.meta_path.insert(0, Refuse())
-import collector_service.__main__, collector_service.service, collector_service.simulator.__main__
-import collector_service.status_table
+import collector_service.__main__, collector_service.live.service, collector_service.simulator.__main__
+import collector_service.live.status_table
 print("all there", "dagster" in foreign)
 """
     done = subprocess.run(
@@ -157,6 +157,6 @@ def test_the_compose_file_keeps_to_its_schema():
 
 
 def test_one_machine_has_one_set_of_limits():
-    local = yaml.safe_load((ROOT / "vieweratlas_dagster/automation/local_dagster.yaml").read_text())
+    local = yaml.safe_load((ROOT / "vieweratlas_dagster/commands/local_dagster.yaml").read_text())
     ours = yaml.safe_load((DOCKER / "dagster.yaml").read_text())
     assert local.items() <= ours.items()

@@ -7,10 +7,11 @@ import polars as pl
 from collector_service.lake import Lake
 from tests.privacy import world
 from tests.privacy.world import DAYS
-from vieweratlas_dagster.drawn_map import draw_exports, draw_pages
-from vieweratlas_dagster.lake_layout import analysis_key, read_table, write_table
+from vieweratlas_dagster.lake.keys import analysis_key
+from vieweratlas_dagster.lake.tables_io import read_table, write_table
+from vieweratlas_dagster.maps.drawing import draw_exports, draw_pages
+from vieweratlas_dagster.maps.stored import ShownMap
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.shown_map import ShownMap
 from vieweratlas_dagster.tables import COMMUNITIES, EDGES, LEFT_OUT, NODES, Table
 
 DAY = DAYS[0]

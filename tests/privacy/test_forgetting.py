@@ -16,29 +16,24 @@ import pytest
 
 from collector_service.contract import decode_lines, encode_object, live_key, vod_key
 from collector_service.lake import Lake
-from collector_service.opt_outs import OPT_OUTS_KEY, BadOptOutsError, OptOuts, read_opt_outs
+from collector_service.privacy.opt_outs import OPT_OUTS_KEY, BadOptOutsError, OptOuts, read_opt_outs
 from tests.privacy import world
 from tests.privacy.world import CHANNEL, DAYS, KEY, KEY_IN_ANY_FORM, NOW, VIEWER, VOD, WITH_RAW
-from vieweratlas_dagster import doctor, drawn_map
 from vieweratlas_dagster.automation.late_plan import GRAPH_ONLY, Plan, scan
+from vieweratlas_dagster.commands import doctor
 from vieweratlas_dagster.curation.validation import manifest_objects
 from vieweratlas_dagster.forgetting import ledger
+from vieweratlas_dagster.forgetting.erase import Forgetting
+from vieweratlas_dagster.forgetting.lock import TURN_KEY
 from vieweratlas_dagster.forgetting.rewriting import UnreadableObjectError
-from vieweratlas_dagster.forgetting.run import Forgetting
+from vieweratlas_dagster.forgetting.s3_versions import Versions
 from vieweratlas_dagster.forgetting.subject import Subject, SubjectError, find_channel, find_viewer
-from vieweratlas_dagster.forgetting.turn import TURN_KEY
-from vieweratlas_dagster.forgetting.versions import Versions
-from vieweratlas_dagster.lake_layout import (
-    LATEST_PREFIX,
-    SPARK_PREFIX,
-    analysis_key,
-    finish_map,
-    manifest_key,
-    publish_latest,
-)
-from vieweratlas_dagster.leaving_out import without
-from vieweratlas_dagster.parquet import parquet_bytes
-from vieweratlas_dagster.shown_map import ShownMap
+from vieweratlas_dagster.lake.keys import LATEST_PREFIX, SPARK_PREFIX, analysis_key, manifest_key
+from vieweratlas_dagster.lake.manifests import finish_map, publish_latest
+from vieweratlas_dagster.lake.parquet import parquet_bytes
+from vieweratlas_dagster.lake.redaction import without
+from vieweratlas_dagster.maps import drawing
+from vieweratlas_dagster.maps.stored import ShownMap
 from vieweratlas_dagster.tables import NODES
 from vieweratlas_dagster.vod.queue_store import QueueStore
 
@@ -206,8 +201,8 @@ def test_a_page_that_shows_a_hidden_channel_on_an_earlier_day_only_is_drawn_agai
             if info.key.endswith(".parquet"):
                 lake.put(info.key, parquet_bytes(without(table(lake.get(info.key)), CHANNEL.gone)))
         shown = ShownMap(lake, day)
-        pages = drawn_map.draw_pages(shown, shown.read("nodes.parquet", NODES), settings)
-        for name, data in {**pages.files, **drawn_map.draw_exports(shown, settings).files}.items():
+        pages = drawing.draw_pages(shown, shown.read("nodes.parquet", NODES), settings)
+        for name, data in {**pages.files, **drawing.draw_exports(shown, settings).files}.items():
             lake.put(analysis_key(day, name), data)
         finish_map(lake, day, 2)
     publish_latest(lake, DAYS[-1])
@@ -248,11 +243,11 @@ def test_a_fault_of_drawing_is_told_and_the_map_is_drawn_by_the_next_run(lake, s
     def broken(*_, **__):
         raise ValueError("no such font")
 
-    drawn = drawn_map.draw_atlas
-    monkeypatch.setattr(drawn_map, "draw_atlas", broken)
+    drawn = drawing.draw_atlas
+    monkeypatch.setattr(drawing, "draw_atlas", broken)
     with pytest.raises(ValueError, match="no such font"):
         forget(lake, settings, CHANNEL)
-    monkeypatch.setattr(drawn_map, "draw_atlas", drawn)
+    monkeypatch.setattr(drawing, "draw_atlas", drawn)
     assert forget(lake, settings, CHANNEL).removed_maps == ()
     assert world.holding(world.everything(lake), b"beta_two") == {OPT_OUTS_KEY}
     assert len(list(lake.objects(LATEST_PREFIX))) > 10
@@ -307,7 +302,7 @@ def test_a_run_that_is_killed_at_any_write_is_finished_by_the_next_one(
     planted, tmp_path, monkeypatch, subject, step
 ):
     for name in ("draw_atlas", "draw_preview", "draw_svg", "render_page"):
-        monkeypatch.setattr(drawn_map, name, getattr(drawn_map, name))
+        monkeypatch.setattr(drawing, name, getattr(drawing, name))
     world.draw_cheaply()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.privacy.world"])

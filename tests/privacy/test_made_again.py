@@ -6,13 +6,13 @@ import pytest
 
 from collector_service.contract import live_day_prefix
 from collector_service.lake import Lake
-from collector_service.leaving_out import record_without
-from collector_service.opt_outs import OptOuts
+from collector_service.privacy.opt_outs import OptOuts
+from collector_service.privacy.redaction import record_without
 from tests.vieweratlas_dagster.automation.test_late_data import DAYS, FIRST, NOON, Desk, settings_in
 from tests.vieweratlas_dagster.test_assets import planted_day, put_day, run_day
-from vieweratlas_dagster.forgetting.run import Forgetting
+from vieweratlas_dagster.forgetting.erase import Forgetting
 from vieweratlas_dagster.forgetting.subject import Subject
-from vieweratlas_dagster.lake_layout import channels_key
+from vieweratlas_dagster.lake.keys import channels_key
 
 # One of the planted viewers, who is in three channels on each day.
 VIEWER = Subject("viewer", OptOuts(frozenset({1004})))

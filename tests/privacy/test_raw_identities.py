@@ -8,14 +8,14 @@ import pytest
 
 from collector_service.contract import encode_object, live_key, parse_record
 from collector_service.lake import Lake
-from collector_service.leaving_out import line_without, record_without
+from collector_service.privacy.redaction import line_without, record_without
 from tests.privacy import world
 from tests.privacy.world import DAYS, KEY, NOW, VIEWER
 from vieweratlas_dagster.assets.curated import curated_tables, day_audiences
 from vieweratlas_dagster.assets.raw import snapshots
 from vieweratlas_dagster.curation.validation import holds_identities
-from vieweratlas_dagster.lake_layout import channels_key, presence_key
-from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.lake.keys import channels_key, presence_key
+from vieweratlas_dagster.resources.lake_resource import LakeResource
 
 DAY = DAYS[1]
 

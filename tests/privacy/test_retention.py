@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from collector_service.lake import Lake, ObjectInfo
 from vieweratlas_dagster.automation.retention import days_kept, expires_at
 from vieweratlas_dagster.cli import app
-from vieweratlas_dagster.retention_report import held
+from vieweratlas_dagster.commands.retention import held
 from vieweratlas_dagster.settings import RetentionSettings, Settings
 
 NOW = datetime.now(UTC)

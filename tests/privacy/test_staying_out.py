@@ -7,32 +7,32 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from collector_service import spool
 from collector_service.contract import SnapshotRecord, decode_lines, encode_object, live_key, parse_record
 from collector_service.lake import Lake
-from collector_service.leaving_out import line_without, object_without, record_without
-from collector_service.opt_outs import OptOuts, add_opt_outs
-from collector_service.spool import Overflow, PartName, Spool
+from collector_service.live import spool
+from collector_service.live.spool import Overflow, PartName, Spool
+from collector_service.privacy.opt_outs import OptOuts, add_opt_outs
+from collector_service.privacy.redaction import line_without, object_without, record_without
 from tests.privacy import world
 from tests.privacy.world import CHANNEL, DAYS, KEY, KEY_IN_ANY_FORM, NOW, VIEWER
-from vieweratlas_dagster import drawn_map
 from vieweratlas_dagster.assets.atlas import atlas, graph_exports
 from vieweratlas_dagster.assets.curated import curated_tables, day_audiences
 from vieweratlas_dagster.assets.raw import snapshots
-from vieweratlas_dagster.lake_layout import (
+from vieweratlas_dagster.curation.imported_ids import imported_viewer_key
+from vieweratlas_dagster.imports.csv_rows import FileError
+from vieweratlas_dagster.imports.presence import import_presence
+from vieweratlas_dagster.lake.keys import (
     LATEST_PREFIX,
     analysis_key,
-    begin_map,
     channels_key,
     day_audience_key,
     presence_key,
-    read_table,
-    write_table,
 )
-from vieweratlas_dagster.presence_import import import_presence, imported_viewer_key
-from vieweratlas_dagster.resources.lake import LakeResource
-from vieweratlas_dagster.shown_map import ShownMap
-from vieweratlas_dagster.strict_csv import FileError
+from vieweratlas_dagster.lake.manifests import begin_map
+from vieweratlas_dagster.lake.tables_io import read_table, write_table
+from vieweratlas_dagster.maps import drawing
+from vieweratlas_dagster.maps.stored import ShownMap
+from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.tables import CHANNELS, DAY_AUDIENCES, EDGES, PRESENCE
 
 DAY = DAYS[1]
@@ -179,7 +179,7 @@ def _analysis_of(lake, day):
 def unfinished_map(tmp_path, monkeypatch):
     """An unfinished map with pages, and an earlier one, both with the channel; and who makes its assets."""
     for name in ("draw_atlas", "draw_svg", "draw_preview"):  # they take a second each
-        monkeypatch.setattr(drawn_map, name, lambda nodes, *_, **__: repr(nodes.rows()).encode())
+        monkeypatch.setattr(drawing, name, lambda nodes, *_, **__: repr(nodes.rows()).encode())
     settings = world.settings_for(tmp_path)
     lake = Lake.open(settings.storage)
     for day in DAYS[:2]:
@@ -226,14 +226,14 @@ def test_a_channel_that_opts_out_while_a_map_is_drawn_is_not_in_it(
     unfinished_map, monkeypatch, asset, step
 ):
     lake, make = unfinished_map
-    draw = getattr(drawn_map, step)
+    draw = getattr(drawing, step)
 
     def meanwhile(*arguments):
         drawn = draw(*arguments)
         add_opt_outs(lake, CHANNEL.gone, may_begin=True)
         return drawn
 
-    monkeypatch.setattr(drawn_map, step, meanwhile)
+    monkeypatch.setattr(drawing, step, meanwhile)
     made = make(asset)
     if asset is atlas:  # the others' files are theirs to make
         own = ("/atlas.html", "/atlas.png", "/atlas.svg", "/nodes.parquet")

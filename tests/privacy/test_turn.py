@@ -6,12 +6,12 @@ import time
 import pytest
 
 from collector_service.lake import Lake
-from collector_service.opt_outs import OPT_OUTS_KEY
+from collector_service.privacy.opt_outs import OPT_OUTS_KEY
 from collector_service.settings import StorageSettings
 from tests.privacy import world
 from tests.privacy.world import CHANNEL, KEY_IN_ANY_FORM, NOW, VIEWER
-from vieweratlas_dagster.forgetting.run import Forgetting
-from vieweratlas_dagster.forgetting.turn import TURN_KEY, own_turn
+from vieweratlas_dagster.forgetting.erase import Forgetting
+from vieweratlas_dagster.forgetting.lock import TURN_KEY, own_turn
 
 FAST = {"renewed": 0.05, "lost": 0.6, "poll": 0.02}
 

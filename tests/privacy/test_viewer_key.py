@@ -10,30 +10,32 @@ from datetime import UTC, date, datetime
 import pytest
 from typer.testing import CliRunner
 
-from collector_service import key_check
 from collector_service.contract import decode_lines, parse_record, viewer_key
-from collector_service.key_check import (
+from collector_service.lake import Lake
+from collector_service.live import key_watch
+from collector_service.live.key_watch import (
+    agree_before_collecting,
+    agree_while_collecting,
+    refuse_if_lost_before_collecting,
+)
+from collector_service.privacy.opt_outs import OptOuts, add_opt_outs
+from collector_service.privacy.populations import (
     KEY_RECORD,
     WrongKeyError,
     agree,
-    agree_before_collecting,
-    agree_while_collecting,
     begin_population,
     check_if_at_hand,
     checked_secret,
     fingerprint,
     population_start,
     populations,
-    refuse_if_lost_before_collecting,
 )
-from collector_service.lake import Lake
-from collector_service.opt_outs import OptOuts, add_opt_outs
 from collector_service.settings import PrivacySettings, SettingsError
-from vieweratlas_dagster import doctor
 from vieweratlas_dagster.cli import app
+from vieweratlas_dagster.commands import doctor
+from vieweratlas_dagster.commands.rotate_key import rotate
 from vieweratlas_dagster.forgetting.ledger import keep_job, new_job
 from vieweratlas_dagster.forgetting.subject import Subject, find_viewer
-from vieweratlas_dagster.key_rotation import rotate
 from vieweratlas_dagster.settings import Settings
 
 TODAY = date(2026, 3, 4)
@@ -118,7 +120,7 @@ async def test_without_the_lake_a_collector_waits_unless_its_copy_says_the_same(
         waits.set()
         return 3600.0
 
-    monkeypatch.setattr(key_check, "backoff", long)
+    monkeypatch.setattr(key_watch, "backoff", long)
     waiting = asyncio.create_task(agree_before_collecting(lake, WRONG, tmp_path, TODAY))
     async with asyncio.timeout(30):
         await waits.wait()
@@ -142,7 +144,7 @@ async def test_without_a_key_and_the_lake_a_collector_waits_before_it_makes_one(
         return get(key, most)
 
     monkeypatch.setattr(lake, "get", away_at_first)
-    monkeypatch.setattr(key_check, "backoff", lambda _failures: 0.0)
+    monkeypatch.setattr(key_watch, "backoff", lambda _failures: 0.0)
     with pytest.raises(WrongKeyError, match="is missing, but the viewers"):
         await refuse_if_lost_before_collecting(privacy, lake)
     assert not privacy.viewer_key_file.exists()

@@ -20,24 +20,23 @@ import polars as pl
 
 from collector_service.contract import SnapshotRecord, encode_object, live_key, viewer_key, vod_key
 from collector_service.lake import Lake
-from collector_service.opt_outs import OptOuts
+from collector_service.privacy.opt_outs import OptOuts
 from collector_service.settings import StorageSettings
 from vieweratlas_dagster.curation.merge import curate
 from vieweratlas_dagster.curation.validation import inspect_object, manifest
+from vieweratlas_dagster.forgetting.erase import Forgetting
 from vieweratlas_dagster.forgetting.maps import draw
-from vieweratlas_dagster.forgetting.run import Forgetting
 from vieweratlas_dagster.forgetting.subject import Subject
-from vieweratlas_dagster.lake_layout import (
+from vieweratlas_dagster.lake.keys import (
     analysis_key,
     channels_key,
     day_audience_key,
-    finish_map,
     manifest_key,
     presence_key,
-    publish_latest,
     quarantine_prefix,
-    write_table,
 )
+from vieweratlas_dagster.lake.manifests import finish_map, publish_latest
+from vieweratlas_dagster.lake.tables_io import write_table
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import (
     AUDIENCES,
@@ -351,10 +350,10 @@ def forget_until_killed(folder, subject, writes, cheap_drawing):
 
 def draw_cheaply():
     """Pictures take a second each, and are not what a kill test is about."""
-    from vieweratlas_dagster import drawn_map
+    from vieweratlas_dagster.maps import drawing
 
-    drawn_map.draw_atlas = lambda nodes, *_, **__: repr(nodes["channel"].to_list()).encode()
-    drawn_map.draw_svg = drawn_map.draw_preview = drawn_map.draw_atlas
-    drawn_map.render_page = lambda nodes, *_, history, **__: repr(
+    drawing.draw_atlas = lambda nodes, *_, **__: repr(nodes["channel"].to_list()).encode()
+    drawing.draw_svg = drawing.draw_preview = drawing.draw_atlas
+    drawing.render_page = lambda nodes, *_, history, **__: repr(
         [nodes.rows(), *(day.nodes.rows() for day in history.days)]
     ).encode()

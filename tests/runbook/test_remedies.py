@@ -28,18 +28,18 @@ from vieweratlas_dagster.automation.sensors import vieweratlas_alerts
 from vieweratlas_dagster.checks.catalogue import ALL_CHECKS
 from vieweratlas_dagster.checks.check import View
 from vieweratlas_dagster.cli import app
+from vieweratlas_dagster.commands.doctor import examine
 from vieweratlas_dagster.definitions import build_definitions
-from vieweratlas_dagster.doctor import examine
-from vieweratlas_dagster.lake_layout import (
+from vieweratlas_dagster.lake.keys import (
     analysis_key,
-    begin_map,
     channels_key,
     day_audience_key,
     days_up_to,
     presence_key,
-    read_table,
 )
-from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.lake.manifests import begin_map
+from vieweratlas_dagster.lake.tables_io import read_table
+from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import (
     CHANNELS,

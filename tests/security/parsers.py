@@ -21,26 +21,29 @@ import polars as pl
 from aiohttp import web
 
 from collector_service.clock import parse_clock
-from collector_service.connection import MAX_LINE_BYTES, Connection
 from collector_service.contract import (
     BadRecordError,
     SnapshotRecord,
     decode_lines,
     parse_record,
 )
-from collector_service.identity import load_viewer_key_secret, own_collector_id
-from collector_service.intake import Intake
-from collector_service.journal import Journal
-from collector_service.key_check import KEY_RECORD, agree, populations
 from collector_service.lake import Lake
-from collector_service.leaving_out import object_without
+from collector_service.live.intake import Intake
+from collector_service.live.journal import Journal
+from collector_service.live.spool import _holds, thin
+from collector_service.live.state_dir import own_collector_id
+from collector_service.live.viewer_keys import Viewers
+from collector_service.live.windows import Windows
 from collector_service.logins import read_logins
-from collector_service.opt_outs import BadOptOutsError, OptOuts
+from collector_service.metrics import Stats
+from collector_service.privacy.opt_outs import BadOptOutsError, OptOuts
+from collector_service.privacy.populations import KEY_RECORD, agree, populations
+from collector_service.privacy.redaction import object_without
+from collector_service.privacy.viewer_secret import load_viewer_key_secret
 from collector_service.settings import PrivacySettings, SettingsError, TwitchSettings
-from collector_service.spool import _holds, thin
-from collector_service.stats import Stats
 from collector_service.twitch.helix import Helix, HelixError
 from collector_service.twitch.irc import Chat, Control, parse
+from collector_service.twitch.irc_client import MAX_LINE_BYTES, Connection
 from collector_service.twitch.vod_chat import (
     CommentsRefusedError,
     CommentsUnavailableError,
@@ -49,10 +52,9 @@ from collector_service.twitch.vod_chat import (
     VodGoneError,
 )
 from collector_service.twitch.vod_json import ChatJsonError, open_chat_json
-from collector_service.viewers import Viewers
-from collector_service.vod_windows import VodWindows
-from collector_service.windows import Windows
+from collector_service.twitch.vod_records import VodWindows
 from vieweratlas_dagster import tables
+from vieweratlas_dagster.commands.map_list import read_previous
 from vieweratlas_dagster.curation.validation import inspect_object, manifest_objects
 from vieweratlas_dagster.forgetting.ledger import (
     JOBS_PREFIX,
@@ -61,21 +63,18 @@ from vieweratlas_dagster.forgetting.ledger import (
     entries,
     unfinished_jobs,
 )
-from vieweratlas_dagster.labels_file import LabelsFileError, read_labels_file
-from vieweratlas_dagster.lake_layout import (
-    LATEST_MANIFEST,
-    BadMapManifestError,
-    read_map_manifest,
-    read_table,
-)
-from vieweratlas_dagster.overlap_list import read_overlap_list, read_previous
-from vieweratlas_dagster.parquet import read_parquet
-from vieweratlas_dagster.presence_import import import_presence
+from vieweratlas_dagster.imports.csv_rows import FileError
+from vieweratlas_dagster.imports.labels import LabelsFileError, read_labels_file
+from vieweratlas_dagster.imports.overlap_list import read_overlap_list
+from vieweratlas_dagster.imports.presence import import_presence
+from vieweratlas_dagster.lake.keys import LATEST_MANIFEST
+from vieweratlas_dagster.lake.manifests import BadMapManifestError, read_map_manifest
+from vieweratlas_dagster.lake.parquet import read_parquet
+from vieweratlas_dagster.lake.tables_io import read_table
 from vieweratlas_dagster.publish.exports import gexf_bytes, graphml_bytes
 from vieweratlas_dagster.publish.page import render_page
 from vieweratlas_dagster.publish.vector import draw_svg
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.strict_csv import FileError
 from vieweratlas_dagster.vod.queue import VodItem
 from vieweratlas_dagster.vod.queue_store import QUEUE_KEY, QueueError, QueueStore, encode
 

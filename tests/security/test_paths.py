@@ -16,29 +16,24 @@ from pydantic import ValidationError
 
 from collector_service.clock import SystemClock
 from collector_service.contract import BadRecordError, parse_record
-from collector_service.intake import Intake
 from collector_service.lake import Lake
+from collector_service.live.intake import Intake
+from collector_service.live.viewer_keys import Viewers
+from collector_service.live.windows import Windows
 from collector_service.logins import read_logins
+from collector_service.metrics import Stats
 from collector_service.settings import SettingsError, StorageSettings
-from collector_service.stats import Stats
 from collector_service.twitch.helix import Video
 from collector_service.twitch.irc import parse
 from collector_service.twitch.vod_chat import Vod
-from collector_service.viewers import Viewers
-from collector_service.windows import Windows
-from vieweratlas_dagster.lake_layout import (
-    LATEST_MANIFEST,
-    BadMapManifestError,
-    analysis_key,
-    publish_latest,
-    read_map_manifest,
-)
-from vieweratlas_dagster.overlap_list import map_overlap_list
-from vieweratlas_dagster.presence_import import import_presence
+from vieweratlas_dagster.commands.map_list import map_overlap_list
+from vieweratlas_dagster.imports.csv_rows import FileError
+from vieweratlas_dagster.imports.presence import import_presence
+from vieweratlas_dagster.lake.keys import LATEST_MANIFEST, analysis_key
+from vieweratlas_dagster.lake.manifests import BadMapManifestError, publish_latest, read_map_manifest
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.strict_csv import FileError
-from vieweratlas_dagster.vod.chat_files import import_vod_json
 from vieweratlas_dagster.vod.discovery import queue_videos
+from vieweratlas_dagster.vod.downloader_files import import_vod_json
 
 UNSEEN = ["x\x00y", "x\ny", "x\r\ny", "\x00"]
 NAMES = [

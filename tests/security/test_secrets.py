@@ -19,10 +19,10 @@ import pytest
 from obstore.exceptions import BaseError
 
 from collector_service.lake import Lake
-from collector_service.stats import Stats
+from collector_service.live.viewer_keys import Viewers
+from collector_service.metrics import Stats
 from collector_service.twitch import helix as helix_module
 from collector_service.twitch.helix import Helix
-from collector_service.viewers import Viewers
 from tests.conftest import VIEWERATLAS
 from tests.security.planted import PLANTED, command_lines, shown, watched_command_lines
 from vieweratlas_dagster.definitions import build_definitions

@@ -10,8 +10,8 @@ import pytest
 import trustme
 from aiohttp import web
 
+from collector_service.metrics import Stats
 from collector_service.settings import TwitchSettings
-from collector_service.stats import Stats
 from collector_service.twitch import helix as helix_module
 from collector_service.twitch.helix import Helix, HelixError
 from collector_service.twitch.vod_chat import GraphqlComments

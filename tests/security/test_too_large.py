@@ -13,32 +13,30 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from collector_service.bounded import TooLargeError
 from collector_service.contract import SnapshotRecord, encode_object, live_key, vod_key
 from collector_service.lake import Lake
-from collector_service.opt_outs import OptOuts
+from collector_service.privacy.opt_outs import OptOuts
+from collector_service.support.limits import TooLargeError
 from collector_service.twitch.vod_chat import Vod
-from vieweratlas_dagster import lake_layout
 from vieweratlas_dagster.assets import curated, raw
 from vieweratlas_dagster.automation.late_plan import scan
 from vieweratlas_dagster.cli import app
 from vieweratlas_dagster.forgetting import days, ledger, rewriting, state
+from vieweratlas_dagster.forgetting.erase import Forgetting
 from vieweratlas_dagster.forgetting.rewriting import UnreadableObjectError
-from vieweratlas_dagster.forgetting.run import Forgetting
+from vieweratlas_dagster.forgetting.s3_versions import Versions
 from vieweratlas_dagster.forgetting.subject import Subject
-from vieweratlas_dagster.forgetting.versions import Versions
-from vieweratlas_dagster.lake_layout import (
+from vieweratlas_dagster.lake import manifests
+from vieweratlas_dagster.lake.keys import (
     LATEST_MANIFEST,
     SPARK_PREFIX,
-    BadMapManifestError,
     analysis_key,
     manifest_key,
     presence_key,
-    publish_latest,
-    read_map_manifest,
-    read_table,
 )
-from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.lake.manifests import BadMapManifestError, publish_latest, read_map_manifest
+from vieweratlas_dagster.lake.tables_io import read_table
+from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import PRESENCE
 from vieweratlas_dagster.vod import channels, queue_store, raw_objects
@@ -81,7 +79,7 @@ def chat(channel, channel_id, viewers, source="live"):
 def _small(monkeypatch):
     for module in (raw, curated, channels, raw_objects, rewriting):
         monkeypatch.setattr(module, "MAX_PACKED_BYTES", MOST)
-    for module in (lake_layout, ledger, state):
+    for module in (manifests, ledger, state):
         monkeypatch.setattr(module, "MAX_STATE_BYTES", MOST)
     monkeypatch.setattr(queue_store, "_MAX_BYTES", MOST)
 
@@ -205,7 +203,7 @@ def test_a_days_manifest_is_named_and_the_day_counts_as_made_of_nothing(lake):
     put_both(lake)
     lake.put(manifest_key(DAY), b" " * (MOST + 1))
     with pytest.raises(ValueError, match=f"{manifest_key(DAY)}: {SAID}"):
-        lake_layout.read_day_manifest(lake, DAY)
+        manifests.read_day_manifest(lake, DAY)
     [late] = scan(lake, first=START.date(), today=START.date().replace(day=5)).late
     assert late.day == DAY
 

@@ -19,19 +19,13 @@ from PIL import Image
 
 from collector_service.contract import SnapshotRecord, encode_object, live_key
 from collector_service.lake import Lake
-from collector_service.opt_outs import OPT_OUTS_KEY, OptOuts
-from vieweratlas_dagster.automation.launch import run_partition
+from collector_service.privacy.opt_outs import OPT_OUTS_KEY, OptOuts
+from vieweratlas_dagster.commands.run_jobs import run_partition
 from vieweratlas_dagster.definitions import build_definitions
-from vieweratlas_dagster.lake_layout import (
-    analysis_key,
-    channels_key,
-    day_audience_key,
-    presence_key,
-    previous_analysis_day,
-    read_table,
-    write_table,
-)
-from vieweratlas_dagster.leaving_out import without
+from vieweratlas_dagster.lake.keys import analysis_key, channels_key, day_audience_key, presence_key
+from vieweratlas_dagster.lake.manifests import previous_analysis_day
+from vieweratlas_dagster.lake.redaction import without
+from vieweratlas_dagster.lake.tables_io import read_table, write_table
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import (
     CHANNELS,

@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 
 from collector_service.lake import Lake
-from vieweratlas_dagster.assets.lineage import ASSET_OF, SOURCES
-from vieweratlas_dagster.assets.metadata import column_schema, preview_table, rounded
-from vieweratlas_dagster.automation.launch import run_partition
+from vieweratlas_dagster.commands.run_jobs import run_partition
 from vieweratlas_dagster.definitions import build_definitions
+from vieweratlas_dagster.resources.catalog import column_schema, preview_table, rounded
+from vieweratlas_dagster.resources.lineage import ASSET_OF, SOURCES
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import (
     ALL_TABLES,

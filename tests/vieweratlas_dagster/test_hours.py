@@ -7,10 +7,11 @@ import pytest
 
 from collector_service.contract import SnapshotRecord, encode_object, live_key, viewer_key
 from collector_service.lake import Lake
-from vieweratlas_dagster.automation.launch import run_partition
+from vieweratlas_dagster.commands.run_jobs import run_partition
 from vieweratlas_dagster.definitions import build_definitions
-from vieweratlas_dagster.lake_layout import analysis_key, read_table
-from vieweratlas_dagster.presence_import import import_presence
+from vieweratlas_dagster.imports.presence import import_presence
+from vieweratlas_dagster.lake.keys import analysis_key
+from vieweratlas_dagster.lake.tables_io import read_table
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import AUDIENCES, EDGES, EXCLUSIONS
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vieweratlas_dagster import overlap_list
-from vieweratlas_dagster.labels_file import LabelsFileError, read_labels_file
-from vieweratlas_dagster.overlap_list import map_overlap_list
+from vieweratlas_dagster.commands import map_list
+from vieweratlas_dagster.commands.map_list import map_overlap_list
+from vieweratlas_dagster.imports.labels import LabelsFileError, read_labels_file
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = REPOSITORY / "examples" / "twitch-atlas-2020-08"
@@ -99,7 +99,7 @@ def test_any_text_is_read_or_refused(tmp_path_factory, text, with_section):
 
 
 def test_a_name_given_by_hand_wins_and_survives_clustering_anew(tmp_path, monkeypatch):
-    monkeypatch.setattr(overlap_list, "render_page", lambda *tables, **known: b"<html></html>")
+    monkeypatch.setattr(map_list, "render_page", lambda *tables, **known: b"<html></html>")
     first, second = tmp_path / "first", tmp_path / "second"
     map_overlap_list(EXAMPLE / "edges.csv", EXAMPLE / "nodes.csv", first)
     before = pl.read_parquet(first / "nodes.parquet")

@@ -7,19 +7,15 @@ import json
 import polars as pl
 import pytest
 
-from vieweratlas_dagster.lake_layout import (
-    LATEST_MANIFEST,
-    LATEST_PREFIX,
-    analysis_key,
+from vieweratlas_dagster.lake.keys import LATEST_MANIFEST, LATEST_PREFIX, analysis_key, days_up_to
+from vieweratlas_dagster.lake.manifests import (
     begin_map,
-    days_up_to,
     finish_map,
     previous_analysis_day,
     publish_latest,
     read_map_manifest,
-    read_table,
-    write_table,
 )
+from vieweratlas_dagster.lake.tables_io import read_table, write_table
 from vieweratlas_dagster.tables import NODES
 
 

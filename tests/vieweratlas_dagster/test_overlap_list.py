@@ -15,9 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vieweratlas_dagster import overlap_list, tables
-from vieweratlas_dagster.overlap_list import map_overlap_list, read_overlap_list
-from vieweratlas_dagster.strict_csv import FileError
+from vieweratlas_dagster import tables
+from vieweratlas_dagster.commands import map_list
+from vieweratlas_dagster.commands.map_list import map_overlap_list
+from vieweratlas_dagster.imports.csv_rows import FileError
+from vieweratlas_dagster.imports.overlap_list import read_overlap_list
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "twitch-atlas-2020-08"
 FILES = {
@@ -37,7 +39,7 @@ def page_without_viewer(monkeypatch):
         assert set(nodes["community"].drop_nulls()) == set(communities.filter(level="community")["id"])
         return f"<html>{nodes.height} {edges.height} {facts['title']}</html>".encode()
 
-    monkeypatch.setattr(overlap_list, "render_page", render)
+    monkeypatch.setattr(map_list, "render_page", render)
 
 
 @pytest.fixture
@@ -258,7 +260,7 @@ def test_one_giant_component_is_parted_into_connected_communities(tmp_path):
 def mapped(tmp_path_factory):
     out = tmp_path_factory.mktemp("map") / "deep" / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(overlap_list, "render_page", lambda *tables, **known: b"<html></html>")
+        patch.setattr(map_list, "render_page", lambda *tables, **known: b"<html></html>")
         facts = map_overlap_list(EXAMPLE / "edges.csv", EXAMPLE / "nodes.csv", out)
     return out, facts
 
@@ -281,7 +283,7 @@ def test_all_files_are_written_and_agree(mapped):
 
 
 def test_the_same_list_gives_the_same_bytes(mapped, tmp_path, monkeypatch):
-    monkeypatch.setattr(overlap_list, "render_page", lambda *tables, **known: b"<html></html>")
+    monkeypatch.setattr(map_list, "render_page", lambda *tables, **known: b"<html></html>")
     map_overlap_list(EXAMPLE / "edges.csv", EXAMPLE / "nodes.csv", tmp_path / "again")
     for name in FILES:
         assert (tmp_path / "again" / name).read_bytes() == (mapped[0] / name).read_bytes(), name
@@ -341,7 +343,7 @@ def test_nothing_changes_when_something_fails(mapped, tmp_path, monkeypatch):
     def broken(*tables, **known):
         raise OSError("disk full")
 
-    monkeypatch.setattr(overlap_list, "render_page", broken)
+    monkeypatch.setattr(map_list, "render_page", broken)
     (tmp_path / "edges.csv").write_text(HEAD + "a,b,1\nb,c,2\n")
     with pytest.raises(FileError, match="disk full"):
         map_overlap_list(tmp_path / "edges.csv", None, out)

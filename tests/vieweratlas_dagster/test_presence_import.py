@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector_service.contract import decode_lines, parse_record, viewer_key
-from vieweratlas_dagster.presence_import import derived_channel_id, import_presence
-from vieweratlas_dagster.strict_csv import FileError
+from vieweratlas_dagster.curation.imported_ids import derived_channel_id
+from vieweratlas_dagster.imports.csv_rows import FileError
+from vieweratlas_dagster.imports.presence import import_presence
 
 DAY = date(2022, 1, 12)
 SECRET = "s" * 32

@@ -11,8 +11,8 @@ from collector_service.contract import SnapshotRecord, encode_object, live_key, 
 from collector_service.simulator.oracle import comments
 from collector_service.simulator.world import WorldOptions, plant
 from vieweratlas_dagster.assets import raw
-from vieweratlas_dagster.lake_layout import manifest_key
-from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.lake.keys import manifest_key
+from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.vod.queue_store import QueueStore
 

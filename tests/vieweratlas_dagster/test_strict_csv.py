@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vieweratlas_dagster.strict_csv import FileError, rows
+from vieweratlas_dagster.imports.csv_rows import FileError, rows
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from collector_service.clock import Clock
 from collector_service.lake import Lake
 from vieweratlas_dagster.alerts.delivery import Backend
-from vieweratlas_dagster.alerts.history import last_success
-from vieweratlas_dagster.lake_layout import LATEST_MANIFEST, read_map_manifest
+from vieweratlas_dagster.alerts.run_log import last_success
+from vieweratlas_dagster.lake.keys import LATEST_MANIFEST
+from vieweratlas_dagster.lake.manifests import read_map_manifest
 
 HEARTBEAT_KEY = "state/heartbeat.json"
 # The job whose schedule, queue and run are proved alive by its last success.

@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from collector_service.lake import Lake
-from vieweratlas_dagster.alerts import history, incidents
+from vieweratlas_dagster.alerts import incidents, run_log
 from vieweratlas_dagster.alerts.delivery import Backend
 from vieweratlas_dagster.alerts.heartbeat import beat
 from vieweratlas_dagster.alerts.incidents import STATE_KEY, Incident, State
@@ -56,12 +56,12 @@ def watch(
     Raises:
         Exception: what kept a message or the heartbeat from being taken; the next round tries again.
     """
-    rules = history.Rules(
+    rules = run_log.Rules(
         all_warnings=settings.alerts.min_severity == "WARN",
         secrets=known_secrets(settings, os.environ),
     )
     known = _load(_get(lake), log)
-    reading = history.read(instance, known.read_up_to, now, rules)
+    reading = run_log.read(instance, known.read_up_to, now, rules)
     quiet = timedelta(minutes=settings.alerts.quiet_minutes)
     sender = uuid.uuid4().hex
     news: list[Incident] = []

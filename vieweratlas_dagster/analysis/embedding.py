@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from vieweratlas_dagster.analysis.compiling import compiled
+from vieweratlas_dagster.analysis.kernels import compiled
 
 Points = NDArray[np.float64]
 

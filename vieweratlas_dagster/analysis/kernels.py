@@ -7,19 +7,32 @@ belong here: frames, names, threads and everything that need not be a loop.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from vieweratlas_dagster.analysis.compiling import compiled
-
+_Loop = TypeVar("_Loop", bound=Callable[..., Any])
 # viewer_key, channel_id, messages, windows, known_bot; all of one length, sorted by the first two.
 Columns = tuple[
     NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.bool_]
 ]
 
 _MOST = np.int64(2**32 - 1)
+
+
+def compiled(loop: _Loop) -> _Loop:
+    """The loop, compiled at its first call and kept beside the source, where that can be written to.
+
+    It runs without the interpreter's lock. The first call takes some seconds.
+    """
+    try:
+        made = numba.njit(nogil=True, cache=True)(loop)
+    except RuntimeError:
+        made = numba.njit(nogil=True)(loop)
+    return cast("_Loop", made)
 
 
 @compiled

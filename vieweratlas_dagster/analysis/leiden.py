@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vieweratlas_dagster.analysis.compiling import compiled
+from vieweratlas_dagster.analysis.kernels import compiled
 from vieweratlas_dagster.analysis.network import Labels, Network, renumber
 
 _Weights = NDArray[np.float64]

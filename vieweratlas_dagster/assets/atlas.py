@@ -10,9 +10,13 @@ import dagster as dg
 import polars as pl
 
 from collector_service.lake import Lake
-from collector_service.opt_outs import OPT_OUTS_KEY, read_opt_outs
-from vieweratlas_dagster.assets.communities import community_labels, previous_map
-from vieweratlas_dagster.assets.metadata import (
+from collector_service.privacy.opt_outs import OPT_OUTS_KEY, read_opt_outs
+from vieweratlas_dagster.assets.communities import community_labels
+from vieweratlas_dagster.lake.keys import analysis_key
+from vieweratlas_dagster.lake.manifests import finish_map, publish_latest
+from vieweratlas_dagster.lake.tables_io import write_table
+from vieweratlas_dagster.maps.stored import ShownMap, previous_map
+from vieweratlas_dagster.resources.catalog import (
     CODE_VERSIONS,
     MAPS,
     OWNERS,
@@ -22,15 +26,13 @@ from vieweratlas_dagster.assets.metadata import (
     preview_table,
     rows,
 )
-from vieweratlas_dagster.automation.partitions import daily
-from vieweratlas_dagster.lake_layout import analysis_key, finish_map, publish_latest, write_table
-from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.resources.lake_resource import LakeResource
+from vieweratlas_dagster.resources.partitions import daily
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.shown_map import ShownMap
 from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, NODES, PARTITION
 
 if TYPE_CHECKING:
-    from vieweratlas_dagster.drawn_map import Pages
+    from vieweratlas_dagster.maps.drawing import Pages
 
 
 @dg.asset(
@@ -51,7 +53,7 @@ def atlas(
 
     Places are aligned with the newest earlier map, so that channels do not jump.
     """
-    from vieweratlas_dagster.drawn_map import PAGE, VECTOR
+    from vieweratlas_dagster.maps.drawing import PAGE, VECTOR
 
     day, store = context.partition_key, lake.lake
     shown, nodes, communities, pages = _make_map(store, day, settings)
@@ -98,7 +100,7 @@ def graph_exports(
     Pairs below the privacy floor are left out. Then the day is copied to curated/analysis/latest/,
     unless it has no channels or a newer day is there.
     """
-    from vieweratlas_dagster.drawn_map import draw_exports
+    from vieweratlas_dagster.maps.drawing import draw_exports
 
     day, store = context.partition_key, lake.lake
     while True:
@@ -129,7 +131,7 @@ def _make_map(
     """Place and draw the day's channels, and write them: the map, its NODES and COMMUNITIES, the pages."""
     from vieweratlas_dagster.analysis.atlas import assemble
     from vieweratlas_dagster.analysis.layout import place
-    from vieweratlas_dagster.drawn_map import draw_pages
+    from vieweratlas_dagster.maps.drawing import draw_pages
 
     shown = ShownMap(store, day)
     audiences = shown.read("audiences.parquet", AUDIENCES)
@@ -159,7 +161,7 @@ def _draw_again_if_outdated(shown: ShownMap, settings: Settings) -> None:
 
     Earlier days are on the page, too, so that the map's own tables do not tell whether it is outdated.
     """
-    from vieweratlas_dagster.drawn_map import PAGE, PICTURE, VECTOR, draw_pages
+    from vieweratlas_dagster.maps.drawing import PAGE, PICTURE, VECTOR, draw_pages
 
     outdated = shown.write_tables()
     drawn = [shown.lake.modified(analysis_key(shown.day, name)) for name in (PAGE, PICTURE, VECTOR)]

@@ -3,14 +3,15 @@
 Belongs here: the partition and its labels. The methods are in ``analysis``.
 """
 
-from typing import TYPE_CHECKING
-
 import dagster as dg
 import polars as pl
 
-from collector_service.lake import Lake
 from vieweratlas_dagster.assets.graph import OVERLAP_GRAPH
-from vieweratlas_dagster.assets.metadata import (
+from vieweratlas_dagster.imports.labels import read_labels_file
+from vieweratlas_dagster.lake.keys import analysis_key
+from vieweratlas_dagster.lake.tables_io import write_table
+from vieweratlas_dagster.maps.stored import ShownMap, previous_map
+from vieweratlas_dagster.resources.catalog import (
     CODE_VERSIONS,
     MAPS,
     OWNERS,
@@ -20,31 +21,10 @@ from vieweratlas_dagster.assets.metadata import (
     rounded,
     rows,
 )
-from vieweratlas_dagster.automation.partitions import daily
-from vieweratlas_dagster.labels_file import read_labels_file
-from vieweratlas_dagster.lake_layout import analysis_key, previous_analysis_day, write_table
-from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.resources.lake_resource import LakeResource
+from vieweratlas_dagster.resources.partitions import daily
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.shown_map import ShownMap
-from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, EVENTS, NODES, PARTITION
-
-if TYPE_CHECKING:
-    from vieweratlas_dagster.analysis.stability import Previous
-
-
-def previous_map(lake: Lake, day: str) -> "Previous | None":
-    """The newest complete map before ``day``, which ids, colours and places are carried over from."""
-    from vieweratlas_dagster.analysis.stability import Previous
-
-    earlier = previous_analysis_day(lake, day)
-    if earlier is None:
-        return None
-    shown = ShownMap(lake, earlier)
-    return Previous(
-        partition=shown.read("partition.parquet", PARTITION),
-        communities=shown.read("communities.parquet", COMMUNITIES),
-        nodes=shown.read("nodes.parquet", NODES),
-    )
+from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, EVENTS, PARTITION
 
 
 @dg.asset(

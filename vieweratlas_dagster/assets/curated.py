@@ -11,13 +11,19 @@ from datetime import UTC, datetime
 import dagster as dg
 import polars as pl
 
-from collector_service.bounded import TooLargeError
 from collector_service.contract import MAX_PACKED_BYTES, SnapshotRecord
-from collector_service.key_check import check_if_at_hand
 from collector_service.lake import Lake
-from collector_service.leaving_out import record_without
-from collector_service.opt_outs import read_opt_outs
-from vieweratlas_dagster.assets.metadata import (
+from collector_service.privacy.opt_outs import read_opt_outs
+from collector_service.privacy.populations import check_if_at_hand
+from collector_service.privacy.redaction import record_without
+from collector_service.support.limits import TooLargeError
+from vieweratlas_dagster.assets.raw import snapshots
+from vieweratlas_dagster.curation.merge import curate, observed_share, status_counts
+from vieweratlas_dagster.curation.validation import Rejection, usable_records
+from vieweratlas_dagster.lake.keys import SOURCES, channels_key, day_audience_key, presence_key
+from vieweratlas_dagster.lake.manifests import read_day_manifest
+from vieweratlas_dagster.lake.tables_io import read_table_if_there, write_table
+from vieweratlas_dagster.resources.catalog import (
     CODE_VERSIONS,
     MAPS,
     OWNERS,
@@ -27,20 +33,8 @@ from vieweratlas_dagster.assets.metadata import (
     rounded,
     rows,
 )
-from vieweratlas_dagster.assets.raw import snapshots
-from vieweratlas_dagster.automation.partitions import daily
-from vieweratlas_dagster.curation.merge import curate, observed_share, status_counts
-from vieweratlas_dagster.curation.validation import Rejection, usable_records
-from vieweratlas_dagster.lake_layout import (
-    SOURCES,
-    channels_key,
-    day_audience_key,
-    presence_key,
-    read_day_manifest,
-    read_table_if_there,
-    write_table,
-)
-from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.resources.lake_resource import LakeResource
+from vieweratlas_dagster.resources.partitions import daily
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import CHANNELS, DAY_AUDIENCES, PRESENCE
 

@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
-from collector_service.key_check import population_start
 from collector_service.lake import Lake
-from collector_service.opt_outs import OptOuts, read_opt_outs
+from collector_service.privacy.opt_outs import OptOuts, read_opt_outs
+from collector_service.privacy.populations import population_start
 from vieweratlas_dagster.assets.curated import derived_audience
-from vieweratlas_dagster.assets.metadata import (
+from vieweratlas_dagster.curation.merge import channel_attributes, recorded_windows
+from vieweratlas_dagster.lake.keys import analysis_key, channels_key, day_audience_key, days_up_to
+from vieweratlas_dagster.lake.manifests import begin_map
+from vieweratlas_dagster.lake.redaction import without
+from vieweratlas_dagster.lake.tables_io import read_table_if_there, write_table
+from vieweratlas_dagster.maps.stored import logins_of
+from vieweratlas_dagster.resources.catalog import (
     CODE_VERSIONS,
     MAPS,
     OWNERS,
@@ -25,21 +31,9 @@ from vieweratlas_dagster.assets.metadata import (
     rounded,
     rows,
 )
-from vieweratlas_dagster.automation.partitions import daily, last_days
-from vieweratlas_dagster.curation.merge import channel_attributes, recorded_windows
-from vieweratlas_dagster.lake_layout import (
-    analysis_key,
-    begin_map,
-    channels_key,
-    day_audience_key,
-    days_up_to,
-    read_table_if_there,
-    write_table,
-)
-from vieweratlas_dagster.leaving_out import without
-from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.resources.lake_resource import LakeResource
+from vieweratlas_dagster.resources.partitions import daily, last_days
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.shown_map import logins_of
 from vieweratlas_dagster.tables import AUDIENCES, CHANNELS, DAY_AUDIENCES, EDGES, EXCLUSIONS, LEFT_OUT
 
 if TYPE_CHECKING:

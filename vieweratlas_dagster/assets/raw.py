@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from collector_service.bounded import TooLargeError
 from collector_service.contract import (
     LIVE_PREFIX,
     MAX_PACKED_BYTES,
@@ -18,8 +17,7 @@ from collector_service.contract import (
     vod_day_prefix,
 )
 from collector_service.lake import Lake, ObjectInfo
-from vieweratlas_dagster.assets.metadata import CODE_VERSIONS, MAPS, OWNERS, TAGS, about, rounded, rows
-from vieweratlas_dagster.automation.partitions import daily, quarters
+from collector_service.support.limits import TooLargeError
 from vieweratlas_dagster.curation.validation import (
     ObjectReport,
     holds_identities,
@@ -27,8 +25,11 @@ from vieweratlas_dagster.curation.validation import (
     manifest,
     unread_object,
 )
-from vieweratlas_dagster.lake_layout import manifest_key, quarantine_prefix, read_day_manifest
-from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.lake.keys import manifest_key, quarantine_prefix
+from vieweratlas_dagster.lake.manifests import read_day_manifest
+from vieweratlas_dagster.resources.catalog import CODE_VERSIONS, MAPS, OWNERS, TAGS, about, rounded, rows
+from vieweratlas_dagster.resources.lake_resource import LakeResource
+from vieweratlas_dagster.resources.partitions import daily, quarters
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.vod.channels import collected_channels
 

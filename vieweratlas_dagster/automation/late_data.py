@@ -11,7 +11,7 @@ import dagster as dg
 from vieweratlas_dagster.automation.jobs import analysis_daily, graph_daily
 from vieweratlas_dagster.automation.late_plan import GRAPH_ONLY, WHOLE_DAY, LateDay, Plan, Step, scan
 from vieweratlas_dagster.forgetting.ledger import entries
-from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.settings import Settings
 
 _RUN_KEY = "dagster/run_key"

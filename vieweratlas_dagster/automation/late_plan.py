@@ -17,7 +17,8 @@ from typing import Self
 from collector_service.contract import LIVE_PREFIX, VOD_PREFIX
 from collector_service.lake import Lake, ObjectInfo
 from vieweratlas_dagster.forgetting.ledger import Entry
-from vieweratlas_dagster.lake_layout import manifest_key, read_day_manifest
+from vieweratlas_dagster.lake.keys import manifest_key
+from vieweratlas_dagster.lake.manifests import read_day_manifest
 
 WHOLE_DAY = "analysis_daily"
 GRAPH_ONLY = "graph_daily"

@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from vieweratlas_dagster.automation.retention import days_kept, expired_objects
-from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.settings import Settings
 
 # No write takes so long.

@@ -17,7 +17,7 @@ from dagster import DagsterEventType as Kind
 from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RETRY_STRATEGY_TAG, WILL_RETRY_TAG
 
-from vieweratlas_dagster.alerts.history import ended_all_steps
+from vieweratlas_dagster.alerts.run_log import ended_all_steps
 
 # The daemon's place in the log of failures, as its event log consumer names it.
 _CURSOR = f"EVENT_LOG_CONSUMER_CURSOR-{Kind.RUN_FAILURE.value}"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, time, timedelta
 
 from collector_service.contract import LIVE_PREFIX, VOD_PREFIX
 from collector_service.lake import Lake, ObjectInfo
-from vieweratlas_dagster.lake_layout import QUARANTINE_PREFIX
+from vieweratlas_dagster.lake.keys import QUARANTINE_PREFIX
 from vieweratlas_dagster.settings import RetentionSettings
 
 

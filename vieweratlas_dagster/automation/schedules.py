@@ -9,7 +9,7 @@ import dagster as dg
 
 from vieweratlas_dagster.automation.jobs import analysis_daily, freshness, vod_6h
 from vieweratlas_dagster.automation.maintenance import maintenance
-from vieweratlas_dagster.automation.partitions import QUARTER_FORMAT
+from vieweratlas_dagster.resources.partitions import QUARTER_FORMAT
 
 
 @dg.schedule(

@@ -9,7 +9,7 @@ import dagster as dg
 
 from vieweratlas_dagster.alerts.delivery import backend_of
 from vieweratlas_dagster.alerts.watch import watch
-from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.settings import Settings
 
 

@@ -21,10 +21,9 @@ import dagster as dg
 import polars as pl
 
 from collector_service.lake import Lake
-from vieweratlas_dagster.checks.severities import SEVERITIES
-from vieweratlas_dagster.lake_layout import read_table
-from vieweratlas_dagster.resources.lake import LakeResource
-from vieweratlas_dagster.settings import CheckSettings, Settings
+from vieweratlas_dagster.lake.tables_io import read_table
+from vieweratlas_dagster.resources.lake_resource import LakeResource
+from vieweratlas_dagster.settings import SEVERITIES, CheckSettings, Settings
 from vieweratlas_dagster.tables import Table
 
 

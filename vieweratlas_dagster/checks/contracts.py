@@ -6,14 +6,14 @@ since reading a table by its contract would mend it.
 
 from vieweratlas_dagster.checks.check import Verdict, View, check
 from vieweratlas_dagster.checks.rules import contract_problems
-from vieweratlas_dagster.lake_layout import (
+from vieweratlas_dagster.lake.keys import (
     SOURCES,
     analysis_key,
     channels_key,
     day_audience_key,
     presence_key,
 )
-from vieweratlas_dagster.parquet import read_parquet
+from vieweratlas_dagster.lake.parquet import read_parquet
 from vieweratlas_dagster.tables import (
     AUDIENCES,
     CHANNELS,

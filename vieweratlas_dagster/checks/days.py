@@ -12,14 +12,9 @@ import polars as pl
 from vieweratlas_dagster.checks.check import Verdict, View, check
 from vieweratlas_dagster.checks.rules import times_usual, unknown_channels
 from vieweratlas_dagster.curation.merge import observed_share, status_counts
-from vieweratlas_dagster.lake_layout import (
-    SOURCES,
-    channels_key,
-    days_up_to,
-    presence_key,
-    read_day_manifest,
-    read_table_if_there,
-)
+from vieweratlas_dagster.lake.keys import SOURCES, channels_key, days_up_to, presence_key
+from vieweratlas_dagster.lake.manifests import read_day_manifest
+from vieweratlas_dagster.lake.tables_io import read_table_if_there
 from vieweratlas_dagster.tables import CHANNELS, PRESENCE
 
 # The words of a channel's state that no collector can do anything about.

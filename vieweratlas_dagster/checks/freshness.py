@@ -19,8 +19,8 @@ from vieweratlas_dagster.checks.timing import (
     queue_failures,
     queue_state,
 )
-from vieweratlas_dagster.lake_layout import MAP_MANIFEST, analysis_key
-from vieweratlas_dagster.presence_import import IMPORT_ORIGIN
+from vieweratlas_dagster.imports.presence import IMPORT_ORIGIN
+from vieweratlas_dagster.lake.keys import MAP_MANIFEST, analysis_key
 
 if TYPE_CHECKING:
     from vieweratlas_dagster.vod.queue import VodItem

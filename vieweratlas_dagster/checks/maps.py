@@ -6,7 +6,7 @@ Belongs here: whether they fit together and are believable. Does not belong here
 
 import polars as pl
 
-from vieweratlas_dagster.assets.metadata import preview_table
+from vieweratlas_dagster.analysis.quality import partition_modularity
 from vieweratlas_dagster.checks.check import Verdict, View, check
 from vieweratlas_dagster.checks.rules import (
     community_violations,
@@ -15,12 +15,14 @@ from vieweratlas_dagster.checks.rules import (
     largest_community_share,
     node_violations,
     overlap_violations,
-    partition_modularity,
     partition_violations,
     stable_share,
     unplaced_nodes,
 )
-from vieweratlas_dagster.lake_layout import analysis_key, previous_analysis_day, read_table
+from vieweratlas_dagster.lake.keys import analysis_key
+from vieweratlas_dagster.lake.manifests import previous_analysis_day
+from vieweratlas_dagster.lake.tables_io import read_table
+from vieweratlas_dagster.resources.catalog import preview_table
 from vieweratlas_dagster.tables import (
     AUDIENCES,
     COMMUNITIES,

@@ -55,23 +55,6 @@ def generic_share(communities: pl.DataFrame) -> float:
     return fine.filter("generic").height / fine.height if fine.height else 0.0
 
 
-def partition_modularity(edges: pl.DataFrame, partition: pl.DataFrame) -> float | None:
-    """Modularity (resolution 1, on ``weight``) of the communities of a PARTITION; None without edges."""
-    if edges.is_empty():
-        return None
-    of = partition.select("channel", "community")
-    ends = edges.join(of, left_on="source", right_on="channel").join(
-        of, left_on="target", right_on="channel", suffix="_target"
-    )
-    total = float(edges["weight"].sum())
-    inside = float(ends.filter(pl.col("community") == pl.col("community_target"))["weight"].sum())
-    halves = [
-        ends.select(pl.col(name).alias("community"), "weight") for name in ("community", "community_target")
-    ]
-    strength = pl.concat(halves).group_by("community").agg(pl.col("weight").sum())["weight"]
-    return inside / total - float(((strength / (2 * total)) ** 2).sum())
-
-
 def unplaced_nodes(nodes: pl.DataFrame) -> int:
     """How many NODES rows have no finite place on the map."""
     return nodes.filter(~(pl.col("x").is_finite() & pl.col("y").is_finite())).height

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from collector_service.bounded import read_json
 from collector_service.contract import BadRecordError, SnapshotRecord, decode_lines, parse_record
+from collector_service.support.limits import read_json
 
 _SUFFIX = ".ndjson.gz"
 _KEPT_LINE_BYTES = 4096

@@ -26,16 +26,16 @@ from vieweratlas_dagster.forgetting.rewriting import (
     rewritten,
 )
 from vieweratlas_dagster.forgetting.subject import Subject
-from vieweratlas_dagster.lake_layout import (
+from vieweratlas_dagster.lake.keys import (
     SOURCES,
     channels_key,
     manifest_key,
     presence_key,
     quarantine_prefix,
-    read_day_manifest,
 )
-from vieweratlas_dagster.leaving_out import without
-from vieweratlas_dagster.parquet import parquet_bytes, read_parquet
+from vieweratlas_dagster.lake.manifests import read_day_manifest
+from vieweratlas_dagster.lake.parquet import parquet_bytes, read_parquet
+from vieweratlas_dagster.lake.redaction import without
 
 _RAW = (f"{LIVE_PREFIX}/", f"{VOD_PREFIX}/")
 _QUARANTINED = quarantine_prefix("").removesuffix("date=/")

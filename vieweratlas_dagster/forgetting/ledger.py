@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from collector_service.bounded import MAX_STATE_BYTES, read_json
 from collector_service.contract import STATE_PREFIX, format_utc
 from collector_service.lake import Lake
-from collector_service.opt_outs import OptOuts
+from collector_service.privacy.opt_outs import OptOuts
+from collector_service.support.limits import MAX_STATE_BYTES, read_json
 from vieweratlas_dagster.forgetting.subject import Kind, Subject
 
 LEDGER_PREFIX = f"{STATE_PREFIX}/forgotten/"

@@ -15,24 +15,26 @@ from itertools import islice
 import polars as pl
 
 from collector_service.lake import Lake
-from vieweratlas_dagster.drawn_map import draw_exports, draw_pages
 from vieweratlas_dagster.forgetting.rewriting import rewritten
 from vieweratlas_dagster.forgetting.subject import Subject
-from vieweratlas_dagster.lake_layout import (
+from vieweratlas_dagster.lake.keys import (
     ANALYSIS_PREFIX,
     LATEST_MANIFEST,
     LATEST_PREFIX,
     MAP_MANIFEST,
     analysis_key,
+)
+from vieweratlas_dagster.lake.manifests import (
     begin_map,
     earlier_analysis_days,
     finish_map,
     publish_latest,
     read_map_manifest,
-    read_table,
 )
+from vieweratlas_dagster.lake.tables_io import read_table
+from vieweratlas_dagster.maps.drawing import draw_exports, draw_pages
+from vieweratlas_dagster.maps.stored import ShownMap, sum_again
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.shown_map import ShownMap, sum_again
 from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, EVENTS, LEFT_OUT, NODES, PARTITION
 
 # What a page shows of each day, and of its own alone.

@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from collector_service.bounded import TooLargeError
 from collector_service.contract import LIVE_PREFIX, MAX_PACKED_BYTES, VOD_PREFIX, encode_object
 from collector_service.lake import Lake
-from collector_service.leaving_out import object_without
+from collector_service.privacy.redaction import object_without
+from collector_service.support.limits import TooLargeError
 from vieweratlas_dagster.forgetting.subject import Subject
-from vieweratlas_dagster.lake_layout import (
+from vieweratlas_dagster.lake.keys import (
     ANALYSIS_PREFIX,
     AUDIENCES_PREFIX,
     CHANNELS_PREFIX,
     PRESENCE_PREFIX,
     QUARANTINE_PREFIX,
 )
-from vieweratlas_dagster.leaving_out import without
-from vieweratlas_dagster.parquet import parquet_bytes, read_parquet
+from vieweratlas_dagster.lake.parquet import parquet_bytes, read_parquet
+from vieweratlas_dagster.lake.redaction import without
 
 RAW_PREFIXES = (f"{LIVE_PREFIX}/", f"{VOD_PREFIX}/")
 CURATED_PREFIXES = (PRESENCE_PREFIX, AUDIENCES_PREFIX, CHANNELS_PREFIX)

@@ -4,20 +4,20 @@ What Spark runs left; for a channel also VOD queue and its damaged copies, disco
 tables.
 
 Belongs here: objects below ``state/`` that others change at the same time. Does not belong here: the list
-of opt-outs (``collector_service.opt_outs``), day manifests (``days``) and the ledger (``ledger``).
+of opt-outs (``collector_service.privacy.opt_outs``), day manifests (``days``) and the ledger (``ledger``).
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from collector_service.bounded import MAX_STATE_BYTES, TooLargeError
 from collector_service.contract import STATE_PREFIX
 from collector_service.lake import Lake
+from collector_service.support.limits import MAX_STATE_BYTES, TooLargeError
 from vieweratlas_dagster.forgetting.ledger import JOBS_PREFIX, LEDGER_PREFIX
 from vieweratlas_dagster.forgetting.rewriting import UnreadableObjectError, read_object, rewritten
 from vieweratlas_dagster.forgetting.subject import Subject
-from vieweratlas_dagster.lake_layout import MANIFESTS_PREFIX, SPARK_PREFIX
+from vieweratlas_dagster.lake.keys import MANIFESTS_PREFIX, SPARK_PREFIX
 from vieweratlas_dagster.vod import discovery
 from vieweratlas_dagster.vod.queue_store import DAMAGED_PREFIX, QUEUE_KEY, QueueStore
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from collector_service.contract import LOGIN, viewer_key
 from collector_service.lake import Lake
-from collector_service.opt_outs import OptOuts
-from vieweratlas_dagster.lake_layout import CHANNELS_PREFIX
-from vieweratlas_dagster.parquet import read_parquet
-from vieweratlas_dagster.presence_import import derived_channel_id, imported_viewer_key
+from collector_service.privacy.opt_outs import OptOuts
+from vieweratlas_dagster.curation.imported_ids import derived_channel_id, imported_viewer_key
+from vieweratlas_dagster.lake.keys import CHANNELS_PREFIX
+from vieweratlas_dagster.lake.parquet import read_parquet
 
 if TYPE_CHECKING:
     from collector_service.twitch.helix import User

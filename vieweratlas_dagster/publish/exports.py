@@ -13,7 +13,7 @@ from typing import NamedTuple
 import networkx as nx
 import polars as pl
 
-from vieweratlas_dagster.parquet import parquet_bytes
+from vieweratlas_dagster.lake.parquet import parquet_bytes
 from vieweratlas_dagster.publish.channel_files import channels_zip
 
 _MAP_UNITS = 1000

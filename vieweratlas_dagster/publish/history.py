@@ -20,8 +20,8 @@ from typing import Any
 
 import polars as pl
 
+from vieweratlas_dagster.publish.floor import published_pairs
 from vieweratlas_dagster.publish.map_names import with_short_names
-from vieweratlas_dagster.publish.privacy import published_pairs
 
 FORMAT = 1
 COORDINATE_STEPS = 1000

@@ -31,10 +31,11 @@ import vieweratlas_dagster
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
 from vieweratlas_dagster.analysis.overlap import OverlapGraph
-from vieweratlas_dagster.lake_layout import SPARK_PREFIX, day_audience_key, write_table
-from vieweratlas_dagster.parquet import read_parquet
+from vieweratlas_dagster.lake.keys import SPARK_PREFIX, day_audience_key
+from vieweratlas_dagster.lake.parquet import read_parquet
+from vieweratlas_dagster.lake.tables_io import write_table
+from vieweratlas_dagster.settings import SparkSettings
 from vieweratlas_dagster.spark.finish import graph_of_counts
-from vieweratlas_dagster.spark.settings import SparkSettings
 from vieweratlas_dagster.tables import DAY_AUDIENCES
 
 JOB = Path(__file__).with_name("overlap_job.py")

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from collector_service.bounded import TooLargeError
 from collector_service.contract import MAX_PACKED_BYTES, live_day_prefix
 from collector_service.lake import Lake
+from collector_service.support.limits import TooLargeError
+from vieweratlas_dagster.curation.imported_ids import DERIVED_ID_BASE
 from vieweratlas_dagster.curation.validation import Rejection, usable_records
-from vieweratlas_dagster.presence_import import DERIVED_ID_BASE
 
 # A broadcast shorter than this many windows may be overlooked; reading all of them would cost more.
 _EVERY = 6

@@ -22,7 +22,7 @@ from typing import Literal, Protocol
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from collector_service.lake import Lake
-from collector_service.opt_outs import NOBODY, OptOuts
+from collector_service.privacy.opt_outs import NOBODY, OptOuts
 from collector_service.settings import VodSettings
 from collector_service.twitch.helix import CredentialsRefusedError, HelixError, Video
 from vieweratlas_dagster.vod import queue

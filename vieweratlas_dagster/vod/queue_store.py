@@ -14,9 +14,9 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
 
-from collector_service.bounded import TooLargeError, check_parts, read_json
 from collector_service.lake import Lake
-from vieweratlas_dagster.lake_layout import QUARANTINE_PREFIX
+from collector_service.support.limits import TooLargeError, check_parts, read_json
+from vieweratlas_dagster.lake.keys import QUARANTINE_PREFIX
 from vieweratlas_dagster.vod.queue import Items, VodItem
 
 QUEUE_KEY = "state/vod/queue.json"

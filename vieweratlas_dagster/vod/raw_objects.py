@@ -1,7 +1,7 @@
 """What the lake has of one VOD's chat: its raw objects, read back and written.
 
 Belongs here: which of the days have an object, what part of the VOD they cover, and writing them. Does
-not belong here: making records of comments (``collector_service.vod_windows``), and the queue.
+not belong here: making records of comments (``collector_service.twitch.vod_records``), and the queue.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from collector_service.bounded import TooLargeError
 from collector_service.contract import (
     MAX_PACKED_BYTES,
     SnapshotRecord,
@@ -19,12 +18,13 @@ from collector_service.contract import (
     parse_record,
     vod_key,
 )
-from collector_service.key_check import counting_since
 from collector_service.lake import Lake
-from collector_service.leaving_out import record_without
-from collector_service.opt_outs import NOBODY, OptOuts, read_opt_outs
+from collector_service.privacy.opt_outs import NOBODY, OptOuts, read_opt_outs
+from collector_service.privacy.populations import counting_since
+from collector_service.privacy.redaction import record_without
+from collector_service.support.limits import TooLargeError
 from collector_service.twitch.vod_chat import Vod
-from collector_service.vod_windows import vod_objects
+from collector_service.twitch.vod_records import vod_objects
 
 # Times in records are whole milliseconds.
 _ROUNDING_SECONDS = 0.002

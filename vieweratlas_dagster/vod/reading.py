@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from collector_service.lake import Lake
-from collector_service.opt_outs import OptOuts
+from collector_service.privacy.opt_outs import OptOuts
 from collector_service.twitch.vod_chat import CommentPage, VodComment
-from collector_service.vod_windows import VodWindows
+from collector_service.twitch.vod_records import VodWindows
 from vieweratlas_dagster.vod import queue
 from vieweratlas_dagster.vod.queue import Kept, VodItem
 from vieweratlas_dagster.vod.queue_store import QueueStore

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from collector_service.clock import utc
-from collector_service.key_check import checked_secret
 from collector_service.lake import Lake
 from collector_service.logins import known_bots
-from collector_service.opt_outs import read_opt_outs
+from collector_service.privacy.opt_outs import read_opt_outs
+from collector_service.privacy.populations import checked_secret
 from collector_service.twitch.helix import Helix, HelixError
 from collector_service.twitch.vod_chat import GraphqlComments
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.vod.channels import CollectedChannel
 from vieweratlas_dagster.vod.discovery import Addition, Discovery, discover, queue_videos
-from vieweratlas_dagster.vod.run import VodRunReport, process
+from vieweratlas_dagster.vod.reading_round import VodRunReport, process
 
 # The collector asks Helix too, with the same credentials.
 _POINTS_LEFT_TO_OTHERS = 0.5

@@ -13,7 +13,7 @@ from vieweratlas_dagster.alerts.delivery import LogBackend
 from vieweratlas_dagster.alerts.heartbeat import HEARTBEAT_KEY, atlas_age_hours, last_heartbeat
 from vieweratlas_dagster.alerts.incidents import STATE_KEY
 from vieweratlas_dagster.alerts.watch import watch
-from vieweratlas_dagster.lake_layout import LATEST_MANIFEST
+from vieweratlas_dagster.lake.keys import LATEST_MANIFEST
 from vieweratlas_dagster.settings import Settings
 
 DAY = "2026-03-01"
@@ -366,7 +366,7 @@ def test_a_daemon_that_starts_anew_says_nothing_again(any_desk):
 
 
 def test_what_happened_while_nobody_watched_is_read_in_full(desk, monkeypatch):
-    monkeypatch.setattr("vieweratlas_dagster.alerts.history._RUNS_PER_READING", 3)
+    monkeypatch.setattr("vieweratlas_dagster.alerts.run_log._RUNS_PER_READING", 3)
     desk.world.broken["b"] = "no"
     partitions = [f"2026-03-{day:02d}" for day in range(1, 9)]
     for partition in partitions:

@@ -15,7 +15,7 @@ from vieweratlas_dagster.analysis.clustering import cluster, evidence, likeliest
 from vieweratlas_dagster.analysis.communities import find_communities
 from vieweratlas_dagster.analysis.network import Network, network
 from vieweratlas_dagster.analysis.overlap import overlap_graph
-from vieweratlas_dagster.overlap_list import read_overlap_list
+from vieweratlas_dagster.imports.overlap_list import read_overlap_list
 from vieweratlas_dagster.tables import AUDIENCES, EDGES
 
 from .planted_worlds import planted_world

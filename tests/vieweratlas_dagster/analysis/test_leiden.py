@@ -12,7 +12,7 @@ from vieweratlas_dagster.analysis import leiden as steps
 from vieweratlas_dagster.analysis.clustering import modularity
 from vieweratlas_dagster.analysis.leiden import leiden
 from vieweratlas_dagster.analysis.network import Network, network, renumber
-from vieweratlas_dagster.overlap_list import read_overlap_list
+from vieweratlas_dagster.imports.overlap_list import read_overlap_list
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "twitch-atlas-2020-08"
 

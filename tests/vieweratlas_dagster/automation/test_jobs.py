@@ -7,10 +7,10 @@ from dagster._core.loader import LoadingContextForTest
 from typer.testing import CliRunner
 
 from collector_service.lake import Lake
-from vieweratlas_dagster.assets.metadata import CODE_VERSIONS
 from vieweratlas_dagster.automation.maintenance import ExpiryConfig, OldRunsConfig
 from vieweratlas_dagster.cli import app
 from vieweratlas_dagster.definitions import build_definitions
+from vieweratlas_dagster.resources.catalog import CODE_VERSIONS
 from vieweratlas_dagster.settings import Settings
 
 FROM_THE_GRAPH = {"overlap_graph", "community_partitions", "community_labels", "atlas", "graph_exports"}

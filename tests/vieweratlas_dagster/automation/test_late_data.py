@@ -14,7 +14,7 @@ from collector_service.lake import Lake
 from tests.vieweratlas_dagster.test_assets import planted_day, put_day, run_day
 from vieweratlas_dagster.automation.late_data import vieweratlas_late_data
 from vieweratlas_dagster.definitions import build_definitions
-from vieweratlas_dagster.lake_layout import day_audience_key
+from vieweratlas_dagster.lake.keys import day_audience_key
 from vieweratlas_dagster.settings import Settings
 
 NOON = datetime.fromisoformat("2026-03-04T12:00:00Z")

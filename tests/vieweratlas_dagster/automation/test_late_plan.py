@@ -20,7 +20,7 @@ from vieweratlas_dagster.automation.late_plan import (
 )
 from vieweratlas_dagster.curation.validation import ObjectReport, manifest
 from vieweratlas_dagster.forgetting.ledger import Entry
-from vieweratlas_dagster.lake_layout import manifest_key
+from vieweratlas_dagster.lake.keys import manifest_key
 
 MADE = datetime(2026, 3, 2, 3, tzinfo=UTC)
 BEFORE, AFTER = MADE - timedelta(hours=1), MADE + timedelta(hours=1)

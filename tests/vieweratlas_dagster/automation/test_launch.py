@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from vieweratlas_dagster.automation.launch import open_instance, run_partition
+from vieweratlas_dagster.commands.run_jobs import open_instance, run_partition
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.settings import Settings
 

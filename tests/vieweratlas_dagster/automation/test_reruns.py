@@ -14,13 +14,8 @@ from collector_service.lake import Lake
 from tests.vieweratlas_dagster.test_assets import FIRST, planted_day, put_day, settings_for
 from vieweratlas_dagster.automation.late_plan import scan
 from vieweratlas_dagster.definitions import build_definitions
-from vieweratlas_dagster.lake_layout import (
-    LATEST_MANIFEST,
-    LATEST_PREFIX,
-    manifest_key,
-    presence_key,
-    read_table,
-)
+from vieweratlas_dagster.lake.keys import LATEST_MANIFEST, LATEST_PREFIX, manifest_key, presence_key
+from vieweratlas_dagster.lake.tables_io import read_table
 from vieweratlas_dagster.tables import PRESENCE
 
 DAY = f"{FIRST}"

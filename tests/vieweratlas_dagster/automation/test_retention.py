@@ -10,7 +10,7 @@ from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
 from vieweratlas_dagster.automation.maintenance import expired_raw_data
 from vieweratlas_dagster.automation.retention import expired_objects
-from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.settings import Settings
 
 TODAY = datetime.now(UTC).date()

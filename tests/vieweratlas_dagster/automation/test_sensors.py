@@ -11,11 +11,11 @@ import pytest
 from collector_service.settings import Settings as CollectorSettings
 from collector_service.settings import SettingsError
 from vieweratlas_dagster.alerts.heartbeat import HEARTBEAT_KEY
-from vieweratlas_dagster.alerts.history import RUN_ANCHOR
+from vieweratlas_dagster.alerts.run_log import RUN_ANCHOR
 from vieweratlas_dagster.automation.sensors import vieweratlas_alerts
+from vieweratlas_dagster.commands.doctor import examine
 from vieweratlas_dagster.definitions import build_definitions
-from vieweratlas_dagster.doctor import examine
-from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.settings import Settings
 
 ARN = "arn:aws:sns:us-east-1:111122223333:alerts"

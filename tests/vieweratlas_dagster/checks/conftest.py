@@ -2,7 +2,7 @@
 
 import pytest
 
-from vieweratlas_dagster.resources.lake import LakeResource
+from vieweratlas_dagster.resources.lake_resource import LakeResource
 
 from .planted_day import put_good_day
 

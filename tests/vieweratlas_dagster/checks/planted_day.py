@@ -10,18 +10,18 @@ from collector_service.contract import SnapshotRecord, encode_object, live_key
 from vieweratlas_dagster.analysis.atlas import build
 from vieweratlas_dagster.analysis.audiences import day_audience
 from vieweratlas_dagster.analysis.overlap import overlap_graph
-from vieweratlas_dagster.automation.partitions import daily
 from vieweratlas_dagster.checks.check import definitions_of
 from vieweratlas_dagster.curation.merge import channel_attributes, curate
 from vieweratlas_dagster.curation.validation import inspect_object, manifest
-from vieweratlas_dagster.lake_layout import (
+from vieweratlas_dagster.lake.keys import (
     analysis_key,
     channels_key,
     day_audience_key,
     manifest_key,
     presence_key,
-    write_table,
 )
+from vieweratlas_dagster.lake.tables_io import write_table
+from vieweratlas_dagster.resources.partitions import daily
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import CHANNELS, DAY_AUDIENCES, EVENTS, PRESENCE
 

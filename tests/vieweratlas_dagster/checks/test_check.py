@@ -8,15 +8,14 @@ import pytest
 
 from collector_service.lake import Lake
 from collector_service.settings import SettingsError
-from vieweratlas_dagster.automation.launch import run_partition
-from vieweratlas_dagster.automation.partitions import daily
 from vieweratlas_dagster.checks import contracts, days, freshness, maps
 from vieweratlas_dagster.checks.catalogue import ALL_CHECKS
 from vieweratlas_dagster.checks.check import definitions_of
-from vieweratlas_dagster.checks.severities import SEVERITIES
+from vieweratlas_dagster.commands.run_jobs import run_partition
 from vieweratlas_dagster.definitions import build_definitions
-from vieweratlas_dagster.lake_layout import analysis_key, manifest_key
-from vieweratlas_dagster.settings import Settings
+from vieweratlas_dagster.lake.keys import analysis_key, manifest_key
+from vieweratlas_dagster.resources.partitions import daily
+from vieweratlas_dagster.settings import SEVERITIES, Settings
 
 from .planted_day import DAY, limits, result, verdict
 

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from vieweratlas_dagster.checks import contracts
-from vieweratlas_dagster.lake_layout import analysis_key, channels_key, day_audience_key, presence_key
+from vieweratlas_dagster.lake.keys import analysis_key, channels_key, day_audience_key, presence_key
 from vieweratlas_dagster.tables import ALL_TABLES
 
 from .planted_day import DAY, numbers, put, result, verdict

@@ -7,7 +7,7 @@ import pytest
 from collector_service.contract import SnapshotRecord, encode_object
 from vieweratlas_dagster.checks import days
 from vieweratlas_dagster.curation.validation import manifest
-from vieweratlas_dagster.lake_layout import channels_key, days_up_to, manifest_key
+from vieweratlas_dagster.lake.keys import channels_key, days_up_to, manifest_key
 
 from .planted_day import (
     DAY,

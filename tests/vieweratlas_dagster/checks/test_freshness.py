@@ -7,7 +7,7 @@ import pytest
 
 from collector_service.contract import live_key
 from vieweratlas_dagster.checks import freshness
-from vieweratlas_dagster.lake_layout import finish_map
+from vieweratlas_dagster.lake.manifests import finish_map
 from vieweratlas_dagster.vod.queue_store import MARKER_KEY, QUEUE_KEY, encode
 
 from .planted_day import DAY, START, at, numbers, result, verdict

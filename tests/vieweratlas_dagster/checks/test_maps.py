@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 
 from vieweratlas_dagster.checks import maps
-from vieweratlas_dagster.lake_layout import analysis_key, finish_map
+from vieweratlas_dagster.lake.keys import analysis_key
+from vieweratlas_dagster.lake.manifests import finish_map
 from vieweratlas_dagster.settings import Settings
 
 from .planted_day import DAY, limits, numbers, put, result, verdict

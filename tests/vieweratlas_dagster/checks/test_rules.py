@@ -7,10 +7,10 @@ import networkx as nx
 import polars as pl
 import pytest
 
+from vieweratlas_dagster.analysis.quality import partition_modularity
 from vieweratlas_dagster.checks.rules import (
     generic_share,
     overlap_violations,
-    partition_modularity,
     stable_share,
     times_usual,
     unknown_channels,

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from collector_service.contract import viewer_key
-from vieweratlas_dagster.demo.truth import (
+from vieweratlas_dagster.commands.demo.truth import (
     CollectionTruth,
     Outage,
     Restored,

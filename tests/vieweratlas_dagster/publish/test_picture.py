@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vieweratlas_dagster.analysis.atlas import build
-from vieweratlas_dagster.overlap_list import read_overlap_list
+from vieweratlas_dagster.imports.overlap_list import read_overlap_list
 from vieweratlas_dagster.publish.picture import DPI, draw_atlas, draw_preview, pixels_of, plan
 from vieweratlas_dagster.tables import COMMUNITIES, EDGES, NODES
 

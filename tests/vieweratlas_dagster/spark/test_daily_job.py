@@ -5,7 +5,7 @@ import pytest
 
 from collector_service.lake import Lake
 from tests.vieweratlas_dagster.test_assets import FIRST, planted_day, put_day, run_day, settings_for
-from vieweratlas_dagster.lake_layout import analysis_key
+from vieweratlas_dagster.lake.keys import analysis_key
 from vieweratlas_dagster.settings import Settings
 
 from .test_launch import ROLE, SMALL

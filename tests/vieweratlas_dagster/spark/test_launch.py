@@ -5,9 +5,10 @@ import pytest
 
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
-from vieweratlas_dagster.lake_layout import day_audience_key, write_table
+from vieweratlas_dagster.lake.keys import day_audience_key
+from vieweratlas_dagster.lake.tables_io import write_table
+from vieweratlas_dagster.settings import SparkSettings
 from vieweratlas_dagster.spark import launch
-from vieweratlas_dagster.spark.settings import SparkSettings
 from vieweratlas_dagster.tables import DAY_AUDIENCES
 
 from .emr_double import EmrDouble

@@ -9,10 +9,10 @@ import pytest
 
 from collector_service.contract import decode_lines, parse_record, viewer_key
 from collector_service.lake import Lake
-from collector_service.opt_outs import OptOuts
+from collector_service.privacy.opt_outs import OptOuts
 from collector_service.settings import StorageSettings
 from collector_service.twitch.vod_json import ChatJsonError
-from vieweratlas_dagster.vod.chat_files import import_vod_json
+from vieweratlas_dagster.vod.downloader_files import import_vod_json
 
 SECRET = "f" * 32
 

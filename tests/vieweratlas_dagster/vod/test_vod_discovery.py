@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from collector_service.lake import Lake
-from collector_service.opt_outs import OptOuts
+from collector_service.privacy.opt_outs import OptOuts
 from collector_service.settings import StorageSettings, VodSettings
 from collector_service.twitch.helix import CredentialsRefusedError, HelixError, Video
 from vieweratlas_dagster.vod import queue_store

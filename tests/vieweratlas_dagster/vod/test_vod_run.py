@@ -12,9 +12,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from collector_service.contract import VOD_PREFIX, decode_lines, encode_object, parse_record, viewer_key
-from collector_service.key_check import WrongKeyError, agree, begin_population
 from collector_service.lake import Lake
-from collector_service.opt_outs import OptOuts, add_opt_outs
+from collector_service.privacy.opt_outs import OptOuts, add_opt_outs
+from collector_service.privacy.populations import WrongKeyError, agree, begin_population
 from collector_service.settings import StorageSettings, VodSettings
 from collector_service.twitch.vod_chat import (
     CommentPage,
@@ -26,7 +26,7 @@ from collector_service.twitch.vod_chat import (
 from vieweratlas_dagster.vod import queue
 from vieweratlas_dagster.vod.queue import VodItem
 from vieweratlas_dagster.vod.queue_store import QueueStore
-from vieweratlas_dagster.vod.run import process
+from vieweratlas_dagster.vod.reading_round import process
 
 NOW = datetime(2026, 5, 2, 6, tzinfo=UTC)
 SECRET = "k" * 32

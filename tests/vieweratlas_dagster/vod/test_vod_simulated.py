@@ -20,8 +20,8 @@ from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.vod.channels import CollectedChannel
 from vieweratlas_dagster.vod.discovery import discover
 from vieweratlas_dagster.vod.queue_store import QueueStore
+from vieweratlas_dagster.vod.reading_round import process
 from vieweratlas_dagster.vod.round import read_vods
-from vieweratlas_dagster.vod.run import process
 
 SECRET = "z" * 32
 SETTINGS = VodSettings(enabled=True, max_age_hours=48, max_vods_per_run=500, vod_limit_per_channel=100)

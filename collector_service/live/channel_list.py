@@ -1,0 +1,451 @@
+"""Channels: which ones to watch, and what Helix says about them and their streams.
+
+Belongs here: the list from settings, file or Helix, its refreshes and its hysteresis, this collector's
+share of it, and which of its channels there is nothing to watch of. Does not belong here: joining them
+(``shards``) and Helix's requests (``twitch.helix``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
+
+from collector_service.clock import Clock, SystemClock
+from collector_service.contract import LOGIN
+from collector_service.live.windows import StreamInfo
+from collector_service.logins import read_logins
+from collector_service.metrics import Stats
+from collector_service.privacy.opt_outs import OptOuts
+from collector_service.settings import CollectionSettings, SettingsError, TwitchSettings
+from collector_service.twitch.helix import (
+    PAGE,
+    CredentialsRefusedError,
+    Helix,
+    HelixError,
+    Stream,
+    User,
+)
+
+# World seconds between two looks at the accounts behind a given list.
+CHECK_SECONDS = 3600.0
+
+NOT_FOUND = "not found"
+RENAMED = "renamed"
+OPTED_OUT = "opted out"
+
+# As many logins as a list may have.
+_REMEMBERED_OWNERS = 100_000
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The channels that this collector has to watch, and what is known of them.
+
+    Attributes:
+        logins: their logins of today, the most important first.
+        room_ids: from login to channel id, as far as it is known.
+        stream_infos: metadata by channel id.
+        statuses: why wanted logins are not in ``logins``, in the words of ``contract.STATUSES``.
+        renames: from a given login to the one under which the same channel is watched now.
+    """
+
+    logins: list[str]
+    room_ids: dict[str, int] = field(default_factory=dict)
+    stream_infos: dict[int, StreamInfo] = field(default_factory=dict)
+    statuses: dict[str, str] = field(default_factory=dict)
+    renames: dict[str, str] = field(default_factory=dict)
+
+
+class NoChannelsError(SettingsError):
+    """There is neither a list of channels nor a way to ask Twitch for one."""
+
+
+def needs_helix(twitch: TwitchSettings, collection: CollectionSettings) -> bool:
+    """Whether Helix is to be asked: for the list, or for the metadata of a given list.
+
+    Raises:
+        NoChannelsError: there is neither a list nor a way to ask for one.
+    """
+    token = bool(twitch.oauth_token.get_secret_value())
+    pair = bool(twitch.client_id and twitch.client_secret.get_secret_value())
+    if token or pair:
+        return True
+    if not (collection.channels or collection.channels_file):
+        raise NoChannelsError(
+            "no channels to collect: set TWITCH_CHANNELS (logins, comma-separated), or CHANNELS_FILE "
+            "(a login a line), or TWITCH_CLIENT_ID with TWITCH_CLIENT_SECRET to find the biggest streams"
+        )
+    return False
+
+
+def given_logins(collection: CollectionSettings) -> list[str] | None:
+    """The logins that the settings list, themselves or in a file; None when Helix is to choose.
+
+    Raises:
+        SettingsError: the file cannot be read, one of them is no login, or there is none.
+    """
+    if collection.channels:
+        logins = list(dict.fromkeys(name.strip().lower().removeprefix("#") for name in collection.channels))
+        for login in logins:
+            if not LOGIN.fullmatch(login):
+                raise SettingsError(
+                    f"collection.channels (TWITCH_CHANNELS): {login[:60]!r} is not a login (a-z, 0-9 and _)"
+                )
+        return logins
+    if collection.channels_file is None:
+        return None
+    logins = read_logins(collection.channels_file, "collection.channels_file")
+    if not logins:
+        raise SettingsError(f"collection.channels_file: {collection.channels_file} lists no channel")
+    return logins
+
+
+def owner(login: str, collectors: int) -> int:
+    """Which of so many collectors watches a channel: a number from 0 on.
+
+    The one that draws the highest lot has the channel (rendezvous hashing). Everybody can draw everybody's
+    lots, so nobody has to ask, and one more collector takes over only the channels for which it draws the
+    highest.
+    """
+    return _highest_lot(login, collectors) if collectors > 1 else 0
+
+
+@lru_cache(maxsize=_REMEMBERED_OWNERS)
+def _highest_lot(login: str, collectors: int) -> int:
+    def lot(collector: int) -> bytes:
+        return hashlib.blake2b(f"{collector}/{login}".encode(), digest_size=8).digest()
+
+    return max(range(collectors), key=lot)
+
+
+class ChannelList:
+    """The list of channels, as of the last `refresh` or `recheck`.
+
+    Args:
+        collection: where the list comes from, and this collector's share of it.
+        helix: None without credentials.
+        stats: counters.
+        clock: the world's clock, for the hourly checks.
+    """
+
+    def __init__(
+        self,
+        collection: CollectionSettings,
+        helix: Helix | None,
+        stats: Stats,
+        clock: Clock | None = None,
+    ) -> None:
+        self._collection = collection
+        self._stats = stats
+        self._opt_outs = OptOuts()
+        self._turn = asyncio.Lock()
+        given = collection.channels or collection.channels_file is not None
+        self._source = (
+            _GivenList(collection, helix, clock or SystemClock()) if given else _TopList(collection, helix)
+        )
+
+    def leave_out(self, opt_outs: OptOuts) -> None:
+        """From now on these channels are left out of every listing."""
+        self._opt_outs = opt_outs
+
+    async def refresh(self) -> Listing:
+        """The list of now. A given list gets its metadata if it can, a fault of Helix leaves the last.
+
+        Raises:
+            SettingsError: the list's file cannot be read.
+            CredentialsRefusedError: Twitch refuses the credentials.
+            HelixError: there is no list without Helix, and Helix gave no usable answer.
+        """
+        async with self._turn:
+            try:
+                await self._source.refresh()
+            except CredentialsRefusedError:
+                raise
+            except HelixError as error:
+                if self._source.needs_helix:
+                    raise
+                self._count_failure(error)
+        return self.listing()
+
+    async def recheck(self, logins: Iterable[str]) -> Listing:
+        """Ask Helix at once about watched channels with which something is wrong.
+
+        Twitch does not answer their JOINs, or their room has an unexpected id. A fault of Helix leaves
+        what is known.
+
+        Raises:
+            CredentialsRefusedError: Twitch refuses the credentials.
+        """
+        async with self._turn:
+            try:
+                await self._source.recheck(set(logins))
+            except CredentialsRefusedError:
+                raise
+            except HelixError as error:
+                self._count_failure(error)
+        return self.listing()
+
+    def listing(self) -> Listing:
+        """What is known now, without asking anybody: for new opt-outs."""
+        logins: dict[str, None] = {}
+        room_ids: dict[str, int] = {}
+        statuses: dict[str, str] = {}
+        renames: dict[str, str] = {}
+        for wanted, login, room_id in self._source.entries():
+            if any(self._opt_outs.has_channel(name, room_id) for name in (wanted, login or wanted)):
+                statuses[wanted] = OPTED_OUT
+                continue
+            if login is None:
+                statuses[wanted] = NOT_FOUND
+                continue
+            if login != wanted:
+                statuses[wanted] = RENAMED
+                renames[wanted] = login
+            logins[login] = None
+            if room_id is not None:
+                room_ids[login] = room_id
+        # Two channels of a list may have swapped their names; then both are watched.
+        statuses = {wanted: status for wanted, status in statuses.items() if wanted not in logins}
+        known = self._source.stream_infos
+        infos = {room_id: known[room_id] for room_id in room_ids.values() if room_id in known}
+        return Listing(list(logins), room_ids, infos, statuses, renames)
+
+    def _count_failure(self, error: HelixError) -> None:
+        self._stats.refresh_failures += 1
+        _log.warning("channels not checked, what was known stays: %s", error)
+
+
+class _Entry(NamedTuple):
+    """A wanted channel of this collector's share.
+
+    ``login`` is its login of today, None if there is no such channel; ``room_id`` is its id, if known.
+    """
+
+    wanted: str
+    login: str | None
+    room_id: int | None
+
+
+class _GivenList:
+    """A list that somebody wrote, and the accounts behind its logins.
+
+    A login means the account that had it when it was first looked up. That account is followed through
+    renames; only when it is gone does the login mean whoever has it now.
+
+    ``_ids`` maps wanted logins to such accounts, ``_names`` accounts that exist to their logins of today;
+    ``_unknown`` holds wanted logins that nobody has.
+    """
+
+    needs_helix = False
+
+    def __init__(self, collection: CollectionSettings, helix: Helix | None, clock: Clock) -> None:
+        self._collection = collection
+        self._helix = helix
+        self._clock = clock
+        self._logins: list[str] = []
+        self._ids: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+        self._unknown: set[str] = set()
+        self._checked = float("-inf")
+        self.stream_infos: Mapping[int, StreamInfo] = {}
+
+    def entries(self) -> Iterator[_Entry]:
+        for wanted in self._logins:
+            room_id = self._ids.get(wanted)
+            if room_id is None:
+                yield _Entry(wanted, None if wanted in self._unknown else wanted, None)
+            else:
+                yield _Entry(wanted, self._names.get(room_id), room_id)
+
+    async def refresh(self) -> None:
+        number, count = self._collection.shard_number
+        self._logins = [
+            login for login in given_logins(self._collection) or () if owner(login, count) == number
+        ]
+        self._forget_others()
+        if self._helix is None:
+            return
+        now = self._clock.now()
+        # A clock that was set back must not put the next check off.
+        due = not 0 <= now - self._checked < CHECK_SECONDS
+        await self._look_up(
+            self._helix,
+            [
+                login
+                for login in self._logins
+                if login not in self._ids and (due or login not in self._unknown)
+            ],
+            set(self._ids.values()) if due else set(),
+        )
+        if due:
+            self._checked = now
+        streams = await self._helix.streams(self._names)
+        # Who streams tells the login of today, so these renames need not wait for the next check.
+        self._names |= {stream.user_id: stream.login for stream in streams}
+        self.stream_infos = {stream.user_id: _info(stream) for stream in streams}
+
+    async def recheck(self, logins: set[str]) -> None:
+        if self._helix is None:
+            return
+        asked = [entry for entry in self.entries() if entry.login in logins]
+        await self._look_up(
+            self._helix,
+            [entry.wanted for entry in asked if entry.room_id is None],
+            {entry.room_id for entry in asked if entry.room_id is not None},
+        )
+
+    async def _look_up(self, helix: Helix, logins: list[str], ids: set[int]) -> None:
+        """Bring up to date what is known of these; all of it, or nothing when Helix fails."""
+        users = await _accounts(helix, logins, ids, self._names)
+        found = {user.id: user.login for user in users}
+        lost = ids - found.keys()
+        orphaned = [login for login, room_id in self._ids.items() if room_id in lost]
+        if orphaned:
+            users += await _accounts(helix, orphaned, (), self._names.keys() - lost | found.keys())
+        owners = {user.login: user.id for user in users}
+        for login in (*logins, *orphaned):
+            if login in owners:
+                self._ids[login] = owners[login]
+                self._unknown.discard(login)
+            elif login not in self._ids:
+                self._unknown.add(login)
+        self._names = {room_id: name for room_id, name in self._names.items() if room_id not in lost}
+        self._names |= {user.id: user.login for user in users}
+        self._forget_others()
+        if len(set(self._names.values())) < len(self._names):
+            # Somebody has taken over the login of a channel that must have another one by now.
+            self._checked = float("-inf")
+
+    def _forget_others(self) -> None:
+        """Keep nothing of logins that are not wanted any more."""
+        wanted = set(self._logins)
+        self._ids = {login: room_id for login, room_id in self._ids.items() if login in wanted}
+        self._unknown &= wanted
+        ids = set(self._ids.values())
+        self._names = {room_id: name for room_id, name in self._names.items() if room_id in ids}
+
+
+class _TopList:
+    """The biggest streams; a channel leaves when it was not among them several times in a row.
+
+    ``_tracked`` maps the channels' ids to their logins, ``_misses`` counts for how many refreshes in a row
+    a channel was missed, ``_gone`` holds those whose account is gone since they were last seen live.
+    """
+
+    needs_helix = True
+
+    def __init__(self, collection: CollectionSettings, helix: Helix | None) -> None:
+        self._collection = collection
+        self._helix = helix
+        self._tracked: dict[int, str] = {}
+        self._misses: dict[int, int] = {}
+        self._gone: set[int] = set()
+        self.stream_infos: Mapping[int, StreamInfo] = {}
+
+    def entries(self) -> Iterator[_Entry]:
+        for room_id, login in self._tracked.items():
+            if self._is_mine(login):
+                yield _Entry(login, None if room_id in self._gone else login, room_id)
+
+    async def refresh(self) -> None:
+        if self._helix is None:
+            raise HelixError("the biggest streams are only known to Helix")
+        streams = await self._helix.top_streams(self._collection.top_channels_limit)
+        if not streams and self._tracked:
+            raise HelixError("Helix says that nobody streams")
+        if not streams:
+            _log.warning("nobody streams yet; the next refresh asks again")
+        live = {stream.user_id: stream.login for stream in streams}
+        # A login that somebody else has by now is no channel of its former owner.
+        taken = set(live.values())
+        misses = {
+            room_id: self._misses.get(room_id, 0) + 1
+            for room_id, login in self._tracked.items()
+            if room_id not in live and login not in taken
+        }
+        misses = {
+            room_id: count for room_id, count in misses.items() if count < self._collection.missed_refreshes
+        }
+        kept = {room_id: self._tracked[room_id] for room_id in misses}
+        mine = [room_id for room_id, login in kept.items() if self._is_mine(login)]
+        still_live = await self._helix.streams(mine) if mine else []
+        # A rename shows as a new login of the same id; keyed by id, the old one goes at once.
+        kept |= {stream.user_id: stream.login for stream in still_live}
+        self._tracked = live | kept
+        self._misses = misses
+        self._gone &= kept.keys() - {stream.user_id for stream in still_live}
+        self.stream_infos = {
+            stream.user_id: _info(stream)
+            for stream in (*streams, *still_live)
+            if self._is_mine(stream.login)
+        }
+
+    async def recheck(self, logins: set[str]) -> None:
+        if self._helix is None:
+            return
+        ids = {room_id for room_id, login in self._tracked.items() if login in logins}
+        users = await _accounts(self._helix, (), ids, self._tracked.keys() - self._gone)
+        found = {user.id: user.login for user in users}
+        self._gone = (self._gone | ids) - found.keys()
+        self._tracked |= {room_id: login for room_id, login in found.items() if room_id in self._tracked}
+
+    def _is_mine(self, login: str) -> bool:
+        number, count = self._collection.shard_number
+        return owner(login, count) == number
+
+
+async def _accounts(
+    helix: Helix, logins: Collection[str], ids: Collection[int], existing: Collection[int]
+) -> list[User]:
+    """The accounts with these logins or ids; those left out do not exist.
+
+    Helix has given empty answers to good questions before. So what is missing is asked for again, together
+    with an account that exists: an answer without that one proves nothing.
+
+    Args:
+        helix: whom to ask.
+        logins: logins.
+        ids: ids.
+        existing: accounts that are believed to exist.
+
+    Raises:
+        HelixError: no usable answer, or none that can be believed.
+    """
+    users = await helix.users(logins=logins, ids=ids)
+    missing_logins = set(logins) - {user.login for user in users}
+    missing_ids = set(ids) - {user.id for user in users}
+    missing: list[str | int] = [*sorted(missing_logins), *sorted(missing_ids)]
+    if not missing:
+        return users
+    witnesses = [user.id for user in users] or [one for one in existing if one not in missing_ids]
+    if not witnesses:
+        raise HelixError(f"Helix knows none of the {len(missing)} accounts that were asked for")
+    witness = random.choice(witnesses)  # noqa: S311 - any of them will do
+    for at in range(0, len(missing), PAGE - 1):
+        chunk = missing[at : at + PAGE - 1]
+        again = await helix.users(
+            logins=[one for one in chunk if isinstance(one, str)],
+            ids=[witness, *(one for one in chunk if isinstance(one, int))],
+        )
+        if all(user.id != witness for user in again):
+            raise HelixError("Helix does not know an account that it knew before")
+        users += [user for user in again if user.id != witness]
+    return users
+
+
+def _info(stream: Stream) -> StreamInfo:
+    return StreamInfo(
+        viewer_count=stream.viewer_count,
+        game_id=stream.game_id,
+        game_name=stream.game_name,
+        language=stream.language,
+        title=stream.title,
+        started_at=stream.started_at,
+    )

@@ -1,0 +1,128 @@
+"""The intake: from chat lines to counts.
+
+Belongs here: the hot path between a connection and the windows, leaving out second copies and those who
+opted out. Does not belong here: parsing (``twitch.irc``) and what a window does with a count (``windows``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from collector_service.contract import LOGIN
+from collector_service.live.viewer_keys import OPTED_OUT, Viewers
+from collector_service.live.windows import Windows
+from collector_service.metrics import Stats
+from collector_service.privacy.opt_outs import OptOuts
+from collector_service.twitch.irc import MESSAGE, MIRRORED, Chat
+
+_REMEMBERED_IDS = 50_000
+
+
+class Duplicates:
+    """Message ids of the channels that two connections read at once, for as long as they may.
+
+    Everywhere else a line comes once, so nothing is remembered there.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, dict[bytes, None]] = {}
+        self._until: dict[int, float] = {}
+
+    def watch(self, room_id: int, until: float) -> None:
+        """Remember the channel's ids until ``until`` (by one clock of the caller's choice)."""
+        self._seen.setdefault(room_id, {})
+        self._until[room_id] = until
+
+    def expire(self, now: float) -> None:
+        """Forget what need not be remembered any more."""
+        for room_id in [room_id for room_id, end in self._until.items() if end <= now]:
+            del self._seen[room_id], self._until[room_id]
+
+    def __bool__(self) -> bool:
+        return bool(self._seen)
+
+    def is_second(self, room_id: int, message_id: bytes) -> bool:
+        """Whether this id was already given for this channel."""
+        seen = self._seen.get(room_id)
+        if seen is None or not message_id:
+            return False
+        if message_id in seen:
+            return True
+        seen[message_id] = None
+        if len(seen) > _REMEMBERED_IDS:
+            del seen[next(iter(seen))]
+        return False
+
+
+class Intake:
+    """Counts chat lines into the windows."""
+
+    def __init__(self, windows: Windows, viewers: Viewers, stats: Stats) -> None:
+        self._windows = windows
+        self._viewers = viewers
+        self._stats = stats
+        self._left_out_ids: frozenset[int] = frozenset()
+        self._left_out_logins: frozenset[str] = frozenset()
+        self.duplicates = Duplicates()
+
+    def leave_out(self, opt_outs: OptOuts) -> None:
+        """From now on nothing of these viewers and channels is counted.
+
+        What the open windows have counted before stays in them until they are uploaded (``spool``). A
+        shared-chat copy carries nobody's id, so it adds to ``mirrored_messages`` whoever wrote it.
+        """
+        self._viewers.leave_out(opt_outs.viewer_keys)
+        self._left_out_logins = opt_outs.channels
+        # A channel that has a tally is known by its id alone from here on.
+        self._left_out_ids = opt_outs.channel_ids | {
+            room_id
+            for part in self._windows.open_parts
+            for room_id, tally in part.tallies.items()
+            if tally.login in opt_outs.channels
+        }
+
+    def chats(self, chats: Sequence[Chat]) -> None:
+        """Count lines that have just arrived."""
+        now = self._windows.now()
+        part_at = self._windows.part_at
+        key_of = self._viewers.key
+        bots = self._viewers.bots
+        duplicates = self.duplicates
+        left_out = self._left_out_ids
+        messages = presences = mirrored = opted_out = 0
+        for chat in chats:
+            room_id = int(chat.room_id)
+            if left_out and room_id in left_out:
+                opted_out += 1
+                continue
+            if duplicates and duplicates.is_second(room_id, chat.message_id):
+                self._stats.duplicates += 1
+                continue
+            kind = chat.kind
+            key = key_of(chat) if kind != MIRRORED else 0
+            if key == OPTED_OUT:
+                opted_out += 1
+                continue
+            part = part_at(chat.sent_ms / 1000 if chat.sent_ms else now, now)
+            if room_id not in part.tallies:
+                login = chat.channel.decode("ascii", "replace")
+                if not LOGIN.fullmatch(login):
+                    self._stats.parse_errors["bad_channel"] += 1
+                    continue
+                if login in self._left_out_logins:
+                    opted_out += 1
+                    continue
+                part.tally(room_id, login)
+            if kind == MIRRORED:
+                mirrored += 1
+                part.count(room_id, MIRRORED, 0, False)
+                continue
+            if kind == MESSAGE:
+                messages += 1
+            else:
+                presences += 1
+            part.count(room_id, kind, key, chat.bot_badge or key in bots)
+        self._stats.messages["PRIVMSG"] += messages + mirrored
+        self._stats.messages["USERNOTICE"] += presences
+        self._stats.mirrored += mirrored
+        self._stats.opted_out += opted_out

@@ -1,0 +1,387 @@
+"""The journal: what the open parts hold, on disk, so that a killed collector loses seconds at most.
+
+Belongs here: writing the journal's files, and reading them back at the next start. Does not belong
+here: finished objects (``spool``) and when to write (``archive``).
+
+One file per part, one frame per flush: ``length, CRC-32`` of the payload and the payload. The payload is
+the length of its JSON, the JSON, and numbers. A frame usually says what the part has gained: the JSON holds
+time, new channels, coverage and which channels were quiet, the numbers are pairs of an event's code and its
+viewer key. The first frames may also state whole channels: then the numbers are each channel's viewer
+keys, their messages, and its bots. Numbers are little-endian uint64. A file is read up to its first frame
+that is damaged, or that another version wrote and this one cannot use: nothing behind it can be trusted.
+Viewers appear as keys only.
+
+What a disk refuses is kept for later, within a number of bytes. Beyond that it is dropped, and the files
+concerned are replaced by whole parts as soon as the disk takes them; until then, they end where they end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import struct
+import sys
+import zlib
+from array import array
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from collector_service.contract import BadRecordError, parse_utc
+from collector_service.live.spool import PartName
+from collector_service.live.windows import Part, StreamInfo
+from collector_service.support.durable_files import replace_file, sync_folder, write_all
+from collector_service.support.limits import read_json
+
+# Ten minutes at 3,000 messages/s.
+BACKLOG_BYTES = 32 * 1024**2
+
+# In a frame's JSON: some five of each channel.
+_MAX_PARTS = 1_000_000
+
+# Channels in one frame of a whole part: few enough that a disk which refuses has refused soon.
+_CHANNELS_PER_FRAME = 100
+
+_FRAME = struct.Struct("<II")
+_LENGTH = struct.Struct("<I")
+_SUFFIX = ".journal"
+# What a frame may raise that is sound, but not as this version writes it, or that speaks of channels which
+# no frame has named: the file's beginning was taken away.
+_USELESS = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
+
+
+@dataclass(frozen=True)
+class Flush:
+    """What a part gained since its last flush: bytes for the end of its file."""
+
+    path: Path
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Whole:
+    """All that a part holds, for a new file. A copy, not bytes yet, for those take long to make.
+
+    ``channels`` holds what `_restore` takes up again, and each channel's viewers, messages and bots.
+    """
+
+    path: Path
+    now: float
+    seconds: int
+    quiet: Mapping[int, float]
+    channels: list[tuple[list[Any], list[int], list[int], list[int]]]
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A part read back from a file, None if no frame is of use, and the bytes behind the last good one."""
+
+    part: Part | None
+    name: PartName
+    lost_bytes: int
+
+
+class Journal:
+    """The journal's folder. Calls must not overlap; all but `take` may block on the disk.
+
+    Args:
+        folder: of this process alone; made when it is missing.
+        collector_id: whose parts are written.
+        backlog_bytes: how much of what the disk refuses is kept.
+    """
+
+    def __init__(self, folder: Path, collector_id: str, backlog_bytes: int = BACKLOG_BYTES) -> None:
+        self._folder = folder
+        self._collector_id = collector_id
+        self._backlog_bytes = backlog_bytes
+        self._backlog: deque[Flush] = deque()
+        self._unsynced: set[Path] = set()
+        self._outdated: set[Path] = set()
+        self._discarded: set[Path] = set()
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob("*.tmp"):
+            leftover.unlink()
+
+    def take(
+        self, parts: Iterable[Part], now: float, quiet: Mapping[int, float] | None = None
+    ) -> list[Flush | Whole]:
+        """Take what the parts gained, ready to be written.
+
+        Args:
+            parts: open parts, or parts that have just closed.
+            now: the world's time up to which everything has arrived; a recovered part counts watching
+                up to here.
+            quiet: channels of which nothing was heard until then, by id, and when they were last heard: a
+                recovered part counts watching them up to there, for nobody knows whether they were dead.
+        """
+        return [self._take(part, min(now, part.until), quiet or {}) for part in parts]
+
+    def write(self, flushes: Iterable[Flush | Whole]) -> None:
+        """Bring the files up to date.
+
+        What the disk refuses is written first the next time, or, if it is too much, within the whole of
+        its part the next time it is taken.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        wholes: list[Whole] = []
+        for flush in flushes:
+            if isinstance(flush, Whole):
+                wholes.append(flush)
+            else:
+                self._backlog.append(flush)
+        try:
+            while self._backlog:
+                self._append(self._backlog[0])
+                self._backlog.popleft()
+        except OSError:
+            self._bound_backlog()
+            raise
+        for whole in wholes:
+            replace_file(whole.path, _frames(whole))
+            self._outdated.discard(whole.path)
+        self._remove_discarded()
+
+    def sync(self) -> None:
+        """Make everything written so far survive a power failure.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        while self._unsynced:
+            path = next(iter(self._unsynced))
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            self._unsynced.discard(path)
+        sync_folder(self._folder)
+
+    def discard(self, name: PartName) -> None:
+        """Remove a part's file, since the part is safe elsewhere: now, or with the next write."""
+        path = self._path(name)
+        self._backlog = deque(flush for flush in self._backlog if flush.path != path)
+        self._unsynced.discard(path)
+        self._outdated.discard(path)
+        self._discarded.add(path)
+        with contextlib.suppress(OSError):
+            self._remove_discarded()
+
+    def recover(self) -> Iterator[Recovered]:
+        """Read what the folder holds, oldest window first: what an earlier process left, or this one.
+
+        A file without one whole frame holds nothing and is removed. One whose frames are of no use gives no
+        part, but tells its bytes.
+        """
+        for name in self.names():
+            found = _read(self._path(name), name)
+            if found is None:
+                self.discard(name)
+            else:
+                yield found
+
+    def names(self) -> list[PartName]:
+        """The parts that have a file, oldest window first."""
+        return sorted(PartName.find(self._folder, _SUFFIX))
+
+    def _path(self, name: PartName) -> Path:
+        return self._folder / f"{name}{_SUFFIX}"
+
+    def _take(self, part: Part, now: float, quiet: Mapping[int, float]) -> Flush | Whole:
+        path = self._path(PartName.of(part, self._collector_id))
+        if path not in self._outdated:
+            return Flush(path, _gain(part, now, quiet))
+        # The whole of the part holds what was gained, too.
+        part.new_rooms, part.coverage, part.events = [], [], array("Q")
+        return _whole(path, part, now, quiet)
+
+    def _bound_backlog(self) -> None:
+        if sum(len(flush.data) for flush in self._backlog) > self._backlog_bytes:
+            self._outdated.update(flush.path for flush in self._backlog)
+            self._backlog.clear()
+
+    def _append(self, flush: Flush) -> None:
+        # Unbuffered: a buffer would write what was refused once more when the file is closed.
+        with flush.path.open("ab", buffering=0) as file:
+            end = os.fstat(file.fileno()).st_size
+            try:
+                write_all(file, flush.data)
+            except OSError:
+                try:
+                    os.ftruncate(file.fileno(), end)
+                except OSError:  # the torn frame stays, and whatever came behind it could not be read
+                    self._outdated.add(flush.path)
+                raise
+        self._unsynced.add(flush.path)
+
+    def _remove_discarded(self) -> None:
+        if self._discarded:
+            for path in self._discarded:
+                path.unlink(missing_ok=True)
+            sync_folder(self._folder)
+            self._discarded.clear()
+
+
+def _gain(part: Part, now: float, quiet: Mapping[int, float]) -> bytes:
+    rooms, part.new_rooms = part.new_rooms, []
+    coverage, part.coverage = part.coverage, []
+    events, part.events = part.events, array("Q")
+    infos = ((room, part.tallies[room].login, part.stream_infos.get(room)) for room in rooms)
+    state = {
+        "now": now,
+        "window_seconds": part.seconds,
+        "rooms": [[room, login, _info_to_json(info)] for room, login, info in infos],
+        "coverage": coverage,
+        "quiet": [item for item in quiet.items() if item[0] in part.tallies],
+    }
+    return _frame(state, events)
+
+
+def _whole(path: Path, part: Part, now: float, quiet: Mapping[int, float]) -> Whole:
+    infos = part.stream_infos
+    channels = [
+        (
+            [room, tally.login, infos.get(room), tally.mirrored, list(tally.stretches), tally.since],
+            list(tally.viewers),
+            list(tally.viewers.values()),
+            list(tally.bots),
+        )
+        for room, tally in part.tallies.items()
+    ]
+    return Whole(path, now, part.seconds, quiet, channels)
+
+
+def _frames(whole: Whole) -> Iterator[bytes]:
+    for begin in range(0, len(whole.channels) or 1, _CHANNELS_PER_FRAME):
+        rows = []
+        numbers = array("Q")
+        for (room, login, info, *state), *columns in whole.channels[begin : begin + _CHANNELS_PER_FRAME]:
+            viewers, _, bots = columns
+            rows.append([room, login, _info_to_json(info), *state, len(viewers), len(bots)])
+            for column in columns:
+                numbers.extend(column)
+        frame = {
+            "now": whole.now,
+            "window_seconds": whole.seconds,
+            "channels": rows,
+            "quiet": list(whole.quiet.items()),
+        }
+        yield _frame(frame, numbers)
+
+
+def _frame(state: dict[str, Any], numbers: array[int]) -> bytes:
+    text = json.dumps(state, separators=(",", ":")).encode()
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    payload = _LENGTH.pack(len(text)) + text + numbers.tobytes()
+    return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def _read(path: Path, name: PartName) -> Recovered | None:
+    data = path.read_bytes()
+    payloads = list(_payloads(data))
+    if not payloads:
+        return None
+    part, good = _replay(name, payloads)
+    if good < len(payloads):
+        part, _ = _replay(name, payloads[:good])  # without what the next frame did before it proved useless
+    used = sum(_FRAME.size + len(payload) for payload in payloads[:good])
+    return Recovered(part, name, len(data) - used)
+
+
+def _replay(name: PartName, payloads: Iterable[bytes]) -> tuple[Part | None, int]:
+    """What the frames say of a part, up to the first that cannot be used, and how many those are."""
+    part: Part | None = None
+    infos: dict[int, StreamInfo] = {}
+    quiet: list[tuple[int, float]] = []
+    good = 0
+    for payload in payloads:
+        try:
+            state, numbers = _unpack(payload)
+            if part is None:
+                part = Part(name.window_start, state["window_seconds"], name.sequence, partial=True)
+                part.stream_infos = infos
+            _apply(part, infos, state, numbers)
+            part.until = min(float(part.end), state["now"])
+            quiet = [(int(room), float(heard)) for room, heard in state["quiet"]]
+        except _USELESS:
+            return part, good
+        good += 1
+    if part is not None:
+        for room, heard in quiet:
+            part.left(room, heard)
+    return part, good
+
+
+def _unpack(payload: bytes) -> tuple[dict[str, Any], array[int]]:
+    (length,) = _LENGTH.unpack_from(payload)
+    state = read_json(payload[_LENGTH.size : _LENGTH.size + length], _MAX_PARTS)
+    numbers = array("Q", payload[_LENGTH.size + length :])
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return state, numbers
+
+
+def _payloads(data: bytes) -> Iterator[bytes]:
+    position = 0
+    while position + _FRAME.size <= len(data):
+        length, checksum = _FRAME.unpack_from(data, position)
+        position += _FRAME.size
+        payload = data[position : position + length]
+        if len(payload) < length or zlib.crc32(payload) != checksum or length < _LENGTH.size:
+            return
+        yield payload
+        position += length
+
+
+def _apply(part: Part, infos: dict[int, StreamInfo], state: dict[str, Any], numbers: array[int]) -> None:
+    if "channels" in state:
+        _restore(part, infos, state["channels"], numbers)
+        return
+    for room, login, info in state["rooms"]:
+        part.tally(room, login)
+        if info is not None:
+            infos[room] = _info_from_json(info)
+    for room, instant, joined in state["coverage"]:
+        if joined:
+            part.joined(room, part.tallies[room].login, instant)
+        else:
+            part.left(room, instant)
+    part.count_again(numbers)
+
+
+def _restore(
+    part: Part, infos: dict[int, StreamInfo], channels: Iterable[list[Any]], numbers: array[int]
+) -> None:
+    position = 0
+    for room, login, info, mirrored, stretches, since, viewers, bots in channels:
+        tally = part.tally(room, login)
+        if info is not None:
+            infos[room] = _info_from_json(info)
+        ends = [position + viewers, position + 2 * viewers, position + 2 * viewers + bots]
+        counts = numbers[ends[0] : ends[1]]
+        tally.viewers = dict(zip(numbers[position : ends[0]], counts, strict=True))
+        tally.bots = set(numbers[ends[1] : ends[2]])
+        tally.messages = sum(counts)
+        tally.mirrored = mirrored
+        tally.stretches = [(begin, end) for begin, end in stretches]
+        tally.since = since
+        position = ends[2]
+
+
+def _info_to_json(info: StreamInfo | None) -> dict[str, Any] | None:
+    if info is None:
+        return None
+    started_at = info.started_at.isoformat() if info.started_at else None
+    return dataclasses.asdict(info) | {"started_at": started_at}
+
+
+def _info_from_json(info: dict[str, Any]) -> StreamInfo:
+    try:
+        started_at = parse_utc(info["started_at"], "started_at")
+    except BadRecordError:
+        started_at = None
+    return StreamInfo(**(info | {"started_at": started_at}))

@@ -1,0 +1,326 @@
+"""Shards: which connection serves which channels, and wanted against joined.
+
+Belongs here: spreading the wanted channels over connections, joining them at the allowed pace, trying
+again, replacing connections. Does not belong here: the protocol (``connection``), what is known of each
+channel (``roster``), and choosing the channels (``channels``).
+
+Timers are real: seconds of the event loop's clock. Only the instants that go to the windows are world time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from collector_service.live.intake import Intake
+from collector_service.live.roster import Channel, Roster
+from collector_service.live.windows import Windows
+from collector_service.metrics import Stats
+from collector_service.settings import CollectionSettings, TwitchSettings
+from collector_service.support.retry import Pace, backoff
+from collector_service.twitch.irc_client import ConnectError, Connection
+
+RECONCILE_SECONDS = 15.0
+JOIN_TRIES = 3
+# Renamed and deleted channels never answer.
+NO_ANSWER_RETRY_SECONDS = 300.0
+STABLE_SECONDS = 60.0
+# After RECONNECT: the longest time for which two connections serve the same channels, and how long the
+# old one stays after the new one has them all, for lines that are still on their way.
+HANDOVER_SECONDS = 120.0
+LINGER_SECONDS = 2.0
+# The longest time to wait, when stopping, for what is on its way: in all, and without a sign of life.
+DRAIN_SECONDS = 8.0
+DRAIN_SILENCE_SECONDS = 4.0
+_REMEMBER_SECONDS = HANDOVER_SECONDS + 60.0
+
+_log = logging.getLogger(__name__)
+
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+
+
+class Shard:
+    """A slot for a limited number of channels, and the connection that serves them.
+
+    ``wanted`` holds the channels that it has to keep joined, in order of importance.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._changed = asyncio.Event()
+        self._connections: list[Connection] = []
+        self.wanted: dict[str, Channel] = {}
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections that are up, the oldest first: one, or more during a handover."""
+        self._connections = [one for one in self._connections if not one.ended.done()]
+        return self._connections
+
+    def change(self) -> None:
+        """Compare wanted and joined soon: ``wanted`` has changed."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Keep a connection up and its channels joined, until cancelled."""
+        failures = 0
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._pool.connection_pace.take()
+            try:
+                connection = await self._pool.connect()
+            except ConnectError as error:
+                cause = error.cause
+                failures += 1
+            else:
+                opened = loop.time()
+                cause = await self._serve(connection)
+                failures = 0 if loop.time() - opened >= STABLE_SECONDS else failures + 1
+            self._pool.stats.reconnects[cause] += 1
+            if cause == "reconnect":
+                # The first time at once, since the connection is about to be closed.
+                await asyncio.sleep(backoff(failures - 1) if failures > 1 else 0.0)
+                continue
+            delay = backoff(failures) if failures else random.random()  # noqa: S311 - jitter, no secret
+            _log.warning("no connection to %s: %s; next try in %.1f s", self._pool.url, cause, delay)
+            await asyncio.sleep(delay)
+
+    async def _serve(self, connection: Connection) -> str:
+        """Use a connection until it ends or the server wants a new one; returns the cause."""
+        # Of those that were to be replaced, only the newest is worth keeping.
+        self._pool.end(self.connections[:-1])
+        self._connections.append(connection)
+        async with asyncio.TaskGroup() as tasks:
+            joining = tasks.create_task(self._keep_joined(connection))
+            retiring = tasks.create_task(self._retire_older(connection))
+            cause = await connection.over()
+            joining.cancel()
+            retiring.cancel()
+        return cause
+
+    async def _keep_joined(self, connection: Connection) -> None:
+        pace = self._pool.join_pace or self._pool.new_join_pace()
+        tries: Counter[str] = Counter()
+        asked: dict[str, float] = {}
+        loop = asyncio.get_running_loop()
+        while True:
+            self._changed.clear()
+            if surplus := sorted(connection.joined - self.wanted.keys()):
+                connection.part(surplus)
+            due = self._due(connection, tries, asked)
+            while due:
+                granted = await pace.take(len(due))
+                batch, due = due[:granted], due[granted:]
+                batch = [login for login in batch if login in self.wanted]
+                for login in batch:
+                    tries[login] += 1
+                    asked[login] = loop.time()
+                    self._pool.roster.asking(self.wanted[login], loop.time() + _REMEMBER_SECONDS)
+                connection.join(batch)
+            try:
+                async with asyncio.timeout(RECONCILE_SECONDS):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _due(self, connection: Connection, tries: Counter[str], asked: Mapping[str, float]) -> list[str]:
+        now = asyncio.get_running_loop().time()
+        due = []
+        for login, channel in self.wanted.items():
+            if login in connection.joined:
+                tries[login] = 0
+            elif channel.retry_at > now or asked.get(login, -math.inf) > now - RECONCILE_SECONDS:
+                continue
+            elif tries[login] < JOIN_TRIES:
+                due.append(login)
+            else:
+                tries[login] = 0
+                self._pool.roster.give_up(channel, now + NO_ANSWER_RETRY_SECONDS)
+        return due
+
+    async def _retire_older(self, connection: Connection) -> None:
+        """Close older connections once the new one has taken over their channels."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + HANDOVER_SECONDS
+        while older := [one for one in self.connections if one is not connection]:
+            await asyncio.sleep(0.1)
+            replaced = [
+                one
+                for one in older
+                if one.joined & self.wanted.keys() <= connection.joined or loop.time() >= deadline
+            ]
+            if replaced:
+                await asyncio.sleep(LINGER_SECONDS)
+                await drain(replaced)
+
+
+async def drain(connections: Sequence[Connection]) -> None:
+    """Read what is on its way to these connections, then end them.
+
+    One that says nothing any more counts as watched until it was last heard.
+    """
+    open_ones = list(connections)
+    for connection in open_ones:
+        connection.drain()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    # Whoever cancels this drains them again: closed now, they would lose what is on its way.
+    while open_ones and loop.time() < began + DRAIN_SECONDS:
+        await asyncio.wait([one.ended for one in open_ones], timeout=0.1)
+        heard_since = loop.time() - DRAIN_SILENCE_SECONDS
+        for connection in open_ones:
+            if max(connection.last_received, began) < heard_since:
+                connection.close("stopped", silent=True)
+        open_ones = [one for one in open_ones if not one.ended.done()]
+    for connection in open_ones:
+        connection.close("stopped", silent=True)
+
+
+class Pool:
+    """All shards, and the windows' reader.
+
+    Args:
+        twitch: where to connect.
+        collection: limits and paces.
+        windows: told what is being watched.
+        intake: gets the chat lines.
+        stats: counters.
+        spawn: starts a task of the service.
+
+    Attributes:
+        roster: the wanted channels.
+    """
+
+    def __init__(
+        self,
+        twitch: TwitchSettings,
+        collection: CollectionSettings,
+        windows: Windows,
+        intake: Intake,
+        stats: Stats,
+        spawn: Spawn,
+    ) -> None:
+        self._twitch = twitch
+        self._collection = collection
+        self._windows = windows
+        self._spawn = spawn
+        self._shards: dict[Shard, asyncio.Task[None]] = {}
+        self._of: dict[str, Shard] = {}
+        self._ending: list[Connection] = []
+        self._last_heard = 0.0
+        self.roster = Roster(windows, intake, stats, lambda login: self._of[login].change())
+        self.stats = stats
+        self.connection_pace = Pace(1, collection.connection_interval_seconds)
+        self.join_pace = self.new_join_pace() if collection.join_rate.scope == "global" else None
+        windows.reader = self
+
+    @property
+    def url(self) -> str:
+        """Where the connections go."""
+        return self._twitch.irc_url
+
+    @property
+    def last_heard(self) -> float:
+        """When anything last arrived on any connection, as far as was asked (loop's clock; 0 for none)."""
+        heard = [one.last_received for one in self._connections()]
+        self._last_heard = max([self._last_heard, *heard])
+        return self._last_heard
+
+    def new_join_pace(self) -> Pace:
+        """A JOIN limit of its own."""
+        return Pace(self._collection.join_rate.joins, self._collection.join_rate.seconds)
+
+    async def connect(self) -> Connection:
+        """A new connection.
+
+        Raises:
+            ConnectError: it could not be made.
+        """
+        return await Connection.connect(self._twitch, self.roster, self.stats)
+
+    def want(self, logins: Sequence[str], room_ids: Mapping[str, int]) -> None:
+        """Set the wanted channels; once it is stopping, nothing changes any more.
+
+        Args:
+            logins: all that are wanted, the most important first.
+            room_ids: the ids that are known.
+        """
+        if self.roster.is_frozen:
+            return
+        added, removed = self.roster.want(logins, room_ids)
+        changed: set[Shard] = set()
+        for channel in removed:
+            shard = self._of.pop(channel.login)
+            del shard.wanted[channel.login]
+            changed.add(shard)
+        for channel in added:
+            shard = self._with_room()
+            self._of[channel.login] = shard
+            shard.wanted[channel.login] = channel
+            changed.add(shard)
+        for shard in changed:
+            if shard.wanted:
+                shard.change()
+            else:
+                self._shards.pop(shard).cancel()
+                self.end(shard.connections)
+
+    async def stop(self) -> None:
+        """Read what is on its way, then end every connection; watching ends with what was read."""
+        self.roster.freeze()
+        for task in self._shards.values():
+            task.cancel()
+        await drain(self._connections())
+
+    def end(self, connections: Sequence[Connection]) -> None:
+        """Read what is on its way to these connections, then end them, in the background."""
+        if connections:
+            self._ending.extend(connections)
+            self._spawn(drain(connections))
+
+    def probe(self) -> None:
+        """Ask every connection for a sign of life: it, or the machine, may have slept."""
+        for connection in self._connections():
+            connection.ping()
+
+    def heard_until(self) -> float:
+        """The world time up to which every connection is known to have delivered what was sent."""
+        heard = (self._heard(one) for one in self._connections() if one.joined)
+        return min(heard, default=self._windows.now())
+
+    def quiet(self, since: float) -> dict[int, float]:
+        """The channels of which nothing was heard since that world time, by id, and when it last was."""
+        return self.roster.quiet(self._connections(), self._heard, since)
+
+    def statuses(self) -> dict[int, tuple[str, str]]:
+        """Login and status of every wanted channel whose id is known, by id."""
+        return self.roster.statuses()
+
+    def connection_counts(self) -> dict[str, int]:
+        """Connections that are up, and shards that have none now."""
+        up = [len(shard.connections) for shard in self._shards]
+        return {"open": sum(up), "missing": up.count(0)}
+
+    def _heard(self, connection: Connection) -> float:
+        """The world time at which anything last arrived on the connection."""
+        silence = asyncio.get_running_loop().time() - connection.last_received
+        return self._windows.now() - silence * self._windows.rate
+
+    def _connections(self) -> list[Connection]:
+        self._ending = [one for one in self._ending if not one.ended.done()]
+        return list(
+            dict.fromkeys([*(one for shard in self._shards for one in shard.connections), *self._ending])
+        )
+
+    def _with_room(self) -> Shard:
+        for shard in self._shards:
+            if len(shard.wanted) < self._collection.channels_per_connection:
+                return shard
+        shard = Shard(self)
+        self._shards[shard] = self._spawn(shard.run())
+        return shard

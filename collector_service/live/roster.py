@@ -1,0 +1,298 @@
+"""The roster: the wanted channels, on which connections each of them is joined, and its status.
+
+Belongs here: what connections report about channels, which channel a login means, and what of it the
+windows have to know. Does not belong here: connections and JOINs (``shards``), and choosing the channels
+(``channels``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from collector_service.live.intake import Intake
+from collector_service.live.status_table import Row
+from collector_service.live.windows import Windows
+from collector_service.metrics import Stats
+from collector_service.twitch.irc import Chat
+from collector_service.twitch.irc_client import Connection
+
+# A suspension takes at least a day, most often.
+REFUSED_RETRY_SECONDS = 3600.0
+
+JOINING = "joining"
+JOINED = "joined"
+NO_ANSWER = "no answer"
+OPTED_OUT = "opted out"
+
+_log = logging.getLogger(__name__)
+
+
+class Channel:
+    """A channel that is wanted, or that still has to be left.
+
+    Attributes:
+        login: its login.
+        room_id: its id, once known.
+        listed_id: the id that the list has for it, if any.
+        status: joining, joined, no answer, or the reason why Twitch refuses it.
+        changed_at: world time of the last change of ``status``.
+        holders: the connections on which it is joined, and the world time since when it is.
+    """
+
+    __slots__ = (
+        "asked_at", "changed_at", "holders", "listed_id", "login", "retry_at", "room_id", "status",
+    )  # fmt: skip
+
+    def __init__(self, login: str, now: float) -> None:
+        self.login = login
+        self.room_id: int | None = None
+        self.listed_id: int | None = None
+        self.status = JOINING
+        self.changed_at = now
+        self.holders: dict[Connection, float] = {}
+        self.asked_at = 0.0
+        self.retry_at = 0.0
+
+    def become(self, status: str, now: float) -> None:
+        """Have this status from the world time ``now`` on."""
+        if status != self.status:
+            self.status, self.changed_at = status, now
+
+
+@dataclass(frozen=True)
+class _Frozen:
+    """What was true when the collection was stopped."""
+
+    statuses: dict[int, tuple[str, str]]
+    table: list[Row]
+
+
+class Roster:
+    """The wanted channels, and those that still have to be left. It is the listener of all connections.
+
+    Args:
+        windows: told what is being watched.
+        intake: gets the chat lines.
+        stats: counters.
+        lost: called with each wanted login that is not joined any more.
+    """
+
+    def __init__(self, windows: Windows, intake: Intake, stats: Stats, lost: Callable[[str], None]) -> None:
+        self._windows = windows
+        self._intake = intake
+        self._stats = stats
+        self._lost = lost
+        self._channels: dict[str, Channel] = {}
+        self._wanted: set[str] = set()
+        self._owners: dict[int, Channel] = {}
+        self._left_out: frozenset[int] = frozenset()
+        self._frozen: _Frozen | None = None
+        self.chats: Callable[[Sequence[Chat]], None] = intake.chats
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether nothing changes any more."""
+        return self._frozen is not None
+
+    def freeze(self) -> None:
+        """From now on `statuses` and `table` stay as they are: the connections are about to end."""
+        self._frozen = _Frozen(self.statuses(), self.table())
+
+    def want(
+        self, logins: Sequence[str], room_ids: Mapping[str, int]
+    ) -> tuple[list[Channel], list[Channel]]:
+        """Set the wanted channels.
+
+        Args:
+            logins: all that are wanted, the most important first.
+            room_ids: the ids that are known.
+
+        Returns:
+            The channels that are wanted from now on, and those that are not any more.
+        """
+        removed = [self._channels[login] for login in sorted(self._wanted.difference(logins))]
+        added = []
+        for channel in removed:
+            self._wanted.discard(channel.login)
+            if not channel.holders:
+                self._forget(channel)
+        for login in logins:
+            if login not in self._channels:
+                self._channels[login] = Channel(login, self._windows.now())
+            channel = self._channels[login]
+            if login not in self._wanted:
+                self._wanted.add(login)
+                added.append(channel)
+            channel.listed_id = room_ids.get(login)
+            # What Twitch itself says of a channel that is joined is newer than any list.
+            if channel.listed_id is not None and not channel.holders:
+                self.room(login, channel.listed_id)
+        return added, removed
+
+    def leave_out(self, channel_ids: frozenset[int]) -> None:
+        """From now on leave channels with these ids as soon as their id is known."""
+        self._left_out = channel_ids
+        for channel in self._channels.values():
+            if channel.room_id in channel_ids:
+                self._leave(channel)
+
+    def quiet(
+        self,
+        connections: Iterable[Connection],
+        heard: Callable[[Connection], float],
+        since: float,
+    ) -> dict[int, float]:
+        """The channels of which nothing was heard since a world time, by id, and when it last was.
+
+        Args:
+            connections: those that are open.
+            heard: tells when one was last heard.
+            since: the time.
+        """
+        found = {}
+        for connection in connections:
+            if heard(connection) >= since:
+                continue
+            for login in connection.joined:
+                channel = self._channels.get(login)
+                if channel is not None and channel.room_id is not None and channel.holders:
+                    last = max(map(heard, channel.holders))
+                    if last < since:
+                        found[channel.room_id] = last
+        return found
+
+    def statuses(self) -> dict[int, tuple[str, str]]:
+        """Login and status of every wanted channel whose id is known, by id; after `freeze`, as of then."""
+        if self._frozen is not None:
+            return self._frozen.statuses
+        wanted = (self._channels[login] for login in self._wanted)
+        return {
+            one.room_id: (one.login, one.status)
+            for one in wanted
+            if one.room_id is not None and one.room_id not in self._left_out
+        }
+
+    def table(self) -> list[Row]:
+        """Every wanted channel, ordered by login; after `freeze`, as of then."""
+        if self._frozen is not None:
+            return self._frozen.table
+        wanted = (self._channels[login] for login in sorted(self._wanted))
+        return [Row(one.login, one.room_id, one.status, one.changed_at) for one in wanted]
+
+    def counts(self) -> Counter[str]:
+        """How many wanted channels are in which status."""
+        return Counter(self._channels[login].status for login in self._wanted)
+
+    def doubtful(self) -> list[str]:
+        """The wanted channels whose JOINs Twitch does not answer, or that have another id than listed."""
+        wanted = (self._channels[login] for login in sorted(self._wanted))
+        return [
+            one.login
+            for one in wanted
+            if one.status == NO_ANSWER or (one.holders and one.listed_id not in (None, one.room_id))
+        ]
+
+    def asking(self, channel: Channel, remember_until: float) -> None:
+        """A JOIN for the channel is about to be sent.
+
+        Args:
+            channel: the channel.
+            remember_until: until when another connection may bring the same lines (loop's clock).
+        """
+        channel.asked_at = asyncio.get_running_loop().time()
+        if not channel.holders:
+            channel.become(JOINING, self._windows.now())
+        elif channel.room_id is not None:
+            self._intake.duplicates.watch(channel.room_id, remember_until)
+
+    def give_up(self, channel: Channel, retry_at: float) -> None:
+        """Several JOINs for the channel got no answer; the next one is at ``retry_at``."""
+        channel.retry_at = retry_at
+        if not channel.holders:
+            channel.become(NO_ANSWER, self._windows.now())
+
+    # Listener
+
+    def joined(self, connection: Connection, login: str) -> None:
+        """The channel is joined on this connection."""
+        channel = self._channels.get(login)
+        if channel is None:
+            return
+        self._stats.join_latency.observe(asyncio.get_running_loop().time() - channel.asked_at)
+        now = self._windows.now()
+        if channel.room_id in self._left_out:
+            connection.part([login])
+            return
+        channel.become(JOINED, now)
+        if not channel.holders and channel.room_id is not None:
+            self._windows.joined(channel.room_id, login, now)
+        channel.holders[connection] = now
+
+    def left(self, connection: Connection, login: str, ago: float) -> None:
+        """The channel is not joined on this connection, for ``ago`` seconds."""
+        channel = self._channels.get(login)
+        if channel is None or connection not in channel.holders:
+            return
+        first = min(channel.holders.values())
+        channel.holders.pop(connection)
+        rest = min(channel.holders.values(), default=math.inf)
+        gone = self._windows.now() - ago * self._windows.rate
+        # Nobody watched from when this one fell silent until the next one had joined.
+        if channel.room_id is not None and first < rest and gone < rest:
+            self._windows.left(channel.room_id, ago)
+            if channel.holders:
+                self._windows.joined(channel.room_id, login, rest)
+        if channel.holders:
+            return
+        if channel.status == JOINED:
+            channel.become(JOINING, self._windows.now())
+        if login in self._wanted:
+            self._lost(login)
+        else:
+            self._forget(channel)
+
+    def room(self, login: str, room_id: int) -> None:
+        """The channel has this id."""
+        channel = self._channels.get(login)
+        if channel is None or channel.room_id == room_id:
+            return
+        if channel.holders and channel.room_id is not None:
+            # The login belongs to another channel now.
+            self._windows.left(channel.room_id, 0.0)
+            channel.holders = dict.fromkeys(channel.holders, self._windows.now())
+        former = self._owners.get(room_id)
+        if former is not None and former is not channel:
+            # The channel has another login now; what is joined under the old one shows nothing of it.
+            former.room_id = None
+            if former.holders:
+                self._windows.left(room_id, 0.0)
+        self._owners[room_id] = channel
+        channel.room_id = room_id
+        if room_id in self._left_out:
+            self._leave(channel)
+        elif channel.holders:
+            self._windows.joined(room_id, login, min(channel.holders.values()))
+
+    def refused(self, login: str, why: str) -> None:
+        """The channel cannot be joined."""
+        if channel := self._channels.get(login):
+            channel.become(why, self._windows.now())
+            channel.retry_at = asyncio.get_running_loop().time() + REFUSED_RETRY_SECONDS
+            _log.info("%s cannot be joined: %s", login, why)
+
+    def _forget(self, channel: Channel) -> None:
+        del self._channels[channel.login]
+        if channel.room_id is not None and self._owners.get(channel.room_id) is channel:
+            del self._owners[channel.room_id]
+
+    def _leave(self, channel: Channel) -> None:
+        """Leave a channel that has opted out; its name did not tell, its id does."""
+        channel.become(OPTED_OUT, self._windows.now())
+        channel.retry_at = math.inf
+        for connection in list(channel.holders):
+            connection.part([channel.login])

@@ -1,0 +1,422 @@
+"""The spool: finished snapshot objects, until the lake has them.
+
+Belongs here: keeping objects on disk (or in memory, when the disk refuses them) within a number of bytes,
+whole or not at all, and bringing them into the lake exactly once. Does not belong here: what is in an
+object (``windows``), and when to try again (``archive``).
+
+An object is known by its window, its collector and its part number, which every record holds. So an object
+that is in the lake already is found there, even if what is left here of the same part is less by now:
+thinned, or read back from a journal that had not everything.
+
+A file that the disk can no longer read is moved aside (its name ends in ``.unreadable``): what lies there
+is for people to look at, and holds up nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import logging
+import math
+import re
+import threading
+import time
+from abc import ABC, abstractmethod
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from collector_service.clock import utc
+from collector_service.contract import (
+    BadRecordError,
+    SnapshotRecord,
+    decode_lines,
+    encode_object,
+    format_utc,
+    live_key,
+    parse_record,
+)
+from collector_service.lake import Lake
+from collector_service.live.windows import Part
+from collector_service.privacy.opt_outs import NOBODY, OptOuts
+from collector_service.privacy.redaction import object_without
+from collector_service.support.durable_files import replace_file, sync_folder
+
+SPOOL_BYTES = 2 * 1024**3
+# What may wait in memory: six million (channel, viewer) pairs, several busy windows, in a fifth of the
+# memory that the collector may have.
+OVERFLOW_BYTES = 64 * 1024**2
+
+_SUFFIX = ".ndjson.gz"
+_UNREADABLE = ".unreadable"
+# What the disk says of a file whose content is gone; anything else may pass.
+_DAMAGE = {errno.EIO, errno.EBADMSG, errno.EUCLEAN}
+_TIME = "%Y%m%dT%H%M%SZ"
+_NAME = re.compile(r"(\d{8}T\d{6}Z)-([a-z0-9][a-z0-9_.]*)-(\d{6,})")
+_MAX_PARTS = 10_000
+_DROPPED = "dropped"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, order=True)
+class PartName:
+    """Identifies a part within a state directory; its text is a file name and sorts by window."""
+
+    window_start: int
+    collector_id: str
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{utc(self.window_start).strftime(_TIME)}-{self.collector_id}-{self.sequence:06d}"
+
+    @classmethod
+    def of(cls, part: Part, collector_id: str) -> Self:
+        """The name of a part of this collector."""
+        return cls(part.start, collector_id, part.sequence)
+
+    @classmethod
+    def find(cls, folder: Path, suffix: str) -> Iterator[Self]:
+        """The parts that have a file in ``folder``; other files there are not ours."""
+        for path in folder.glob(f"*{suffix}"):
+            if match := _NAME.fullmatch(path.name.removesuffix(suffix)):
+                start = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
+                yield cls(int(start.timestamp()), match[2], int(match[3]))
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An object's bytes, and when it was added (Unix time of the machine)."""
+
+    size: int
+    added: float
+
+
+class Shelf(ABC):
+    """Objects that wait for the lake, within a number of bytes. Any thread may call.
+
+    When there is no room for a new object, the oldest are thinned (see `thin`), and only when all of them
+    are, the oldest are removed. The newest object stays whole, even if it is larger than the room.
+
+    Attributes:
+        lake: where the objects go.
+        losses: how many objects were ``thinned``, were ``removed`` after that, and were ``unreadable``.
+            What was lost here of an object that the lake has taken as a whole does not count.
+    """
+
+    def __init__(self, lake: Lake, max_bytes: int, place: str) -> None:
+        self.lake = lake
+        self.losses: Counter[str] = Counter()
+        self._max_bytes = max_bytes
+        self._place = place
+        self._entries: dict[PartName, _Entry] = {}
+        self._bytes = 0
+        self._thin: set[PartName] = set()
+        # What is lost of the objects that are on their way to the lake.
+        self._uploading: dict[PartName, Counter[str]] = {}
+        self._opt_outs = NOBODY
+        self._not_counted_since = math.inf
+        # Held while an object changes, never while the lake is asked.
+        self._lock = threading.Lock()
+
+    def leave_out(self, opt_outs: OptOuts, since: float = math.inf) -> None:
+        """From now on nothing of these viewers and channels goes to the lake, even if counted before.
+
+        Args:
+            opt_outs: who is left out.
+            since: from when on nobody counts them any more, by the clock of the windows; objects of windows
+                that began later are not searched.
+        """
+        # In this order: another thread may be uploading.
+        self._not_counted_since = since
+        self._opt_outs = opt_outs
+
+    def add(self, name: PartName, data: bytes) -> None:
+        """Add an object, whole or not at all.
+
+        Raises:
+            OSError: the disk refuses; nothing was added.
+        """
+        with self._lock:
+            self._make_room(self._max_bytes - len(data))
+            self._keep(name, data, time.time())
+            self._thin.discard(name)
+
+    def names(self) -> list[PartName]:
+        """What is here, oldest window first."""
+        return sorted(list(self._entries))  # noqa: C414  (a copy: other threads add and remove)
+
+    def size(self) -> tuple[int, int, float]:
+        """Objects, their bytes, and when the oldest was added (Unix time of the machine; 0 when empty)."""
+        entries = list(self._entries.values())
+        return len(entries), self._bytes, min((entry.added for entry in entries), default=0.0)
+
+    def read(self, name: PartName) -> bytes:
+        """An object's bytes.
+
+        Raises:
+            FileNotFoundError: it is not here.
+            OSError: the disk refuses.
+        """
+        with self._lock:
+            return self._read(name)
+
+    def remove(self, name: PartName) -> None:
+        """Remove an object, if it is here.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        with self._lock:
+            self._forget(name)
+
+    def upload(self, name: PartName) -> str:
+        """Bring an object into the lake and remove it from here.
+
+        The object takes the first part number whose key is free. A key that holds the same part, and no
+        less of it, holds this very object, written by an attempt whose answer got lost or by a process
+        that was killed before it could tell.
+
+        Returns:
+            The object's key.
+        """
+        with self._lock:
+            data = self._read(name)
+            lost = self._uploading[name] = Counter()
+        try:
+            key = self._bring(name, self._permitted(name, data))
+            with self._lock:
+                lost.clear()
+                self._forget(name)
+        finally:
+            with self._lock:
+                self.losses.update(self._uploading.pop(name))
+        return key
+
+    def _permitted(self, name: PartName, data: bytes) -> bytes:
+        """An object without those who have opted out since its window began."""
+        if self._opt_outs == NOBODY or name.window_start > self._not_counted_since:
+            return data
+        left = object_without(data, self._opt_outs)
+        # An object that cannot be read is for readers to judge; one without lines is an object still.
+        return data if left.cut else left.data or encode_object([])
+
+    def _bring(self, name: PartName, data: bytes) -> str:
+        for number in range(_MAX_PARTS):
+            key = live_key(utc(name.window_start), name.collector_id, number)
+            if self.lake.create(key, data) or _holds(self.lake.get(key), name, data):
+                return key
+        raise RuntimeError(f"all {_MAX_PARTS} part numbers of the window of {name} are taken")
+
+    def _make_room(self, room: int) -> None:
+        for step in (self._thin_out, self._drop):
+            for name in self.names():
+                if self._bytes <= room:
+                    return
+                step(name)
+
+    def _thin_out(self, name: PartName) -> None:
+        if name in self._thin:
+            return
+        try:
+            data = self._read(name)
+        except OSError:
+            return  # it can still be removed
+        try:
+            less = thin(data)
+        except BadRecordError:
+            less = data  # nobody can read it, so there is nothing to take out
+        if less != data:
+            self._keep(name, less, self._entries[name].added)
+            self._lose(name, "thinned")
+            _log.error("%s: dropped what was seen in the window of %s", self._full(), _window(name))
+        self._thin.add(name)
+
+    def _drop(self, name: PartName) -> None:
+        self._forget(name)
+        self._lose(name, "removed")
+        _log.error("%s: removed what was left of the window of %s", self._full(), _window(name))
+
+    def _lose(self, name: PartName, how: str) -> None:
+        self._uploading.get(name, self.losses)[how] += 1
+
+    def _full(self) -> str:
+        return f"no room for the next window in {self._place} ({self._max_bytes} bytes)"
+
+    def _keep(self, name: PartName, data: bytes, added: float) -> None:
+        self._store(name, data, added)
+        self._note(name, _Entry(len(data), added))
+
+    def _note(self, name: PartName, entry: _Entry | None) -> None:
+        """Keep the books: what is there now under a name."""
+        old = self._entries.pop(name, None)
+        self._bytes -= old.size if old else 0
+        if entry:
+            self._entries[name] = entry
+            self._bytes += entry.size
+        else:
+            self._thin.discard(name)
+
+    def _read(self, name: PartName) -> bytes:
+        try:
+            return self._load(name)
+        except FileNotFoundError:
+            self._note(name, None)
+            raise
+
+    def _forget(self, name: PartName) -> None:
+        self._delete(name)
+        self._note(name, None)
+
+    @abstractmethod
+    def _store(self, name: PartName, data: bytes, added: float) -> None:
+        """Write or replace an object, whole or not at all."""
+
+    @abstractmethod
+    def _load(self, name: PartName) -> bytes:
+        """An object's bytes; FileNotFoundError without one."""
+
+    @abstractmethod
+    def _delete(self, name: PartName) -> None:
+        """Remove an object, if there is one."""
+
+
+class Spool(Shelf):
+    """The objects on disk, in a folder of this process alone. `names` and `size` never block."""
+
+    def __init__(self, folder: Path, lake: Lake, max_bytes: int = SPOOL_BYTES) -> None:
+        super().__init__(lake, max_bytes, f"the spool {folder}")
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob("*.tmp"):
+            leftover.unlink()
+        for name in sorted(PartName.find(folder, _SUFFIX)):
+            stat = self._path(name).stat()
+            self._note(name, _Entry(stat.st_size, stat.st_mtime))
+
+    def _store(self, name: PartName, data: bytes, added: float) -> None:
+        replace_file(self._path(name), [data], added)
+
+    def _load(self, name: PartName) -> bytes:
+        try:
+            return self._path(name).read_bytes()
+        except OSError as error:
+            if error.errno in _DAMAGE:
+                self._set_aside(name)
+            raise
+
+    def _set_aside(self, name: PartName) -> None:
+        path = self._path(name)
+        aside = path.with_name(path.name + _UNREADABLE)
+        path.rename(aside)
+        self._note(name, None)
+        self._lose(name, "unreadable")
+        _log.error(
+            "the disk cannot read the window of %s any more; moved to %s: save what can be saved of it, "
+            "remove it, and check the disk", _window(name), aside,
+        )  # fmt: skip
+        sync_folder(self._folder)
+
+    def _delete(self, name: PartName) -> None:
+        self._path(name).unlink(missing_ok=True)
+        sync_folder(self._folder)
+
+    def _path(self, name: PartName) -> Path:
+        return self._folder / f"{name}{_SUFFIX}"
+
+
+class Overflow(Shelf):
+    """The objects that the disk has refused, in memory."""
+
+    def __init__(self, lake: Lake, max_bytes: int = OVERFLOW_BYTES) -> None:
+        super().__init__(lake, max_bytes, "memory")
+        self._objects: dict[PartName, bytes] = {}
+
+    def _store(self, name: PartName, data: bytes, added: float) -> None:  # noqa: ARG002  (kept by Shelf)
+        self._objects[name] = data
+
+    def _load(self, name: PartName) -> bytes:
+        if name not in self._objects:
+            raise FileNotFoundError(f"{name} is not in memory")
+        return self._objects[name]
+
+    def _delete(self, name: PartName) -> None:
+        self._objects.pop(name, None)
+
+
+def thin(data: bytes) -> bytes:
+    """An object without viewers, messages and coverage: what is left says that there is a gap.
+
+    Records keep their channel and window and become ``dropped`` and partial. Those that had nothing to
+    lose (channels that were never read) stay as they are, with the reason that they give.
+
+    Raises:
+        BadRecordError: the object cannot be read.
+    """
+    return encode_object(_thin_record(parse_record(line)) for line in decode_lines(data))
+
+
+def thin_part(part: Part) -> None:
+    """Take out of a closed part, in memory, what `thin` takes out of its object.
+
+    The journal must not be given the part any more: it would watch on where nothing was counted.
+    """
+    statuses = dict(part.statuses)
+    for room, tally in part.tallies.items():
+        if tally.viewers or tally.mirrored or tally.watched(part.start, min(part.until, part.end)):
+            statuses[room] = (tally.login, _DROPPED)
+    part.tallies, part.statuses, part.partial = {}, statuses, True
+    part.events, part.coverage, part.new_rooms = array("Q"), [], []
+
+
+def _thin_record(record: SnapshotRecord) -> SnapshotRecord:
+    if not (record.observed_seconds or record.viewer_keys or record.messages or record.mirrored_messages):
+        return record
+    return dataclasses.replace(
+        record,
+        observed_seconds=0.0,
+        observed_intervals=[],
+        partial=True,
+        status=_DROPPED,
+        messages=0,
+        mirrored_messages=0,
+        viewer_keys=[],
+        viewer_messages=[],
+        known_bots=[],
+    )
+
+
+def _holds(there: bytes, name: PartName, data: bytes) -> bool:
+    """Whether an object in the lake is the part ``name`` with no less in it than ``data``."""
+    return there == data or (
+        _is_part(there, name.sequence) and (not _is_dropped(there) or _is_dropped(data))
+    )
+
+
+def _is_part(data: bytes, sequence: int) -> bool:
+    """Whether an object is the part of that number; reads no further than the first record that is not."""
+    found = False
+    try:
+        for line in decode_lines(data):
+            found = True
+            if parse_record(line).part != sequence:
+                return False
+    except BadRecordError:
+        return False
+    return found
+
+
+def _is_dropped(data: bytes) -> bool:
+    """Whether an object was thinned."""
+    try:
+        return any(parse_record(line).status == _DROPPED for line in decode_lines(data))
+    except BadRecordError:
+        return False
+
+
+def _window(name: PartName) -> str:
+    return format_utc(utc(name.window_start))

@@ -1,0 +1,440 @@
+"""The archive: from open windows to objects in the lake, whatever fails on the way.
+
+Belongs here: when to tick the windows, flush the journal, spool and upload. Does not belong here: the
+formats (``journal``, ``spool``) and the windows' content.
+
+A part goes from memory into the spool, then its journal is removed, then its object is uploaded and removed
+from the spool. When the disk refuses the object, it waits in memory: it goes into the spool when the disk
+takes it again, or straight into the lake, and then its journal is removed. So a part's journal is removed
+only after its object is in the spool or in the lake, and nothing is lost by a crash at any point. Nothing
+doubles either: a part may be left in two places, but it has the same number in all of them, and an upload
+that finds this number in the lake ends there, even if the journal's part is shorter (see `Shelf.upload`).
+The spool's copy is preferred to the journal's at the start, since it is never shorter, unless it was
+thinned.
+
+A disk that hangs lets nothing through at all. Closed parts wait for it within a number of (channel, viewer)
+pairs; beyond that the oldest are thinned where they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import secrets
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
+
+from collector_service.clock import utc
+from collector_service.contract import encode_object, format_utc
+from collector_service.lake import LAKE_ERRORS
+from collector_service.live.journal import Flush, Journal, Recovered, Whole
+from collector_service.live.spool import Overflow, PartName, Shelf, Spool, thin_part
+from collector_service.live.windows import LATENCY_SECONDS, Part, Windows
+from collector_service.metrics import Stats
+from collector_service.privacy.opt_outs import OptOuts
+from collector_service.support.retry import backoff
+from collector_service.support.threads import brief, in_daemon_thread
+
+FLUSH_SECONDS = 1.0
+SYNC_SECONDS = 3.0
+# An object that has failed so often lets all others pass for so long, and again after each further failure.
+# That is longer than the longest back-off: they get their turn even if the lake fails for several.
+PATIENCE = 3
+HOLD_SECONDS = 90.0
+# What the closed parts may hold while the disk hangs: five busy windows, about 200 bytes a pair. A thinned
+# part still knows every channel, about 2 MB of them.
+CLOSED_PAIRS = 1_000_000
+CLOSED_PARTS = 30
+_LONGEST_TICK_SECONDS = 0.5
+# Half of the numbers that a record may hold, so that the other half is left to count on.
+_FIRST_PARTS = 2**30
+
+_STUCK = "the disk hangs, and no room for the next window in memory"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Failures:
+    """How often an object's upload has failed, and until when (event loop's time) it lets others pass."""
+
+    count: int = 0
+    until: float = 0.0
+
+
+class Archive:
+    """Takes the windows' parts to the lake.
+
+    Args:
+        journal: where open parts are kept, without anybody's id.
+        spool: where objects wait for the lake.
+        collector_id: who saw what is in them.
+        stats: counters.
+        user_ids: gives Twitch's ids by key for the objects; None where none are kept. What is recovered
+            from the journal has none.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        spool: Spool,
+        collector_id: str,
+        stats: Stats,
+        user_ids: Callable[[], Mapping[int, bytes]] | None = None,
+    ) -> None:
+        self._journal = journal
+        self._spool = spool
+        self._overflow = Overflow(spool.lake)
+        self._collector_id = collector_id
+        self._user_ids = user_ids
+        self._stats = stats
+        self._journal_turn = asyncio.Lock()
+        self._spool_turn = asyncio.Lock()
+        self._upload_turn = asyncio.Lock()
+        self._closed: deque[Part] = deque()
+        self._has_closed = asyncio.Event()
+        self._has_spooled = asyncio.Event()
+        self._failures: dict[PartName, _Failures] = {}
+        self._losses: Counter[str] = Counter()
+        self._last_sync = 0.0
+
+    def recover(self) -> int:
+        """Spool what earlier processes left in the journal. Blocks; call before anything else.
+
+        What the disk refuses waits in memory, and its journal stays.
+
+        Returns:
+            The number for this process's first part. It is drawn at random: no other process may give
+            the same number to a part of the same window, not even one whose state directory is gone.
+
+        Raises:
+            OSError: the state directory cannot be read.
+        """
+        self._spool_journal()
+        return secrets.randbelow(_FIRST_PARTS)
+
+    def leave_out(self, opt_outs: OptOuts, since: float) -> None:
+        """From now on nothing of these viewers and channels is uploaded; see `Shelf.leave_out`."""
+        self._spool.leave_out(opt_outs, since)
+        self._overflow.leave_out(opt_outs, since)
+
+    async def tick(self, windows: Windows, longest: float, on_closed: Callable[[], None]) -> None:
+        """Open and close windows as time goes by, until cancelled.
+
+        Args:
+            windows: the windows.
+            longest: real seconds between two ticks, at most; half a second in any case.
+            on_closed: called after windows have closed.
+        """
+        while True:
+            await asyncio.sleep(min(longest, _LONGEST_TICK_SECONDS))
+            if over := windows.tick():
+                self._closed.extend(over)
+                self._bound_closed()
+                self._has_closed.set()
+                on_closed()
+
+    async def keep_journal(self, windows: Windows) -> None:
+        """Flush the open parts to the journal every second, until cancelled."""
+        failing = False
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            # Lines that are on their way are not in the journal, so nobody may count on them.
+            arrived = windows.now() - LATENCY_SECONDS * windows.rate
+            quiet = windows.reader.quiet(arrived)
+            try:
+                await asyncio.shield(self._write_journal(lambda: windows.open_parts, arrived, quiet))
+            except OSError as error:
+                self._stats.journal_failures += 1
+                if not failing:
+                    _log.error("cannot write the journal: %s; going on without", error.strerror)
+                failing = True
+            else:
+                failing = False
+
+    async def keep_spooling(self) -> None:
+        """Spool the parts that close, in order, until cancelled.
+
+        What the disk refuses waits in memory, for the disk or the lake, whichever comes first.
+        """
+        failures = 0
+        while True:
+            self._has_closed.clear()
+            try:
+                while await asyncio.shield(self._spool_next()):
+                    failures = 0
+            except OSError as error:
+                failures += 1
+                _log.error("cannot write the spool: %s; windows wait in memory", error.strerror)
+                if self._closed:  # they cannot wait as they are: an object is far smaller
+                    continue
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(backoff(failures)):
+                        await self._has_closed.wait()
+            else:
+                await self._has_closed.wait()
+
+    async def keep_uploading(self) -> None:
+        """Upload what waits, oldest window first, until cancelled.
+
+        Whatever fails is tried again after a while; what fails again and again lets the others pass.
+        """
+        failures = 0
+        while True:
+            self._has_spooled.clear()
+            try:
+                while await asyncio.shield(self._upload_next()):
+                    failures = 0
+            except LAKE_ERRORS as error:
+                failures += 1
+                delay = backoff(failures)
+                _log.warning("upload failed (%s); next try in %.0f s", brief(error), delay)
+                await asyncio.sleep(delay)
+            else:
+                await self._has_spooled.wait()
+
+    async def finish(self, parts: Iterable[Part], seconds: float) -> bool:
+        """Spool the last parts and upload everything, within a time.
+
+        What is not uploaded by then stays in the spool (what is not spooled, in the journal) for the next
+        start. The tasks above must have been cancelled.
+
+        Returns:
+            Whether everything is in the lake.
+        """
+        self._closed.extend(parts)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._flush_closed(self._closed)
+                await self._finish_steps()
+                if self._losses["removed"] or self._overflow.losses["removed"]:
+                    # Of what memory had no room for, the journal has what was seen.
+                    await in_daemon_thread(self._spool_journal)
+                    await self._finish_steps()
+        except OSError as error:  # a TimeoutError is one
+            _log.warning(
+                "%d objects stay in the spool and %d windows in the journal for the next start%s",
+                len(self._spool.names()),
+                len(self._journal.names()),
+                f": {error.strerror}" if error.strerror else "",
+            )
+            return False
+        return True
+
+    def _spool_journal(self) -> None:
+        """Spool what the journal holds. Blocks; nobody else may use the journal meanwhile.
+
+        Raises:
+            OSError: the state directory cannot be read.
+        """
+        spooled = set(self._spool.names())
+        for found in self._journal.recover():
+            if found.name not in spooled and not self._spool_recovered(found):
+                continue
+            self._journal.discard(found.name)
+        self._measure()
+
+    def _spool_recovered(self, found: Recovered) -> bool:
+        """Bring a recovered part, if any, into the spool; False when it has to wait in memory."""
+        self._stats.recovered_lost_bytes += found.lost_bytes
+        window = format_utc(utc(found.name.window_start))
+        if found.part is None:
+            _log.error("the journal of the window of %s is of no use (%d bytes)", window, found.lost_bytes)
+            return True
+        data = encode_object(found.part.records(found.name.collector_id))
+        self._stats.recovered_parts += 1
+        _log.info(
+            "recovered the window of %s from the journal (%d torn bytes cut)", window, found.lost_bytes
+        )
+        try:
+            self._spool.add(found.name, data)
+        except OSError as error:
+            self._stats.spool_failures += 1
+            _log.error("cannot write the spool: %s; windows wait in memory", error.strerror)
+            self._overflow.add(found.name, data)
+            return False
+        return True
+
+    async def _flush_closed(self, parts: Iterable[Part]) -> None:
+        """Whatever happens to the spool, the journal has the closed parts as they are.
+
+        Except for those without channels: there is nothing to write, or they were thinned.
+        """
+        try:
+            await self._write_journal(lambda: [part for part in parts if part.tallies], math.inf)
+        except OSError as error:
+            self._stats.journal_failures += 1
+            _log.error("cannot write the journal: %s", error.strerror)
+
+    async def _finish_steps(self) -> None:
+        while not await self._finish_step():
+            pass
+
+    async def _finish_step(self) -> bool:
+        """Spool or upload one object; True when there is none left."""
+        try:
+            if await asyncio.shield(self._spool_next()):
+                return False
+        except OSError as error:
+            _log.warning("cannot write the spool: %s; trying the lake", error.strerror)
+        try:
+            return not await asyncio.shield(self._upload_next())
+        except LAKE_ERRORS as error:
+            _log.warning("%s; trying again", brief(error))
+            await asyncio.sleep(0.5)
+            return False
+
+    async def _write_journal(
+        self,
+        parts: Callable[[], Iterable[Part]],
+        now: float,
+        quiet: Mapping[int, float] | None = None,
+    ) -> None:
+        async with self._journal_turn:
+            # Asked for only now: a part whose file was discarded meanwhile must not get a new one.
+            flushes = self._journal.take(parts(), now, quiet)
+            sync = time.monotonic() - self._last_sync >= SYNC_SECONDS
+            await asyncio.to_thread(self._write_and_sync, flushes, sync)
+
+    def _write_and_sync(self, flushes: list[Flush | Whole], sync: bool) -> None:
+        self._journal.write(flushes)
+        if sync:
+            self._journal.sync()
+            self._last_sync = time.monotonic()
+
+    async def _discard_journal(self, name: PartName) -> None:
+        async with self._journal_turn:
+            await asyncio.to_thread(self._journal.discard, name)
+
+    def _bound_closed(self) -> None:
+        """Make room among the closed parts, oldest first, in memory alone: the disk may hang."""
+        pairs = [part.pairs for part in self._closed]
+        surplus = sum(pairs) - CLOSED_PAIRS
+        # The first may be on its way into the spool.
+        busy = 1 if self._spool_turn.locked() else 0
+        for part, held in list(zip(self._closed, pairs, strict=True))[busy:]:
+            if surplus <= 0:
+                break
+            if held:
+                thin_part(part)
+                surplus -= held
+                self._losses["thinned"] += 1
+                _log.error("%s: dropped what was seen in the window of %s", _STUCK, _window(part))
+        while len(self._closed) > CLOSED_PARTS + busy:
+            part = self._closed[busy]
+            del self._closed[busy]
+            self._losses["removed"] += 1
+            _log.error("%s: removed what was left of the window of %s", _STUCK, _window(part))
+        self._measure()
+
+    async def _spool_next(self) -> bool:
+        """Spool the oldest closed part, or an object that waits in memory; False when there is neither.
+
+        Raises:
+            OSError: the disk refuses; the part waits in memory.
+        """
+        async with self._spool_turn:
+            try:
+                if self._closed:
+                    await self._spool_closed(self._closed[0])
+                elif waiting := self._overflow.names():
+                    await self._spool_waiting(waiting[0])
+                else:
+                    return False
+            except OSError:
+                self._stats.spool_failures += 1
+                raise
+            finally:
+                self._measure()
+                self._has_spooled.set()
+            return True
+
+    async def _spool_closed(self, part: Part) -> None:
+        """Move the oldest closed part from memory and journal into the spool."""
+        name = PartName.of(part, self._collector_id)
+        started = time.monotonic()
+        user_ids = self._user_ids() if self._user_ids else None
+        data = await asyncio.to_thread(lambda: encode_object(part.records(self._collector_id, user_ids)))
+        try:
+            await asyncio.to_thread(self._spool.add, name, data)
+        except OSError:
+            await self._flush_closed([part])
+            await asyncio.to_thread(self._overflow.add, name, data)
+            self._closed.popleft()
+            raise
+        await self._discard_journal(name)
+        self._closed.popleft()
+        self._stats.windows_spooled += 1
+        self._stats.window_flush.observe(time.monotonic() - started)
+
+    async def _spool_waiting(self, name: PartName) -> None:
+        """Move an object from memory into the spool, unless it has just reached the lake."""
+        try:
+            data = self._overflow.read(name)
+        except FileNotFoundError:
+            return
+        await asyncio.to_thread(self._spool.add, name, data)
+        self._overflow.remove(name)
+        await self._discard_journal(name)
+        self._stats.windows_spooled += 1
+
+    async def _upload_next(self) -> bool:
+        """Upload the oldest object that waits; False when there is none.
+
+        Those that let others pass come last; of these, the one that has done so for longest.
+        """
+        async with self._upload_turn:
+            waiting = [(name, shelf) for shelf in (self._spool, self._overflow) for name in shelf.names()]
+            here = {name for name, _ in waiting}
+            self._failures = {name: failed for name, failed in self._failures.items() if name in here}
+            if not waiting:
+                return False
+            now = asyncio.get_running_loop().time()
+            turns = [(self._held_until(name, now), name, shelf) for name, shelf in waiting]
+            _, name, shelf = min(turns, key=itemgetter(0, 1))
+            try:
+                await in_daemon_thread(lambda: shelf.upload(name))
+            except LAKE_ERRORS:
+                self._stats.upload_failures += 1
+                self._hold_back(name)
+                self._measure()
+                raise
+            if shelf is self._overflow:
+                await self._discard_journal(name)
+            self._stats.uploads += 1
+            self._measure()
+            return True
+
+    def _held_until(self, name: PartName, now: float) -> float:
+        """Until when an object lets others pass; 0 if it does not."""
+        until = self._failures[name].until if name in self._failures else 0.0
+        return until if until > now else 0.0
+
+    def _hold_back(self, name: PartName) -> None:
+        """Let others pass after a failure, if it was one too many."""
+        failed = self._failures.setdefault(name, _Failures())
+        failed.count += 1
+        if failed.count >= PATIENCE:
+            failed.until = asyncio.get_running_loop().time() + HOLD_SECONDS
+
+    def _measure(self) -> None:
+        """Show what waits for the lake, on disk and in memory."""
+        stats = self._stats
+        shelves: tuple[Shelf, ...] = (self._spool, self._overflow)
+        sizes = [shelf.size() for shelf in shelves]
+        stats.spool_files = sum(files for files, _, _ in sizes)
+        stats.spool_bytes = sum(size for _, size, _ in sizes)
+        stats.spool_oldest = min((oldest for files, _, oldest in sizes if files), default=0.0)
+        losses = [self._losses, *(shelf.losses for shelf in shelves)]
+        stats.spool_thinned = sum(lost["thinned"] for lost in losses)
+        stats.spool_removed = sum(lost["removed"] for lost in losses)
+        stats.spool_unreadable = sum(lost["unreadable"] for lost in losses)
+
+
+def _window(part: Part) -> str:
+    return format_utc(utc(part.start))

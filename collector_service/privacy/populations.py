@@ -1,0 +1,242 @@
+"""Whether the key behind viewer keys is the one that the lake's viewers were counted with.
+
+Belongs here: the fingerprint, the lake's record of populations, and the collector's copy of it. Does not
+belong here: the key itself (``identity``) and the formula of viewer keys (``contract``).
+
+Two keys make two populations: everybody of one looks new in the other. So the lake remembers a fingerprint
+of the key, and whoever is about to write viewer keys compares. A fingerprint is made with scrypt, slowly on
+purpose, of the key alone: it is of no more help in finding the key than the viewer keys themselves are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from itertools import pairwise
+
+from collector_service.contract import STATE_PREFIX
+from collector_service.lake import Lake
+from collector_service.privacy.viewer_secret import given_viewer_key_secret, load_viewer_key_secret
+from collector_service.settings import PrivacySettings, SettingsError
+from collector_service.support.limits import TooLargeError, read_json
+
+KEY_RECORD = f"{STATE_PREFIX}/viewer_key.json"
+_VERSION = 1
+# Some 90 a population.
+_MAX_BYTES = 1024 * 1024
+# 16 MiB and some 50 ms.
+_SCRYPT = {"n": 2**14, "r": 8, "p": 1, "dklen": 16}
+_SALT = b"vieweratlas: which key is it"
+_log = logging.getLogger(__name__)
+
+
+class WrongKeyError(SettingsError):
+    """The key at hand is not the lake's; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Population:
+    """The viewers that were counted with one key, from a UTC day on."""
+
+    fingerprint: str
+    since: date
+
+
+@lru_cache(maxsize=16)
+def fingerprint(secret: str) -> str:
+    """What is remembered of a key, as hexadecimal text."""
+    return hashlib.scrypt(secret.encode(), salt=_SALT, **_SCRYPT).hex()
+
+
+def populations(lake: Lake) -> list[Population]:
+    """The populations that the lake knows of, the present one last; none before anybody was counted.
+
+    Raises:
+        SettingsError: the record is unusable. It is never taken for an empty one.
+    """
+    try:
+        data = lake.get(KEY_RECORD, _MAX_BYTES)
+    except TooLargeError:
+        raise _unreadable(f"{lake.uri}/{KEY_RECORD}") from None
+    except FileNotFoundError as error:
+        if "NoSuchBucket" in str(error):
+            raise
+        return []
+    return _decode(data, f"{lake.uri}/{KEY_RECORD}")
+
+
+@dataclass(frozen=True)
+class KeysAtHand:
+    """Which of the lake's populations can be recognised.
+
+    ``older`` are the keys of earlier ones; ``out_of_reach`` names the days of those whose key is not there.
+    """
+
+    older: tuple[str, ...]
+    out_of_reach: tuple[str, ...]
+
+
+def match_keys(lake: Lake, secrets: Iterable[str]) -> KeysAtHand:
+    """Which of these keys counted an earlier population of the lake, and which populations have none.
+
+    Raises:
+        SettingsError: the lake's record is unusable.
+    """
+    mine = {fingerprint(secret): secret for secret in secrets}
+    known = populations(lake)
+    older, out_of_reach = [], []
+    for number, (one, following) in enumerate(pairwise(known)):
+        if one.fingerprint in mine:
+            older.append(mine[one.fingerprint])
+        else:
+            until = f"to {following.since}"
+            out_of_reach.append(f"from {one.since} {until}" if number else f"from the first {until}")
+    return KeysAtHand(tuple(older), tuple(out_of_reach))
+
+
+def agree(lake: Lake, secret: str, today: date) -> None:
+    """Compare a key with the lake's; the first one ever becomes the lake's.
+
+    Raises:
+        WrongKeyError: the lake's viewers were counted with another key.
+        SettingsError: the lake's record is unusable.
+    """
+    mine = fingerprint(secret)
+    known = populations(lake)
+    if not known and not lake.create(KEY_RECORD, _encode([Population(mine, today)])):
+        known = populations(lake)  # somebody else was quicker
+    compare(mine, known, lake.uri)
+
+
+def checked_secret(privacy: PrivacySettings, lake: Lake, today: date) -> str:
+    """The key to count viewers with, after a look at the lake's record; made on first use of a new lake.
+
+    Raises:
+        WrongKeyError: it is not the lake's key, or it is lost.
+        SettingsError: the key, its file or the lake's record is unusable.
+    """
+    refuse_if_lost(privacy, lake)
+    secret = load_viewer_key_secret(privacy)
+    agree(lake, secret, today)
+    return secret
+
+
+def check_if_at_hand(privacy: PrivacySettings, lake: Lake) -> None:
+    """Compare the key with the lake's where both exist, for those who only read viewer keys.
+
+    Raises:
+        WrongKeyError: they differ.
+    """
+    secret = given_viewer_key_secret(privacy)
+    if secret is not None:
+        compare(fingerprint(secret), populations(lake), lake.uri)
+
+
+def refuse_if_lost(privacy: PrivacySettings, lake: Lake) -> None:
+    """Refuse to go on without a key where the lake has a population: a new key would begin another.
+
+    Raises:
+        WrongKeyError: the key is lost.
+        SettingsError: the key, its file or the lake's record is unusable.
+    """
+    if given_viewer_key_secret(privacy) is None and populations(lake):
+        raise WrongKeyError(
+            f"privacy.viewer_key_file: {privacy.viewer_key_file} is missing, but the viewers in "
+            f"{lake.uri} were counted with a key. {_ADVICE}"
+        )
+
+
+def counting_since(lake: Lake, secret: str) -> date | None:
+    """Compare a key with the lake's; returns the first day that it counts, None when it counts all.
+
+    Days before that are another population's, so nobody may be counted there with this key.
+
+    Raises:
+        WrongKeyError: it is not the lake's key.
+        SettingsError: the lake's record is unusable.
+    """
+    known = populations(lake)
+    compare(fingerprint(secret), known, lake.uri)
+    return known[-1].since if len(known) > 1 else None
+
+
+def population_start(lake: Lake, day: str) -> str:
+    """The first day (YYYY-MM-DD) whose viewers can be compared with those of ``day``; "" when all can."""
+    begun = [f"{one.since}" for one in populations(lake)[1:]]
+    return max((since for since in begun if since <= day), default="")
+
+
+def begin_population(lake: Lake, secret: str, today: date) -> bool:
+    """Make a key the lake's from today on; False when it is already.
+
+    Raises:
+        SettingsError: the lake's record is unusable, or the key was the lake's before.
+    """
+    mine = fingerprint(secret)
+    if [one.fingerprint for one in populations(lake)][-1:] == [mine]:
+        return False
+
+    def change(data: bytes | None) -> bytes:
+        known = [] if data is None else _decode(data, f"{lake.uri}/{KEY_RECORD}")
+        if mine in {one.fingerprint for one in known}:
+            raise SettingsError(
+                f"this key was the lake's before ({lake.uri}): going back to it would mix two "
+                "populations. Take a new key"
+            )
+        return _encode([*known, Population(mine, today)])
+
+    lake.update(KEY_RECORD, change)
+    return True
+
+
+_ADVICE = (
+    "Put the right key back: the file from your copy of it, or VIEWER_KEY_SECRET from your secret store. "
+    "If it is lost, or to be replaced, begin a new population on purpose: vieweratlas rotate-key "
+    "(docs/DATA_POLICY.md)."
+)
+
+
+def compare(mine: str, known: list[Population], uri: str) -> None:
+    """Refuse a fingerprint that is not the lake's present one.
+
+    Raises:
+        WrongKeyError: the lake's viewers were counted with a different key.
+    """
+    if known and known[-1].fingerprint != mine:
+        raise WrongKeyError(
+            "the viewer key (privacy.viewer_key_file or VIEWER_KEY_SECRET) is not the one that the "
+            f"viewers in {uri} were counted with since {known[-1].since}: everybody would look new, and "
+            f"two populations would mix. {_ADVICE}"
+        )
+
+
+def _encode(known: list[Population]) -> bytes:
+    rows = [{"fingerprint": one.fingerprint, "since": f"{one.since}"} for one in known]
+    return (json.dumps({"schema_version": _VERSION, "populations": rows}, indent=1) + "\n").encode()
+
+
+def _decode(data: bytes, where: str) -> list[Population]:
+    try:
+        body = read_json(data)
+        rows = [
+            Population(str(row["fingerprint"]), date.fromisoformat(row["since"]))
+            for row in body["populations"]
+            if body["schema_version"] == _VERSION
+        ]
+    except (KeyError, TypeError, ValueError):
+        rows = []
+    if not rows:
+        raise _unreadable(where)
+    return rows
+
+
+def _unreadable(where: str) -> SettingsError:
+    return SettingsError(
+        f"{where} cannot be read: put an earlier version back. Without it, nobody can tell whether a "
+        "viewer key is the right one"
+    )

@@ -1,0 +1,335 @@
+"""One IRC connection: log in, join, stay alive, and hand over the chat lines.
+
+Belongs here: the transport, the login, PING and PONG, and what the server says about channels. Does not
+belong here: which channels are wanted and when to reconnect (``shards``), and counting (``intake``).
+
+All times are real: seconds of the event loop's clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import ssl
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
+from urllib.parse import urlsplit
+
+from collector_service.metrics import Stats
+from collector_service.settings import TwitchSettings
+from collector_service.twitch.irc import Chat, Control, Ignored, Malformed, parse
+
+CONNECT_SECONDS = 20.0
+IDLE_SECONDS = 10.0
+PONG_SECONDS = 10.0
+# Twitch's lines stay below 8 KiB of tags and 512 bytes of message.
+MAX_LINE_BYTES = 64 * 1024
+_JOIN_BYTES = 450
+_TOKEN_BYTES = 300
+
+# NOTICE msg-ids that say why a channel cannot be joined, in our words.
+REFUSALS = {
+    b"msg_channel_suspended": "suspended",
+    b"tos_ban": "suspended",
+    b"msg_banned": "banned",
+    b"msg_room_not_found": "not found",
+}
+_DRAIN = "vieweratlas-drain"
+_LOGIN_REFUSED = (b"Login", b"Improperly")
+
+
+class ConnectError(Exception):
+    """No usable connection; ``cause`` is a short stable word for counting."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"cannot use Twitch's IRC: {cause}")
+        self.cause = cause
+
+
+class Listener(Protocol):
+    """What hears from connections. Nothing here may block or raise."""
+
+    def chats(self, chats: Sequence[Chat]) -> None:
+        """Chat lines have arrived, in order."""
+
+    def joined(self, connection: Connection, login: str) -> None:
+        """The channel is joined on this connection."""
+
+    def left(self, connection: Connection, login: str, ago: float) -> None:
+        """The channel is not joined on this connection, for ``ago`` seconds."""
+
+    def room(self, login: str, room_id: int) -> None:
+        """The channel has this id."""
+
+    def refused(self, login: str, why: str) -> None:
+        """The channel cannot be joined."""
+
+
+class Connection(asyncio.Protocol):
+    """An anonymous connection. Made by `connect`; over when `ended` says its cause.
+
+    Attributes:
+        joined: logins that the server confirmed.
+        ended: the cause of the end, once the connection is over.
+    """
+
+    def __init__(self, listener: Listener, stats: Stats) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listener = listener
+        self._stats = stats
+        self._transport: asyncio.Transport | None = None
+        self._rest = b""
+        self._oversize = False
+        self._nick = f"justinfan{random.randrange(10_000, 10_000_000)}"  # noqa: S311 - anybody may know it
+        self._login: asyncio.Future[str] = self._loop.create_future()
+        self._timer: asyncio.TimerHandle | None = None
+        self._asked_for_life = False
+        self._drained_at = math.inf
+        self.last_received = self._loop.time()
+        self.joined: set[str] = set()
+        self._asked: set[str] = set()
+        self._reconnect = asyncio.Event()
+        self.ended: asyncio.Future[str] = self._loop.create_future()
+
+    @classmethod
+    async def connect(cls, twitch: TwitchSettings, listener: Listener, stats: Stats) -> Connection:
+        """Connect and log in.
+
+        Raises:
+            ConnectError: it did not work; nothing is left open.
+        """
+        url = urlsplit(twitch.irc_url)
+        secure = url.scheme == "ircs"
+        context = ssl.create_default_context(cafile=twitch.ca_file) if secure else None
+        connection: Connection | None = None
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: cls(listener, stats),
+                    url.hostname or "",
+                    url.port or (6697 if secure else 6667),
+                    ssl=context,
+                )
+                cause = await connection.logged_in()
+        except asyncio.CancelledError:
+            if connection is not None:
+                connection.close("stopped")
+            raise
+        except TimeoutError:
+            cause = "time-out"
+        except ssl.SSLError:
+            cause = "tls"
+        except OSError:
+            cause = "unreachable"
+        else:
+            if not cause:
+                return connection
+        if connection is not None:
+            connection.close(cause)
+        raise ConnectError(cause)
+
+    async def logged_in(self) -> str:
+        """Wait for the login; returns what failed, or nothing."""
+        return await asyncio.shield(self._login)
+
+    async def over(self) -> str:
+        """Wait until the connection ends or the server wants a new one; returns the cause.
+
+        ``reconnect`` means the latter: this connection goes on for a while.
+        """
+        asked = asyncio.ensure_future(self._reconnect.wait())
+        either: list[asyncio.Future[Any]] = [asked, self.ended]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+        return self.ended.result() if self.ended.done() else "reconnect"
+
+    def join(self, logins: Sequence[str]) -> None:
+        """Ask for channels; `Listener.joined` tells the answer."""
+        self._asked.update(logins)
+        for chunk in _chunks(logins):
+            self._send("JOIN " + chunk)
+
+    def part(self, logins: Sequence[str]) -> None:
+        """Leave channels, at once as far as the listener is concerned: since something was last heard."""
+        for chunk in _chunks(logins):
+            self._send("PART " + chunk)
+        for login in logins:
+            self._left(login, self._loop.time() - self.last_received)
+
+    def ping(self) -> None:
+        """Ask for a sign of life now; without one within 10 s the connection is over."""
+        if self._timer is not None and not self._asked_for_life and not self.ended.done():
+            self._asked_for_life = True
+            self._timer.cancel()
+            self._send("PING :vieweratlas")
+            self._timer = self._loop.call_later(PONG_SECONDS, self._check_pong, self._loop.time())
+
+    def drain(self) -> None:
+        """Leave all channels, and end the connection as soon as everything sent before is read.
+
+        The channels count as watched up to now.
+        """
+        self._drained_at = self._loop.time()
+        # In one write: if the server has closed meanwhile, a second one would fail, and asyncio then throws
+        # away what has arrived and was not read yet. Channels whose JOIN is on its way are left, too: what
+        # the server sends after its PONG nobody reads.
+        parts = [f"PART {chunk}" for chunk in _chunks(sorted(self.joined | self._asked))]
+        self._send(*parts, f"PING :{_DRAIN}")
+
+    def close(self, cause: str, *, silent: bool = False) -> None:
+        """End the connection at once; what it has not delivered yet is not waited for.
+
+        Args:
+            cause: what `ended` will say.
+            silent: whether to count its channels as watched only until it was last heard.
+        """
+        self._end(cause, self._loop.time() - self.last_received if silent else 0.0)
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Log in. No membership capability: it would add nothing that may be counted."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._send("CAP REQ :twitch.tv/tags twitch.tv/commands")
+        self._send(f"NICK {self._nick}")
+        self._timer = self._loop.call_later(IDLE_SECONDS, self._check_idle)
+
+    def data_received(self, data: bytes) -> None:
+        """Take the lines apart; chat goes on in one batch, everything else is answered here."""
+        self.last_received = self._loop.time()
+        self._asked_for_life = False
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop()
+        if self._oversize and lines:
+            self._oversize = False
+            del lines[0]
+        if len(self._rest) > MAX_LINE_BYTES:
+            if not self._oversize:
+                self._stats.parse_errors["oversize"] += 1
+            self._oversize = True
+            self._rest = b""
+        chats: list[Chat] = []
+        for raw in lines:
+            line = parse(raw)
+            if type(line) is Chat:
+                chats.append(line)
+            elif type(line) is Control:
+                self._control(line)
+            elif type(line) is Ignored:
+                self._stats.messages["ignored"] += 1
+            elif type(line) is Malformed and raw.strip():
+                self._stats.parse_errors[line.reason] += 1
+        if chats:
+            self._listener.chats(chats)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone."""
+        # Whoever resets is there, so the line was alive until now. Any other error means that nobody knows.
+        known = exc is None or isinstance(exc, ConnectionResetError | BrokenPipeError)
+        silent = 0.0 if known else self._loop.time() - self.last_received
+        self._end("closed" if exc is None else "reset", silent)
+
+    def _control(self, line: Control) -> None:
+        command = line.command
+        if command == b"PING":
+            token = line.params[-1] if line.params else b"tmi.twitch.tv"
+            self._send("PONG :" + _one_line(token))
+        elif command == b"JOIN" and self._is_mine(line):
+            self._joined(line.channel)
+        elif command == b"ROOMSTATE":
+            self._roomstate(line)
+        elif command == b"PART" and self._is_mine(line):
+            self._left(line.channel, 0.0)
+        elif command == b"NOTICE":
+            self._notice(line)
+        elif command == b"PONG":
+            if line.params[-1:] == (_DRAIN.encode(),):
+                self.close("stopped")
+        elif command == b"RECONNECT":
+            self._reconnect.set()
+        elif command == b"001" and not self._login.done():
+            self._login.set_result("")
+        elif command == b"CAP" and b"NAK" in line.params:
+            self.close("capabilities refused")
+        else:
+            self._stats.messages["other"] += 1
+
+    def _is_mine(self, line: Control) -> bool:
+        return line.prefix.partition(b"!")[0] == self._nick.encode()
+
+    def _roomstate(self, line: Control) -> None:
+        room_id = line.tag(b"room-id")
+        if line.channel in self._asked and room_id.isdigit() and len(room_id) <= 18:
+            self._listener.room(line.channel, int(room_id))
+            self._joined(line.channel)
+
+    def _notice(self, line: Control) -> None:
+        if line.params[:1] == (b"*",) and line.params[-1].startswith(_LOGIN_REFUSED):
+            self.close("login refused")
+            return
+        why = REFUSALS.get(line.tag(b"msg-id"))
+        if why and line.channel in self._asked:
+            self._listener.refused(line.channel, why)
+            self._left(line.channel, 0.0)
+
+    def _joined(self, login: str) -> None:
+        if login in self._asked and login not in self.joined:
+            self.joined.add(login)
+            self._listener.joined(self, login)
+
+    def _left(self, login: str, ago: float) -> None:
+        if login in self.joined:
+            self.joined.discard(login)
+            self._listener.left(self, login, max(ago, self._loop.time() - self._drained_at))
+
+    def _send(self, *lines: str) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write("".join(f"{line}\r\n" for line in lines).encode())
+
+    def _check_idle(self) -> None:
+        idle = self._loop.time() - self.last_received
+        if idle >= IDLE_SECONDS:
+            self.ping()
+        else:
+            self._timer = self._loop.call_later(IDLE_SECONDS - idle, self._check_idle)
+
+    def _check_pong(self, asked: float) -> None:
+        if self.last_received > asked:
+            self._timer = self._loop.call_later(IDLE_SECONDS, self._check_idle)
+            return
+        # Nothing was heard since then, so nothing was watched either.
+        self._end("silent", self._loop.time() - self.last_received)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _end(self, cause: str, silent_seconds: float) -> None:
+        if self.ended.done():
+            return
+        self.ended.set_result(cause)
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._login.done():
+            self._login.set_result(cause)
+        for login in sorted(self.joined):
+            self._left(login, silent_seconds)
+
+
+def _one_line(token: bytes) -> str:
+    """A server's token as it may be sent back: a short line, whatever else was in it."""
+    return "".join(one for one in token[:_TOKEN_BYTES].decode("ascii", "ignore") if one.isprintable())
+
+
+def _chunks(logins: Sequence[str]) -> list[str]:
+    """``#a,#b,...`` in pieces that fit a line."""
+    chunks: list[str] = []
+    for login in logins:
+        if chunks and len(chunks[-1]) + len(login) + 2 <= _JOIN_BYTES:
+            chunks[-1] += f",#{login}"
+        else:
+            chunks.append(f"#{login}")
+    return chunks

@@ -1,0 +1,1 @@
+"""Readers of files that people bring: overlap lists, memberships, names for communities."""

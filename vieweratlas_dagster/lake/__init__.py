@@ -1,0 +1,1 @@
+"""Where results lie in the lake, and how tables and manifests are written and read."""
