@@ -9,7 +9,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 VIEWER := vieweratlas_dagster/viewer
 PAGE := $(VIEWER)/dist/index.html
-PAGE_SOURCES := $(wildcard $(VIEWER)/src/*) $(wildcard $(VIEWER)/*.html $(VIEWER)/*.json $(VIEWER)/*.ts $(VIEWER)/*.css) $(VIEWER)/.npmrc
+PAGE_SOURCES := $(shell find $(VIEWER)/src -type f) $(wildcard $(VIEWER)/*.html $(VIEWER)/*.json $(VIEWER)/*.ts $(VIEWER)/*.css) $(VIEWER)/.npmrc
 
 # Arguments for the demo, for example: make demo ARGS="--seed 2 --days 5"
 ARGS ?=

@@ -1,7 +1,7 @@
 """Channels that were seen but are not on the map: what the page needs to say why.
 
-Belongs here: which of them are told, and their compact encoding, which ``viewer/src/absent.ts`` puts into
-sentences. Does not belong here: why a channel is left out (``analysis.overlap``).
+Belongs here: which of them are told, and their compact encoding, which ``viewer/src/data/absent.ts`` puts
+into sentences. Does not belong here: why a channel is left out (``analysis.overlap``).
 """
 
 from __future__ import annotations

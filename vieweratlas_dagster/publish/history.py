@@ -1,7 +1,7 @@
 """Earlier days for the atlas page: one compressed block that the page unpacks when it is asked for.
 
 Belongs here: what is published of earlier maps, and its compact encoding, which
-``viewer/src/history.ts`` decodes. Does not belong here: today's map (``page``), and where earlier maps
+``viewer/src/data/history.ts`` decodes. Does not belong here: today's map (``page``), and where earlier maps
 are kept.
 
 The block is JSON in a zlib stream (RFC 1950) in base64. Every list of numbers has one entry per channel of

@@ -1,7 +1,7 @@
 """The atlas page: the built viewer with one atlas's data inside, as one self-contained HTML file.
 
 Belongs here: what of the tables is published on the page, and its compact encoding, which
-``viewer/src/data.ts`` decodes. Does not belong here: how the page looks and behaves (``viewer/``),
+``viewer/src/data/data.ts`` decodes. Does not belong here: how the page looks and behaves (``viewer/``),
 and where the bytes are kept.
 """
 

@@ -1,20 +1,20 @@
 /** Puts the page together: data, theme, map, search, panel, legend, filter, and the view in the address. */
-import { type Atlas, decode, type Encoded } from "./data";
+import { startArrows } from "./controls/arrow-keys";
+import { leftOver, renderFilters } from "./controls/filter-form";
+import { startHelp } from "./controls/help";
+import { markLegend, renderLegend } from "./controls/legend";
+import { startSearch } from "./controls/search";
+import { Timeline } from "./controls/timeline";
+import { type Atlas, decode, type Encoded } from "./data/data";
+import { EVERYTHING, type Filter, isActive, passing } from "./data/filter";
+import { dateRange, things } from "./data/format";
+import { hashOf, NOTHING, selectionFor, START, type View, viewOf } from "./data/state";
 import { byId } from "./dom";
-import { EVERYTHING, type Filter, isActive, passing } from "./filter";
-import { leftOver, renderFilters } from "./filters";
-import { dateRange, things } from "./format";
-import { startHelp } from "./help";
-import type { Box } from "./labels";
-import { markLegend, renderLegend } from "./legend";
-import { startArrows } from "./list";
-import { AtlasMap, type Insets, webglAvailable } from "./map";
-import { renderPanel } from "./panel";
-import { pastSection, renderAbsent } from "./past";
-import { startSearch } from "./search";
-import { Timeline } from "./slider";
-import { hashOf, NOTHING, selectionFor, START, type View, viewOf } from "./state";
-import { colors, startTheme } from "./theme";
+import type { Box } from "./map/label-placement";
+import { AtlasMap, type Insets, webglAvailable } from "./map/map";
+import { colors, startTheme } from "./map/theme";
+import { renderPanel } from "./panel/panel";
+import { pastSection, renderAbsent } from "./panel/past";
 
 const today = decode(JSON.parse(byId("atlas-data").textContent ?? "") as Encoded);
 // The map of the day that is shown.

@@ -1,5 +1,5 @@
 /** A small atlas as the page embeds it: two regions, three communities, five channels, one of them alone. */
-import type { Encoded } from "../src/data";
+import type { Encoded } from "../src/data/data";
 
 export function encoded(): Encoded {
   return {

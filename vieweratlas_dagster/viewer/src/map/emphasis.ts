@@ -1,0 +1,106 @@
+/**
+ * What stands out on the map and what stands back, while something is selected or filtered.
+ *
+ * Belongs here: how much of itself each channel, land and name shows, and which pairs are lines. Does not belong here:
+ * drawing any of it (map.ts).
+ */
+import type { Atlas, Channel, Community, Neighbour, Region } from "../data/data";
+import { EVERYTHING, type Filter, passing } from "../data/filter";
+import { amountOf } from "../data/overlap";
+import { NOTHING, type Selection } from "../data/state";
+import { TINT } from "./land";
+
+const LINKS_DRAWN = 40;
+
+export interface Link {
+  from: Channel;
+  to: Channel;
+  amount: number;
+}
+
+export class Emphasis {
+  /** Of the selected channel, strongest first. */
+  readonly neighbours: Neighbour[];
+  readonly compared: Channel[];
+  /** The channels that pass the filter; null: all. */
+  readonly passing: Set<number> | null;
+  /** Who is not dimmed; null: everybody. */
+  readonly lit: Set<number> | null;
+
+  constructor(
+    private readonly atlas: Atlas,
+    readonly selection: Selection = NOTHING,
+    filter: Filter = EVERYTHING,
+  ) {
+    this.passing = passing(atlas, filter);
+    this.compared = selection.kind === "compare" ? selection.channels : [];
+    this.neighbours = selection.kind === "channel" ? atlas.neighboursOf(selection.channel) : [];
+    this.lit = this.litChannels();
+  }
+
+  /** The selected channels themselves. */
+  get chosen(): Channel[] {
+    return this.selection.kind === "channel" ? [this.selection.channel] : this.compared;
+  }
+
+  /** What is drawn over what: dimmed discs at 0, others at 1, and the chosen on top. */
+  layerOf(channel: Channel): number {
+    if (this.lit && !this.lit.has(channel.at)) return 0;
+    return this.chosen.includes(channel) ? 2 : 1;
+  }
+
+  /** The share of its colour that a community's land shows: lands outside the selection stand back. */
+  tintOf(community: Community): number {
+    const { selection } = this;
+    if (!this.passesSome(community)) return 0.08;
+    if (selection.kind === "none") return TINT;
+    if (selection.kind === "community") return selection.group === community ? TINT + 0.14 : 0.1;
+    if (selection.kind === "region") return selection.group === community.region ? TINT + 0.06 : 0.1;
+    return this.chosen.some((channel) => channel.community === community) ? TINT : 0.13;
+  }
+
+  /** How strongly a group's name is written, 0 to 1: names outside the selection stand back. */
+  strengthOf(group: Community | Region): number {
+    const { selection } = this;
+    if (!this.passesSome(group)) return 0.6;
+    if (selection.kind === "none") return 1;
+    if (selection.kind === "channel" || selection.kind === "compare") {
+      return this.chosen.some((channel) => group === channel.community || group === channel.region) ? 1 : 0.75;
+    }
+    if (selection.group === group) return 1;
+    return "region" in group && group.region === selection.group ? 1 : 0.7;
+  }
+
+  /** The pairs that are drawn as lines, the strongest last. */
+  links(): Link[] {
+    const { selection, compared } = this;
+    const pairs =
+      selection.kind === "channel"
+        ? this.neighbours
+            .filter(({ channel }) => !this.passing || this.passing.has(channel.at))
+            .slice(0, LINKS_DRAWN)
+            .map(({ channel, amount }) => ({ from: selection.channel, to: channel, amount }))
+        : compared.flatMap((from, at) => compared.slice(at + 1).map((to) => ({ from, to, amount: amountOf(this.atlas, from, to) ?? 0 })));
+    return pairs.filter(({ amount }) => amount > 0).sort((one, other) => one.amount - other.amount);
+  }
+
+  private passesSome(group: Community | Region): boolean {
+    const { passing } = this;
+    return !passing || group.members.some((at) => passing.has(at));
+  }
+
+  private litChannels(): Set<number> | null {
+    const { selection, passing } = this;
+    if (selection.kind === "none") return passing;
+    const left = (members: number[]) => (passing ? members.filter((at) => passing.has(at)) : members);
+    if (selection.kind === "channel") return new Set([selection.channel.at, ...left(this.neighbours.map(({ channel }) => channel.at))]);
+    if (selection.kind === "compare") return new Set([...selection.channels.map(({ at }) => at), ...left(this.inCommon(selection.channels))]);
+    return new Set(left(selection.group.members));
+  }
+
+  /** Neighbours of all of these channels. */
+  private inCommon(channels: Channel[]): number[] {
+    const [first, ...others] = channels.map((channel) => this.atlas.neighboursOf(channel).map((neighbour) => neighbour.channel.at));
+    return first?.filter((at) => others.every((other) => other.includes(at))) ?? [];
+  }
+}
