@@ -8,6 +8,7 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 VIEWER := vieweratlas_dagster/viewer
+LOCKS := infrastructure/dependencies/locks
 PAGE := $(VIEWER)/dist/index.html
 PAGE_SOURCES := $(shell find $(VIEWER)/src -type f) $(wildcard $(VIEWER)/*.html $(VIEWER)/*.json $(VIEWER)/*.ts $(VIEWER)/*.css) $(VIEWER)/.npmrc
 
@@ -30,18 +31,18 @@ help: ## list the targets
 
 setup: .venv/installed $(PAGE) ## install everything into .venv/ and build the atlas page
 
-.venv/installed: requirements-build.lock requirements.lock pyproject.toml infrastructure/setup/venv.sh
+.venv/installed: $(LOCKS)/requirements-build.lock $(LOCKS)/requirements.lock pyproject.toml infrastructure/setup/venv.sh
 	bash infrastructure/setup/venv.sh
 	@touch $@
 
 # 500 MB that only the Spark engine and its tests need.
-.venv/spark: requirements-spark.lock | .venv/installed
+.venv/spark: $(LOCKS)/requirements-spark.lock | .venv/installed
 	bash infrastructure/setup/java.sh
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
 # What the page is measured beside: one file of it, and none of what it depends on.
-.venv/page-bench: requirements-page-bench.lock | .venv/installed
+.venv/page-bench: $(LOCKS)/requirements-page-bench.lock | .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+FOLDER = Path(__file__).parent / "locks"
 # requirements.lock holds what the locks of the images hold.
 LOCKS = (
     "requirements.lock",
@@ -56,7 +57,9 @@ def rounds(locks: list[str]) -> list[str]:
     """
     versions: dict[str, list[str]] = {}
     for lock in locks:
-        for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / lock).read_text(), re.MULTILINE):
+        for name, version in re.findall(
+            r"^([\w.-]+)==([^\s;]+)", (FOLDER / lock).read_text(), re.MULTILINE
+        ):
             if version not in versions.setdefault(name, []):
                 versions[name].append(version)
     return [
@@ -130,7 +133,7 @@ def main() -> int:
     """Audits both kinds, also when the first has findings; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--osv-url", default=OSV, help="the database for Python (default: %(default)s)")
-    parser.add_argument("locks", nargs="*", default=LOCKS, help="lock files (default: all)")
+    parser.add_argument("locks", nargs="*", default=LOCKS, help="lock files, by name (default: all)")
     options = parser.parse_args()
     codes = {
         told("Python", lambda: python_findings(list(options.locks), options.osv_url)),

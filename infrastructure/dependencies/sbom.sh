@@ -9,9 +9,10 @@ folder=${1:-build/sbom}
 mkdir -p "$folder"
 # That the project itself has no graph of dependencies is no news: a lock is a list.
 export PYTHONWARNINGS=ignore::UserWarning
-for lock in requirements*.lock; do
+for lock in infrastructure/dependencies/locks/*.lock; do
+    name=$(basename "$lock" .lock)
     .venv/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
-        --no-validate --output-file "$folder/${lock%.lock}.cdx.json" "$lock"
+        --no-validate --output-file "$folder/$name.cdx.json" "$lock"
 done
 bash infrastructure/setup/npm.sh sbom --sbom-format cyclonedx --package-lock-only >"$folder/package-lock.cdx.json"
 echo "$folder:"

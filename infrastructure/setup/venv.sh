@@ -32,7 +32,8 @@ if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     fi
 fi
 echo "Installing the locked dependencies into .venv/ (a minute or two) ..."
+locks=infrastructure/dependencies/locks
 install=(.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation)
-"${install[@]}" --require-hashes -r requirements-build.lock
-"${install[@]}" --require-hashes -r requirements.lock
+"${install[@]}" --require-hashes -r "$locks/requirements-build.lock"
+"${install[@]}" --require-hashes -r "$locks/requirements.lock"
 "${install[@]}" --editable .

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.security.locks import pins
+from tests.security.locks import FOLDER, pins
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "infrastructure" / "docker"
@@ -74,7 +74,7 @@ def test_an_image_is_pinned_ends_as_somebody_and_starts_with_an_init(kind):
 def test_the_lock_of_an_image_is_a_part_of_the_lock_that_is_tested(kind):
     lock = pins(f"requirements-{kind}.lock")
     assert lock < pins("requirements.lock")
-    assert "://" not in (ROOT / f"requirements-{kind}.lock").read_text()
+    assert "://" not in (FOLDER / f"requirements-{kind}.lock").read_text()
     unwanted = {"collector": {"dagster", "numba", "polars", "pandas", "boto3"}, "dagster": {"pyspark"}}[
         kind
     ]

@@ -7,7 +7,8 @@ from pathlib import Path
 from packaging.markers import Marker
 
 ROOT = Path(__file__).parents[2]
-PYTHON_LOCKS = sorted(path.name for path in ROOT.glob("requirements*.lock"))
+FOLDER = ROOT / "infrastructure/dependencies/locks"
+PYTHON_LOCKS = sorted(path.name for path in FOLDER.iterdir())
 PAGE_LOCK = ROOT / "vieweratlas_dagster/viewer/package-lock.json"
 PIN = re.compile(
     r"(?P<name>[a-z0-9-]+)==(?P<version>[^ ;]+)(?: ; (?P<marker>.+?))?"
@@ -18,7 +19,7 @@ PIN = re.compile(
 def hashes(lock):
     """{(name, version): SHA-256 of every file} of a Python lock; fails on a line of any other form."""
     found = {}
-    for entry in (ROOT / lock).read_text().replace(" \\\n   ", "").splitlines():
+    for entry in (FOLDER / lock).read_text().replace(" \\\n   ", "").splitlines():
         pin = PIN.fullmatch(entry)
         assert pin, f"{lock}: {entry[:100]}"
         found[pin["name"], pin["version"]] = set(re.findall(r"sha256:(\w+)", pin["hashes"]))
@@ -32,7 +33,7 @@ def pins(lock):
 
 def installed_here(lock):
     """{name} of a Python lock that this platform and this Python need."""
-    entries = (ROOT / lock).read_text().replace(" \\\n   ", "").splitlines()
+    entries = (FOLDER / lock).read_text().replace(" \\\n   ", "").splitlines()
     found = [PIN.fullmatch(entry) for entry in entries]
     return {pin["name"] for pin in found if not pin["marker"] or Marker(pin["marker"]).evaluate()}
 
