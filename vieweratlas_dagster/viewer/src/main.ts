@@ -10,8 +10,9 @@ import { EVERYTHING, type Filter, isActive, passing } from "./data/filter";
 import { dateRange, things } from "./data/format";
 import { hashOf, NOTHING, selectionFor, START, type View, viewOf } from "./data/state";
 import { byId } from "./dom";
+import type { Insets } from "./map/camera";
 import type { Box } from "./map/label-placement";
-import { AtlasMap, type Insets, webglAvailable } from "./map/map";
+import { AtlasMap, webglAvailable } from "./map/map";
 import { colors, startTheme } from "./map/theme";
 import { renderPanel } from "./panel/panel";
 import { pastSection, renderAbsent } from "./panel/past";
@@ -31,7 +32,7 @@ const roomy = matchMedia("(min-width: 68rem)");
 let view: View = START;
 let map: AtlasMap | null = null;
 // What the address says of the view that is shown.
-let shown = "";
+let shownHash = "";
 
 function header(of: Atlas): void {
   const title = typeof of.facts["title"] === "string" && of.facts["title"] ? of.facts["title"] : "Audience atlas";
@@ -93,9 +94,9 @@ const timeline = new Timeline(byId("days"), () => byId("atlas-history").textCont
 
 /** The map of the day that the address names, or today's while that is being unpacked. */
 function showDay(): void {
-  const shown = timeline.mapOf(viewOf(location.hash, today).view.day);
-  if (shown === atlas) return;
-  atlas = shown;
+  const asked = timeline.mapOf(viewOf(location.hash, today).view.day);
+  if (asked === atlas) return;
+  atlas = asked;
   header(atlas);
   map?.setAtlas(atlas);
 }
@@ -110,7 +111,7 @@ function renderPast(): void {
 
 /** Shows what the address says; with `stay` map and focus stay where they are, as for what is done on the map or in the filter. */
 function follow(stay = false): void {
-  shown = location.hash;
+  shownHash = location.hash;
   const first = document.documentElement.dataset["ready"] !== "true";
   showDay();
   const reading = viewOf(location.hash, atlas, today);
@@ -149,7 +150,7 @@ function go(change: Partial<View>, stay = false): void {
 function nameView(): void {
   try {
     history.replaceState(history.state, "", hashOf(view));
-    shown = location.hash;
+    shownHash = location.hash;
   } catch {
     // a page that may not change its own address: then it keeps the selection only
   }
@@ -297,7 +298,7 @@ links();
 buttons();
 leaveWayOut();
 addEventListener("hashchange", () => {
-  if (location.hash !== shown) follow();
+  if (location.hash !== shownHash) follow();
 });
 map?.showAll(0);
 follow();

@@ -10,6 +10,8 @@ import { amountOf } from "../data/overlap";
 import { NOTHING, type Selection } from "../data/state";
 import { TINT } from "./land";
 
+/** Neighbours of a selected channel that are named. */
+export const NEIGHBOURS_NAMED = 14;
 const LINKS_DRAWN = 40;
 
 export interface Link {

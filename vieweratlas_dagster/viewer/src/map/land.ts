@@ -5,6 +5,7 @@
  * is (territory.ts), and how strongly a province is coloured (emphasis.ts).
  */
 import type { Atlas, Community } from "../data/data";
+import { cleared } from "./canvas";
 import { mix } from "./color";
 import type { Ring } from "./contour";
 import type { Territory } from "./territory";
@@ -81,7 +82,7 @@ export class Land {
   private paint(frame: Frame, { colors, tint }: Paints): void {
     this.painted = frame;
     const { scale, origin } = frame;
-    const context = this.cleared(frame);
+    const context = this.layOut(frame);
     const { x, y } = margins(frame);
     const pixel = 1 / Math.abs(scale.x);
     context.transform(scale.x, 0, 0, scale.y, origin.x + x, origin.y + y);
@@ -116,13 +117,10 @@ export class Land {
   }
 
   /** The canvas laid out for a frame with its margins, empty, in CSS pixels. */
-  private cleared(frame: Frame): CanvasRenderingContext2D {
+  private layOut(frame: Frame): CanvasRenderingContext2D {
     const { canvas } = this;
     const margin = margins(frame);
     const [width, height] = [frame.width + 2 * margin.x, frame.height + 2 * margin.y];
-    const { density } = frame;
-    const [wide, high] = [Math.round(width * density), Math.round(height * density)];
-    if (canvas.width !== wide || canvas.height !== high) [canvas.width, canvas.height] = [wide, high];
     Object.assign(canvas.style, {
       left: `${-margin.x}px`,
       top: `${-margin.y}px`,
@@ -131,10 +129,7 @@ export class Land {
       transform: "",
       transformOrigin: "0 0",
     });
-    const context = canvas.getContext("2d")!;
-    context.setTransform(density, 0, 0, density, 0, 0);
-    context.clearRect(0, 0, width, height);
-    return context;
+    return cleared(canvas, width, height, frame.density);
   }
 }
 

@@ -7,6 +7,7 @@
  * of coasts and borders say no more than which channels are inside.
  */
 import { type Field, type Ring, rings } from "./contour";
+import { clamp } from "./limits";
 
 export interface Place {
   x: number;
@@ -221,8 +222,6 @@ export function labelCells(owners: Int32Array, width: number, height: number, gr
   });
   return found;
 }
-
-const clamp = (value: number, low: number, high: number) => Math.min(Math.max(value, low), high);
 
 function range(values: number[]): [number, number] {
   let [low, high] = [Infinity, -Infinity];
