@@ -1,5 +1,5 @@
 # Every target can be the first one ever run: what it needs is set up on the way.
-# Wanted on the machine: git, make, Python 3.11 or newer. Everything else goes into .venv/.
+# Wanted on the machine: git, make, Python 3.11 or newer. Everything else goes into .venv/; `make test` names its own needs.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -18,6 +18,7 @@ ARGS ?=
 DATA ?= data/demo
 PORT ?= 3000
 
+TEST_NEEDS := need-git+java+chromium+postgres
 # Tests that measure in real seconds, and the others: of those that take minutes each, the longest first.
 TIMED := tests/bench/test_bench.py tests/faults \
     $(addprefix tests/collector_service/test_,$(addsuffix .py,archive end_to_end opt_outs service shards))
@@ -35,9 +36,15 @@ setup: .venv/installed $(PAGE) ## install everything into .venv/ and build the a
 	bash infrastructure/setup/venv.sh
 	@touch $@
 
+# The programs that a target needs from the machine: the first thing that is checked, and all of them at once.
+need-%:
+	@bash infrastructure/setup/needs.sh python $(subst +, ,$*)
+
+need-terraform:
+	@bash infrastructure/setup/terraform.sh >/dev/null
+
 # 500 MB that only the Spark engine and its tests need.
-.venv/spark: $(LOCKS)/requirements-spark.lock | .venv/installed
-	bash infrastructure/setup/java.sh
+.venv/spark: $(LOCKS)/requirements-spark.lock | need-java .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
@@ -52,8 +59,7 @@ $(PAGE): $(PAGE_SOURCES) | .venv/installed
 	bash infrastructure/setup/npm.sh run build
 	@touch $@
 
-pictures: setup ## the pictures of the documents, from the example
-	bash infrastructure/setup/chromium.sh
+pictures: need-chromium setup ## the pictures of the documents, from the example
 	$(BIN)/python -m tests.browser.pictures
 
 demo: setup ## the whole platform on a simulated Twitch, minutes, ends with an atlas
@@ -65,7 +71,7 @@ live: setup ## collect from the real Twitch until Ctrl-C, then map it
 ui: setup ## the Dagster UI on what the demo made
 	$(BIN)/vieweratlas ui --data-dir $(DATA) --port $(PORT)
 
-test: lint types viewer-test unit ## everything that must hold
+test: $(TEST_NEEDS) lint types viewer-test unit ## everything that must hold
 
 lint: .venv/installed ## style, and who may import whom
 	$(BIN)/ruff format --check .
@@ -80,10 +86,7 @@ viewer-test: $(PAGE) ## the page's own tests
 	bash infrastructure/setup/npm.sh run check
 	bash infrastructure/setup/npm.sh test
 
-unit: setup .venv/spark .venv/page-bench ## all Python tests, from units to the browser
-	bash infrastructure/setup/chromium.sh
-	bash infrastructure/setup/postgres.sh
-	bash infrastructure/setup/terraform.sh >/dev/null
+unit: $(TEST_NEEDS) setup .venv/spark .venv/page-bench ## all Python tests, from units to the browser
 ifeq ($(ARGS),)
 # Those that measure have the machine to themselves. The others wait much of their time: three of them at once.
 	@failed=0; \
@@ -102,8 +105,7 @@ bench: .venv/installed ## how fast it is, against what it should be: minutes, on
 bench-collector: .venv/installed ## its first part: the collector, ARGS="--quick --only lag"
 	$(BIN)/python -m tests.bench.collector $(ARGS)
 
-bench-dagster: .venv/installed ## its second part: the operator's desk, ARGS="--quick --only run"
-	bash infrastructure/setup/postgres.sh
+bench-dagster: need-postgres .venv/installed ## its second part: the operator's desk, ARGS="--quick --only run"
 	$(BIN)/python -m tests.bench.dagster_desk $(ARGS)
 
 bench-analysis: .venv/installed ## its third part: the three below, ARGS="--quick"
@@ -121,8 +123,7 @@ bench-atlas: .venv/installed ## the whole analysis, from presence to the atlas, 
 bench-vod: .venv/installed ## its fourth part: chat of past broadcasts, ARGS="--quick --only parsing"
 	$(BIN)/python -m tests.bench.vod $(ARGS)
 
-bench-page: setup .venv/page-bench ## the page in a browser, beside Plotly's: ARGS="--quick"
-	bash infrastructure/setup/chromium.sh
+bench-page: need-chromium setup .venv/page-bench ## the page in a browser, beside Plotly's: ARGS="--quick"
 	$(BIN)/python -m tests.bench.page $(ARGS)
 
 bench-spark: .venv/spark ## how the Spark engine grows beside the local one
@@ -134,17 +135,16 @@ fuzz: .venv/installed ## every parser of untrusted input against hostile bytes, 
 chaos: .venv/installed ## a simulated day of random faults, 7 minutes: ARGS="--hours 24 --seed 1"
 	$(BIN)/python -m tests.faults.chaos $(ARGS)
 
-long-test: setup .venv/spark ## the tests that the suite has a shorter one for: ten minutes
+long-test: $(TEST_NEEDS) setup .venv/spark ## the tests that the suite has a shorter one for: ten minutes
 	$(BIN)/pytest -m long tests
 
-aws-test: .venv/installed ## the operators' scripts against moto, from an empty account to an empty account: a quarter of an hour
-	bash infrastructure/setup/terraform.sh >/dev/null
+aws-test: need-terraform .venv/installed ## the operators' scripts against moto, from an empty account to an empty account: a quarter of an hour
 	$(BIN)/pytest tests/aws/test_scripts.py
 
 images: ## the container images, vieweratlas-collector:local and vieweratlas-dagster:local
 	infrastructure/docker/build.sh
 
-images-test: .venv/installed ## build both with buildah, and run what is in them: minutes
+images-test: need-buildah+mmdebstrap .venv/installed ## build both with buildah, and run what is in them: minutes
 	$(BIN)/pytest -s -o faulthandler_timeout=4000 tests/images/built_images.py
 
 lock: .venv/installed ## resolve the locked dependencies anew from pyproject.toml

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .front import Front
-from .terraform import OPERATORS_OWN, OVERRIDE, ROOT
+from .terraform import OPERATORS_OWN, OVERRIDE, PROGRAM, ROOT
 
 SCRIPTS = Path("infrastructure/aws/scripts")
 # Notes its command line, and then is the program that it stands for.
@@ -78,7 +78,7 @@ class Operator:
         (self.module / "moto_override.tf").write_text(OVERRIDE)
         self.write_variables()
         # Every program that the scripts start notes its command line.
-        self._noting("terraform", shutil.which(os.environ.get("TERRAFORM", "terraform")))
+        self._noting("terraform", shutil.which(PROGRAM))
         venv = self.root / ".venv" / "bin"
         venv.mkdir(parents=True)
         self._noting("python", sys.executable).rename(venv / "python")

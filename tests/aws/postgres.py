@@ -41,7 +41,9 @@ def _programs() -> Path:
     # Debian keeps the server's programs off the PATH.
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
     if not installed:
-        raise RuntimeError("no PostgreSQL server here: run `bash infrastructure/setup/postgres.sh` first")
+        raise RuntimeError(
+            "no PostgreSQL server here: run `bash infrastructure/setup/needs.sh postgres` first"
+        )
     return installed[-1].parent
 
 

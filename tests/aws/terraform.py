@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 from .deployment import PROGRAMS, eventually
@@ -17,6 +18,11 @@ from .postgres import free_port
 
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "infrastructure" / "aws"
+PROGRAM = os.environ.get("TERRAFORM", "terraform")
+needs_terraform = pytest.mark.skipif(
+    shutil.which(PROGRAM) is None,
+    reason="Terraform is not installed: developer.hashicorp.com/terraform/install, or set TERRAFORM",
+)
 # What a real account needs none of.
 OVERRIDE = """
 provider "aws" {
@@ -56,7 +62,6 @@ class Terraform:
         )
         assert found.returncode == 0, found.stderr
         plugins = found.stdout.strip()
-        self._program = os.environ.get("TERRAFORM", "terraform")
         self.folder = folder
         # Terraform warns of a configuration file that is named and not there, in every output.
         unwanted = ("TF_CLI_CONFIG_FILE", "TF_PLUGIN_DIR", "AWS_PROFILE")
@@ -75,7 +80,7 @@ class Terraform:
 
     def start(self, *arguments: str) -> "Command":
         """Begin with a command."""
-        command = [self._program, arguments[0], "-no-color", *arguments[1:]]
+        command = [PROGRAM, arguments[0], "-no-color", *arguments[1:]]
         return Command(command, self.folder, self._environment)
 
     def call(self, *arguments: str) -> str:

@@ -26,10 +26,10 @@ from vieweratlas_dagster.settings import AlertSettings, Settings
 
 from .deployment import AWS
 from .fargate_double import REGION
-from .terraform import FIRST, MODULE, ROOT, Command, Terraform, moto_server
+from .terraform import FIRST, MODULE, ROOT, Command, Terraform, moto_server, needs_terraform
 
 # Mostly waiting: the provider looks seldom at what takes minutes in a real account.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), needs_terraform]
 
 SECOND = {**FIRST, "image_tag": "v2"}
 # What moto does not give back as it was given; all else must be without changes.
@@ -101,30 +101,6 @@ def test_with_a_mocked_provider(tmp_path):
     printed = terraform.call("test")
     runs = len(re.findall(r'^run "', (MODULE / "tests" / "platform.tftest.hcl").read_text(), re.MULTILINE))
     assert f"{runs} passed, 0 failed" in printed
-
-
-@pytest.mark.parametrize(
-    ("environment", "told"),
-    [
-        ({"TERRAFORM": "no-such-terraform"}, "need Terraform 1.11 or newer"),
-        ({"TERRAFORM": "old-terraform"}, "is version 1.9.8"),
-        ({"TF_PLUGIN_DIR": "/nowhere"}, "TF_PLUGIN_DIR is /nowhere"),
-    ],
-)
-def test_a_missing_terraform_or_provider_is_told(tmp_path, environment, told):
-    old = tmp_path / "old-terraform"
-    old.write_text("#!/bin/sh\necho Terraform v1.9.8\n")
-    old.chmod(0o755)
-    done = subprocess.run(
-        ["bash", ROOT / "infrastructure" / "setup" / "terraform.sh"],
-        env=os.environ | environment | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert told in done.stderr
-    assert done.stdout == ""
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,6 @@ class Builder:
 
     def __init__(self, folder: Path) -> None:
         """Keep everything in ``folder``."""
-        done = subprocess.run(
-            ["bash", ROOT / "infrastructure/setup/buildah.sh"], text=True, capture_output=True
-        )
-        assert done.returncode == 0, done.stderr
         self._folder = folder
         self._store = [f"--root={folder}/store", f"--runroot={folder}/run"]
 
