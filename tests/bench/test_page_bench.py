@@ -10,6 +10,7 @@ from tests.vieweratlas_dagster.publish.days import planted_days
 from . import page
 from .report import render
 
+pytest.importorskip("plotly", reason="plotly is not installed: make .venv/page-bench")
 pytestmark = pytest.mark.browser
 
 

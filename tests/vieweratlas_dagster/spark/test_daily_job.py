@@ -9,11 +9,13 @@ from vieweratlas_dagster.lake.keys import analysis_key
 from vieweratlas_dagster.settings import Settings
 
 from .test_launch import ROLE, SMALL
+from .worlds import needs_spark
 
 TABLES = ("audiences", "edges", "exclusions", "left_out", "nodes", "communities")
 
 
 @pytest.mark.long
+@needs_spark
 def test_the_daily_job_makes_the_same_tables_with_either_engine(tmp_path):
     day = FIRST.isoformat()
     made = []

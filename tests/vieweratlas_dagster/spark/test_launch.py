@@ -12,7 +12,7 @@ from vieweratlas_dagster.spark import launch
 from vieweratlas_dagster.tables import DAY_AUDIENCES
 
 from .emr_double import EmrDouble
-from .worlds import OPTIONS, assert_same_graph, local_graph, planted_days
+from .worlds import OPTIONS, assert_same_graph, local_graph, needs_spark, planted_days
 
 DAYS = ["2026-03-01", "2026-03-02", "2026-03-03", "2026-03-04"]
 ROLE = "arn:aws:iam::123456789012:role/vieweratlas-spark"
@@ -59,6 +59,7 @@ def planted_lake(lake):
     return frames, channels, {DAYS[2]: frames[2]}
 
 
+@needs_spark
 def test_spark_submit_through_pipes_gives_the_local_engines_graph(lake, tmp_path):
     frames, channels, derived = planted_lake(lake)
     storage = StorageSettings(dir=tmp_path / "lake")
@@ -76,6 +77,7 @@ def test_spark_submit_through_pipes_gives_the_local_engines_graph(lake, tmp_path
     assert lake.objects("state/") == []
 
 
+@needs_spark
 def test_a_job_that_fails_leaves_nothing_and_says_so(lake, tmp_path):
     _, channels, derived = planted_lake(lake)
     lake.put(day_audience_key(DAYS[0]), b"no Parquet at all")
@@ -88,6 +90,7 @@ def test_a_job_that_fails_leaves_nothing_and_says_so(lake, tmp_path):
 
 
 @pytest.mark.long
+@needs_spark
 def test_emr_serverless_through_pipes_gives_the_local_engines_graph(s3_storage, tmp_path):
     lake = Lake.open(s3_storage)
     frames, channels, derived = planted_lake(lake)
@@ -118,8 +121,14 @@ def test_emr_serverless_through_pipes_gives_the_local_engines_graph(s3_storage, 
 @pytest.mark.parametrize(
     ("environment", "error"),
     [
-        ({"JAVA_HOME": "/nowhere"}, "needs Java 17 or newer, but there is none in /nowhere: install it"),
-        ({"JAVA_HOME": "old"}, "needs Java 17 or newer, but .*/old/bin/java is version 8: install it"),
+        (
+            {"JAVA_HOME": "/nowhere", "SPARK_HOME": "old"},
+            "needs Java 17 or newer, but there is none in /nowhere: install it",
+        ),
+        (
+            {"JAVA_HOME": "old", "SPARK_HOME": "old"},
+            "needs Java 17 or newer, but .*/old/bin/java is version 8: install it",
+        ),
         (
             {"PATH": "/nowhere", "SPARK_HOME": "/nowhere"},
             r"install the extra \(pip install 'vieweratlas\[spark",
@@ -127,10 +136,11 @@ def test_emr_serverless_through_pipes_gives_the_local_engines_graph(s3_storage, 
     ],
 )
 def test_what_is_missing_is_named_with_what_to_install(environment, error, tmp_path, monkeypatch):
-    old = tmp_path / "old" / "bin" / "java"
-    old.parent.mkdir(parents=True)
-    old.write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_392\"' >&2\n")
-    old.chmod(0o755)
+    programs = tmp_path / "old" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("java", "spark-submit"):
+        (programs / name).write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_392\"' >&2\n")
+        (programs / name).chmod(0o755)
     monkeypatch.chdir(tmp_path)
     for name, value in environment.items():
         monkeypatch.setenv(name, str(tmp_path / "old") if value == "old" else value)

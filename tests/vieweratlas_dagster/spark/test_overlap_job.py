@@ -7,12 +7,23 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from pyspark.sql import SparkSession
 
 from vieweratlas_dagster.spark.finish import graph_of_counts
-from vieweratlas_dagster.spark.overlap_job import count_overlaps
 
-from .worlds import OPTIONS, assert_same_graph, channel_frame, day_frame, local_graph, planted_days
+from .worlds import (
+    NO_SPARK,
+    OPTIONS,
+    assert_same_graph,
+    channel_frame,
+    day_frame,
+    local_graph,
+    planted_days,
+)
+
+pytest.importorskip("pyspark", reason=NO_SPARK)
+from pyspark.sql import SparkSession
+
+from vieweratlas_dagster.spark.overlap_job import count_overlaps
 
 IDS = (-5, 1, 2, 3, 2**40, 2**62)
 KEYS = (0, 1, 7, 2**63 - 1, 2**63, 2**64 - 1)

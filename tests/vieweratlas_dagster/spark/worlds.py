@@ -1,13 +1,18 @@
 """Days of small worlds, and what the local engine makes of them."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import polars as pl
+import pytest
 from polars.testing import assert_frame_equal
 
 from vieweratlas_dagster.analysis.audiences import window_audience
 from vieweratlas_dagster.analysis.overlap import overlap_graph
 from vieweratlas_dagster.tables import DAY_AUDIENCES
 
+NO_SPARK = "pyspark is not installed: make .venv/spark"
+needs_spark = pytest.mark.skipif(find_spec("pyspark") is None, reason=NO_SPARK)
 CHANNELS = pl.Schema(
     {
         "channel_id": pl.Int64,
