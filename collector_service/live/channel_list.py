@@ -50,14 +50,14 @@ class Listing:
 
     Attributes:
         logins: their logins of today, the most important first.
-        room_ids: from login to channel id, as far as it is known.
+        channel_ids: from login to channel id, as far as it is known.
         stream_infos: metadata by channel id.
         statuses: why wanted logins are not in ``logins``, in the words of ``contract.STATUSES``.
         renames: from a given login to the one under which the same channel is watched now.
     """
 
     logins: list[str]
-    room_ids: dict[str, int] = field(default_factory=dict)
+    channel_ids: dict[str, int] = field(default_factory=dict)
     stream_infos: dict[int, StreamInfo] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)
     renames: dict[str, str] = field(default_factory=dict)
@@ -195,11 +195,11 @@ class ChannelList:
     def listing(self) -> Listing:
         """What is known now, without asking anybody: for new opt-outs."""
         logins: dict[str, None] = {}
-        room_ids: dict[str, int] = {}
+        channel_ids: dict[str, int] = {}
         statuses: dict[str, str] = {}
         renames: dict[str, str] = {}
-        for wanted, login, room_id in self._source.entries():
-            if any(self._opt_outs.has_channel(name, room_id) for name in (wanted, login or wanted)):
+        for wanted, login, channel_id in self._source.entries():
+            if any(self._opt_outs.has_channel(name, channel_id) for name in (wanted, login or wanted)):
                 statuses[wanted] = OPTED_OUT
                 continue
             if login is None:
@@ -209,13 +209,15 @@ class ChannelList:
                 statuses[wanted] = RENAMED
                 renames[wanted] = login
             logins[login] = None
-            if room_id is not None:
-                room_ids[login] = room_id
+            if channel_id is not None:
+                channel_ids[login] = channel_id
         # Two channels of a list may have swapped their names; then both are watched.
         statuses = {wanted: status for wanted, status in statuses.items() if wanted not in logins}
         known = self._source.stream_infos
-        infos = {room_id: known[room_id] for room_id in room_ids.values() if room_id in known}
-        return Listing(list(logins), room_ids, infos, statuses, renames)
+        infos = {
+            channel_id: known[channel_id] for channel_id in channel_ids.values() if channel_id in known
+        }
+        return Listing(list(logins), channel_ids, infos, statuses, renames)
 
     def _count_failure(self, error: HelixError) -> None:
         self._stats.refresh_failures += 1
@@ -225,12 +227,12 @@ class ChannelList:
 class _Entry(NamedTuple):
     """A wanted channel of this collector's share.
 
-    ``login`` is its login of today, None if there is no such channel; ``room_id`` is its id, if known.
+    ``login`` is its login of today, None if there is no such channel; ``channel_id`` is its id, if known.
     """
 
     wanted: str
     login: str | None
-    room_id: int | None
+    channel_id: int | None
 
 
 class _GivenList:
@@ -258,11 +260,11 @@ class _GivenList:
 
     def entries(self) -> Iterator[_Entry]:
         for wanted in self._logins:
-            room_id = self._ids.get(wanted)
-            if room_id is None:
+            channel_id = self._ids.get(wanted)
+            if channel_id is None:
                 yield _Entry(wanted, None if wanted in self._unknown else wanted, None)
             else:
-                yield _Entry(wanted, self._names.get(room_id), room_id)
+                yield _Entry(wanted, self._names.get(channel_id), channel_id)
 
     async def refresh(self) -> None:
         number, count = self._collection.shard_number
@@ -297,8 +299,8 @@ class _GivenList:
         asked = [entry for entry in self.entries() if entry.login in logins]
         await self._look_up(
             self._helix,
-            [entry.wanted for entry in asked if entry.room_id is None],
-            {entry.room_id for entry in asked if entry.room_id is not None},
+            [entry.wanted for entry in asked if entry.channel_id is None],
+            {entry.channel_id for entry in asked if entry.channel_id is not None},
         )
 
     async def _look_up(self, helix: Helix, logins: list[str], ids: set[int]) -> None:
@@ -306,7 +308,7 @@ class _GivenList:
         users = await _accounts(helix, logins, ids, self._names)
         found = {user.id: user.login for user in users}
         lost = ids - found.keys()
-        orphaned = [login for login, room_id in self._ids.items() if room_id in lost]
+        orphaned = [login for login, channel_id in self._ids.items() if channel_id in lost]
         if orphaned:
             users += await _accounts(helix, orphaned, (), self._names.keys() - lost | found.keys())
         owners = {user.login: user.id for user in users}
@@ -316,7 +318,9 @@ class _GivenList:
                 self._unknown.discard(login)
             elif login not in self._ids:
                 self._unknown.add(login)
-        self._names = {room_id: name for room_id, name in self._names.items() if room_id not in lost}
+        self._names = {
+            channel_id: name for channel_id, name in self._names.items() if channel_id not in lost
+        }
         self._names |= {user.id: user.login for user in users}
         self._forget_others()
         if len(set(self._names.values())) < len(self._names):
@@ -326,10 +330,10 @@ class _GivenList:
     def _forget_others(self) -> None:
         """Keep nothing of logins that are not wanted any more."""
         wanted = set(self._logins)
-        self._ids = {login: room_id for login, room_id in self._ids.items() if login in wanted}
+        self._ids = {login: channel_id for login, channel_id in self._ids.items() if login in wanted}
         self._unknown &= wanted
         ids = set(self._ids.values())
-        self._names = {room_id: name for room_id, name in self._names.items() if room_id in ids}
+        self._names = {channel_id: name for channel_id, name in self._names.items() if channel_id in ids}
 
 
 class _TopList:
@@ -350,9 +354,9 @@ class _TopList:
         self.stream_infos: Mapping[int, StreamInfo] = {}
 
     def entries(self) -> Iterator[_Entry]:
-        for room_id, login in self._tracked.items():
+        for channel_id, login in self._tracked.items():
             if self._is_mine(login):
-                yield _Entry(login, None if room_id in self._gone else login, room_id)
+                yield _Entry(login, None if channel_id in self._gone else login, channel_id)
 
     async def refresh(self) -> None:
         if self._helix is None:
@@ -366,15 +370,17 @@ class _TopList:
         # A login that somebody else has by now is no channel of its former owner.
         taken = set(live.values())
         misses = {
-            room_id: self._misses.get(room_id, 0) + 1
-            for room_id, login in self._tracked.items()
-            if room_id not in live and login not in taken
+            channel_id: self._misses.get(channel_id, 0) + 1
+            for channel_id, login in self._tracked.items()
+            if channel_id not in live and login not in taken
         }
         misses = {
-            room_id: count for room_id, count in misses.items() if count < self._collection.missed_refreshes
+            channel_id: count
+            for channel_id, count in misses.items()
+            if count < self._collection.missed_refreshes
         }
-        kept = {room_id: self._tracked[room_id] for room_id in misses}
-        mine = [room_id for room_id, login in kept.items() if self._is_mine(login)]
+        kept = {channel_id: self._tracked[channel_id] for channel_id in misses}
+        mine = [channel_id for channel_id, login in kept.items() if self._is_mine(login)]
         still_live = await self._helix.streams(mine) if mine else []
         # A rename shows as a new login of the same id; keyed by id, the old one goes at once.
         kept |= {stream.user_id: stream.login for stream in still_live}
@@ -390,11 +396,13 @@ class _TopList:
     async def recheck(self, logins: set[str]) -> None:
         if self._helix is None:
             return
-        ids = {room_id for room_id, login in self._tracked.items() if login in logins}
+        ids = {channel_id for channel_id, login in self._tracked.items() if login in logins}
         users = await _accounts(self._helix, (), ids, self._tracked.keys() - self._gone)
         found = {user.id: user.login for user in users}
         self._gone = (self._gone | ids) - found.keys()
-        self._tracked |= {room_id: login for room_id, login in found.items() if room_id in self._tracked}
+        self._tracked |= {
+            channel_id: login for channel_id, login in found.items() if channel_id in self._tracked
+        }
 
     def _is_mine(self, login: str) -> bool:
         number, count = self._collection.shard_number

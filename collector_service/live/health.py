@@ -30,7 +30,7 @@ _PREFIX = "vieweratlas_"
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class ReaderState:
     """The state of the reader at one moment.
 
     Attributes:
@@ -65,7 +65,7 @@ class Snapshot:
         return self.wanted - self.joined - self.statuses.get("joining", 0)
 
 
-def judge(now: Snapshot, stats: Stats) -> dict[str, Any]:
+def judge(now: ReaderState, stats: Stats) -> dict[str, Any]:
     """What /healthz says.
 
     ``failing`` is for what a restart may heal: the reader stands still. Everything else that is wrong is
@@ -109,7 +109,7 @@ def judge(now: Snapshot, stats: Stats) -> dict[str, Any]:
 class StatsCollector(Collector):
     """Shows the plain counters to Prometheus."""
 
-    def __init__(self, stats: Stats, look: Callable[[], Snapshot]) -> None:
+    def __init__(self, stats: Stats, look: Callable[[], ReaderState]) -> None:
         self._stats = stats
         self._look = look
 
@@ -170,7 +170,7 @@ def _labelled(
 
 @asynccontextmanager
 async def serve(
-    port: int, stats: Stats, look: Callable[[], Snapshot], table: Callable[[], Sequence[Row]]
+    port: int, stats: Stats, look: Callable[[], ReaderState], table: Callable[[], Sequence[Row]]
 ) -> AsyncIterator[int]:
     """Serve /healthz, /metrics and /channels while the context lasts.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from collector_service.contract import LOGIN
-from collector_service.live.viewer_keys import OPTED_OUT, Viewers
+from collector_service.live.viewer_keys import NO_KEY, ViewerKeys
 from collector_service.live.windows import Windows
 from collector_service.metrics import Stats
 from collector_service.privacy.opt_outs import OptOuts
@@ -28,22 +28,22 @@ class Duplicates:
         self._seen: dict[int, dict[bytes, None]] = {}
         self._until: dict[int, float] = {}
 
-    def watch(self, room_id: int, until: float) -> None:
+    def watch(self, channel_id: int, until: float) -> None:
         """Remember the channel's ids until ``until`` (by one clock of the caller's choice)."""
-        self._seen.setdefault(room_id, {})
-        self._until[room_id] = until
+        self._seen.setdefault(channel_id, {})
+        self._until[channel_id] = until
 
     def expire(self, now: float) -> None:
         """Forget what need not be remembered any more."""
-        for room_id in [room_id for room_id, end in self._until.items() if end <= now]:
-            del self._seen[room_id], self._until[room_id]
+        for channel_id in [channel_id for channel_id, end in self._until.items() if end <= now]:
+            del self._seen[channel_id], self._until[channel_id]
 
     def __bool__(self) -> bool:
         return bool(self._seen)
 
-    def is_second(self, room_id: int, message_id: bytes) -> bool:
+    def is_second(self, channel_id: int, message_id: bytes) -> bool:
         """Whether this id was already given for this channel."""
-        seen = self._seen.get(room_id)
+        seen = self._seen.get(channel_id)
         if seen is None or not message_id:
             return False
         if message_id in seen:
@@ -57,7 +57,7 @@ class Duplicates:
 class Intake:
     """Counts chat lines into the windows."""
 
-    def __init__(self, windows: Windows, viewers: Viewers, stats: Stats) -> None:
+    def __init__(self, windows: Windows, viewers: ViewerKeys, stats: Stats) -> None:
         self._windows = windows
         self._viewers = viewers
         self._stats = stats
@@ -75,36 +75,36 @@ class Intake:
         self._left_out_logins = opt_outs.channels
         # A channel that has a tally is known by its id alone from here on.
         self._left_out_ids = opt_outs.channel_ids | {
-            room_id
-            for part in self._windows.open_parts
-            for room_id, tally in part.tallies.items()
+            channel_id
+            for share in self._windows.open_shares
+            for channel_id, tally in share.tallies.items()
             if tally.login in opt_outs.channels
         }
 
     def chats(self, chats: Sequence[Chat]) -> None:
         """Count lines that have just arrived."""
         now = self._windows.now()
-        part_at = self._windows.part_at
+        share_at = self._windows.share_at
         key_of = self._viewers.key
         bots = self._viewers.bots
         duplicates = self.duplicates
         left_out = self._left_out_ids
         messages = presences = mirrored = opted_out = 0
         for chat in chats:
-            room_id = int(chat.room_id)
-            if left_out and room_id in left_out:
+            channel_id = int(chat.room_id)
+            if left_out and channel_id in left_out:
                 opted_out += 1
                 continue
-            if duplicates and duplicates.is_second(room_id, chat.message_id):
+            if duplicates and duplicates.is_second(channel_id, chat.message_id):
                 self._stats.duplicates += 1
                 continue
             kind = chat.kind
             key = key_of(chat) if kind != MIRRORED else 0
-            if key == OPTED_OUT:
+            if key == NO_KEY:
                 opted_out += 1
                 continue
-            part = part_at(chat.sent_ms / 1000 if chat.sent_ms else now, now)
-            if room_id not in part.tallies:
+            share = share_at(chat.sent_ms / 1000 if chat.sent_ms else now, now)
+            if channel_id not in share.tallies:
                 login = chat.channel.decode("ascii", "replace")
                 if not LOGIN.fullmatch(login):
                     self._stats.parse_errors["bad_channel"] += 1
@@ -112,16 +112,16 @@ class Intake:
                 if login in self._left_out_logins:
                     opted_out += 1
                     continue
-                part.tally(room_id, login)
+                share.tally(channel_id, login)
             if kind == MIRRORED:
                 mirrored += 1
-                part.count(room_id, MIRRORED, 0, False)
+                share.count(channel_id, MIRRORED, 0, False)
                 continue
             if kind == MESSAGE:
                 messages += 1
             else:
                 presences += 1
-            part.count(room_id, kind, key, chat.bot_badge or key in bots)
+            share.count(channel_id, kind, key, chat.bot_badge or key in bots)
         self._stats.messages["PRIVMSG"] += messages + mirrored
         self._stats.messages["USERNOTICE"] += presences
         self._stats.mirrored += mirrored

@@ -1,10 +1,10 @@
-"""The journal: what the open parts hold, on disk, so that a killed collector loses seconds at most.
+"""The journal: what the open shares hold, on disk, so that a killed collector loses seconds at most.
 
 Belongs here: writing the journal's files, and reading them back at the next start. Does not belong
-here: finished objects (``spool``) and when to write (``archive``).
+here: finished objects (``spool``) and when to write (``uploader``).
 
-One file per part, one frame per flush: ``length, CRC-32`` of the payload and the payload. The payload is
-the length of its JSON, the JSON, and numbers. A frame usually says what the part has gained: the JSON holds
+One file per share, one frame per flush: ``length, CRC-32`` of the payload and the payload. The payload is
+the length of its JSON, the JSON, and numbers. A frame usually says what the share has gained: the JSON has
 time, new channels, coverage and which channels were quiet, the numbers are pairs of an event's code and its
 viewer key. The first frames may also state whole channels: then the numbers are each channel's viewer
 keys, their messages, and its bots. Numbers are little-endian uint64. A file is read up to its first frame
@@ -12,7 +12,7 @@ that is damaged, or that another version wrote and this one cannot use: nothing 
 Viewers appear as keys only.
 
 What a disk refuses is kept for later, within a number of bytes. Beyond that it is dropped, and the files
-concerned are replaced by whole parts as soon as the disk takes them; until then, they end where they end.
+concerned are replaced by whole shares as soon as the disk takes them; until then, they end where they end.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from pathlib import Path
 from typing import Any
 
 from collector_service.contract import BadRecordError, parse_utc
-from collector_service.live.spool import PartName
-from collector_service.live.windows import Part, StreamInfo
+from collector_service.live.spool import ShareName
+from collector_service.live.windows import StreamInfo, WindowShare
 from collector_service.support.durable_files import replace_file, sync_folder, write_all
 from collector_service.support.limits import read_json
 
@@ -41,9 +41,9 @@ from collector_service.support.limits import read_json
 BACKLOG_BYTES = 32 * 1024**2
 
 # In a frame's JSON: some five of each channel.
-_MAX_PARTS = 1_000_000
+_MAX_ELEMENTS = 1_000_000
 
-# Channels in one frame of a whole part: few enough that a disk which refuses has refused soon.
+# Channels in one frame of a whole share: few enough that a disk which refuses has refused soon.
 _CHANNELS_PER_FRAME = 100
 
 _FRAME = struct.Struct("<II")
@@ -56,7 +56,7 @@ _USELESS = (KeyError, IndexError, TypeError, ValueError, AttributeError, Overflo
 
 @dataclass(frozen=True)
 class Flush:
-    """What a part gained since its last flush: bytes for the end of its file."""
+    """What a share gained since its last flush: bytes for the end of its file."""
 
     path: Path
     data: bytes
@@ -64,7 +64,7 @@ class Flush:
 
 @dataclass(frozen=True)
 class Whole:
-    """All that a part holds, for a new file. A copy, not bytes yet, for those take long to make.
+    """All that a share holds, for a new file. A copy, not bytes yet, for those take long to make.
 
     ``channels`` holds what `_restore` takes up again, and each channel's viewers, messages and bots.
     """
@@ -78,10 +78,10 @@ class Whole:
 
 @dataclass(frozen=True)
 class Recovered:
-    """A part read back from a file, None if no frame is of use, and the bytes behind the last good one."""
+    """A share read back from a file, None if no frame is of use, and the bytes behind the last good one."""
 
-    part: Part | None
-    name: PartName
+    share: WindowShare | None
+    name: ShareName
     lost_bytes: int
 
 
@@ -90,7 +90,7 @@ class Journal:
 
     Args:
         folder: of this process alone; made when it is missing.
-        collector_id: whose parts are written.
+        collector_id: whose shares are written.
         backlog_bytes: how much of what the disk refuses is kept.
     """
 
@@ -107,24 +107,24 @@ class Journal:
             leftover.unlink()
 
     def take(
-        self, parts: Iterable[Part], now: float, quiet: Mapping[int, float] | None = None
+        self, shares: Iterable[WindowShare], now: float, quiet: Mapping[int, float] | None = None
     ) -> list[Flush | Whole]:
-        """Take what the parts gained, ready to be written.
+        """Take what the shares gained, ready to be written.
 
         Args:
-            parts: open parts, or parts that have just closed.
-            now: the world's time up to which everything has arrived; a recovered part counts watching
+            shares: open shares, or shares that have just closed.
+            now: the world's time up to which everything has arrived; a recovered share counts watching
                 up to here.
             quiet: channels of which nothing was heard until then, by id, and when they were last heard: a
-                recovered part counts watching them up to there, for nobody knows whether they were dead.
+                recovered share counts watching them up to there, for nobody knows whether they were dead.
         """
-        return [self._take(part, min(now, part.until), quiet or {}) for part in parts]
+        return [self._take(share, min(now, share.until), quiet or {}) for share in shares]
 
     def write(self, flushes: Iterable[Flush | Whole]) -> None:
         """Bring the files up to date.
 
         What the disk refuses is written first the next time, or, if it is too much, within the whole of
-        its part the next time it is taken.
+        its share the next time it is taken.
 
         Raises:
             OSError: the disk refuses.
@@ -160,8 +160,8 @@ class Journal:
             self._unsynced.discard(path)
         sync_folder(self._folder)
 
-    def discard(self, name: PartName) -> None:
-        """Remove a part's file, since the part is safe elsewhere: now, or with the next write."""
+    def discard(self, name: ShareName) -> None:
+        """Remove a share's file, since the share is safe elsewhere: now, or with the next write."""
         path = self._path(name)
         self._backlog = deque(flush for flush in self._backlog if flush.path != path)
         self._unsynced.discard(path)
@@ -174,7 +174,7 @@ class Journal:
         """Read what the folder holds, oldest window first: what an earlier process left, or this one.
 
         A file without one whole frame holds nothing and is removed. One whose frames are of no use gives no
-        part, but tells its bytes.
+        share, but tells its bytes.
         """
         for name in self.names():
             found = _read(self._path(name), name)
@@ -183,20 +183,20 @@ class Journal:
             else:
                 yield found
 
-    def names(self) -> list[PartName]:
-        """The parts that have a file, oldest window first."""
-        return sorted(PartName.find(self._folder, _SUFFIX))
+    def names(self) -> list[ShareName]:
+        """The shares that have a file, oldest window first."""
+        return sorted(ShareName.find(self._folder, _SUFFIX))
 
-    def _path(self, name: PartName) -> Path:
+    def _path(self, name: ShareName) -> Path:
         return self._folder / f"{name}{_SUFFIX}"
 
-    def _take(self, part: Part, now: float, quiet: Mapping[int, float]) -> Flush | Whole:
-        path = self._path(PartName.of(part, self._collector_id))
+    def _take(self, share: WindowShare, now: float, quiet: Mapping[int, float]) -> Flush | Whole:
+        path = self._path(ShareName.of(share, self._collector_id))
         if path not in self._outdated:
-            return Flush(path, _gain(part, now, quiet))
-        # The whole of the part holds what was gained, too.
-        part.new_rooms, part.coverage, part.events = [], [], array("Q")
-        return _whole(path, part, now, quiet)
+            return Flush(path, _gain(share, now, quiet))
+        # The whole of the share holds what was gained, too.
+        share.new_channels, share.coverage, share.events = [], [], array("Q")
+        return _whole(path, share, now, quiet)
 
     def _bound_backlog(self) -> None:
         if sum(len(flush.data) for flush in self._backlog) > self._backlog_bytes:
@@ -225,42 +225,54 @@ class Journal:
             self._discarded.clear()
 
 
-def _gain(part: Part, now: float, quiet: Mapping[int, float]) -> bytes:
-    rooms, part.new_rooms = part.new_rooms, []
-    coverage, part.coverage = part.coverage, []
-    events, part.events = part.events, array("Q")
-    infos = ((room, part.tallies[room].login, part.stream_infos.get(room)) for room in rooms)
+def _gain(share: WindowShare, now: float, quiet: Mapping[int, float]) -> bytes:
+    rooms, share.new_channels = share.new_channels, []
+    coverage, share.coverage = share.coverage, []
+    events, share.events = share.events, array("Q")
+    infos = (
+        (channel_id, share.tallies[channel_id].login, share.stream_infos.get(channel_id))
+        for channel_id in rooms
+    )
     state = {
         "now": now,
-        "window_seconds": part.seconds,
-        "rooms": [[room, login, _info_to_json(info)] for room, login, info in infos],
+        "window_seconds": share.seconds,
+        "rooms": [[channel_id, login, _info_to_json(info)] for channel_id, login, info in infos],
         "coverage": coverage,
-        "quiet": [item for item in quiet.items() if item[0] in part.tallies],
+        "quiet": [item for item in quiet.items() if item[0] in share.tallies],
     }
     return _frame(state, events)
 
 
-def _whole(path: Path, part: Part, now: float, quiet: Mapping[int, float]) -> Whole:
-    infos = part.stream_infos
+def _whole(path: Path, share: WindowShare, now: float, quiet: Mapping[int, float]) -> Whole:
+    infos = share.stream_infos
     channels = [
         (
-            [room, tally.login, infos.get(room), tally.mirrored, list(tally.stretches), tally.since],
+            [
+                channel_id,
+                tally.login,
+                infos.get(channel_id),
+                tally.mirrored,
+                list(tally.stretches),
+                tally.since,
+            ],
             list(tally.viewers),
             list(tally.viewers.values()),
             list(tally.bots),
         )
-        for room, tally in part.tallies.items()
+        for channel_id, tally in share.tallies.items()
     ]
-    return Whole(path, now, part.seconds, quiet, channels)
+    return Whole(path, now, share.seconds, quiet, channels)
 
 
 def _frames(whole: Whole) -> Iterator[bytes]:
     for begin in range(0, len(whole.channels) or 1, _CHANNELS_PER_FRAME):
         rows = []
         numbers = array("Q")
-        for (room, login, info, *state), *columns in whole.channels[begin : begin + _CHANNELS_PER_FRAME]:
+        for (channel_id, login, info, *state), *columns in whole.channels[
+            begin : begin + _CHANNELS_PER_FRAME
+        ]:
             viewers, _, bots = columns
-            rows.append([room, login, _info_to_json(info), *state, len(viewers), len(bots)])
+            rows.append([channel_id, login, _info_to_json(info), *state, len(viewers), len(bots)])
             for column in columns:
                 numbers.extend(column)
         frame = {
@@ -280,45 +292,47 @@ def _frame(state: dict[str, Any], numbers: array[int]) -> bytes:
     return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
 
 
-def _read(path: Path, name: PartName) -> Recovered | None:
+def _read(path: Path, name: ShareName) -> Recovered | None:
     data = path.read_bytes()
     payloads = list(_payloads(data))
     if not payloads:
         return None
-    part, good = _replay(name, payloads)
+    share, good = _replay(name, payloads)
     if good < len(payloads):
-        part, _ = _replay(name, payloads[:good])  # without what the next frame did before it proved useless
+        share, _ = _replay(
+            name, payloads[:good]
+        )  # without what the next frame did before it proved useless
     used = sum(_FRAME.size + len(payload) for payload in payloads[:good])
-    return Recovered(part, name, len(data) - used)
+    return Recovered(share, name, len(data) - used)
 
 
-def _replay(name: PartName, payloads: Iterable[bytes]) -> tuple[Part | None, int]:
-    """What the frames say of a part, up to the first that cannot be used, and how many those are."""
-    part: Part | None = None
+def _replay(name: ShareName, payloads: Iterable[bytes]) -> tuple[WindowShare | None, int]:
+    """What the frames say of a share, up to the first that cannot be used, and how many those are."""
+    share: WindowShare | None = None
     infos: dict[int, StreamInfo] = {}
     quiet: list[tuple[int, float]] = []
     good = 0
     for payload in payloads:
         try:
             state, numbers = _unpack(payload)
-            if part is None:
-                part = Part(name.window_start, state["window_seconds"], name.sequence, partial=True)
-                part.stream_infos = infos
-            _apply(part, infos, state, numbers)
-            part.until = min(float(part.end), state["now"])
-            quiet = [(int(room), float(heard)) for room, heard in state["quiet"]]
+            if share is None:
+                share = WindowShare(name.window_start, state["window_seconds"], name.sequence, partial=True)
+                share.stream_infos = infos
+            _apply(share, infos, state, numbers)
+            share.until = min(float(share.end), state["now"])
+            quiet = [(int(channel_id), float(heard)) for channel_id, heard in state["quiet"]]
         except _USELESS:
-            return part, good
+            return share, good
         good += 1
-    if part is not None:
-        for room, heard in quiet:
-            part.left(room, heard)
-    return part, good
+    if share is not None:
+        for channel_id, heard in quiet:
+            share.left(channel_id, heard)
+    return share, good
 
 
 def _unpack(payload: bytes) -> tuple[dict[str, Any], array[int]]:
     (length,) = _LENGTH.unpack_from(payload)
-    state = read_json(payload[_LENGTH.size : _LENGTH.size + length], _MAX_PARTS)
+    state = read_json(payload[_LENGTH.size : _LENGTH.size + length], _MAX_ELEMENTS)
     numbers = array("Q", payload[_LENGTH.size + length :])
     if sys.byteorder == "big":
         numbers.byteswap()
@@ -337,30 +351,32 @@ def _payloads(data: bytes) -> Iterator[bytes]:
         position += length
 
 
-def _apply(part: Part, infos: dict[int, StreamInfo], state: dict[str, Any], numbers: array[int]) -> None:
+def _apply(
+    share: WindowShare, infos: dict[int, StreamInfo], state: dict[str, Any], numbers: array[int]
+) -> None:
     if "channels" in state:
-        _restore(part, infos, state["channels"], numbers)
+        _restore(share, infos, state["channels"], numbers)
         return
-    for room, login, info in state["rooms"]:
-        part.tally(room, login)
+    for channel_id, login, info in state["rooms"]:
+        share.tally(channel_id, login)
         if info is not None:
-            infos[room] = _info_from_json(info)
-    for room, instant, joined in state["coverage"]:
+            infos[channel_id] = _info_from_json(info)
+    for channel_id, instant, joined in state["coverage"]:
         if joined:
-            part.joined(room, part.tallies[room].login, instant)
+            share.joined(channel_id, share.tallies[channel_id].login, instant)
         else:
-            part.left(room, instant)
-    part.count_again(numbers)
+            share.left(channel_id, instant)
+    share.count_again(numbers)
 
 
 def _restore(
-    part: Part, infos: dict[int, StreamInfo], channels: Iterable[list[Any]], numbers: array[int]
+    share: WindowShare, infos: dict[int, StreamInfo], channels: Iterable[list[Any]], numbers: array[int]
 ) -> None:
     position = 0
-    for room, login, info, mirrored, stretches, since, viewers, bots in channels:
-        tally = part.tally(room, login)
+    for channel_id, login, info, mirrored, stretches, since, viewers, bots in channels:
+        tally = share.tally(channel_id, login)
         if info is not None:
-            infos[room] = _info_from_json(info)
+            infos[channel_id] = _info_from_json(info)
         ends = [position + viewers, position + 2 * viewers, position + 2 * viewers + bots]
         counts = numbers[ends[0] : ends[1]]
         tally.viewers = dict(zip(numbers[position : ends[0]], counts, strict=True))

@@ -111,7 +111,7 @@ class Shard:
         while True:
             self._changed.clear()
             if surplus := sorted(connection.joined - self.wanted.keys()):
-                connection.part(surplus)
+                connection.leave(surplus)
             due = self._due(connection, tries, asked)
             while due:
                 granted = await pace.take(len(due))
@@ -243,16 +243,16 @@ class Pool:
         """
         return await Connection.connect(self._twitch, self.roster, self.stats)
 
-    def want(self, logins: Sequence[str], room_ids: Mapping[str, int]) -> None:
+    def want(self, logins: Sequence[str], channel_ids: Mapping[str, int]) -> None:
         """Set the wanted channels; once it is stopping, nothing changes any more.
 
         Args:
             logins: all that are wanted, the most important first.
-            room_ids: the ids that are known.
+            channel_ids: the ids that are known.
         """
         if self.roster.is_frozen:
             return
-        added, removed = self.roster.want(logins, room_ids)
+        added, removed = self.roster.want(logins, channel_ids)
         changed: set[Shard] = set()
         for channel in removed:
             shard = self._of.pop(channel.login)

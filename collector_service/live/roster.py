@@ -37,7 +37,7 @@ class Channel:
 
     Attributes:
         login: its login.
-        room_id: its id, once known.
+        channel_id: its id, once known.
         listed_id: the id that the list has for it, if any.
         status: joining, joined, no answer, or the reason why Twitch refuses it.
         changed_at: world time of the last change of ``status``.
@@ -45,12 +45,19 @@ class Channel:
     """
 
     __slots__ = (
-        "asked_at", "changed_at", "holders", "listed_id", "login", "retry_at", "room_id", "status",
+        "asked_at",
+        "changed_at",
+        "channel_id",
+        "holders",
+        "listed_id",
+        "login",
+        "retry_at",
+        "status",
     )  # fmt: skip
 
     def __init__(self, login: str, now: float) -> None:
         self.login = login
-        self.room_id: int | None = None
+        self.channel_id: int | None = None
         self.listed_id: int | None = None
         self.status = JOINING
         self.changed_at = now
@@ -104,13 +111,13 @@ class Roster:
         self._frozen = _Frozen(self.statuses(), self.table())
 
     def want(
-        self, logins: Sequence[str], room_ids: Mapping[str, int]
+        self, logins: Sequence[str], channel_ids: Mapping[str, int]
     ) -> tuple[list[Channel], list[Channel]]:
         """Set the wanted channels.
 
         Args:
             logins: all that are wanted, the most important first.
-            room_ids: the ids that are known.
+            channel_ids: the ids that are known.
 
         Returns:
             The channels that are wanted from now on, and those that are not any more.
@@ -128,17 +135,17 @@ class Roster:
             if login not in self._wanted:
                 self._wanted.add(login)
                 added.append(channel)
-            channel.listed_id = room_ids.get(login)
+            channel.listed_id = channel_ids.get(login)
             # What Twitch itself says of a channel that is joined is newer than any list.
             if channel.listed_id is not None and not channel.holders:
-                self.room(login, channel.listed_id)
+                self.identified(login, channel.listed_id)
         return added, removed
 
     def leave_out(self, channel_ids: frozenset[int]) -> None:
         """From now on leave channels with these ids as soon as their id is known."""
         self._left_out = channel_ids
         for channel in self._channels.values():
-            if channel.room_id in channel_ids:
+            if channel.channel_id in channel_ids:
                 self._leave(channel)
 
     def quiet(
@@ -160,10 +167,10 @@ class Roster:
                 continue
             for login in connection.joined:
                 channel = self._channels.get(login)
-                if channel is not None and channel.room_id is not None and channel.holders:
+                if channel is not None and channel.channel_id is not None and channel.holders:
                     last = max(map(heard, channel.holders))
                     if last < since:
-                        found[channel.room_id] = last
+                        found[channel.channel_id] = last
         return found
 
     def statuses(self) -> dict[int, tuple[str, str]]:
@@ -172,9 +179,9 @@ class Roster:
             return self._frozen.statuses
         wanted = (self._channels[login] for login in self._wanted)
         return {
-            one.room_id: (one.login, one.status)
+            one.channel_id: (one.login, one.status)
             for one in wanted
-            if one.room_id is not None and one.room_id not in self._left_out
+            if one.channel_id is not None and one.channel_id not in self._left_out
         }
 
     def table(self) -> list[Row]:
@@ -182,7 +189,7 @@ class Roster:
         if self._frozen is not None:
             return self._frozen.table
         wanted = (self._channels[login] for login in sorted(self._wanted))
-        return [Row(one.login, one.room_id, one.status, one.changed_at) for one in wanted]
+        return [Row(one.login, one.channel_id, one.status, one.changed_at) for one in wanted]
 
     def counts(self) -> Counter[str]:
         """How many wanted channels are in which status."""
@@ -194,7 +201,7 @@ class Roster:
         return [
             one.login
             for one in wanted
-            if one.status == NO_ANSWER or (one.holders and one.listed_id not in (None, one.room_id))
+            if one.status == NO_ANSWER or (one.holders and one.listed_id not in (None, one.channel_id))
         ]
 
     def asking(self, channel: Channel, remember_until: float) -> None:
@@ -207,8 +214,8 @@ class Roster:
         channel.asked_at = asyncio.get_running_loop().time()
         if not channel.holders:
             channel.become(JOINING, self._windows.now())
-        elif channel.room_id is not None:
-            self._intake.duplicates.watch(channel.room_id, remember_until)
+        elif channel.channel_id is not None:
+            self._intake.duplicates.watch(channel.channel_id, remember_until)
 
     def give_up(self, channel: Channel, retry_at: float) -> None:
         """Several JOINs for the channel got no answer; the next one is at ``retry_at``."""
@@ -225,12 +232,12 @@ class Roster:
             return
         self._stats.join_latency.observe(asyncio.get_running_loop().time() - channel.asked_at)
         now = self._windows.now()
-        if channel.room_id in self._left_out:
-            connection.part([login])
+        if channel.channel_id in self._left_out:
+            connection.leave([login])
             return
         channel.become(JOINED, now)
-        if not channel.holders and channel.room_id is not None:
-            self._windows.joined(channel.room_id, login, now)
+        if not channel.holders and channel.channel_id is not None:
+            self._windows.joined(channel.channel_id, login, now)
         channel.holders[connection] = now
 
     def left(self, connection: Connection, login: str, ago: float) -> None:
@@ -243,10 +250,10 @@ class Roster:
         rest = min(channel.holders.values(), default=math.inf)
         gone = self._windows.now() - ago * self._windows.rate
         # Nobody watched from when this one fell silent until the next one had joined.
-        if channel.room_id is not None and first < rest and gone < rest:
-            self._windows.left(channel.room_id, ago)
+        if channel.channel_id is not None and first < rest and gone < rest:
+            self._windows.left(channel.channel_id, ago)
             if channel.holders:
-                self._windows.joined(channel.room_id, login, rest)
+                self._windows.joined(channel.channel_id, login, rest)
         if channel.holders:
             return
         if channel.status == JOINED:
@@ -256,27 +263,27 @@ class Roster:
         else:
             self._forget(channel)
 
-    def room(self, login: str, room_id: int) -> None:
+    def identified(self, login: str, channel_id: int) -> None:
         """The channel has this id."""
         channel = self._channels.get(login)
-        if channel is None or channel.room_id == room_id:
+        if channel is None or channel.channel_id == channel_id:
             return
-        if channel.holders and channel.room_id is not None:
+        if channel.holders and channel.channel_id is not None:
             # The login belongs to another channel now.
-            self._windows.left(channel.room_id, 0.0)
+            self._windows.left(channel.channel_id, 0.0)
             channel.holders = dict.fromkeys(channel.holders, self._windows.now())
-        former = self._owners.get(room_id)
+        former = self._owners.get(channel_id)
         if former is not None and former is not channel:
             # The channel has another login now; what is joined under the old one shows nothing of it.
-            former.room_id = None
+            former.channel_id = None
             if former.holders:
-                self._windows.left(room_id, 0.0)
-        self._owners[room_id] = channel
-        channel.room_id = room_id
-        if room_id in self._left_out:
+                self._windows.left(channel_id, 0.0)
+        self._owners[channel_id] = channel
+        channel.channel_id = channel_id
+        if channel_id in self._left_out:
             self._leave(channel)
         elif channel.holders:
-            self._windows.joined(room_id, login, min(channel.holders.values()))
+            self._windows.joined(channel_id, login, min(channel.holders.values()))
 
     def refused(self, login: str, why: str) -> None:
         """The channel cannot be joined."""
@@ -287,12 +294,12 @@ class Roster:
 
     def _forget(self, channel: Channel) -> None:
         del self._channels[channel.login]
-        if channel.room_id is not None and self._owners.get(channel.room_id) is channel:
-            del self._owners[channel.room_id]
+        if channel.channel_id is not None and self._owners.get(channel.channel_id) is channel:
+            del self._owners[channel.channel_id]
 
     def _leave(self, channel: Channel) -> None:
         """Leave a channel that has opted out; its name did not tell, its id does."""
         channel.become(OPTED_OUT, self._windows.now())
         channel.retry_at = math.inf
         for connection in list(channel.holders):
-            connection.part([channel.login])
+            connection.leave([channel.login])

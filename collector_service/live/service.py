@@ -25,7 +25,7 @@ from collector_service.contract import status_table_key
 from collector_service.lake import LAKE_ERRORS, Lake
 from collector_service.live import logs
 from collector_service.live.channel_list import ChannelList, Listing, given_logins, needs_helix
-from collector_service.live.health import Snapshot, serve
+from collector_service.live.health import ReaderState, serve
 from collector_service.live.intake import Intake
 from collector_service.live.journal import Journal
 from collector_service.live.key_watch import (
@@ -35,11 +35,11 @@ from collector_service.live.key_watch import (
 )
 from collector_service.live.opt_out_watch import OptOutsKeeper
 from collector_service.live.pool import Pool
-from collector_service.live.spool import Spool
+from collector_service.live.spool import DiskSpool
 from collector_service.live.state_dir import own_collector_id, own_state_dir
 from collector_service.live.status_table import Row, encode
-from collector_service.live.uploader import Archive
-from collector_service.live.viewer_keys import Viewers
+from collector_service.live.uploader import Uploader
+from collector_service.live.viewer_keys import ViewerKeys
 from collector_service.live.windows import Windows
 from collector_service.logins import known_bots
 from collector_service.metrics import Stats
@@ -112,16 +112,16 @@ async def _run(settings: Settings) -> int:
             _log.info("stopping: %s", stopping.reason)
             return EXIT_OK
         secret = load_viewer_key_secret(settings.privacy)
-        viewers = Viewers(secret, bots)
+        viewers = ViewerKeys(secret, bots)
         stats = Stats()
         opt_outs = OptOutsKeeper(lake, folder, stats)
         loop.add_signal_handler(signal.SIGHUP, opt_outs.ask)
         collector_id = collection.collector_id or own_collector_id(folder)
         journal = Journal(folder / "journal", collector_id)
-        spool = Spool(folder / "spool", lake, collection.spool_max_bytes)
+        spool = DiskSpool(folder / "spool", lake, collection.spool_max_bytes)
         user_ids = viewers.user_ids if settings.privacy.raw_identities else None
-        archive = Archive(journal, spool, collector_id, stats, user_ids)
-        windows = Windows(settings.clock, collection.window_seconds, archive.recover())
+        uploader = Uploader(journal, spool, collector_id, stats, user_ids)
+        windows = Windows(settings.clock, collection.window_seconds, uploader.recover())
         agree = partial(agree_before_collecting, lake, secret, folder, settings.today)
         agree_again = partial(agree_while_collecting, lake, secret)
         service = Service(
@@ -129,7 +129,7 @@ async def _run(settings: Settings) -> int:
             with_helix,
             windows,
             viewers,
-            archive,
+            uploader,
             opt_outs,
             lake,
             stats,
@@ -148,8 +148,8 @@ class Service:
         settings: Settings,
         with_helix: bool,
         windows: Windows,
-        viewers: Viewers,
-        archive: Archive,
+        viewers: ViewerKeys,
+        uploader: Uploader,
         opt_outs: OptOutsKeeper,
         lake: Lake,
         stats: Stats,
@@ -161,7 +161,7 @@ class Service:
         self._with_helix = with_helix
         self._windows = windows
         self._intake = Intake(windows, viewers, stats)
-        self._archive = archive
+        self._uploader = uploader
         self._opt_outs = opt_outs
         self._lake = lake
         self._stats = stats
@@ -200,7 +200,7 @@ class Service:
             _log.error("%s", group.exceptions[0])
             code = EXIT_FAILURE
         finally:
-            complete = await self._archive.finish(
+            complete = await self._uploader.finish(
                 self._windows.close_all(self._windows.now()), FINISH_SECONDS
             )
             _log.info("stopped; all that was collected is %s", "in the lake" if complete else "on disk")
@@ -236,10 +236,10 @@ class Service:
                 self._apply(listing, self._pool)
                 _log.info("collecting %d channels", len(listing.logins))
                 for work in (
-                    self._archive.tick(self._windows, self._tick_seconds(), self._after_windows),
-                    self._archive.keep_journal(self._windows),
-                    self._archive.keep_spooling(),
-                    self._archive.keep_uploading(),
+                    self._uploader.tick(self._windows, self._tick_seconds(), self._after_windows),
+                    self._uploader.keep_journal(self._windows),
+                    self._uploader.keep_spooling(),
+                    self._uploader.keep_uploading(),
                     self._keep_refreshing(channel_list, self._pool),
                     self._keep_obeying(channel_list, self._pool),
                     self._keep_reporting(),
@@ -263,7 +263,7 @@ class Service:
         self._intake.leave_out(opt_outs)
         # Twitch's clock may be ahead of ours, so that the next window has begun already.
         since = self._windows.now() + self._settings.collection.window_seconds
-        self._archive.leave_out(opt_outs, since)
+        self._uploader.leave_out(opt_outs, since)
         channel_list.leave_out(opt_outs)
         if self._pool is not None:
             self._pool.roster.leave_out(opt_outs.channel_ids)
@@ -276,7 +276,7 @@ class Service:
         ]
         self._left_out = {row.channel: _or_older(row, self._left_out.get(row.channel)) for row in rows}
         self._windows.describe(listing.stream_infos)
-        pool.want(listing.logins, listing.room_ids)
+        pool.want(listing.logins, listing.channel_ids)
 
     def _after_windows(self) -> None:
         limit = self._settings.collection.max_collection_cycles
@@ -390,10 +390,10 @@ class Service:
             return []
         return sorted([*self._pool.roster.table(), *self._left_out.values()], key=attrgetter("channel"))
 
-    def _look(self) -> Snapshot:
+    def _look(self) -> ReaderState:
         now = time.monotonic()
         pool = self._pool
-        return Snapshot(
+        return ReaderState(
             seconds_up=now - self._started,
             seconds_silent=now - max(self._started, pool.last_heard if pool else 0.0),
             statuses=dict(pool.roster.counts()) if pool else {},

@@ -2,10 +2,10 @@
 
 Belongs here: keeping objects on disk (or in memory, when the disk refuses them) within a number of bytes,
 whole or not at all, and bringing them into the lake exactly once. Does not belong here: what is in an
-object (``windows``), and when to try again (``archive``).
+object (``windows``), and when to try again (``uploader``).
 
 An object is known by its window, its collector and its part number, which every record holds. So an object
-that is in the lake already is found there, even if what is left here of the same part is less by now:
+that is in the lake already is found there, even if what is left here of the same share is less by now:
 thinned, or read back from a journal that had not everything.
 
 A file that the disk can no longer read is moved aside (its name ends in ``.unreadable``): what lies there
@@ -41,7 +41,7 @@ from collector_service.contract import (
     parse_record,
 )
 from collector_service.lake import Lake
-from collector_service.live.windows import Part
+from collector_service.live.windows import WindowShare
 from collector_service.privacy.opt_outs import NOBODY, OptOuts
 from collector_service.privacy.redaction import object_without
 from collector_service.support.durable_files import replace_file, sync_folder
@@ -64,8 +64,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, order=True)
-class PartName:
-    """Identifies a part within a state directory; its text is a file name and sorts by window."""
+class ShareName:
+    """Identifies a share within a state directory; its text is a file name and sorts by window."""
 
     window_start: int
     collector_id: str
@@ -75,13 +75,13 @@ class PartName:
         return f"{utc(self.window_start).strftime(_TIME)}-{self.collector_id}-{self.sequence:06d}"
 
     @classmethod
-    def of(cls, part: Part, collector_id: str) -> Self:
-        """The name of a part of this collector."""
-        return cls(part.start, collector_id, part.sequence)
+    def of(cls, share: WindowShare, collector_id: str) -> Self:
+        """The name of a share of this collector."""
+        return cls(share.start, collector_id, share.sequence)
 
     @classmethod
     def find(cls, folder: Path, suffix: str) -> Iterator[Self]:
-        """The parts that have a file in ``folder``; other files there are not ours."""
+        """The shares that have a file in ``folder``; other files there are not ours."""
         for path in folder.glob(f"*{suffix}"):
             if match := _NAME.fullmatch(path.name.removesuffix(suffix)):
                 start = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
@@ -96,7 +96,7 @@ class _Entry:
     added: float
 
 
-class Shelf(ABC):
+class Spool(ABC):
     """Objects that wait for the lake, within a number of bytes. Any thread may call.
 
     When there is no room for a new object, the oldest are thinned (see `thin`), and only when all of them
@@ -113,11 +113,11 @@ class Shelf(ABC):
         self.losses: Counter[str] = Counter()
         self._max_bytes = max_bytes
         self._place = place
-        self._entries: dict[PartName, _Entry] = {}
+        self._entries: dict[ShareName, _Entry] = {}
         self._bytes = 0
-        self._thin: set[PartName] = set()
+        self._thin: set[ShareName] = set()
         # What is lost of the objects that are on their way to the lake.
-        self._uploading: dict[PartName, Counter[str]] = {}
+        self._uploading: dict[ShareName, Counter[str]] = {}
         self._opt_outs = NOBODY
         self._not_counted_since = math.inf
         # Held while an object changes, never while the lake is asked.
@@ -135,7 +135,7 @@ class Shelf(ABC):
         self._not_counted_since = since
         self._opt_outs = opt_outs
 
-    def add(self, name: PartName, data: bytes) -> None:
+    def add(self, name: ShareName, data: bytes) -> None:
         """Add an object, whole or not at all.
 
         Raises:
@@ -146,7 +146,7 @@ class Shelf(ABC):
             self._keep(name, data, time.time())
             self._thin.discard(name)
 
-    def names(self) -> list[PartName]:
+    def names(self) -> list[ShareName]:
         """What is here, oldest window first."""
         return sorted(list(self._entries))  # noqa: C414  (a copy: other threads add and remove)
 
@@ -155,7 +155,7 @@ class Shelf(ABC):
         entries = list(self._entries.values())
         return len(entries), self._bytes, min((entry.added for entry in entries), default=0.0)
 
-    def read(self, name: PartName) -> bytes:
+    def read(self, name: ShareName) -> bytes:
         """An object's bytes.
 
         Raises:
@@ -165,7 +165,7 @@ class Shelf(ABC):
         with self._lock:
             return self._read(name)
 
-    def remove(self, name: PartName) -> None:
+    def remove(self, name: ShareName) -> None:
         """Remove an object, if it is here.
 
         Raises:
@@ -174,10 +174,10 @@ class Shelf(ABC):
         with self._lock:
             self._forget(name)
 
-    def upload(self, name: PartName) -> str:
+    def upload(self, name: ShareName) -> str:
         """Bring an object into the lake and remove it from here.
 
-        The object takes the first part number whose key is free. A key that holds the same part, and no
+        The object takes the first part number whose key is free. A key that holds the same share, and no
         less of it, holds this very object, written by an attempt whose answer got lost or by a process
         that was killed before it could tell.
 
@@ -197,7 +197,7 @@ class Shelf(ABC):
                 self.losses.update(self._uploading.pop(name))
         return key
 
-    def _permitted(self, name: PartName, data: bytes) -> bytes:
+    def _permitted(self, name: ShareName, data: bytes) -> bytes:
         """An object without those who have opted out since its window began."""
         if self._opt_outs == NOBODY or name.window_start > self._not_counted_since:
             return data
@@ -205,7 +205,7 @@ class Shelf(ABC):
         # An object that cannot be read is for readers to judge; one without lines is an object still.
         return data if left.cut else left.data or encode_object([])
 
-    def _bring(self, name: PartName, data: bytes) -> str:
+    def _bring(self, name: ShareName, data: bytes) -> str:
         for number in range(_MAX_PARTS):
             key = live_key(utc(name.window_start), name.collector_id, number)
             if self.lake.create(key, data) or _holds(self.lake.get(key), name, data):
@@ -219,7 +219,7 @@ class Shelf(ABC):
                     return
                 step(name)
 
-    def _thin_out(self, name: PartName) -> None:
+    def _thin_out(self, name: ShareName) -> None:
         if name in self._thin:
             return
         try:
@@ -236,22 +236,22 @@ class Shelf(ABC):
             _log.error("%s: dropped what was seen in the window of %s", self._full(), _window(name))
         self._thin.add(name)
 
-    def _drop(self, name: PartName) -> None:
+    def _drop(self, name: ShareName) -> None:
         self._forget(name)
         self._lose(name, "removed")
         _log.error("%s: removed what was left of the window of %s", self._full(), _window(name))
 
-    def _lose(self, name: PartName, how: str) -> None:
+    def _lose(self, name: ShareName, how: str) -> None:
         self._uploading.get(name, self.losses)[how] += 1
 
     def _full(self) -> str:
         return f"no room for the next window in {self._place} ({self._max_bytes} bytes)"
 
-    def _keep(self, name: PartName, data: bytes, added: float) -> None:
+    def _keep(self, name: ShareName, data: bytes, added: float) -> None:
         self._store(name, data, added)
         self._note(name, _Entry(len(data), added))
 
-    def _note(self, name: PartName, entry: _Entry | None) -> None:
+    def _note(self, name: ShareName, entry: _Entry | None) -> None:
         """Keep the books: what is there now under a name."""
         old = self._entries.pop(name, None)
         self._bytes -= old.size if old else 0
@@ -261,31 +261,31 @@ class Shelf(ABC):
         else:
             self._thin.discard(name)
 
-    def _read(self, name: PartName) -> bytes:
+    def _read(self, name: ShareName) -> bytes:
         try:
             return self._load(name)
         except FileNotFoundError:
             self._note(name, None)
             raise
 
-    def _forget(self, name: PartName) -> None:
+    def _forget(self, name: ShareName) -> None:
         self._delete(name)
         self._note(name, None)
 
     @abstractmethod
-    def _store(self, name: PartName, data: bytes, added: float) -> None:
+    def _store(self, name: ShareName, data: bytes, added: float) -> None:
         """Write or replace an object, whole or not at all."""
 
     @abstractmethod
-    def _load(self, name: PartName) -> bytes:
+    def _load(self, name: ShareName) -> bytes:
         """An object's bytes; FileNotFoundError without one."""
 
     @abstractmethod
-    def _delete(self, name: PartName) -> None:
+    def _delete(self, name: ShareName) -> None:
         """Remove an object, if there is one."""
 
 
-class Spool(Shelf):
+class DiskSpool(Spool):
     """The objects on disk, in a folder of this process alone. `names` and `size` never block."""
 
     def __init__(self, folder: Path, lake: Lake, max_bytes: int = SPOOL_BYTES) -> None:
@@ -294,14 +294,14 @@ class Spool(Shelf):
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob("*.tmp"):
             leftover.unlink()
-        for name in sorted(PartName.find(folder, _SUFFIX)):
+        for name in sorted(ShareName.find(folder, _SUFFIX)):
             stat = self._path(name).stat()
             self._note(name, _Entry(stat.st_size, stat.st_mtime))
 
-    def _store(self, name: PartName, data: bytes, added: float) -> None:
+    def _store(self, name: ShareName, data: bytes, added: float) -> None:
         replace_file(self._path(name), [data], added)
 
-    def _load(self, name: PartName) -> bytes:
+    def _load(self, name: ShareName) -> bytes:
         try:
             return self._path(name).read_bytes()
         except OSError as error:
@@ -309,7 +309,7 @@ class Spool(Shelf):
                 self._set_aside(name)
             raise
 
-    def _set_aside(self, name: PartName) -> None:
+    def _set_aside(self, name: ShareName) -> None:
         path = self._path(name)
         aside = path.with_name(path.name + _UNREADABLE)
         path.rename(aside)
@@ -321,30 +321,30 @@ class Spool(Shelf):
         )  # fmt: skip
         sync_folder(self._folder)
 
-    def _delete(self, name: PartName) -> None:
+    def _delete(self, name: ShareName) -> None:
         self._path(name).unlink(missing_ok=True)
         sync_folder(self._folder)
 
-    def _path(self, name: PartName) -> Path:
+    def _path(self, name: ShareName) -> Path:
         return self._folder / f"{name}{_SUFFIX}"
 
 
-class Overflow(Shelf):
+class MemorySpool(Spool):
     """The objects that the disk has refused, in memory."""
 
     def __init__(self, lake: Lake, max_bytes: int = OVERFLOW_BYTES) -> None:
         super().__init__(lake, max_bytes, "memory")
-        self._objects: dict[PartName, bytes] = {}
+        self._objects: dict[ShareName, bytes] = {}
 
-    def _store(self, name: PartName, data: bytes, added: float) -> None:  # noqa: ARG002  (kept by Shelf)
+    def _store(self, name: ShareName, data: bytes, added: float) -> None:  # noqa: ARG002  (kept by Spool)
         self._objects[name] = data
 
-    def _load(self, name: PartName) -> bytes:
+    def _load(self, name: ShareName) -> bytes:
         if name not in self._objects:
             raise FileNotFoundError(f"{name} is not in memory")
         return self._objects[name]
 
-    def _delete(self, name: PartName) -> None:
+    def _delete(self, name: ShareName) -> None:
         self._objects.pop(name, None)
 
 
@@ -360,17 +360,17 @@ def thin(data: bytes) -> bytes:
     return encode_object(_thin_record(parse_record(line)) for line in decode_lines(data))
 
 
-def thin_part(part: Part) -> None:
-    """Take out of a closed part, in memory, what `thin` takes out of its object.
+def thin_share(share: WindowShare) -> None:
+    """Take out of a closed share, in memory, what `thin` takes out of its object.
 
-    The journal must not be given the part any more: it would watch on where nothing was counted.
+    The journal must not be given the share any more: it would watch on where nothing was counted.
     """
-    statuses = dict(part.statuses)
-    for room, tally in part.tallies.items():
-        if tally.viewers or tally.mirrored or tally.watched(part.start, min(part.until, part.end)):
-            statuses[room] = (tally.login, _DROPPED)
-    part.tallies, part.statuses, part.partial = {}, statuses, True
-    part.events, part.coverage, part.new_rooms = array("Q"), [], []
+    statuses = dict(share.statuses)
+    for channel_id, tally in share.tallies.items():
+        if tally.viewers or tally.mirrored or tally.watched(share.start, min(share.until, share.end)):
+            statuses[channel_id] = (tally.login, _DROPPED)
+    share.tallies, share.statuses, share.partial = {}, statuses, True
+    share.events, share.coverage, share.new_channels = array("Q"), [], []
 
 
 def _thin_record(record: SnapshotRecord) -> SnapshotRecord:
@@ -390,15 +390,15 @@ def _thin_record(record: SnapshotRecord) -> SnapshotRecord:
     )
 
 
-def _holds(there: bytes, name: PartName, data: bytes) -> bool:
-    """Whether an object in the lake is the part ``name`` with no less in it than ``data``."""
+def _holds(there: bytes, name: ShareName, data: bytes) -> bool:
+    """Whether an object in the lake is the share ``name`` with no less in it than ``data``."""
     return there == data or (
-        _is_part(there, name.sequence) and (not _is_dropped(there) or _is_dropped(data))
+        _is_share(there, name.sequence) and (not _is_dropped(there) or _is_dropped(data))
     )
 
 
-def _is_part(data: bytes, sequence: int) -> bool:
-    """Whether an object is the part of that number; reads no further than the first record that is not."""
+def _is_share(data: bytes, sequence: int) -> bool:
+    """Whether an object is the share of that number; reads no further than the first record that is not."""
     found = False
     try:
         for line in decode_lines(data):
@@ -418,5 +418,5 @@ def _is_dropped(data: bytes) -> bool:
         return False
 
 
-def _window(name: PartName) -> str:
+def _window(name: ShareName) -> str:
     return format_utc(utc(name.window_start))

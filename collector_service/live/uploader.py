@@ -1,19 +1,19 @@
-"""The archive: from open windows to objects in the lake, whatever fails on the way.
+"""The uploader: from open windows to objects in the lake, whatever fails on the way.
 
 Belongs here: when to tick the windows, flush the journal, spool and upload. Does not belong here: the
 formats (``journal``, ``spool``) and the windows' content.
 
-A part goes from memory into the spool, then its journal is removed, then its object is uploaded and removed
-from the spool. When the disk refuses the object, it waits in memory: it goes into the spool when the disk
-takes it again, or straight into the lake, and then its journal is removed. So a part's journal is removed
+A share moves from memory into the spool, then its journal is removed, then its object is uploaded and
+removed from the spool. When the disk refuses the object, it waits in memory: it goes into the spool when the disk
+takes it again, or straight into the lake, and then its journal is removed. So a share's journal is removed
 only after its object is in the spool or in the lake, and nothing is lost by a crash at any point. Nothing
-doubles either: a part may be left in two places, but it has the same number in all of them, and an upload
-that finds this number in the lake ends there, even if the journal's part is shorter (see `Shelf.upload`).
+doubles either: a share may be left in two places, but it has the same number in all of them, and an upload
+that finds this number in the lake ends there, even if the journal's share is shorter (see `Spool.upload`).
 The spool's copy is preferred to the journal's at the start, since it is never shorter, unless it was
 thinned.
 
-A disk that hangs lets nothing through at all. Closed parts wait for it within a number of (channel, viewer)
-pairs; beyond that the oldest are thinned where they are.
+A disk that hangs lets nothing through at all. Closed shares wait for it within a number of (channel,
+viewer) pairs; beyond that the oldest are thinned where they are.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from collector_service.clock import utc
 from collector_service.contract import encode_object, format_utc
 from collector_service.lake import LAKE_ERRORS
 from collector_service.live.journal import Flush, Journal, Recovered, Whole
-from collector_service.live.spool import Overflow, PartName, Shelf, Spool, thin_part
-from collector_service.live.windows import LATENCY_SECONDS, Part, Windows
+from collector_service.live.spool import DiskSpool, MemorySpool, ShareName, Spool, thin_share
+from collector_service.live.windows import LATENCY_SECONDS, Windows, WindowShare
 from collector_service.metrics import Stats
 from collector_service.privacy.opt_outs import OptOuts
 from collector_service.support.retry import backoff
@@ -46,13 +46,13 @@ SYNC_SECONDS = 3.0
 # That is longer than the longest back-off: they get their turn even if the lake fails for several.
 PATIENCE = 3
 HOLD_SECONDS = 90.0
-# What the closed parts may hold while the disk hangs: five busy windows, about 200 bytes a pair. A thinned
-# part still knows every channel, about 2 MB of them.
+# What the closed shares may hold while the disk hangs: five busy windows, about 200 bytes a pair. A thinned
+# share still knows every channel, about 2 MB of them.
 CLOSED_PAIRS = 1_000_000
-CLOSED_PARTS = 30
+CLOSED_SHARES = 30
 _LONGEST_TICK_SECONDS = 0.5
 # Half of the numbers that a record may hold, so that the other half is left to count on.
-_FIRST_PARTS = 2**30
+_FIRST_SHARES = 2**30
 
 _STUCK = "the disk hangs, and no room for the next window in memory"
 
@@ -67,11 +67,11 @@ class _Failures:
     until: float = 0.0
 
 
-class Archive:
-    """Takes the windows' parts to the lake.
+class Uploader:
+    """Takes the windows' shares to the lake.
 
     Args:
-        journal: where open parts are kept, without anybody's id.
+        journal: where open shares are kept, without anybody's id.
         spool: where objects wait for the lake.
         collector_id: who saw what is in them.
         stats: counters.
@@ -82,46 +82,46 @@ class Archive:
     def __init__(
         self,
         journal: Journal,
-        spool: Spool,
+        spool: DiskSpool,
         collector_id: str,
         stats: Stats,
         user_ids: Callable[[], Mapping[int, bytes]] | None = None,
     ) -> None:
         self._journal = journal
         self._spool = spool
-        self._overflow = Overflow(spool.lake)
+        self._memory = MemorySpool(spool.lake)
         self._collector_id = collector_id
         self._user_ids = user_ids
         self._stats = stats
         self._journal_turn = asyncio.Lock()
         self._spool_turn = asyncio.Lock()
         self._upload_turn = asyncio.Lock()
-        self._closed: deque[Part] = deque()
+        self._closed: deque[WindowShare] = deque()
         self._has_closed = asyncio.Event()
         self._has_spooled = asyncio.Event()
-        self._failures: dict[PartName, _Failures] = {}
+        self._failures: dict[ShareName, _Failures] = {}
         self._losses: Counter[str] = Counter()
         self._last_sync = 0.0
 
     def recover(self) -> int:
-        """Spool what earlier processes left in the journal. Blocks; call before anything else.
+        """DiskSpool what earlier processes left in the journal. Blocks; call before anything else.
 
         What the disk refuses waits in memory, and its journal stays.
 
         Returns:
-            The number for this process's first part. It is drawn at random: no other process may give
-            the same number to a part of the same window, not even one whose state directory is gone.
+            The number for this process's first share. It is drawn at random: no other process may give
+            the same number to a share of the same window, not even one whose state directory is gone.
 
         Raises:
             OSError: the state directory cannot be read.
         """
         self._spool_journal()
-        return secrets.randbelow(_FIRST_PARTS)
+        return secrets.randbelow(_FIRST_SHARES)
 
     def leave_out(self, opt_outs: OptOuts, since: float) -> None:
-        """From now on nothing of these viewers and channels is uploaded; see `Shelf.leave_out`."""
+        """From now on nothing of these viewers and channels is uploaded; see `Spool.leave_out`."""
         self._spool.leave_out(opt_outs, since)
-        self._overflow.leave_out(opt_outs, since)
+        self._memory.leave_out(opt_outs, since)
 
     async def tick(self, windows: Windows, longest: float, on_closed: Callable[[], None]) -> None:
         """Open and close windows as time goes by, until cancelled.
@@ -140,7 +140,7 @@ class Archive:
                 on_closed()
 
     async def keep_journal(self, windows: Windows) -> None:
-        """Flush the open parts to the journal every second, until cancelled."""
+        """Flush the open shares to the journal every second, until cancelled."""
         failing = False
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
@@ -148,7 +148,7 @@ class Archive:
             arrived = windows.now() - LATENCY_SECONDS * windows.rate
             quiet = windows.reader.quiet(arrived)
             try:
-                await asyncio.shield(self._write_journal(lambda: windows.open_parts, arrived, quiet))
+                await asyncio.shield(self._write_journal(lambda: windows.open_shares, arrived, quiet))
             except OSError as error:
                 self._stats.journal_failures += 1
                 if not failing:
@@ -158,7 +158,7 @@ class Archive:
                 failing = False
 
     async def keep_spooling(self) -> None:
-        """Spool the parts that close, in order, until cancelled.
+        """DiskSpool the shares that close, in order, until cancelled.
 
         What the disk refuses waits in memory, for the disk or the lake, whichever comes first.
         """
@@ -198,8 +198,8 @@ class Archive:
             else:
                 await self._has_spooled.wait()
 
-    async def finish(self, parts: Iterable[Part], seconds: float) -> bool:
-        """Spool the last parts and upload everything, within a time.
+    async def finish(self, shares: Iterable[WindowShare], seconds: float) -> bool:
+        """DiskSpool the last shares and upload everything, within a time.
 
         What is not uploaded by then stays in the spool (what is not spooled, in the journal) for the next
         start. The tasks above must have been cancelled.
@@ -207,12 +207,12 @@ class Archive:
         Returns:
             Whether everything is in the lake.
         """
-        self._closed.extend(parts)
+        self._closed.extend(shares)
         try:
             async with asyncio.timeout(seconds):
                 await self._flush_closed(self._closed)
                 await self._finish_steps()
-                if self._losses["removed"] or self._overflow.losses["removed"]:
+                if self._losses["removed"] or self._memory.losses["removed"]:
                     # Of what memory had no room for, the journal has what was seen.
                     await in_daemon_thread(self._spool_journal)
                     await self._finish_steps()
@@ -227,7 +227,7 @@ class Archive:
         return True
 
     def _spool_journal(self) -> None:
-        """Spool what the journal holds. Blocks; nobody else may use the journal meanwhile.
+        """DiskSpool what the journal holds. Blocks; nobody else may use the journal meanwhile.
 
         Raises:
             OSError: the state directory cannot be read.
@@ -240,13 +240,13 @@ class Archive:
         self._measure()
 
     def _spool_recovered(self, found: Recovered) -> bool:
-        """Bring a recovered part, if any, into the spool; False when it has to wait in memory."""
+        """Bring a recovered share, if any, into the spool; False when it has to wait in memory."""
         self._stats.recovered_lost_bytes += found.lost_bytes
         window = format_utc(utc(found.name.window_start))
-        if found.part is None:
+        if found.share is None:
             _log.error("the journal of the window of %s is of no use (%d bytes)", window, found.lost_bytes)
             return True
-        data = encode_object(found.part.records(found.name.collector_id))
+        data = encode_object(found.share.records(found.name.collector_id))
         self._stats.recovered_parts += 1
         _log.info(
             "recovered the window of %s from the journal (%d torn bytes cut)", window, found.lost_bytes
@@ -256,17 +256,17 @@ class Archive:
         except OSError as error:
             self._stats.spool_failures += 1
             _log.error("cannot write the spool: %s; windows wait in memory", error.strerror)
-            self._overflow.add(found.name, data)
+            self._memory.add(found.name, data)
             return False
         return True
 
-    async def _flush_closed(self, parts: Iterable[Part]) -> None:
-        """Whatever happens to the spool, the journal has the closed parts as they are.
+    async def _flush_closed(self, shares: Iterable[WindowShare]) -> None:
+        """Whatever happens to the spool, the journal has the closed shares as they are.
 
         Except for those without channels: there is nothing to write, or they were thinned.
         """
         try:
-            await self._write_journal(lambda: [part for part in parts if part.tallies], math.inf)
+            await self._write_journal(lambda: [share for share in shares if share.tallies], math.inf)
         except OSError as error:
             self._stats.journal_failures += 1
             _log.error("cannot write the journal: %s", error.strerror)
@@ -276,7 +276,7 @@ class Archive:
             pass
 
     async def _finish_step(self) -> bool:
-        """Spool or upload one object; True when there is none left."""
+        """DiskSpool or upload one object; True when there is none left."""
         try:
             if await asyncio.shield(self._spool_next()):
                 return False
@@ -291,13 +291,13 @@ class Archive:
 
     async def _write_journal(
         self,
-        parts: Callable[[], Iterable[Part]],
+        shares: Callable[[], Iterable[WindowShare]],
         now: float,
         quiet: Mapping[int, float] | None = None,
     ) -> None:
         async with self._journal_turn:
-            # Asked for only now: a part whose file was discarded meanwhile must not get a new one.
-            flushes = self._journal.take(parts(), now, quiet)
+            # Asked for only now: a share whose file was discarded meanwhile must not get a new one.
+            flushes = self._journal.take(shares(), now, quiet)
             sync = time.monotonic() - self._last_sync >= SYNC_SECONDS
             await asyncio.to_thread(self._write_and_sync, flushes, sync)
 
@@ -307,42 +307,42 @@ class Archive:
             self._journal.sync()
             self._last_sync = time.monotonic()
 
-    async def _discard_journal(self, name: PartName) -> None:
+    async def _discard_journal(self, name: ShareName) -> None:
         async with self._journal_turn:
             await asyncio.to_thread(self._journal.discard, name)
 
     def _bound_closed(self) -> None:
-        """Make room among the closed parts, oldest first, in memory alone: the disk may hang."""
-        pairs = [part.pairs for part in self._closed]
+        """Make room among the closed shares, oldest first, in memory alone: the disk may hang."""
+        pairs = [share.pairs for share in self._closed]
         surplus = sum(pairs) - CLOSED_PAIRS
         # The first may be on its way into the spool.
         busy = 1 if self._spool_turn.locked() else 0
-        for part, held in list(zip(self._closed, pairs, strict=True))[busy:]:
+        for share, held in list(zip(self._closed, pairs, strict=True))[busy:]:
             if surplus <= 0:
                 break
             if held:
-                thin_part(part)
+                thin_share(share)
                 surplus -= held
                 self._losses["thinned"] += 1
-                _log.error("%s: dropped what was seen in the window of %s", _STUCK, _window(part))
-        while len(self._closed) > CLOSED_PARTS + busy:
-            part = self._closed[busy]
+                _log.error("%s: dropped what was seen in the window of %s", _STUCK, _window(share))
+        while len(self._closed) > CLOSED_SHARES + busy:
+            share = self._closed[busy]
             del self._closed[busy]
             self._losses["removed"] += 1
-            _log.error("%s: removed what was left of the window of %s", _STUCK, _window(part))
+            _log.error("%s: removed what was left of the window of %s", _STUCK, _window(share))
         self._measure()
 
     async def _spool_next(self) -> bool:
-        """Spool the oldest closed part, or an object that waits in memory; False when there is neither.
+        """Spool the oldest closed share, or an object that waits in memory; False when there is neither.
 
         Raises:
-            OSError: the disk refuses; the part waits in memory.
+            OSError: the disk refuses; the share waits in memory.
         """
         async with self._spool_turn:
             try:
                 if self._closed:
                     await self._spool_closed(self._closed[0])
-                elif waiting := self._overflow.names():
+                elif waiting := self._memory.names():
                     await self._spool_waiting(waiting[0])
                 else:
                     return False
@@ -354,17 +354,17 @@ class Archive:
                 self._has_spooled.set()
             return True
 
-    async def _spool_closed(self, part: Part) -> None:
-        """Move the oldest closed part from memory and journal into the spool."""
-        name = PartName.of(part, self._collector_id)
+    async def _spool_closed(self, share: WindowShare) -> None:
+        """Move the oldest closed share from memory and journal into the spool."""
+        name = ShareName.of(share, self._collector_id)
         started = time.monotonic()
         user_ids = self._user_ids() if self._user_ids else None
-        data = await asyncio.to_thread(lambda: encode_object(part.records(self._collector_id, user_ids)))
+        data = await asyncio.to_thread(lambda: encode_object(share.records(self._collector_id, user_ids)))
         try:
             await asyncio.to_thread(self._spool.add, name, data)
         except OSError:
-            await self._flush_closed([part])
-            await asyncio.to_thread(self._overflow.add, name, data)
+            await self._flush_closed([share])
+            await asyncio.to_thread(self._memory.add, name, data)
             self._closed.popleft()
             raise
         await self._discard_journal(name)
@@ -372,14 +372,14 @@ class Archive:
         self._stats.windows_spooled += 1
         self._stats.window_flush.observe(time.monotonic() - started)
 
-    async def _spool_waiting(self, name: PartName) -> None:
+    async def _spool_waiting(self, name: ShareName) -> None:
         """Move an object from memory into the spool, unless it has just reached the lake."""
         try:
-            data = self._overflow.read(name)
+            data = self._memory.read(name)
         except FileNotFoundError:
             return
         await asyncio.to_thread(self._spool.add, name, data)
-        self._overflow.remove(name)
+        self._memory.remove(name)
         await self._discard_journal(name)
         self._stats.windows_spooled += 1
 
@@ -389,33 +389,33 @@ class Archive:
         Those that let others pass come last; of these, the one that has done so for longest.
         """
         async with self._upload_turn:
-            waiting = [(name, shelf) for shelf in (self._spool, self._overflow) for name in shelf.names()]
+            waiting = [(name, spool) for spool in (self._spool, self._memory) for name in spool.names()]
             here = {name for name, _ in waiting}
             self._failures = {name: failed for name, failed in self._failures.items() if name in here}
             if not waiting:
                 return False
             now = asyncio.get_running_loop().time()
-            turns = [(self._held_until(name, now), name, shelf) for name, shelf in waiting]
-            _, name, shelf = min(turns, key=itemgetter(0, 1))
+            turns = [(self._held_until(name, now), name, spool) for name, spool in waiting]
+            _, name, spool = min(turns, key=itemgetter(0, 1))
             try:
-                await in_daemon_thread(lambda: shelf.upload(name))
+                await in_daemon_thread(lambda: spool.upload(name))
             except LAKE_ERRORS:
                 self._stats.upload_failures += 1
                 self._hold_back(name)
                 self._measure()
                 raise
-            if shelf is self._overflow:
+            if spool is self._memory:
                 await self._discard_journal(name)
             self._stats.uploads += 1
             self._measure()
             return True
 
-    def _held_until(self, name: PartName, now: float) -> float:
+    def _held_until(self, name: ShareName, now: float) -> float:
         """Until when an object lets others pass; 0 if it does not."""
         until = self._failures[name].until if name in self._failures else 0.0
         return until if until > now else 0.0
 
-    def _hold_back(self, name: PartName) -> None:
+    def _hold_back(self, name: ShareName) -> None:
         """Let others pass after a failure, if it was one too many."""
         failed = self._failures.setdefault(name, _Failures())
         failed.count += 1
@@ -425,16 +425,16 @@ class Archive:
     def _measure(self) -> None:
         """Show what waits for the lake, on disk and in memory."""
         stats = self._stats
-        shelves: tuple[Shelf, ...] = (self._spool, self._overflow)
-        sizes = [shelf.size() for shelf in shelves]
+        spools: tuple[Spool, ...] = (self._spool, self._memory)
+        sizes = [spool.size() for spool in spools]
         stats.spool_files = sum(files for files, _, _ in sizes)
         stats.spool_bytes = sum(size for _, size, _ in sizes)
         stats.spool_oldest = min((oldest for files, _, oldest in sizes if files), default=0.0)
-        losses = [self._losses, *(shelf.losses for shelf in shelves)]
+        losses = [self._losses, *(spool.losses for spool in spools)]
         stats.spool_thinned = sum(lost["thinned"] for lost in losses)
         stats.spool_removed = sum(lost["removed"] for lost in losses)
         stats.spool_unreadable = sum(lost["unreadable"] for lost in losses)
 
 
-def _window(part: Part) -> str:
-    return format_utc(utc(part.start))
+def _window(share: WindowShare) -> str:
+    return format_utc(utc(share.start))

@@ -1,7 +1,7 @@
-"""Viewers: from Twitch's user ids to the keys that may be stored, and which of them are known bots.
+"""ViewerKeys: from Twitch's user ids to the keys that may be stored, and which of them are known bots.
 
 Belongs here: the bounded cache in front of ``contract.viewer_key``, and who has no key because of an
-opt-out. A login never leaves this module, and an id only by `Viewers.user_ids`, for raw objects of an
+opt-out. A login never leaves this module, and an id only by `ViewerKeys.user_ids`, for raw objects of an
 operator who decided to keep ids there. Does not belong here: counting (``windows``), and
 finding bots by what they do (the analysis).
 """
@@ -14,12 +14,12 @@ from collector_service.contract import viewer_key
 from collector_service.twitch.irc import Chat
 
 # In place of a key, for a viewer who has opted out. Keys are never negative.
-OPTED_OUT = -1
+NO_KEY = -1
 
 _GENERATION = 250_000
 
 
-class Viewers:
+class ViewerKeys:
     """Viewer keys, computed once per viewer while the viewer stays in sight.
 
     The cache keeps two generations of at most ``generation`` ids each: when the younger one is full the
@@ -48,7 +48,7 @@ class Viewers:
             self.bots -= keys
 
     def key(self, chat: Chat) -> int:
-        """The key of the viewer who sent ``chat``, or `OPTED_OUT`.
+        """The key of the viewer who sent ``chat``, or `NO_KEY`.
 
         From now on `bots` holds the key if the login is listed.
         """
@@ -68,7 +68,7 @@ class Viewers:
         if key is None:
             key = viewer_key(self._secret, chat.user_id.decode("ascii"))
             if key in self._left_out:
-                return OPTED_OUT
+                return NO_KEY
             if chat.login in self._bot_logins:
                 self.bots.add(key)
         return key

@@ -2,7 +2,7 @@
 
 Belongs here: aligned windows of event time, counting, observed seconds, and turning a closed window
 into snapshot records. Does not belong here: files (``journal``, ``spool``) and sockets. Everything here
-is plain memory, touched by the event loop's thread alone until a part is closed.
+is plain memory, touched by the event loop's thread alone until a share is closed.
 
 All instants are seconds since 1970 of the world clock.
 """
@@ -32,7 +32,7 @@ MAX_LATENESS_SECONDS = 120.0
 MAX_PAUSE_SECONDS = 15.0
 # Real seconds by which the clock may be set back without notice; meanwhile time stands still.
 MAX_STEP_BACK_SECONDS = 5.0
-# (channel, viewer) pairs in one part; a pair takes about 200 bytes. Ten times what 5,000 channels show in
+# (channel, viewer) pairs in one share; a pair takes about 200 bytes. Ten times what 5,000 channels show in
 # a busy window.
 MAX_PAIRS = 2_000_000
 
@@ -87,7 +87,7 @@ class _NoReader:
 
 
 class Tally:
-    """One channel in one part of a window.
+    """One channel in one share of a window.
 
     ``viewers`` maps viewer keys to their messages; ``stretches`` holds from when until when the channel
     was joined, in order, and ``since`` when it was joined last, or None while it is not.
@@ -113,29 +113,29 @@ class Tally:
         ]
 
 
-class Part:
+class WindowShare:
     """What one process saw of one window: the content of one snapshot object.
 
-    A window has one part, and further ones after a restart or for events that came too late.
+    A window has one share, and further ones after a restart or for events that came too late.
 
     Attributes:
         start: the window's start, a multiple of its length.
-        sequence: number of the part, unique within the state directory.
-        close_at: when the part closes.
+        sequence: number of the share, unique within the state directory.
+        close_at: when the share closes.
         until: watching counts up to here.
         partial: whether it cannot hold the whole window.
         full: whether it counts nothing more, for want of memory.
         supplementary: whether it only takes events that came after its window had closed.
         tallies: by channel id.
         stream_infos: by channel id, as known at the window's end.
-        statuses: login and status of the wanted channels by channel id, at the part's end.
+        statuses: login and status of the wanted channels by channel id, at the share's end.
         events: what `count` did since the journal last took it: pairs of a code and a viewer key.
         coverage: what `joined` and `left` did since then: channel id, instant, whether joined.
-        new_rooms: channel ids whose tally is new since then.
+        new_channels: channel ids whose tally is new since then.
     """
 
     __slots__ = (
-        "close_at", "coverage", "events", "full", "new_rooms", "partial", "seconds", "sequence", "start",
+        "close_at", "coverage", "events", "full", "new_channels", "partial", "seconds", "sequence", "start",
         "statuses", "stream_infos", "supplementary", "tallies", "until",
     )  # fmt: skip
 
@@ -162,7 +162,7 @@ class Part:
         self.full = False
         self.events = array("Q")
         self.coverage: list[tuple[int, float, bool]] = []
-        self.new_rooms: list[int] = []
+        self.new_channels: list[int] = []
 
     @property
     def end(self) -> int:
@@ -174,19 +174,19 @@ class Part:
         """(channel, viewer) pairs."""
         return sum(len(tally.viewers) for tally in self.tallies.values())
 
-    def tally(self, room_id: int, login: str) -> Tally:
+    def tally(self, channel_id: int, login: str) -> Tally:
         """The channel's tally, new when there was none."""
-        tally = self.tallies.get(room_id)
+        tally = self.tallies.get(channel_id)
         if tally is None:
-            tally = self.tallies[room_id] = Tally(login)
-            self.new_rooms.append(room_id)
+            tally = self.tallies[channel_id] = Tally(login)
+            self.new_channels.append(channel_id)
         return tally
 
-    def count(self, room_id: int, kind: int, key: int, bot: bool) -> None:
+    def count(self, channel_id: int, kind: int, key: int, bot: bool) -> None:
         """Count one chat line of a channel that has a tally."""
         if self.full:
             return
-        tally = self.tallies[room_id]
+        tally = self.tallies[channel_id]
         if kind == MIRRORED:
             tally.mirrored += 1
         else:
@@ -200,7 +200,7 @@ class Part:
                 tally.bots.add(key)
                 kind |= _BOT_BIT
         events = self.events
-        events.append(room_id << 3 | kind)
+        events.append(channel_id << 3 | kind)
         events.append(key)
 
     def count_again(self, events: Iterable[int]) -> None:
@@ -209,35 +209,35 @@ class Part:
         for code, key in zip(numbers, numbers, strict=True):
             self.count(code >> 3, code & 3, key, bool(code & _BOT_BIT))
 
-    def joined(self, room_id: int, login: str, instant: float) -> None:
+    def joined(self, channel_id: int, login: str, instant: float) -> None:
         """The channel is watched from ``instant`` on."""
-        tally = self.tally(room_id, login)
+        tally = self.tally(channel_id, login)
         tally.login = login  # it may have a new one
         if tally.since is None and not self.full:
             tally.since = instant
-            self.coverage.append((room_id, instant, True))
+            self.coverage.append((channel_id, instant, True))
 
-    def left(self, room_id: int, instant: float) -> None:
+    def left(self, channel_id: int, instant: float) -> None:
         """The channel is no longer watched from ``instant`` on."""
-        tally = self.tallies.get(room_id)
+        tally = self.tallies.get(channel_id)
         if tally is None or tally.since is None:
             return
         if tally.since < instant:
             tally.stretches.append((tally.since, instant))
         tally.since = None
-        self.coverage.append((room_id, instant, False))
+        self.coverage.append((channel_id, instant, False))
 
-    def fill_up(self, instant: float) -> None:
+    def stop_counting(self, instant: float) -> None:
         """Count and watch nothing more from ``instant`` on."""
-        for room_id in self.tallies:
-            self.left(room_id, instant)
+        for channel_id in self.tallies:
+            self.left(channel_id, instant)
         self.full = True
         self.partial = True
 
     def records(
         self, collector_id: str, user_ids: Mapping[int, bytes] | None = None
     ) -> Iterator[SnapshotRecord]:
-        """The part's records, ordered by channel id, viewers by key.
+        """The share's records, ordered by channel id, viewers by key.
 
         Args:
             collector_id: who saw it.
@@ -246,18 +246,18 @@ class Part:
         Yields:
             A record for each channel that was wanted, was watched for a moment, or had a chat line.
         """
-        for room_id in sorted(self.tallies.keys() | self.statuses.keys()):
-            login, status = self.statuses.get(room_id, ("", None))
-            tally = self.tallies.get(room_id) or Tally(login)
+        for channel_id in sorted(self.tallies.keys() | self.statuses.keys()):
+            login, status = self.statuses.get(channel_id, ("", None))
+            tally = self.tallies.get(channel_id) or Tally(login)
             intervals = tally.watched(self.start, min(self.until, self.end))
             if not (intervals or tally.viewers or tally.mirrored or status):
                 continue
             keys = sorted(tally.viewers)
-            info = self.stream_infos.get(room_id, _UNKNOWN)
+            info = self.stream_infos.get(channel_id, _UNKNOWN)
             yield SnapshotRecord(
                 source="live",
                 channel=tally.login,
-                channel_id=room_id,
+                channel_id=channel_id,
                 collector_id=collector_id,
                 window_start=utc(self.start),
                 window_seconds=self.seconds,
@@ -286,12 +286,12 @@ def _text(user_id: bytes | None) -> str | None:
 
 
 class Windows:
-    """The open parts, and which channels are being watched now.
+    """The open shares, and which channels are being watched now.
 
     Args:
         clock: the world's clock.
         window_seconds: length of a window; windows start at multiples of it.
-        first_sequence: number of the first part.
+        first_sequence: number of the first share.
     """
 
     def __init__(self, clock: Clock, window_seconds: int, first_sequence: int = 0) -> None:
@@ -304,25 +304,25 @@ class Windows:
         self._last_tick = self._now
         self._started = self._now
         self._next_start = self._align(self._now)
-        self._open: dict[int, Part] = {}
+        self._open: dict[int, WindowShare] = {}
         self._watched: dict[int, tuple[str, float]] = {}
         self._stream_infos: Mapping[int, StreamInfo] = {}
         self.closed = 0
-        self.supplementary_parts = 0
+        self.supplementary_shares = 0
         self.pauses = 0
         self.overflows = 0
         self.reader: Reader = _NoReader()
         self.tick()
 
     @property
-    def open_parts(self) -> list[Part]:
-        """The parts that still take events, oldest window first."""
+    def open_shares(self) -> list[WindowShare]:
+        """The shares that still take events, oldest window first."""
         return [self._open[start] for start in sorted(self._open)]
 
     @property
     def viewers(self) -> int:
-        """(channel, viewer) pairs in the open parts."""
-        return sum(part.pairs for part in self._open.values())
+        """(channel, viewer) pairs in the open shares."""
+        return sum(share.pairs for share in self._open.values())
 
     @property
     def rate(self) -> float:
@@ -337,23 +337,23 @@ class Windows:
     def describe(self, stream_infos: Mapping[int, StreamInfo]) -> None:
         """Take new metadata, by channel id, for windows that have not ended."""
         self._stream_infos = stream_infos
-        for part in self._open.values():
-            if part.end > self._now:
-                part.stream_infos = stream_infos
+        for share in self._open.values():
+            if share.end > self._now:
+                share.stream_infos = stream_infos
 
-    def joined(self, room_id: int, login: str, instant: float) -> None:
+    def joined(self, channel_id: int, login: str, instant: float) -> None:
         """The channel is watched from ``instant`` on."""
-        self._watched[room_id] = (login, instant)
-        for part in self._open.values():
-            if part.end > instant and not part.supplementary:
-                part.joined(room_id, login, instant)
+        self._watched[channel_id] = (login, instant)
+        for share in self._open.values():
+            if share.end > instant and not share.supplementary:
+                share.joined(channel_id, login, instant)
 
-    def left(self, room_id: int, ago: float = 0.0) -> None:
+    def left(self, channel_id: int, ago: float = 0.0) -> None:
         """The channel is not watched any more, for ``ago`` real seconds already."""
-        self._stop_watching(room_id, self.now() - ago * self.rate)
+        self._stop_watching(channel_id, self.now() - ago * self.rate)
 
-    def part_at(self, sent: float, now: float) -> Part:
-        """The part that an event belongs to.
+    def share_at(self, sent: float, now: float) -> WindowShare:
+        """The share that an event belongs to.
 
         Args:
             sent: when Twitch sent it; brought into [now - 120 real seconds, now].
@@ -366,12 +366,12 @@ class Windows:
         start = self._align(sent)
         return self._open.get(start) or self._open_for(start, now)
 
-    def tick(self) -> list[Part]:
-        """Open the windows that have begun; take out and return the parts that are over, oldest first.
+    def tick(self) -> list[WindowShare]:
+        """Open the windows that have begun; take out and return the shares that are over, oldest first.
 
-        A part is over when every connection was heard after its window's end: only then it is certain
+        A share is over when every connection was heard after its window's end: only then it is certain
         that none of them was dead in it. Must be called often: after a longer pause (the machine slept)
-        nothing counts as watched. When the clock was set back, all parts are over.
+        nothing counts as watched. When the clock was set back, all shares are over.
         """
         if self._clock.now() < self._now - MAX_STEP_BACK_SECONDS * self.rate:
             return self._start_again()
@@ -380,48 +380,50 @@ class Windows:
             self._skip_pause(now)
         self._last_tick = now
         self._open_up_to(now)
-        for part in self._open.values():
-            if not part.full and part.pairs > MAX_PAIRS:
-                part.fill_up(now)
+        for share in self._open.values():
+            if not share.full and share.pairs > MAX_PAIRS:
+                share.stop_counting(now)
                 self.overflows += 1
-        over = [part for part in self.open_parts if part.close_at <= now and self._is_settled(part, now)]
-        for part in over:
-            self._take_out(part)
-            self.closed += not part.supplementary
+        over = [
+            share for share in self.open_shares if share.close_at <= now and self._is_settled(share, now)
+        ]
+        for share in over:
+            self._take_out(share)
+            self.closed += not share.supplementary
         return over
 
-    def close_all(self, instant: float) -> list[Part]:
-        """Take out every part, as it is at ``instant``; those whose window goes on become partial."""
-        parts = self.open_parts
-        for part in parts:
-            part.partial |= part.end > instant
-            part.until = min(part.until, instant)
-            self._take_out(part)
-        return parts
+    def close_all(self, instant: float) -> list[WindowShare]:
+        """Take out every share, as it is at ``instant``; those whose window goes on become partial."""
+        shares = self.open_shares
+        for share in shares:
+            share.partial |= share.end > instant
+            share.until = min(share.until, instant)
+            self._take_out(share)
+        return shares
 
-    def _is_settled(self, part: Part, now: float) -> bool:
+    def _is_settled(self, share: WindowShare, now: float) -> bool:
         if (
-            part.supplementary
-            or self.reader.heard_until() >= part.close_at
-            or now >= part.close_at + SETTLE_SECONDS * self.rate
+            share.supplementary
+            or self.reader.heard_until() >= share.close_at
+            or now >= share.close_at + SETTLE_SECONDS * self.rate
         ):
             return True
         self.reader.probe()
         return False
 
-    def _take_out(self, part: Part) -> None:
-        del self._open[part.start]
-        if not part.supplementary:
-            part.statuses = self.reader.statuses()
+    def _take_out(self, share: WindowShare) -> None:
+        del self._open[share.start]
+        if not share.supplementary:
+            share.statuses = self.reader.statuses()
 
     def _align(self, instant: float) -> int:
         return int(instant // self._seconds) * self._seconds
 
-    def _open_for(self, start: int, now: float) -> Part:
+    def _open_for(self, start: int, now: float) -> WindowShare:
         self._open_up_to(now)
-        if part := self._open.get(start):
-            return part
-        self.supplementary_parts += 1
+        if share := self._open.get(start):
+            return share
+        self.supplementary_shares += 1
         return self._add(start, close_at=now + self._grace, supplementary=True)
 
     def _open_up_to(self, now: float) -> None:
@@ -429,14 +431,14 @@ class Windows:
             start = self._next_start
             self._next_start += self._seconds
             close_at = start + self._seconds + self._grace
-            part = self._add(start, close_at=close_at, partial=start < self._started)
-            for room_id, (login, since) in self._watched.items():
-                part.joined(room_id, login, since)
+            share = self._add(start, close_at=close_at, partial=start < self._started)
+            for channel_id, (login, since) in self._watched.items():
+                share.joined(channel_id, login, since)
 
     def _add(
         self, start: int, *, close_at: float, partial: bool = False, supplementary: bool = False
-    ) -> Part:
-        part = Part(
+    ) -> WindowShare:
+        share = WindowShare(
             start,
             self._seconds,
             self._next_sequence,
@@ -444,41 +446,41 @@ class Windows:
             partial=partial,
             supplementary=supplementary,
         )
-        part.stream_infos = self._stream_infos
+        share.stream_infos = self._stream_infos
         self._next_sequence += 1
-        self._open[start] = part
-        return part
+        self._open[start] = share
+        return share
 
-    def _stop_watching(self, room_id: int, instant: float) -> None:
-        if self._watched.pop(room_id, None) is not None:
-            for part in self._open.values():
-                part.left(room_id, instant)
+    def _stop_watching(self, channel_id: int, instant: float) -> None:
+        if self._watched.pop(channel_id, None) is not None:
+            for share in self._open.values():
+                share.left(channel_id, instant)
 
     def _skip_pause(self, now: float) -> None:
         watched = self._stop_watching_all(self._last_tick)
         self._next_start = max(self._next_start, self._align(now))
         self._open_up_to(now)
-        for room_id, login in watched.items():
-            self.joined(room_id, login, now)
+        for channel_id, login in watched.items():
+            self.joined(channel_id, login, now)
 
-    def _start_again(self) -> list[Part]:
-        """The clock was set back: end all parts, and go on at the time that it shows now.
+    def _start_again(self) -> list[WindowShare]:
+        """The clock was set back: end all shares, and go on at the time that it shows now.
 
-        A window that comes a second time has further parts.
+        A window that comes a second time has further shares.
         """
         watched = self._stop_watching_all(self._last_tick)
-        parts = self.close_all(self._last_tick)
+        shares = self.close_all(self._last_tick)
         self._now = self._last_tick = self._started = self._clock.now()
         self._next_start = self._align(self._now)
         self._open_up_to(self._now)
-        for room_id, login in watched.items():
-            self.joined(room_id, login, self._now)
-        return parts
+        for channel_id, login in watched.items():
+            self.joined(channel_id, login, self._now)
+        return shares
 
     def _stop_watching_all(self, instant: float) -> dict[int, str]:
         """From ``instant`` on nothing is watched; returns what was: logins by channel id."""
         self.pauses += 1
-        watched = {room_id: login for room_id, (login, _) in self._watched.items()}
-        for room_id in watched:
-            self._stop_watching(room_id, instant)
+        watched = {channel_id: login for channel_id, (login, _) in self._watched.items()}
+        for channel_id in watched:
+            self._stop_watching(channel_id, instant)
         return watched

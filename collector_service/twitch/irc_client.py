@@ -59,7 +59,7 @@ class Listener(Protocol):
     def left(self, connection: Connection, login: str, ago: float) -> None:
         """The channel is not joined on this connection, for ``ago`` seconds."""
 
-    def room(self, login: str, room_id: int) -> None:
+    def identified(self, login: str, channel_id: int) -> None:
         """The channel has this id."""
 
     def refused(self, login: str, why: str) -> None:
@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
         for chunk in _chunks(logins):
             self._send("JOIN " + chunk)
 
-    def part(self, logins: Sequence[str]) -> None:
+    def leave(self, logins: Sequence[str]) -> None:
         """Leave channels, at once as far as the listener is concerned: since something was last heard."""
         for chunk in _chunks(logins):
             self._send("PART " + chunk)
@@ -263,9 +263,9 @@ class Connection(asyncio.Protocol):
         return line.prefix.partition(b"!")[0] == self._nick.encode()
 
     def _roomstate(self, line: Control) -> None:
-        room_id = line.tag(b"room-id")
-        if line.channel in self._asked and room_id.isdigit() and len(room_id) <= 18:
-            self._listener.room(line.channel, int(room_id))
+        channel_id = line.tag(b"room-id")
+        if line.channel in self._asked and channel_id.isdigit() and len(channel_id) <= 18:
+            self._listener.identified(line.channel, int(channel_id))
             self._joined(line.channel)
 
     def _notice(self, line: Control) -> None:

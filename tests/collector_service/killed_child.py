@@ -1,7 +1,7 @@
 """A collector without a network: counts, journals, spools and uploads until it is killed.
 
 ``python killed_child.py FOLDER FIRST`` counts one message each of the viewers number FIRST, FIRST + 1, and
-so on, and prints a line for each viewer that the journal has: the number, and that of the part.
+so on, and prints a line for each viewer that the journal has: the number, and that of the share.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from collector_service.lake import Lake
 from collector_service.live.journal import Journal
-from collector_service.live.spool import Spool
-from collector_service.live.uploader import Archive
+from collector_service.live.spool import DiskSpool
+from collector_service.live.uploader import Uploader
 from collector_service.live.windows import Windows
 from collector_service.metrics import Stats
 from collector_service.settings import StorageSettings
@@ -43,27 +43,27 @@ def open_lake(folder):
 
 async def main(folder, first):
     journal = Journal(folder / "journal", "c", backlog_bytes=500)
-    archive = Archive(journal, Spool(folder / "spool", open_lake(folder), SPOOL_BYTES), "c", Stats())
+    uploader = Uploader(journal, DiskSpool(folder / "spool", open_lake(folder), SPOOL_BYTES), "c", Stats())
     clock = StepClock()
     clock.time += first
-    windows = Windows(clock, 10, archive.recover())
+    windows = Windows(clock, 10, uploader.recover())
     windows.joined(7, "seven", clock.time)
     counted = []
     for number in itertools.count(first):
         clock.time += 0.2
-        part = windows.part_at(clock.time, clock.time)
-        part.count(7, MESSAGE, viewer_key(number), False)
-        counted.append((number, part.sequence))
-        archive._closed.extend(windows.tick())
+        share = windows.share_at(clock.time, clock.time)
+        share.count(7, MESSAGE, viewer_key(number), False)
+        counted.append((number, share.sequence))
+        uploader._closed.extend(windows.tick())
         if number % 3 == 0:
-            await archive._write_journal(lambda: windows.open_parts, windows.now())
+            await uploader._write_journal(lambda: windows.open_shares, windows.now())
             for line in counted:
                 print(*line, flush=True)
             counted = []
-        while archive._closed:
-            await archive._spool_next()
+        while uploader._closed:
+            await uploader._spool_next()
         if (number - first) // 100 % 4 == 0:  # else the lake is away
-            await archive._upload_next()
+            await uploader._upload_next()
 
 
 if __name__ == "__main__":

@@ -21,12 +21,12 @@ from collector_service import lake as lake_module
 from collector_service.clock import utc
 from collector_service.contract import decode_lines, encode_object, live_key, parse_record
 from collector_service.lake import Lake
-from collector_service.live import uploader as archive_module
-from collector_service.live.health import Snapshot, StatsCollector, judge
+from collector_service.live import uploader as uploader_module
+from collector_service.live.health import ReaderState, StatsCollector, judge
 from collector_service.live.journal import Journal
-from collector_service.live.spool import PartName, Spool
-from collector_service.live.uploader import Archive
-from collector_service.live.windows import Part, Windows
+from collector_service.live.spool import DiskSpool, ShareName
+from collector_service.live.uploader import Uploader
+from collector_service.live.windows import Windows, WindowShare
 from collector_service.metrics import Stats
 from collector_service.settings import StorageSettings
 from collector_service.twitch.irc import MESSAGE
@@ -71,131 +71,133 @@ class FlakyLake:
 
 @dataclass
 class Rig:
-    archive: Archive
+    uploader: Uploader
     lake: FlakyLake
     journal: Journal
-    spool: Spool
+    spool: DiskSpool
     stats: Stats
 
 
 @pytest.fixture
 def rig(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive_module, "backoff", lambda failures: 0.01)
-    monkeypatch.setattr(archive_module, "FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr(uploader_module, "backoff", lambda failures: 0.01)
+    monkeypatch.setattr(uploader_module, "FLUSH_SECONDS", 0.05)
     return made(tmp_path)
 
 
 def made(folder):
     lake, stats = FlakyLake(), Stats()
-    journal, spool = Journal(folder / "journal", "c"), Spool(folder / "spool", lake)
-    return Rig(Archive(journal, spool, "c", stats), lake, journal, spool, stats)
+    journal, spool = Journal(folder / "journal", "c"), DiskSpool(folder / "spool", lake)
+    return Rig(Uploader(journal, spool, "c", stats), lake, journal, spool, stats)
 
 
-def a_part(sequence, start=START):
-    part = Part(start, 300, sequence)
-    part.joined(7, "seven", start + sequence)
-    part.count(7, MESSAGE, sequence, False)
-    return part
+def a_share(sequence, start=START):
+    share = WindowShare(start, 300, sequence)
+    share.joined(7, "seven", start + sequence)
+    share.count(7, MESSAGE, sequence, False)
+    return share
 
 
-def expected(parts):
-    return sorted(encode_object(part.records("c")) for part in parts)
+def expected(shares):
+    return sorted(encode_object(share.records("c")) for share in shares)
 
 
 @pytest.mark.parametrize("broken", ["before", "after"])
 async def test_a_lake_that_was_down_gets_the_same_bytes(rig, broken):
     rig.lake.broken = broken
-    parts = [a_part(n, START + 300 * n) for n in range(4)]
+    shares = [a_share(n, START + 300 * n) for n in range(4)]
     tasks = [
-        asyncio.ensure_future(work) for work in (rig.archive.keep_spooling(), rig.archive.keep_uploading())
+        asyncio.ensure_future(work)
+        for work in (rig.uploader.keep_spooling(), rig.uploader.keep_uploading())
     ]
-    rig.archive._closed.extend(parts)
-    rig.archive._has_closed.set()
+    rig.uploader._closed.extend(shares)
+    rig.uploader._has_closed.set()
     await eventually(lambda: rig.stats.spool_files == 4 and rig.stats.upload_failures > 3)
     rig.lake.broken = None
     await eventually(lambda: rig.stats.spool_files == 0)
     for task in tasks:
         task.cancel()
-    assert sorted(rig.lake.content().values()) == expected(parts)
+    assert sorted(rig.lake.content().values()) == expected(shares)
     assert list(rig.lake.content()) == sorted(rig.lake.content())
     assert rig.stats.uploads == 4
 
 
 async def test_what_the_disk_refuses_goes_to_the_lake_from_memory(rig, tmp_path):
-    parts = [a_part(n, START + 300 * n) for n in range(3)]
-    rig.journal.write(rig.journal.take([a_part(n, START + 300 * n) for n in range(3)], START + 50.0))
+    shares = [a_share(n, START + 300 * n) for n in range(3)]
+    rig.journal.write(rig.journal.take([a_share(n, START + 300 * n) for n in range(3)], START + 50.0))
     with full_disk():
         tasks = [
             asyncio.ensure_future(work)
-            for work in (rig.archive.keep_spooling(), rig.archive.keep_uploading())
+            for work in (rig.uploader.keep_spooling(), rig.uploader.keep_uploading())
         ]
-        rig.archive._closed.extend(parts)
-        rig.archive._has_closed.set()
+        rig.uploader._closed.extend(shares)
+        rig.uploader._has_closed.set()
         await eventually(lambda: rig.stats.uploads == 3)
         for task in tasks:
             task.cancel()
     assert rig.stats.spool_failures >= 3
     assert rig.stats.windows_spooled == 0
-    assert sorted(rig.lake.content().values()) == expected(parts)
+    assert sorted(rig.lake.content().values()) == expected(shares)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 async def test_what_disk_and_lake_refuse_waits_in_memory_for_the_disk(rig, tmp_path):
     rig.lake.broken = "before"
-    parts = [a_part(n, START + 300 * n) for n in range(3)]
+    shares = [a_share(n, START + 300 * n) for n in range(3)]
     tasks = [
-        asyncio.ensure_future(work) for work in (rig.archive.keep_spooling(), rig.archive.keep_uploading())
+        asyncio.ensure_future(work)
+        for work in (rig.uploader.keep_spooling(), rig.uploader.keep_uploading())
     ]
     with full_disk():
-        rig.archive._closed.extend(parts)
-        rig.archive._has_closed.set()
+        rig.uploader._closed.extend(shares)
+        rig.uploader._has_closed.set()
         await eventually(lambda: rig.stats.upload_failures > 3 and rig.stats.spool_failures > 3)
         assert rig.stats.spool_files == 3
-        assert list(rig.archive._closed) == rig.spool.names() == []
+        assert list(rig.uploader._closed) == rig.spool.names() == []
     await eventually(lambda: len(rig.spool.names()) == 3)
     assert list((tmp_path / "journal").iterdir()) == []
     rig.lake.broken = None
     await eventually(lambda: rig.stats.uploads == 3)
     for task in tasks:
         task.cancel()
-    assert sorted(rig.lake.content().values()) == expected(parts)
+    assert sorted(rig.lake.content().values()) == expected(shares)
     assert rig.stats.spool_files == 0
 
 
 async def test_an_upload_from_memory_that_a_kill_cuts_off_from_its_journal_is_not_repeated(tmp_path):
-    """The journal's part is shorter than the one in the lake, and ends a second before its last flush."""
+    """The journal's share is shorter than the one in the lake, and ends a second before its last flush."""
     rig = made(tmp_path)
-    rig.journal.write(rig.journal.take([a_part(4)], START + 50.0))
-    whole = a_part(4)
+    rig.journal.write(rig.journal.take([a_share(4)], START + 50.0))
+    whole = a_share(4)
     whole.count(7, MESSAGE, 99, False)
-    rig.archive._closed.append(whole)
+    rig.uploader._closed.append(whole)
     with full_disk():
         with pytest.raises(OSError, match="too large"):
-            await rig.archive._spool_next()
-        rig.archive._overflow.upload(PartName.of(whole, "c"))
+            await rig.uploader._spool_next()
+        rig.uploader._memory.upload(ShareName.of(whole, "c"))
     again = made(tmp_path)
     again.lake.inner = rig.lake.inner
-    again.archive.recover()
+    again.uploader.recover()
     assert again.stats.recovered_parts == 1
-    assert await again.archive.finish([], 5.0)
+    assert await again.uploader.finish([], 5.0)
     assert list(again.lake.content().values()) == expected([whole])
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 async def test_a_start_on_a_full_disk_brings_the_journal_into_the_lake(tmp_path):
-    part = a_part(4)
+    share = a_share(4)
     journal = Journal(tmp_path / "journal", "other")
-    journal.write(journal.take([a_part(4)], float("inf")))
+    journal.write(journal.take([a_share(4)], float("inf")))
     with full_disk():
         rig = made(tmp_path)
-        rig.archive.recover()
+        rig.uploader.recover()
         assert rig.stats.spool_files == 1
         assert len(list((tmp_path / "journal").iterdir())) == 1
-        assert await rig.archive.finish([], 5.0)
-    part.partial = True
+        assert await rig.uploader.finish([], 5.0)
+    share.partial = True
     [(key, data)] = rig.lake.content().items()
     assert key == live_key(utc(START), "other")
-    assert data == encode_object(part.records("other"))
+    assert data == encode_object(share.records("other"))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -203,11 +205,11 @@ async def test_what_was_on_its_way_at_the_last_flush_does_not_count_as_watched(r
     clock = type("Clock", (), {"rate": 60.0, "now": lambda self: START + 200.0})()
     windows = Windows(clock, 300)
     windows.joined(7, "seven", START + 20.0)
-    task = asyncio.ensure_future(rig.archive.keep_journal(windows))
+    task = asyncio.ensure_future(rig.uploader.keep_journal(windows))
     await eventually(lambda: any(path.stat().st_size for path in (tmp_path / "journal").iterdir()))
     task.cancel()
     later = made(tmp_path)
-    later.archive.recover()
+    later.uploader.recover()
     [name] = later.spool.names()
     [record] = [parse_record(line) for line in decode_lines(later.spool.read(name))]
     assert record.observed_intervals == [(20.0, 140.0)]
@@ -216,14 +218,14 @@ async def test_what_was_on_its_way_at_the_last_flush_does_not_count_as_watched(r
 @pytest.fixture
 def uploading(rig):
     """Starts the uploads of a rig whose spool holds five windows, and returns them in order."""
-    parts = [a_part(n, START + 300 * n) for n in range(5)]
-    for part in parts:
-        rig.spool.add(PartName.of(part, "c"), encode_object(part.records("c")))
+    shares = [a_share(n, START + 300 * n) for n in range(5)]
+    for share in shares:
+        rig.spool.add(ShareName.of(share, "c"), encode_object(share.records("c")))
     tasks = []
 
     def start():
-        tasks.append(asyncio.ensure_future(rig.archive.keep_uploading()))
-        return [live_key(utc(part.start), "c") for part in parts]
+        tasks.append(asyncio.ensure_future(rig.uploader.keep_uploading()))
+        return [live_key(utc(share.start), "c") for share in shares]
 
     yield start
     for task in tasks:
@@ -235,12 +237,12 @@ async def test_an_object_that_the_lake_refuses_does_not_block_the_others(rig, up
     keys = uploading()
     await eventually(lambda: rig.stats.uploads == 4)
     assert list(rig.lake.content()) == keys[1:]
-    patience = archive_module.PATIENCE
+    patience = uploader_module.PATIENCE
     assert rig.lake.tried[: patience + 4] == [keys[0]] * patience + keys[1:]
     # Later windows pass, too, while it is tried again now and then.
     await eventually(lambda: rig.stats.upload_failures > patience)
-    late = a_part(9, START + 2700)
-    rig.spool.add(PartName.of(late, "c"), encode_object(late.records("c")))
+    late = a_share(9, START + 2700)
+    rig.spool.add(ShareName.of(late, "c"), encode_object(late.records("c")))
     await eventually(lambda: rig.stats.uploads == 5)
     assert len(rig.spool.names()) == 1
     rig.lake.refused = None
@@ -250,9 +252,9 @@ async def test_an_object_that_the_lake_refuses_does_not_block_the_others(rig, up
 
 async def test_a_refused_object_does_not_hold_up_the_end(rig):
     rig.lake.refused = live_key(utc(START), "c")
-    parts = [a_part(n, START + 300 * n) for n in range(3)]
-    assert not await rig.archive.finish(parts, 4.0)
-    assert list(rig.lake.content().values()) == [encode_object(p.records("c")) for p in parts[1:]]
+    shares = [a_share(n, START + 300 * n) for n in range(3)]
+    assert not await rig.uploader.finish(shares, 4.0)
+    assert list(rig.lake.content().values()) == [encode_object(p.records("c")) for p in shares[1:]]
     assert [name.sequence for name in rig.spool.names()] == [0]
 
 
@@ -260,7 +262,7 @@ async def test_a_long_fault_of_the_lake_costs_no_time_when_it_is_over(rig, uploa
     """By then all have failed so often that each lets the others pass."""
     rig.lake.broken = "before"
     keys = uploading()
-    await eventually(lambda: rig.lake.attempts > 6 * archive_module.PATIENCE)
+    await eventually(lambda: rig.lake.attempts > 6 * uploader_module.PATIENCE)
     assert set(rig.lake.tried) == set(keys)
     rig.lake.broken = None
     await eventually(lambda: rig.stats.uploads == 5)
@@ -270,10 +272,10 @@ async def test_a_long_fault_of_the_lake_costs_no_time_when_it_is_over(rig, uploa
 async def test_a_short_fault_of_the_lake_leaves_the_order(rig, uploading):
     rig.lake.broken = "before"
     keys = uploading()
-    await eventually(lambda: rig.lake.attempts == archive_module.PATIENCE - 1)
+    await eventually(lambda: rig.lake.attempts == uploader_module.PATIENCE - 1)
     rig.lake.broken = None
     await eventually(lambda: rig.stats.uploads == 5)
-    assert rig.lake.tried == [keys[0]] * (archive_module.PATIENCE - 1) + keys
+    assert rig.lake.tried == [keys[0]] * (uploader_module.PATIENCE - 1) + keys
 
 
 async def test_an_unreadable_file_does_not_block_the_uploads(rig, uploading, tmp_path):
@@ -289,8 +291,8 @@ async def test_an_unreadable_file_does_not_block_the_uploads(rig, uploading, tmp
 
 async def test_a_disk_that_hangs_costs_viewers_beyond_a_bound_and_says_so(rig, monkeypatch):
     """The oldest window is on its way to the disk; of the others, the newest keep their viewers."""
-    monkeypatch.setattr(archive_module, "CLOSED_PAIRS", 50)
-    monkeypatch.setattr(archive_module, "CLOSED_PARTS", 6)
+    monkeypatch.setattr(uploader_module, "CLOSED_PAIRS", 50)
+    monkeypatch.setattr(uploader_module, "CLOSED_SHARES", 6)
     hanging, clock = threading.Event(), StepClock()
     store = rig.spool._store
 
@@ -305,22 +307,22 @@ async def test_a_disk_that_hangs_costs_viewers_beyond_a_bound_and_says_so(rig, m
     tasks = [
         asyncio.ensure_future(work)
         for work in (
-            rig.archive.tick(windows, 0.01, lambda: closed.append(windows.closed)),
-            rig.archive.keep_spooling(),
-            rig.archive.keep_uploading(),
+            rig.uploader.tick(windows, 0.01, lambda: closed.append(windows.closed)),
+            rig.uploader.keep_spooling(),
+            rig.uploader.keep_uploading(),
         )
     ]
     for number in range(9):
-        part = windows.part_at(clock.time, clock.time)
+        share = windows.share_at(clock.time, clock.time)
         for key in range(20):
-            part.count(7, MESSAGE, 100 * number + key, False)
+            share.count(7, MESSAGE, 100 * number + key, False)
         while windows.closed == number:
             clock.time += 10.0
             await asyncio.sleep(0.02)
-        assert sum(part.pairs for part in rig.archive._closed) <= 50
-        assert len(rig.archive._closed) <= 7
+        assert sum(share.pairs for share in rig.uploader._closed) <= 50
+        assert len(rig.uploader._closed) <= 7
     assert (rig.stats.spool_thinned, rig.stats.spool_removed) == (7, 2)
-    assert judge(Snapshot(10.0, 0.0, {"joined": 1}, {"open": 1}, 0), rig.stats)["status"] == "degraded"
+    assert judge(ReaderState(10.0, 0.0, {"joined": 1}, {"open": 1}, 0), rig.stats)["status"] == "degraded"
     hanging.set()
     await eventually(lambda: rig.stats.uploads == 7)
     for task in tasks:
@@ -333,24 +335,24 @@ async def test_a_disk_that_hangs_costs_viewers_beyond_a_bound_and_says_so(rig, m
 
 
 async def test_windows_that_memory_had_no_room_for_come_from_the_journal_in_the_end(rig, monkeypatch):
-    monkeypatch.setattr(archive_module, "CLOSED_PARTS", 2)
-    parts = [a_part(number) for number in range(5)]
-    expected = [record for part in parts for record in part.records("c1")]
-    rig.journal.write(rig.journal.take(parts, START + 3600.0))
-    rig.archive._closed.extend(parts)
-    rig.archive._bound_closed()
+    monkeypatch.setattr(uploader_module, "CLOSED_SHARES", 2)
+    shares = [a_share(number) for number in range(5)]
+    expected = [record for share in shares for record in share.records("c1")]
+    rig.journal.write(rig.journal.take(shares, START + 3600.0))
+    rig.uploader._closed.extend(shares)
+    rig.uploader._bound_closed()
     assert rig.stats.spool_removed == 3
-    assert await rig.archive.finish([], 5.0)
+    assert await rig.uploader.finish([], 5.0)
     records = [parse_record(line) for data in rig.lake.content().values() for line in decode_lines(data)]
     assert sorted(one.viewer_keys for one in records) == sorted(one.viewer_keys for one in expected)
     assert list(rig.journal.recover()) == []
 
 
 async def test_objects_that_memory_had_no_room_for_come_from_the_journal_in_the_end(rig):
-    part = a_part(0)
-    rig.journal.write(rig.journal.take([part], START + 3600.0))
-    rig.archive._overflow.losses["removed"] += 1
-    assert await rig.archive.finish([], 5.0)
+    share = a_share(0)
+    rig.journal.write(rig.journal.take([share], START + 3600.0))
+    rig.uploader._memory.losses["removed"] += 1
+    assert await rig.uploader.finish([], 5.0)
     [data] = rig.lake.content().values()
     assert [parse_record(line).viewer_keys for line in decode_lines(data)] == [[0]]
 
@@ -358,15 +360,15 @@ async def test_objects_that_memory_had_no_room_for_come_from_the_journal_in_the_
 async def test_a_state_folder_that_cannot_be_read_in_the_end_is_told_and_keeps_its_windows(
     rig, monkeypatch, caplog
 ):
-    part = a_part(0)
-    rig.journal.write(rig.journal.take([part], START + 3600.0))
-    rig.archive._losses["removed"] += 1
+    share = a_share(0)
+    rig.journal.write(rig.journal.take([share], START + 3600.0))
+    rig.uploader._losses["removed"] += 1
 
     def refused():
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(rig.journal, "recover", refused)
-    assert not await rig.archive.finish([], 5.0)
+    assert not await rig.uploader.finish([], 5.0)
     assert (
         "0 objects stay in the spool and 1 windows in the journal for the next start: Input" in caplog.text
     )
@@ -374,47 +376,47 @@ async def test_a_state_folder_that_cannot_be_read_in_the_end_is_told_and_keeps_i
 
 async def test_a_part_thinned_in_memory_leaves_its_journal_as_it_is(rig, tmp_path, monkeypatch):
     """What the journal has said so far is true; it must not watch on without counting."""
-    part = a_part(0)
-    rig.journal.write(rig.journal.take([part], START + 100.0))
+    share = a_share(0)
+    rig.journal.write(rig.journal.take([share], START + 100.0))
     [path] = (tmp_path / "journal").iterdir()
     before = path.read_bytes()
-    monkeypatch.setattr(archive_module, "CLOSED_PAIRS", 0)
-    rig.archive._closed.append(part)
-    rig.archive._bound_closed()
-    assert part.pairs == 0
-    await rig.archive._flush_closed(rig.archive._closed)
+    monkeypatch.setattr(uploader_module, "CLOSED_PAIRS", 0)
+    rig.uploader._closed.append(share)
+    rig.uploader._bound_closed()
+    assert share.pairs == 0
+    await rig.uploader._flush_closed(rig.uploader._closed)
     assert path.read_bytes() == before
-    other = a_part(1)
-    await rig.archive._flush_closed([part, other])
+    other = a_share(1)
+    await rig.uploader._flush_closed([share, other])
     assert path.read_bytes() == before
     assert len(list((tmp_path / "journal").iterdir())) == 2
 
 
 async def test_what_a_refusing_disk_leaves_does_not_wait_as_parts(rig, monkeypatch):
     """Each becomes an object in memory, which is far smaller, before the disk is given time."""
-    monkeypatch.setattr(archive_module, "backoff", lambda failures: 60.0)
+    monkeypatch.setattr(uploader_module, "backoff", lambda failures: 60.0)
     rig.lake.broken = "before"
     with full_disk():
-        rig.archive._closed.extend(a_part(n, START + 300 * n) for n in range(4))
-        task = asyncio.ensure_future(rig.archive.keep_spooling())
-        await eventually(lambda: len(rig.archive._overflow.names()) == 4)
+        rig.uploader._closed.extend(a_share(n, START + 300 * n) for n in range(4))
+        task = asyncio.ensure_future(rig.uploader.keep_spooling())
+        await eventually(lambda: len(rig.uploader._memory.names()) == 4)
         task.cancel()
-    assert not rig.archive._closed
+    assert not rig.uploader._closed
 
 
 async def test_a_journal_that_is_of_no_use_does_not_stop_the_start(tmp_path, caplog):
     rig = made(tmp_path)
     payload = b"\x02\x00\x00\x00{}"
     frame = struct.pack("<II", len(payload), zlib.crc32(payload)) + payload
-    (tmp_path / "journal" / f"{PartName(START, 'c', 3)}.journal").write_bytes(frame)
-    rig.archive.recover()
+    (tmp_path / "journal" / f"{ShareName(START, 'c', 3)}.journal").write_bytes(frame)
+    rig.uploader.recover()
     assert (rig.stats.recovered_parts, rig.stats.recovered_lost_bytes) == (0, len(frame))
     assert rig.spool.names() == []
     assert f"the journal of the window of {utc(START):%Y-%m-%dT%H:%M:%SZ} is of no use" in caplog.text
 
 
 def test_the_health_page_tells_of_windows_that_lost_their_viewers():
-    now = Snapshot(10.0, 0.0, {"joined": 1}, {"open": 1}, 0)
+    now = ReaderState(10.0, 0.0, {"joined": 1}, {"open": 1}, 0)
     assert judge(now, Stats())["status"] == "ok"
     verdict = judge(now, Stats(spool_thinned=2, spool_removed=1, spool_unreadable=3))
     assert verdict["status"] == "degraded"
@@ -462,9 +464,9 @@ def test_kill_9_loses_what_was_not_journalled_and_doubles_nothing(tmp_path):
         journalled.update(map(int, line.split()) for line in lines)
         child.wait()
         child.stdout.close()
-    spool = Spool(tmp_path / "spool", killed_child.open_lake(tmp_path), killed_child.SPOOL_BYTES)
-    archive = Archive(Journal(tmp_path / "journal", "c"), spool, "c", Stats())
-    archive.recover()
+    spool = DiskSpool(tmp_path / "spool", killed_child.open_lake(tmp_path), killed_child.SPOOL_BYTES)
+    uploader = Uploader(Journal(tmp_path / "journal", "c"), spool, "c", Stats())
+    uploader.recover()
     for name in spool.names():
         spool.upload(name)
     lake = killed_child.open_lake(tmp_path)
@@ -476,20 +478,20 @@ def test_kill_9_loses_what_was_not_journalled_and_doubles_nothing(tmp_path):
     assert len(journalled) > 300
     assert set(seen.values()) == {1}
     assert dropped
-    assert [n for n, part in journalled.items() if part not in dropped and not seen[viewer_key(n)]] == []
+    assert [n for n, share in journalled.items() if share not in dropped and not seen[viewer_key(n)]] == []
     assert len([n for n in journalled if seen[viewer_key(n)]]) > 300
     assert list((tmp_path / "journal").iterdir()) == []
 
 
 async def test_what_cannot_be_uploaded_in_time_is_there_at_the_next_start(rig, tmp_path):
     rig.lake.broken = "before"
-    parts = [a_part(n, START + 300 * n) for n in range(3)]
-    assert not await rig.archive.finish(parts, 0.8)
+    shares = [a_share(n, START + 300 * n) for n in range(3)]
+    assert not await rig.uploader.finish(shares, 0.8)
     assert rig.lake.content() == {}
     later = made(tmp_path)
-    assert 0 <= later.archive.recover() < 2**30
-    assert await later.archive.finish([], 5.0)
-    assert sorted(later.lake.content().values()) == expected(parts)
+    assert 0 <= later.uploader.recover() < 2**30
+    assert await later.uploader.finish([], 5.0)
+    assert sorted(later.lake.content().values()) == expected(shares)
 
 
 async def test_a_hanging_upload_does_not_hold_up_the_end(rig):
@@ -497,7 +499,7 @@ async def test_a_hanging_upload_does_not_hold_up_the_end(rig):
     rig.lake.create = lambda key, data: blocked.wait(30)
     loop = asyncio.get_running_loop()
     began = loop.time()
-    assert not await rig.archive.finish([a_part(0)], 0.5)
+    assert not await rig.uploader.finish([a_share(0)], 0.5)
     assert loop.time() - began < 5
     assert [name.sequence for name in rig.spool.names()] == [0]
     blocked.set()
@@ -506,32 +508,32 @@ async def test_a_hanging_upload_does_not_hold_up_the_end(rig):
 async def test_what_cannot_be_spooled_in_time_is_in_the_journal(rig, tmp_path):
     """The disk has room for the journal's frame, but not for the object."""
     rig.lake.broken = "before"
-    part = a_part(0)
+    share = a_share(0)
     for room in range(20):
-        part.joined(100 + room, f"room{room}", START + 20.0 + room / 7)
-    part.until = START + 100.0
-    part.partial = True
-    whole = expected([part])
-    frame = rig.journal.take([part], math.inf)
+        share.joined(100 + room, f"room{room}", START + 20.0 + room / 7)
+    share.until = START + 100.0
+    share.partial = True
+    whole = expected([share])
+    frame = rig.journal.take([share], math.inf)
     rig.journal.write(frame)
     with full_disk(200):
-        assert not await rig.archive.finish([part], 0.8)
+        assert not await rig.uploader.finish([share], 0.8)
     later = made(tmp_path)
-    later.archive.recover()
+    later.uploader.recover()
     assert later.stats.recovered_parts == 1
-    assert await later.archive.finish([], 5.0)
+    assert await later.uploader.finish([], 5.0)
     assert list(later.lake.content().values()) == whole
 
 
 async def test_recovery_at_every_point_of_the_way_gives_each_part_once(tmp_path):
     """Every prefix of: journal written, spooled, journal removed, uploaded, spool removed."""
-    part = a_part(4)
-    part.partial = True
-    name = PartName.of(part, "c")
-    data = encode_object(part.records("c"))
+    share = a_share(4)
+    share.partial = True
+    name = ShareName.of(share, "c")
+    data = encode_object(share.records("c"))
     for stage in range(5):
         rig = made(tmp_path / str(stage))
-        rig.journal.write(rig.journal.take([a_part(4)], float("inf")))
+        rig.journal.write(rig.journal.take([a_share(4)], float("inf")))
         if stage >= 1:
             rig.spool.add(name, data)
         if stage >= 2:
@@ -545,9 +547,9 @@ async def test_recovery_at_every_point_of_the_way_gives_each_part_once(tmp_path)
             rig.spool.upload(name)
         again = made(tmp_path / str(stage))
         again.lake.inner = rig.lake.inner
-        again.archive.recover()
+        again.uploader.recover()
         assert again.stats.recovered_parts == (stage == 0)
-        assert await again.archive.finish([], 5.0)
+        assert await again.uploader.finish([], 5.0)
         assert list(again.lake.content().values()) == [data]
         assert [path for path in (tmp_path / str(stage)).rglob("*") if path.is_file()] == []
 
@@ -559,10 +561,10 @@ async def test_a_part_that_closes_while_the_journal_is_busy_leaves_no_journal(ri
     tasks = [
         asyncio.ensure_future(work)
         for work in (
-            rig.archive.keep_journal(windows),
-            rig.archive.keep_spooling(),
-            rig.archive.keep_uploading(),
-            rig.archive.tick(windows, 0.01, lambda: None),
+            rig.uploader.keep_journal(windows),
+            rig.uploader.keep_spooling(),
+            rig.uploader.keep_uploading(),
+            rig.uploader.tick(windows, 0.01, lambda: None),
         )
     ]
     while rig.stats.uploads < 5:
@@ -571,6 +573,6 @@ async def test_a_part_that_closes_while_the_journal_is_busy_leaves_no_journal(ri
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert await rig.archive.finish(windows.close_all(windows.now()), 5.0)
+    assert await rig.uploader.finish(windows.close_all(windows.now()), 5.0)
     assert list((tmp_path / "journal").iterdir()) == []
     assert rig.stats.recovered_parts == 0

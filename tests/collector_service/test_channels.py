@@ -188,10 +188,10 @@ def test_the_hash_is_the_same_everywhere_and_always():
 async def test_collectors_share_the_biggest_streams(twitch, listing_of):
     twitch.top = list(range(1, 41))
     shares = [await listing_of(top_channels_limit=30, shard=f"{n}/3").refresh() for n in (1, 2, 3)]
-    assert sorted(room for share in shares for room in share.room_ids.values()) == list(range(1, 31))
+    assert sorted(room for share in shares for room in share.channel_ids.values()) == list(range(1, 31))
     for share in shares:
         assert 0 < len(share.logins) < 30
-        assert share.stream_infos.keys() == set(share.room_ids.values())
+        assert share.stream_infos.keys() == set(share.channel_ids.values())
     # A channel that misses a refresh stays with its collector.
     twitch.top, twitch.live = list(range(2, 42)), [1]
     lists = [listing_of(top_channels_limit=40, shard=f"{n}/3") for n in (1, 2, 3)]
@@ -199,7 +199,7 @@ async def test_collectors_share_the_biggest_streams(twitch, listing_of):
         await channels.refresh()
     twitch.top, twitch.live = list(range(3, 42)), [2]
     shares = [await channels.refresh() for channels in lists]
-    assert sorted(room for share in shares for room in share.room_ids.values()) == list(range(2, 42))
+    assert sorted(room for share in shares for room in share.channel_ids.values()) == list(range(2, 42))
     assert sorted(room for share in shares for room in share.stream_infos) == list(range(2, 42))
 
 
@@ -210,7 +210,7 @@ async def test_the_biggest_streams_with_their_metadata(twitch, listing_of):
     twitch.top = [1, 2, 3]
     found = await listing_of(top_channels_limit=2).refresh()
     assert found.logins == ["c1", "c2"]
-    assert found.room_ids == {"c1": 1, "c2": 2}
+    assert found.channel_ids == {"c1": 1, "c2": 2}
     assert found.stream_infos[1] == StreamInfo(1000, "1", "Chess", "en", "t", STARTED)
     assert found.stream_infos.keys() == {1, 2}
     assert (found.statuses, found.renames) == ({}, {})
@@ -273,17 +273,17 @@ async def test_a_rename_replaces_the_old_login_at_once(twitch, listing_of):
     twitch.top = [1, 2]
     await channels.refresh()
     twitch.accounts = {1: "renamed"}
-    assert (await channels.refresh()).room_ids == {"renamed": 1, "c2": 2}
+    assert (await channels.refresh()).channel_ids == {"renamed": 1, "c2": 2}
     twitch.top, twitch.live, twitch.accounts = [2], [1], {1: "again"}
-    assert (await channels.refresh()).room_ids == {"c2": 2, "again": 1}
+    assert (await channels.refresh()).channel_ids == {"c2": 2, "again": 1}
 
 
 async def test_a_login_that_somebody_else_has_now_is_another_channel(twitch, listing_of):
     channels = listing_of()
     twitch.top = [1, 2]
-    assert (await channels.refresh()).room_ids == {"c1": 1, "c2": 2}
+    assert (await channels.refresh()).channel_ids == {"c1": 1, "c2": 2}
     twitch.top, twitch.accounts = [2, 3], {3: "c1"}
-    assert (await channels.refresh()).room_ids == {"c2": 2, "c1": 3}
+    assert (await channels.refresh()).channel_ids == {"c2": 2, "c1": 3}
 
 
 async def test_a_deleted_channel_of_the_biggest_is_named_until_it_leaves(twitch, listing_of):
@@ -321,7 +321,7 @@ async def test_a_given_list_gets_metadata_but_does_not_depend_on_it(twitch, list
     channels = listing_of(channels="B, a,#gone,a")
     found = await channels.refresh()
     assert found.logins == ["b", "a"]
-    assert found.room_ids == {"b": 2, "a": 1}
+    assert found.channel_ids == {"b": 2, "a": 1}
     assert found.stream_infos.keys() == {2}
     assert found.statuses == {"gone": "not found"}
     twitch.down = True
@@ -345,7 +345,7 @@ async def test_accounts_are_checked_once_an_hour_and_renames_followed(twitch, li
     clock.instant += CHECK_SECONDS / 12
     found = await channels.refresh()
     assert found.logins == ["a_new", "c", "late"]
-    assert found.room_ids == {"a_new": 1, "c": 3, "late": 4}
+    assert found.channel_ids == {"a_new": 1, "c": 3, "late": 4}
     assert found.statuses == {"a": "renamed", "b": "not found"}
     assert found.renames == {"a": "a_new"}
     assert set(found.statuses.values()) <= STATUSES.keys()
@@ -372,7 +372,7 @@ async def test_a_recheck_asks_at_once_and_only_about_what_is_named(twitch, listi
     found = await channels.recheck(["b", "c", "stranger"])
     assert (found.logins, found.renames) == (["a", "b2", "d"], {"b": "b2"})
     assert found.statuses == {"b": "renamed", "c": "not found"}
-    assert (await channels.recheck(["b2"])).room_ids == {"a": 1, "b2": 2, "d": 4}
+    assert (await channels.recheck(["b2"])).channel_ids == {"a": 1, "b2": 2, "d": 4}
     twitch.down = True
     assert await channels.recheck(["a"]) == found
 
@@ -385,7 +385,7 @@ async def test_a_login_reused_by_somebody_else_is_another_channel(twitch, listin
     twitch.accounts = {1: "a2", 9: "a", 8: "b", 3: "c"}
     clock.instant += CHECK_SECONDS
     found = await channels.refresh()
-    assert found.room_ids == {"a2": 1, "b": 8, "c": 3}
+    assert found.channel_ids == {"a2": 1, "b": 8, "c": 3}
     assert (found.statuses, found.renames) == ({"a": "renamed"}, {"a": "a2"})
 
 
@@ -396,7 +396,7 @@ async def test_swapped_names_are_both_watched(twitch, listing_of, clock):
     twitch.accounts = {1: "b", 2: "a"}
     clock.instant += CHECK_SECONDS
     found = await channels.refresh()
-    assert found.room_ids == {"b": 1, "a": 2}
+    assert found.channel_ids == {"b": 1, "a": 2}
     assert (found.statuses, found.renames) == ({}, {"a": "b", "b": "a"})
 
 
@@ -411,7 +411,7 @@ async def test_an_account_under_a_login_that_another_had_has_that_one_checked(tw
     await channels.refresh()
     twitch.accounts = {1: "b", 2: "a"}
     await channels.recheck(["c"])
-    assert (await channels.refresh()).room_ids == {"b": 1, "a": 2}
+    assert (await channels.refresh()).channel_ids == {"b": 1, "a": 2}
 
 
 async def test_empty_answers_prove_nothing(twitch, listing_of, clock):
@@ -419,7 +419,7 @@ async def test_empty_answers_prove_nothing(twitch, listing_of, clock):
     twitch.accounts = dict(names)
     channels = listing_of(channels=tuple(names.values()))
     everything = await channels.refresh()
-    assert len(everything.room_ids) == 250
+    assert len(everything.channel_ids) == 250
     del twitch.accounts[7]
     for blank in (1, 2, 3, 4, 5, 6, 100):
         twitch.blank = blank
@@ -471,7 +471,7 @@ async def test_opted_out_channels_are_not_watched(twitch, listing_of, clock):
         channels.leave_out(asked_out)
         found = channels.listing()
         assert (found.logins, found.statuses) == (["a", "d"], {"b": "opted out", "c": "opted out"})
-        assert found.room_ids == {"a": 1, "d": 4}
+        assert found.channel_ids == {"a": 1, "d": 4}
         assert found.stream_infos.keys() == {1, 4}
         assert await channels.refresh() == found
         channels.leave_out(OptOuts())
@@ -535,19 +535,19 @@ async def test_no_fault_of_helix_changes_the_biggest_streams(simulated, kind, ca
     assert len(truth) > 100  # several pages, which overlap
     channels = ChannelList(CollectionSettings(missed_refreshes=1), helix, stats, simulator.clock)
     first = await channels.refresh()
-    assert first.room_ids == truth
+    assert first.channel_ids == truth
     assert len(first.logins) == len(truth)
     simulator.faults.helix(kind, calls)
     before = time.time()
     if heals:
-        assert (await channels.refresh()).room_ids == truth
+        assert (await channels.refresh()).channel_ids == truth
         if kind == "rate_limited":
             assert time.time() >= int(before) + 1
     else:
         with pytest.raises(HelixError):
             await channels.refresh()
         assert channels.listing() == first
-        assert (await channels.refresh()).room_ids == truth
+        assert (await channels.refresh()).channel_ids == truth
     assert codes.items() <= stats.helix_requests.items()
 
 
@@ -594,7 +594,7 @@ async def test_a_rename_of_the_simulated_world_is_followed(quick):
                 else:
                     channels._source._helix = helix
                     found = await channels.recheck([old])
-        assert found.room_ids == {expected[0]: number}
+        assert found.channel_ids == {expected[0]: number}
         assert found.renames == ({} if expected == [old] else {old: new})
 
 

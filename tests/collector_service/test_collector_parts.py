@@ -10,9 +10,9 @@ import pytest
 
 from collector_service.contract import STATUSES, viewer_key
 from collector_service.live import logs
-from collector_service.live.health import Snapshot, judge, serve
+from collector_service.live.health import ReaderState, judge, serve
 from collector_service.live.status_table import Row, describe, encode
-from collector_service.live.viewer_keys import Viewers
+from collector_service.live.viewer_keys import ViewerKeys
 from collector_service.metrics import Stats
 from collector_service.settings import LoggingSettings, SettingsError
 from collector_service.support.retry import Pace, backoff
@@ -25,7 +25,7 @@ def chat(user_id, login="somebody"):
 
 
 def test_keys_are_those_of_the_contract_and_the_cache_is_bounded():
-    viewers = Viewers("secret", ["nightbot"], generation=50)
+    viewers = ViewerKeys("secret", ["nightbot"], generation=50)
     for _ in range(2):
         for user_id in range(1000):
             assert viewers.key(chat(user_id)) == viewer_key("secret", str(user_id))
@@ -34,7 +34,7 @@ def test_keys_are_those_of_the_contract_and_the_cache_is_bounded():
 
 
 def test_listed_bots_are_known_by_their_key():
-    viewers = Viewers("secret", ["nightbot"], generation=2)
+    viewers = ViewerKeys("secret", ["nightbot"], generation=2)
     key = viewers.key(chat(7, "nightbot"))
     for user_id in range(100, 120):
         viewers.key(chat(user_id))
@@ -89,7 +89,7 @@ def look(**changes):
         "connections": {"open": 1, "missing": 0},
         "viewers": 5,
     }
-    return Snapshot(**(values | changes))
+    return ReaderState(**(values | changes))
 
 
 @pytest.mark.parametrize(

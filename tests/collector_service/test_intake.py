@@ -7,7 +7,7 @@ import pytest
 
 from collector_service.contract import viewer_key
 from collector_service.live.intake import Intake
-from collector_service.live.viewer_keys import Viewers
+from collector_service.live.viewer_keys import ViewerKeys
 from collector_service.live.windows import Windows
 from collector_service.metrics import Stats
 from collector_service.privacy.opt_outs import OptOuts
@@ -31,7 +31,7 @@ class Reader:
     def __init__(self, opt_outs=None):
         self.stats = Stats()
         self.windows = Windows(HandClock(), 300)
-        self.viewers = Viewers(SECRET, ["user7"])
+        self.viewers = ViewerKeys(SECRET, ["user7"])
         self.intake = Intake(self.windows, self.viewers, self.stats)
         if opt_outs is not None:
             self.intake.leave_out(opt_outs)
@@ -40,12 +40,12 @@ class Reader:
         """room -> (messages, mirrored, viewer key -> messages, bots)."""
         return {
             room_id: (tally.messages, tally.mirrored, dict(tally.viewers), set(tally.bots))
-            for part in self.windows.open_parts
-            for room_id, tally in part.tallies.items()
+            for share in self.windows.open_shares
+            for room_id, tally in share.tallies.items()
         }
 
     def journalled(self):
-        return {number for part in self.windows.open_parts for number in part.events}
+        return {number for share in self.windows.open_shares for number in share.events}
 
 
 def chat(room, user, *, number=0, kind="message", channel=None):

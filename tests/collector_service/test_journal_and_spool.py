@@ -22,8 +22,8 @@ from collector_service.contract import (
 )
 from collector_service.lake import Lake
 from collector_service.live.journal import Flush, Journal
-from collector_service.live.spool import Overflow, PartName, Spool, thin, thin_part
-from collector_service.live.windows import Part, StreamInfo
+from collector_service.live.spool import DiskSpool, MemorySpool, ShareName, thin, thin_share
+from collector_service.live.windows import StreamInfo, WindowShare
 from collector_service.twitch.irc import MESSAGE, MIRRORED, PRESENCE
 
 from .full_disk import full_disk
@@ -31,37 +31,37 @@ from .full_disk import full_disk
 START = 1_700_000_100 // 300 * 300
 
 
-def content(part):
-    return [record.to_json() for record in part.records("c")]
+def content(share):
+    return [record.to_json() for record in share.records("c")]
 
 
-def a_part(sequence=0):
-    part = Part(START, 300, sequence, partial=True)
-    part.stream_infos = {7: StreamInfo(5, "33", "Chess", "en", "a title", utc(START - 60))}
-    return part
+def a_share(sequence=0):
+    share = WindowShare(START, 300, sequence, partial=True)
+    share.stream_infos = {7: StreamInfo(5, "33", "Chess", "en", "a title", utc(START - 60))}
+    return share
 
 
-def fill(part, step):
+def fill(share, step):
     """One of several deterministic changes."""
-    part.joined(7, "seven", START + step)
-    part.tally(8, "eight")
-    part.count(7, MESSAGE, 2**64 - 1 - step % 3, step % 2 == 0)
-    part.count(8, PRESENCE, step, False)
-    part.count(8, MIRRORED, 0, False)
+    share.joined(7, "seven", START + step)
+    share.tally(8, "eight")
+    share.count(7, MESSAGE, 2**64 - 1 - step % 3, step % 2 == 0)
+    share.count(8, PRESENCE, step, False)
+    share.count(8, MIRRORED, 0, False)
     if step % 3 == 2:
-        part.left(7, START + step + 0.5)
+        share.left(7, START + step + 0.5)
 
 
 def test_a_journal_cut_at_any_byte_gives_the_last_whole_flush(tmp_path):
     journal = Journal(tmp_path, "c")
-    part = a_part()
+    share = a_share()
     states = [(0, None)]
-    path = tmp_path / f"{PartName.of(part, 'c')}.journal"
+    path = tmp_path / f"{ShareName.of(share, 'c')}.journal"
     for step in range(6):
-        fill(part, step)
-        part.until = START + step + 0.75
-        journal.write(journal.take([part], START + step + 0.75))
-        states.append((path.stat().st_size, content(part)))
+        fill(share, step)
+        share.until = START + step + 0.75
+        journal.write(journal.take([share], START + step + 0.75))
+        states.append((path.stat().st_size, content(share)))
     journal.sync()
     whole = path.read_bytes()
     for cut in range(len(whole) + 1):
@@ -73,21 +73,21 @@ def test_a_journal_cut_at_any_byte_gives_the_last_whole_flush(tmp_path):
             assert not path.exists()
         else:
             [found] = recovered
-            assert content(found.part) == expected
+            assert content(found.share) == expected
             assert found.lost_bytes == cut - size
-            assert found.name == PartName(START, "c", 0)
+            assert found.name == ShareName(START, "c", 0)
 
 
 def test_a_quiet_channel_counts_as_watched_until_it_was_last_heard(tmp_path):
     journal = Journal(tmp_path, "c")
-    part = a_part()
-    part.joined(7, "seven", START + 10.0)
-    part.joined(8, "eight", START + 10.0)
-    part.joined(9, "nine", START + 10.0)
-    journal.write(journal.take([part], START + 20.0, {7: START + 15.0, 8: START + 15.0}))
-    journal.write(journal.take([part], START + 30.0, {7: START + 25.0, 9: START + 5.0, 99: START + 1.0}))
+    share = a_share()
+    share.joined(7, "seven", START + 10.0)
+    share.joined(8, "eight", START + 10.0)
+    share.joined(9, "nine", START + 10.0)
+    journal.write(journal.take([share], START + 20.0, {7: START + 15.0, 8: START + 15.0}))
+    journal.write(journal.take([share], START + 30.0, {7: START + 25.0, 9: START + 5.0, 99: START + 1.0}))
     [found] = Journal(tmp_path, "c").recover()
-    assert [(r.channel, r.observed_intervals) for r in found.part.records("c")] == [
+    assert [(r.channel, r.observed_intervals) for r in found.share.records("c")] == [
         ("seven", [(10.0, 25.0)]),
         ("eight", [(10.0, 30.0)]),
     ]
@@ -98,19 +98,19 @@ def test_a_quiet_channel_counts_as_watched_until_it_was_last_heard(tmp_path):
 def test_a_damaged_journal_gives_a_true_beginning(tmp_path_factory, position, flip):
     folder = tmp_path_factory.mktemp("journal")
     journal = Journal(folder, "c")
-    part = a_part()
+    share = a_share()
     states = []
     for step in range(4):
-        fill(part, step)
-        part.until = START + step + 0.75
-        journal.write(journal.take([part], START + step + 0.75))
-        states.append(content(part))
+        fill(share, step)
+        share.until = START + step + 0.75
+        journal.write(journal.take([share], START + step + 0.75))
+        states.append(content(share))
     [path] = folder.glob("*.journal")
     data = bytearray(path.read_bytes())
     data[position % len(data)] ^= flip
     path.write_bytes(data)
     for found in Journal(folder, "c").recover():
-        assert content(found.part) in states[:-1]
+        assert content(found.share) in states[:-1]
         assert found.lost_bytes > 0
     shutil.rmtree(folder)
 
@@ -125,18 +125,18 @@ OPERATIONS = st.one_of(
 )
 
 
-def apply(part, operation, instant):
+def apply(share, operation, instant):
     kind, *given_values = operation
     room = given_values[0]
     if kind == "joined":
-        part.joined(room, f"room{room}", instant)
+        share.joined(room, f"room{room}", instant)
     elif kind == "left":
-        part.left(room, instant)
+        share.left(room, instant)
     else:
-        part.tally(room, f"room{room}")
+        share.tally(room, f"room{room}")
         code = {"message": MESSAGE, "presence": PRESENCE, "mirrored": MIRRORED}[kind]
         _, key, bot = given_values if kind != "mirrored" else (room, 0, False)
-        part.count(room, code, key, bot)
+        share.count(room, code, key, bot)
 
 
 @settings(max_examples=300)
@@ -144,21 +144,24 @@ def apply(part, operation, instant):
 def test_a_disk_that_refuses_now_and_then_ends_with_a_true_part(
     tmp_path_factory, operations, backlog_bytes, healed
 ):
-    """The journal holds the part as it was at a flush: the last one, once the disk takes writes again."""
+    """The journal holds the share as it was at a flush: the last one, once the disk takes writes again."""
     folder = tmp_path_factory.mktemp("journal")
     journal = Journal(folder, "c", backlog_bytes)
-    part = Part(START, 300, 4, partial=True)
-    part.stream_infos = {1: StreamInfo(5, "33", "Chess", "en", "a title", utc(START - 60)), 2: StreamInfo()}
+    share = WindowShare(START, 300, 4, partial=True)
+    share.stream_infos = {
+        1: StreamInfo(5, "33", "Chess", "en", "a title", utc(START - 60)),
+        2: StreamInfo(),
+    }
     states, held = [[]], 0
     for number, operation in enumerate([*operations, ("flush", None)] if healed else operations):
         if operation[0] != "flush":
-            apply(part, operation, START + number + 0.25)
+            apply(share, operation, START + number + 0.25)
             continue
-        flushes = journal.take([part], START + number + 0.5)
-        part.until = START + number + 0.5
-        states.append(content(part))
-        part.until = float(part.end)
-        assert [len(part.events), len(part.coverage), len(part.new_rooms)] == [0, 0, 0]
+        flushes = journal.take([share], START + number + 0.5)
+        share.until = START + number + 0.5
+        states.append(content(share))
+        share.until = float(share.end)
+        assert [len(share.events), len(share.coverage), len(share.new_channels)] == [0, 0, 0]
         try:
             if operation[1] is None:
                 journal.write(flushes)
@@ -169,7 +172,7 @@ def test_a_disk_that_refuses_now_and_then_ends_with_a_true_part(
         except OSError:
             assert operation[1] is not None
         assert sum(len(flush.data) for flush in journal._backlog) <= backlog_bytes
-    recovered = [(content(found.part), found.lost_bytes) for found in Journal(folder, "c").recover()]
+    recovered = [(content(found.share), found.lost_bytes) for found in Journal(folder, "c").recover()]
     [(state, lost_bytes)] = recovered or [([], 0)]
     assert state in states[held:]
     assert lost_bytes == 0
@@ -178,78 +181,78 @@ def test_a_disk_that_refuses_now_and_then_ends_with_a_true_part(
 
 def test_a_part_of_many_channels_starts_its_file_anew(tmp_path):
     journal = Journal(tmp_path, "c", backlog_bytes=0)
-    part = a_part()
+    share = a_share()
     for room in range(350):
-        part.joined(room, f"room{room}", START + room * 0.5)
+        share.joined(room, f"room{room}", START + room * 0.5)
         for key in range(room % 7):
-            part.count(room, MESSAGE, 2**63 + key, key == 0)
+            share.count(room, MESSAGE, 2**63 + key, key == 0)
     with full_disk(), pytest.raises(OSError, match="too large"):
-        journal.write(journal.take([part], START + 199))
-    journal.write(journal.take([part], START + 200))
-    part.count(5, MESSAGE, 3, False)
-    journal.write(journal.take([part], START + 201.0))
+        journal.write(journal.take([share], START + 199))
+    journal.write(journal.take([share], START + 200))
+    share.count(5, MESSAGE, 3, False)
+    journal.write(journal.take([share], START + 201.0))
     journal.sync()
     [found] = Journal(tmp_path, "c").recover()
-    part.until = START + 201.0
-    assert content(found.part) == content(part)
+    share.until = START + 201.0
+    assert content(found.share) == content(share)
     assert [path.suffix for path in tmp_path.iterdir()] == [".journal"]
 
 
 def test_a_journal_whose_beginning_was_taken_away_does_not_stop_the_start(tmp_path):
     journal = Journal(tmp_path, "c")
-    part = a_part()
-    fill(part, 0)
-    journal.write(journal.take([part], START + 1))
+    share = a_share()
+    fill(share, 0)
+    journal.write(journal.take([share], START + 1))
     [path] = tmp_path.iterdir()
     path.unlink()
-    fill(part, 1)
-    journal.write(journal.take([part], START + 2))
+    fill(share, 1)
+    journal.write(journal.take([share], START + 2))
     [found] = Journal(tmp_path, "c").recover()
-    assert found.part is None
+    assert found.share is None
     assert found.lost_bytes == path.stat().st_size
 
 
 def test_the_journal_of_another_collector_is_read_and_a_half_made_file_is_not(tmp_path):
-    part = a_part(3)
-    fill(part, 0)
+    share = a_share(3)
+    fill(share, 0)
     other = Journal(tmp_path, "other")
-    other.write(other.take([part], float("inf")))
-    (tmp_path / f"{PartName.of(part, 'c')}.journal.tmp").write_bytes(b"half")
+    other.write(other.take([share], float("inf")))
+    (tmp_path / f"{ShareName.of(share, 'c')}.journal.tmp").write_bytes(b"half")
     [found] = Journal(tmp_path, "c").recover()
-    assert found.name == PartName(START, "other", 3)
-    assert content(found.part) == content(part)
+    assert found.name == ShareName(START, "other", 3)
+    assert content(found.share) == content(share)
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_discarded_part_does_not_come_back(tmp_path):
     journal = Journal(tmp_path, "c")
-    part = a_part()
-    fill(part, 0)
-    journal.write(journal.take([part], START + 1))
-    journal.discard(PartName.of(part, "c"))
+    share = a_share()
+    fill(share, 0)
+    journal.write(journal.take([share], START + 1))
+    journal.discard(ShareName.of(share, "c"))
     journal.sync()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_names_sort_by_window_and_survive_as_files(tmp_path):
     names = [
-        PartName(START + 300, "a.b_c", 2),
-        PartName(START, "a.b_c", 1_000_000),
-        PartName(START, "a", 3),
+        ShareName(START + 300, "a.b_c", 2),
+        ShareName(START, "a.b_c", 1_000_000),
+        ShareName(START, "a", 3),
     ]
     for name in names:
         (tmp_path / f"{name}.journal").touch()
     (tmp_path / "something-else.journal").touch()
-    assert sorted(PartName.find(tmp_path, ".journal")) == sorted(names)
+    assert sorted(ShareName.find(tmp_path, ".journal")) == sorted(names)
 
 
 def test_objects_reach_the_lake_with_their_exact_bytes(tmp_path):
     lake = Lake.in_memory()
-    spool = Spool(tmp_path, lake)
-    part = a_part()
-    fill(part, 0)
-    data = encode_object(part.records("c"))
-    name = PartName.of(part, "c")
+    spool = DiskSpool(tmp_path, lake)
+    share = a_share()
+    fill(share, 0)
+    data = encode_object(share.records("c"))
+    name = ShareName.of(share, "c")
     spool.add(name, data)
     assert spool.names() == [name]
     files, size, oldest = spool.size()
@@ -264,9 +267,9 @@ def test_objects_reach_the_lake_with_their_exact_bytes(tmp_path):
 
 def test_a_second_object_of_a_window_takes_the_next_part_number(tmp_path):
     lake = Lake.in_memory()
-    spool = Spool(tmp_path, lake)
+    spool = DiskSpool(tmp_path, lake)
     for sequence, data in enumerate([b"one", b"two", b"three"]):
-        spool.add(PartName(START, "c", sequence), data)
+        spool.add(ShareName(START, "c", sequence), data)
     keys = [spool.upload(name) for name in spool.names()]
     assert keys == [live_key(utc(START), "c", part) for part in range(3)]
     assert [lake.get(key) for key in keys] == [b"one", b"two", b"three"]
@@ -274,8 +277,8 @@ def test_a_second_object_of_a_window_takes_the_next_part_number(tmp_path):
 
 def test_an_upload_whose_answer_got_lost_is_not_repeated(tmp_path):
     lake = Lake.in_memory()
-    spool = Spool(tmp_path, lake)
-    name = PartName(START, "c", 0)
+    spool = DiskSpool(tmp_path, lake)
+    name = ShareName(START, "c", 0)
     spool.add(name, b"data")
     assert lake.create(live_key(utc(START), "c"), b"other")
     assert lake.create(live_key(utc(START), "c", 1), b"data")
@@ -285,7 +288,7 @@ def test_an_upload_whose_answer_got_lost_is_not_repeated(tmp_path):
 
 def test_a_half_written_object_is_gone_after_a_restart(tmp_path):
     (tmp_path / "20231114T221500Z-c-000000.ndjson.gz.tmp").write_bytes(b"half")
-    assert Spool(tmp_path, Lake.in_memory()).names() == []
+    assert DiskSpool(tmp_path, Lake.in_memory()).names() == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -308,24 +311,24 @@ def test_a_torn_frame_that_the_disk_does_not_take_back_ends_with_a_whole_part(tm
         raise OSError("Input/output error")
 
     journal = Journal(tmp_path, "c")
-    part, other = a_part(0), a_part(1)
-    for one in (part, other):
+    share, other = a_share(0), a_share(1)
+    for one in (share, other):
         fill(one, 0)
-    journal.write(journal.take([part, other], START + 1.0))
-    for one in (part, other):
+    journal.write(journal.take([share, other], START + 1.0))
+    for one in (share, other):
         fill(one, 1)
     [path, _] = sorted(tmp_path.iterdir())
     with full_disk(path.stat().st_size + 10), monkeypatch.context() as patch:
         patch.setattr(os, "ftruncate", refuse)
         with pytest.raises(OSError, match="too large"):
-            journal.write(journal.take([part, other], START + 2.0))
+            journal.write(journal.take([share, other], START + 2.0))
     for step in (2, 3):
-        for one in (part, other):
+        for one in (share, other):
             fill(one, step)
-        journal.write(journal.take([part, other], START + 1.0 + step))
-        for found, one in zip(Journal(tmp_path, "c").recover(), (part, other), strict=True):
+        journal.write(journal.take([share, other], START + 1.0 + step))
+        for found, one in zip(Journal(tmp_path, "c").recover(), (share, other), strict=True):
             one.until = START + 1.0 + step
-            assert content(found.part) == content(one)
+            assert content(found.share) == content(one)
             assert found.lost_bytes == 0
             one.until = float(one.end)
 
@@ -363,43 +366,43 @@ USABLE = {"now": START + 9.0, "window_seconds": 300, "rooms": [], "coverage": []
     ],
 )
 def test_a_sound_frame_of_another_version_ends_what_is_read(tmp_path, frame):
-    """Neither it nor what is behind it counts, not even the part of it that could be applied."""
-    part = a_part()
+    """Neither it nor what is behind it counts, not even the share of it that could be applied."""
+    share = a_share()
     journal = Journal(tmp_path, "c")
-    fill(part, 0)
-    part.joined(7, "seven", START + 0.5)
-    journal.write(journal.take([part], START + 3.0))
-    part.until = START + 3.0
+    fill(share, 0)
+    share.joined(7, "seven", START + 0.5)
+    journal.write(journal.take([share], START + 3.0))
+    share.until = START + 3.0
     [path] = tmp_path.iterdir()
     whole = path.read_bytes()
     behind = sealed(USABLE | {"rooms": [[11, "eleven", None]], "coverage": [[11, START, True]]})
     path.write_bytes(whole + frame + behind)
     [found] = Journal(tmp_path, "c").recover()
-    assert content(found.part) == content(part)
+    assert content(found.share) == content(share)
     assert found.lost_bytes == len(frame + behind)
     path.write_bytes(frame + behind)
     [found] = Journal(tmp_path, "c").recover()
-    assert found.part is None or content(found.part) == []
+    assert found.share is None or content(found.share) == []
     assert found.lost_bytes == len(frame + behind)
 
 
 def test_a_usable_frame_is_used(tmp_path):
     """The frames of the test above differ from this one by their one fault."""
     frame = sealed(USABLE | {"rooms": [[9, "nine", None]], "coverage": [[9, START + 1.0, True]]})
-    (tmp_path / f"{PartName(START, 'c', 0)}.journal").write_bytes(frame)
+    (tmp_path / f"{ShareName(START, 'c', 0)}.journal").write_bytes(frame)
     [found] = Journal(tmp_path, "c").recover()
-    assert [record.observed_intervals for record in found.part.records("c")] == [[(1.0, 9.0)]]
+    assert [record.observed_intervals for record in found.share.records("c")] == [[(1.0, 9.0)]]
     assert found.lost_bytes == 0
 
 
 def an_object(sequence, viewers, start=START):
     """An object with ``viewers`` viewers in channel 7, and a channel 8 that was never read."""
-    part = Part(start, 300, sequence)
-    part.joined(7, "seven", start + 10.0)
+    share = WindowShare(start, 300, sequence)
+    share.joined(7, "seven", start + 10.0)
     for key in range(viewers):
-        part.count(7, MESSAGE, key * 0x9E3779B97F4A7C15 % 2**64, key % 2 == 0)
-    part.statuses = {7: ("seven", "joined"), 8: ("eight", "suspended")}
-    return PartName.of(part, "c"), encode_object(part.records("c"))
+        share.count(7, MESSAGE, key * 0x9E3779B97F4A7C15 % 2**64, key % 2 == 0)
+    share.statuses = {7: ("seven", "joined"), 8: ("eight", "suspended")}
+    return ShareName.of(share, "c"), encode_object(share.records("c"))
 
 
 def records(data):
@@ -431,13 +434,13 @@ def test_a_bounded_spool_thins_the_oldest_then_removes_the_oldest(
 ):
     folder, limit = tmp_path_factory.mktemp("spool"), 4000
     lake = Lake.in_memory()
-    shelf = Spool(folder, lake, limit) if on_disk else Overflow(lake, limit)
+    shelf = DiskSpool(folder, lake, limit) if on_disk else MemorySpool(lake, limit)
     whole, removed, gone = {}, 0, 0
     for number, size in enumerate(sizes):
         name, data = an_object(number, size, START + 300 * number)
         if on_disk and number == restart:
             removed += shelf.losses["removed"]
-            shelf = Spool(folder, lake, limit)
+            shelf = DiskSpool(folder, lake, limit)
         shelf.add(name, data)
         whole[name] = data
         names = shelf.names()
@@ -458,13 +461,13 @@ def test_a_bounded_spool_thins_the_oldest_then_removes_the_oldest(
 
 
 def test_nothing_is_thinned_for_its_own_sake_and_the_age_stays(tmp_path):
-    spool = Spool(tmp_path, Lake.in_memory(), 4000)
+    spool = DiskSpool(tmp_path, Lake.in_memory(), 4000)
     old, data = an_object(0, 200)
     assert 2000 < len(data) < 4000
     spool.add(old, data)
     [path] = tmp_path.iterdir()
     os.utime(path, (1000.0, 1000.0))
-    spool = Spool(tmp_path, Lake.in_memory(), 4000)
+    spool = DiskSpool(tmp_path, Lake.in_memory(), 4000)
     assert spool.losses == {}
     spool.add(*an_object(1, 200))
     assert spool.losses == {"thinned": 1}
@@ -474,7 +477,7 @@ def test_nothing_is_thinned_for_its_own_sake_and_the_age_stays(tmp_path):
 
 
 def test_thinning_that_the_disk_refuses_changes_nothing(tmp_path):
-    spool = Spool(tmp_path, Lake.in_memory(), 4000)
+    spool = DiskSpool(tmp_path, Lake.in_memory(), 4000)
     old, data = an_object(0, 200)
     spool.add(old, data)
     with full_disk(100), pytest.raises(OSError, match="too large"):
@@ -503,7 +506,7 @@ def test_an_object_that_is_thinned_while_it_is_uploaded_arrives_whole_and_once(t
             return created
 
     lake = SlowLake()
-    spool = Spool(tmp_path, lake, 4000)
+    spool = DiskSpool(tmp_path, lake, 4000)
     name, data = an_object(0, 200)
     spool.add(name, data)
     if answer_lost:
@@ -529,7 +532,7 @@ def make_unreadable(path):
 
 def test_a_file_that_the_disk_cannot_read_is_moved_aside_and_stops_nothing(tmp_path):
     lake = Lake.in_memory()
-    spool = Spool(tmp_path, lake, 4000)
+    spool = DiskSpool(tmp_path, lake, 4000)
     objects = dict(an_object(n, size, START + 300 * n) for n, size in enumerate((200, 20, 200)))
     [first, second, third] = objects
     for name in (first, second):
@@ -547,14 +550,14 @@ def test_a_file_that_the_disk_cannot_read_is_moved_aside_and_stops_nothing(tmp_p
     assert lake.get(spool.upload(third)) == objects[third]
     aside = sorted(path.name for path in tmp_path.iterdir())
     assert aside == [f"{name}.ndjson.gz.unreadable" for name in (first, second)]
-    again = Spool(tmp_path, lake, 4000)
+    again = DiskSpool(tmp_path, lake, 4000)
     assert again.names() == []
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_file_that_cannot_be_read_just_now_is_passed_over(tmp_path):
     """Only damage moves a file aside. What cannot be thinned is removed when there is no other way."""
-    spool = Spool(tmp_path / "spool", Lake.in_memory(), 4000)
+    spool = DiskSpool(tmp_path / "spool", Lake.in_memory(), 4000)
     objects = dict(an_object(n, size, START + 300 * n) for n, size in enumerate((20, 200, 100, 200)))
     [first, second, third, fourth] = objects
     spool.add(first, objects[first])
@@ -573,19 +576,19 @@ def test_a_file_that_cannot_be_read_just_now_is_passed_over(tmp_path):
 
 
 def test_another_part_is_known_by_its_first_record(tmp_path):
-    """A large object in the lake is not read to its end to learn that it is another part."""
-    part = Part(START, 300, 8)
+    """A large object in the lake is not read to its end to learn that it is another share."""
+    share = WindowShare(START, 300, 8)
     for room in range(2000):
-        part.joined(room, f"room{room}", START + 1.0)
+        share.joined(room, f"room{room}", START + 1.0)
         for key in range(20):
-            part.count(room, MESSAGE, key, False)
-    large = encode_object(part.records("c"))
+            share.count(room, MESSAGE, key, False)
+    large = encode_object(share.records("c"))
     began = time.process_time()
     assert len(records(large)) == 2000
     whole_seconds = time.process_time() - began
     lake = Lake.in_memory()
     assert lake.create(live_key(utc(START), "c"), large)
-    spool = Spool(tmp_path, lake)
+    spool = DiskSpool(tmp_path, lake)
     name, data = an_object(9, 3)
     spool.add(name, data)
     began = time.process_time()
@@ -595,27 +598,27 @@ def test_another_part_is_known_by_its_first_record(tmp_path):
 
 
 def test_a_thinned_part_is_its_thinned_object():
-    part = a_part(5)
+    share = a_share(5)
     for step in range(4):
-        fill(part, step)
-    part.tally(10, "ten")
-    part.joined(11, "eleven", START + 250.0)
-    part.statuses = {7: ("seven", "joined"), 9: ("nine", "suspended")}
-    before = encode_object(part.records("c"))
-    thin_part(part)
-    assert part.pairs == 0
-    assert list(part.records("c")) == records(thin(before))
-    assert [record.status for record in part.records("c")] == ["dropped"] * 2 + ["suspended", "dropped"]
+        fill(share, step)
+    share.tally(10, "ten")
+    share.joined(11, "eleven", START + 250.0)
+    share.statuses = {7: ("seven", "joined"), 9: ("nine", "suspended")}
+    before = encode_object(share.records("c"))
+    thin_share(share)
+    assert share.pairs == 0
+    assert list(share.records("c")) == records(thin(before))
+    assert [record.status for record in share.records("c")] == ["dropped"] * 2 + ["suspended", "dropped"]
 
 
 def test_two_late_parts_with_the_same_content_are_two_objects(tmp_path):
     lake = Lake.in_memory()
-    spool = Spool(tmp_path, lake)
+    spool = DiskSpool(tmp_path, lake)
     for sequence in (1, 2):
-        part = Part(START, 300, sequence, supplementary=True)
-        part.tally(7, "seven")
-        part.count(7, MESSAGE, 5, False)
-        spool.add(PartName.of(part, "c"), encode_object(part.records("c")))
+        share = WindowShare(START, 300, sequence, supplementary=True)
+        share.tally(7, "seven")
+        share.count(7, MESSAGE, 5, False)
+        spool.add(ShareName.of(share, "c"), encode_object(share.records("c")))
     keys = [spool.upload(name) for name in spool.names()]
     assert keys == [live_key(utc(START), "c"), live_key(utc(START), "c", 1)]
     assert sum(record.messages for key in keys for record in records(lake.get(key))) == 2
@@ -632,7 +635,7 @@ def test_two_late_parts_with_the_same_content_are_two_objects(tmp_path):
     ],
 )
 def test_a_part_that_is_in_the_lake_already_is_known_by_its_number(tmp_path, there, ours, arrive):
-    """``short`` is what a journal gives back of a part; after it was thinned in memory, that is more."""
+    """``short`` is what a journal gives back of a share; after it was thinned in memory, that is more."""
     name, whole = an_object(9, 30)
     versions = {
         "whole": whole,
@@ -642,7 +645,7 @@ def test_a_part_that_is_in_the_lake_already_is_known_by_its_number(tmp_path, the
     }
     lake = Lake.in_memory()
     assert lake.create(live_key(utc(START), "c"), versions[there])
-    spool = Spool(tmp_path, lake)
+    spool = DiskSpool(tmp_path, lake)
     spool.add(name, versions[ours])
     spool.upload(name)
     assert spool.names() == []

@@ -15,7 +15,7 @@ from collector_service.clock import SystemClock
 from collector_service.live import pool
 from collector_service.live.intake import Intake
 from collector_service.live.pool import Pool
-from collector_service.live.viewer_keys import Viewers
+from collector_service.live.viewer_keys import ViewerKeys
 from collector_service.live.windows import Windows
 from collector_service.metrics import Stats
 from collector_service.settings import CollectionSettings, TwitchSettings
@@ -34,7 +34,7 @@ class Rig:
         self.double = double
         self.stats = Stats()
         self.windows = Windows(SystemClock(), 86_400)
-        self.intake = Intake(self.windows, Viewers("secret", ["botty"]), self.stats)
+        self.intake = Intake(self.windows, ViewerKeys("secret", ["botty"]), self.stats)
         defaults = {
             "connection_interval_seconds": 0.0,
             "join_rate": {"joins": 2000, "seconds": 1},
@@ -60,8 +60,8 @@ class Rig:
 
     def messages(self):
         found = Counter()
-        for part in self.windows.open_parts:
-            for room, tally in part.tallies.items():
+        for share in self.windows.open_shares:
+            for room, tally in share.tallies.items():
                 for number in tally.viewers.values():
                     found[room] += number
         return found
@@ -69,9 +69,9 @@ class Rig:
     def observed(self):
         now = self.windows.now()
         return {
-            room: sum(until - since for since, until in tally.watched(part.start, now))
-            for part in self.windows.open_parts
-            for room, tally in part.tallies.items()
+            room: sum(until - since for since, until in tally.watched(share.start, now))
+            for share in self.windows.open_shares
+            for room, tally in share.tallies.items()
         }
 
 
@@ -150,7 +150,7 @@ async def test_changes_of_the_list_join_and_leave():
         it.pool.want(["chan1", "chan2"], {"chan2": 102})
         await eventually(lambda: it.pool.roster.counts() == {"joined": 2})
         await eventually(lambda: any("PART #chan0" in client.lines for client in it.clients))
-        tallies = it.windows.open_parts[0].tallies
+        tallies = it.windows.open_shares[0].tallies
         assert tallies[100].since is None
         assert tallies[101].since is not None
         assert tallies[102].since is not None
@@ -194,9 +194,9 @@ async def test_a_channel_that_the_server_parts_is_joined_again(monkeypatch):
         [client] = it.clients
         client.send(f":{client.nick}!{client.nick}@{client.nick}.tmi.twitch.tv PART #chan0")
         await eventually(lambda: it.pool.roster.counts() == {"joining": 1})
-        assert it.windows.open_parts[0].tallies[100].since is None
+        assert it.windows.open_shares[0].tallies[100].since is None
         await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
-        assert it.windows.open_parts[0].tallies[100].since is not None
+        assert it.windows.open_shares[0].tallies[100].since is not None
 
 
 def close(client):
@@ -223,7 +223,7 @@ async def test_a_lost_connection_comes_back_in_seconds_and_the_gap_is_not_watche
         gap = it.windows.now() - lost
         assert gap >= 0.4
         assert it.stats.reconnects == {cause: 1}
-        total = it.windows.now() - it.windows.open_parts[0].start
+        total = it.windows.now() - it.windows.open_shares[0].start
         assert max(it.observed().values()) < total - gap + 0.2
 
 
@@ -236,7 +236,7 @@ async def test_a_silent_connection_is_noticed_and_its_silence_not_watched(monkey
         await eventually(lambda: it.pool.roster.counts() == {"joined": 1})
         await eventually(lambda: "PING :vieweratlas" in it.double.clients[0].lines)
         await eventually(lambda: it.stats.reconnects == {"silent": 1})
-        tally = it.windows.open_parts[0].tallies[100]
+        tally = it.windows.open_shares[0].tallies[100]
         assert sum(until - since for since, until in tally.stretches) < 0.3
         assert tally.since is None or it.windows.now() - tally.since < 5
 
@@ -247,7 +247,7 @@ async def test_a_channel_that_opted_out_is_left_as_soon_as_its_id_is_known():
         it.pool.want(["chan0", "chan1"], {})
         await eventually(lambda: it.pool.roster.counts() == {"opted out": 1, "joined": 1})
         await eventually(lambda: "PART #chan0" in it.clients[0].lines)
-        assert it.windows.open_parts[0].tallies.keys() == {101}
+        assert it.windows.open_shares[0].tallies.keys() == {101}
         assert it.pool.statuses() == {101: ("chan1", "joined")}
         it.pool.roster.leave_out(frozenset({101}))
         await eventually(lambda: "PART #chan1" in it.clients[0].lines)
@@ -262,7 +262,7 @@ async def test_a_renamed_channel_is_watched_on_whichever_connection_has_its_new_
         it.double.rooms = it.double.rooms | {"renamed": 100}
         it.pool.want(["renamed", "chan0"], {"renamed": 100})
         await eventually(lambda: it.pool.roster.counts() == {"joined": 2})
-        tallies = it.windows.open_parts[0].tallies
+        tallies = it.windows.open_shares[0].tallies
         assert tallies[100].since is not None
         assert tallies[100].login == "renamed"
         it.pool.want(["renamed"], {"renamed": 100})
@@ -352,7 +352,7 @@ async def test_what_is_on_its_way_is_read_before_the_end():
         client.send(*(message(100, 5, f"m{number}", now_ms(), "chan0") for number in range(5000)))
         await it.pool.stop()
         assert it.messages() == {100: 5000}
-        assert it.windows.open_parts[0].tallies[100].since is None
+        assert it.windows.open_shares[0].tallies[100].since is None
 
 
 async def test_channels_that_are_being_joined_are_left_when_stopping():
@@ -388,7 +388,7 @@ async def test_a_dead_connection_does_not_keep_the_others_from_ending(monkeypatc
         it.double.answers_pings = False
         await asyncio.sleep(0.6)
         await it.pool.stop()
-        tally = it.windows.open_parts[0].tallies[100]
+        tally = it.windows.open_shares[0].tallies[100]
         # It was last heard when it was joined.
         assert sum(until - since for since, until in tally.stretches) < 0.4
         assert tally.since is None
@@ -409,7 +409,7 @@ async def test_a_zombie_of_two_connections_leaves_a_gap_until_the_other_joined(m
         await eventually(lambda: len(it.pool.roster._channels["chan0"].holders) == 2)
         first, _ = it.pool.roster._channels["chan0"].holders
         first.close("silent", silent=True)
-        tally = it.windows.open_parts[0].tallies[100]
+        tally = it.windows.open_shares[0].tallies[100]
         [(_, until)] = tally.stretches
         assert until <= heard + 0.2
         assert tally.since >= heard + 0.9
@@ -457,8 +457,8 @@ async def test_reconnect_opens_the_new_connection_first_and_counts_nothing_twice
         assert it.stats.duplicates == 2
         assert it.stats.reconnects == {"reconnect": 1}
         assert it.pool.roster.counts() == {"joined": 2}
-        part = it.windows.open_parts[0]
-        assert all(tally.stretches == [] and tally.since for tally in part.tallies.values())
+        share = it.windows.open_shares[0]
+        assert all(tally.stretches == [] and tally.since for tally in share.tallies.values())
 
 
 async def test_hostile_text_and_bytes_do_not_end_the_connection():

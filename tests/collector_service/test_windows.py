@@ -24,13 +24,13 @@ class ManualClock:
 
 
 def count(windows, room, sent, kind=MESSAGE, key=1, bot=False):
-    part = windows.part_at(sent, windows.now())
-    part.tally(room, f"channel{room}")
-    part.count(room, kind, key, bot)
+    share = windows.share_at(sent, windows.now())
+    share.tally(room, f"channel{room}")
+    share.count(room, kind, key, bot)
 
 
-def records(parts):
-    return [record for part in parts for record in part.records("c1")]
+def records(shares):
+    return [record for share in shares for record in share.records("c1")]
 
 
 def advance(windows, clock, until, step=5.0):
@@ -55,8 +55,8 @@ def test_a_window_closes_after_its_grace_with_what_it_saw():
     windows.describe({7: StreamInfo(viewer_count=9, game_name="Chess")})
     assert advance(windows, clock, START + 300 + GRACE_SECONDS - 0.1) == []
     windows.describe({7: StreamInfo(viewer_count=10, game_name="Go")})
-    [part] = advance(windows, clock, START + 300 + GRACE_SECONDS)
-    [record] = part.records("c1")
+    [share] = advance(windows, clock, START + 300 + GRACE_SECONDS)
+    [record] = share.records("c1")
     assert (record.channel, record.channel_id, record.collector_id) == ("channel7", 7, "c1")
     assert (record.viewer_keys, record.viewer_messages) == ([3, 5, 2**64 - 1], [0, 2, 1])
     assert (record.messages, record.mirrored_messages, record.known_bots) == (3, 1, [2**64 - 1])
@@ -70,9 +70,9 @@ def test_the_window_in_which_the_process_started_is_partial():
     clock = ManualClock(START + 100.0)
     windows = Windows(clock, 300)
     windows.joined(7, "a", START + 100)
-    parts = advance(windows, clock, START + 700)
-    assert [(part.start, part.partial) for part in parts] == [(START, True), (START + 300, False)]
-    assert [record.observed_seconds for record in records(parts)] == [200.0, 300.0]
+    shares = advance(windows, clock, START + 700)
+    assert [(share.start, share.partial) for share in shares] == [(START, True), (START + 300, False)]
+    assert [record.observed_seconds for record in records(shares)] == [200.0, 300.0]
 
 
 def test_stopping_closes_at_the_exact_instant():
@@ -81,10 +81,10 @@ def test_stopping_closes_at_the_exact_instant():
     windows.joined(7, "a", START)
     advance(windows, clock, START + 301)
     clock.time = START + 301.25
-    parts = windows.close_all(windows.now())
-    found = records(parts)
+    shares = windows.close_all(windows.now())
+    found = records(shares)
     assert [(r.observed_seconds, r.partial) for r in found] == [(300.0, False), (1.25, True)]
-    assert windows.open_parts == []
+    assert windows.open_shares == []
 
 
 def test_events_for_a_closed_window_are_kept_in_a_supplement():
@@ -93,22 +93,22 @@ def test_events_for_a_closed_window_are_kept_in_a_supplement():
     windows.joined(7, "channel7", START)
     advance(windows, clock, START + 310)
     count(windows, 7, START + 299, key=4)
-    parts = advance(windows, clock, START + 310 + GRACE_SECONDS)
-    [record] = records(parts)
+    shares = advance(windows, clock, START + 310 + GRACE_SECONDS)
+    [record] = records(shares)
     assert (record.window_start.timestamp(), record.viewer_keys, record.partial) == (START, [4], True)
     assert record.observed_seconds == 0
     assert windows.closed == 1
-    assert windows.supplementary_parts == 1
+    assert windows.supplementary_shares == 1
 
 
 def test_event_times_are_brought_into_range():
     clock = ManualClock(START + 10.0)
     windows = Windows(clock, 300)
-    assert windows.part_at(START + 9_999, windows.now()).start == START
-    assert windows.part_at(0, windows.now()).start == START - 300
+    assert windows.share_at(START + 9_999, windows.now()).start == START
+    assert windows.share_at(0, windows.now()).start == START - 300
     clock.time = START + 200.0
     windows.tick()
-    assert windows.part_at(0, windows.now()).start == START
+    assert windows.share_at(0, windows.now()).start == START
 
 
 def test_a_clock_that_is_set_back_a_little_stands_still():
@@ -121,9 +121,9 @@ def test_a_clock_that_is_set_back_a_little_stands_still():
     assert windows.now() == START + 310
     count(windows, 7, START + 309, key=4)
     windows.left(7)
-    parts = advance(windows, clock, START + 650)
-    assert [part.start for part in parts] == [START + 300]
-    [record] = records(parts)
+    shares = advance(windows, clock, START + 650)
+    assert [share.start for share in shares] == [START + 300]
+    [record] = records(shares)
     assert (record.viewer_keys, record.observed_seconds) == ([4], 10.0)
 
 
@@ -131,14 +131,14 @@ def test_a_clock_that_is_set_back_far_ends_the_parts_and_goes_on_from_there():
     clock = ManualClock()
     windows = Windows(clock, 300)
     windows.joined(7, "channel7", START)
-    parts = advance(windows, clock, START + 1000)
+    shares = advance(windows, clock, START + 1000)
     count(windows, 7, START + 999, key=4)
     clock.time = START + 400.0
-    parts += windows.tick()
+    shares += windows.tick()
     count(windows, 7, START + 405, key=5)
-    parts += advance(windows, clock, START + 910)
+    shares += advance(windows, clock, START + 910)
     found = [
-        (r.window_start.timestamp() - START, r.viewer_keys, r.observed_intervals) for r in records(parts)
+        (r.window_start.timestamp() - START, r.viewer_keys, r.observed_intervals) for r in records(shares)
     ]
     assert found == [
         (0, [], [(0, 300)]),
@@ -148,8 +148,8 @@ def test_a_clock_that_is_set_back_far_ends_the_parts_and_goes_on_from_there():
         (300, [5], [(100, 300)]),
         (600, [], [(0, 300)]),
     ]
-    assert [part.partial for part in parts] == [False, False, False, True, True, False]
-    assert len({part.sequence for part in parts}) == 6
+    assert [share.partial for share in shares] == [False, False, False, True, True, False]
+    assert len({share.sequence for share in shares}) == 6
 
 
 def test_while_the_machine_slept_nothing_was_watched():
@@ -219,7 +219,7 @@ def test_a_window_does_not_wait_for_ever():
     windows.reader = Readers()
     end = START + 300 + GRACE_SECONDS + SETTLE_SECONDS
     assert advance(windows, clock, end - 0.1) == []
-    assert [part.start for part in advance(windows, clock, end)] == [START]
+    assert [share.start for share in advance(windows, clock, end)] == [START]
 
 
 def test_a_wanted_channel_has_a_record_that_says_why_nothing_was_seen():
@@ -237,7 +237,7 @@ def test_a_wanted_channel_has_a_record_that_says_why_nothing_was_seen():
     assert all(parse_record(record.to_json()) == record for record in found)
     count(windows, 7, START + 299)
     clock.time += 10.0
-    [late] = [part for part in windows.close_all(clock.time) if part.supplementary]
+    [late] = [share for share in windows.close_all(clock.time) if share.supplementary]
     assert [(r.channel_id, r.status) for r in late.records("c1")] == [(7, None)]
 
 
@@ -296,7 +296,7 @@ _STEP = st.one_of(
 def test_every_event_and_every_watched_moment_counts_once(steps, rate):
     clock = ManualClock(float(START), rate)
     windows = Windows(clock, 20)
-    parts = []
+    shares = []
     events, watched, since = Counter(), defaultdict(float), {}
 
     def watch(room, begin, end):
@@ -309,7 +309,7 @@ def test_every_event_and_every_watched_moment_counts_once(steps, rate):
         match step:
             case "time", seconds:
                 clock.time += seconds * rate
-                parts += windows.tick()
+                shares += windows.tick()
             case "join", room:
                 if room not in since:
                     since[room] = clock.time
@@ -324,17 +324,17 @@ def test_every_event_and_every_watched_moment_counts_once(steps, rate):
                 events[room, int(sent // 20) * 20, kind, 0 if kind == MIRRORED else key] += 1
     for room, begin in since.items():
         watch(room, begin, clock.time)
-    parts += windows.close_all(windows.now())
+    shares += windows.close_all(windows.now())
 
-    assert_counted(parts, events, watched)
+    assert_counted(shares, events, watched)
 
 
-def assert_counted(parts, events, watched):
-    """The parts hold exactly these events and watched seconds."""
+def assert_counted(shares, events, watched):
+    """The shares hold exactly these events and watched seconds."""
     found, seen = Counter(), set()
     observed = defaultdict(float)
-    for part in parts:
-        for record in part.records("c"):
+    for share in shares:
+        for record in share.records("c"):
             window = record.channel_id, int(record.window_start.timestamp())
             observed[window] += record.observed_seconds
             found[*window, MIRRORED, 0] += record.mirrored_messages
@@ -345,7 +345,7 @@ def assert_counted(parts, events, watched):
                 seen.add((*window, key))
     assert +found == Counter({event: n for event, n in events.items() if event[2] != PRESENCE})
     assert seen == {(room, start, key) for room, start, kind, key in events if kind != MIRRORED}
-    assert max(Counter(part.start for part in parts if not part.supplementary).values()) == 1
+    assert max(Counter(share.start for share in shares if not share.supplementary).values()) == 1
     for window in observed.keys() | watched.keys():
         assert observed[window] == pytest.approx(watched[window], abs=0.02)
         assert 0 <= observed[window] <= 20
@@ -356,8 +356,8 @@ def test_the_same_input_gives_the_same_bytes():
         windows = Windows(ManualClock(), 300)
         for room, key in order:
             count(windows, room, START + 1, key=key)
-        [part] = windows.close_all(START + 5.0)
-        return encode_object(part.records("c"))
+        [share] = windows.close_all(START + 5.0)
+        return encode_object(share.records("c"))
 
     pairs = [(room, key) for room in (5, 3, 9) for key in (8, 2, 11)]
     assert collect(pairs) == collect(pairs[::-1])

@@ -10,7 +10,7 @@ import pytest
 from collector_service.contract import SnapshotRecord, decode_lines, encode_object, live_key, parse_record
 from collector_service.lake import Lake
 from collector_service.live import spool
-from collector_service.live.spool import Overflow, PartName, Spool
+from collector_service.live.spool import DiskSpool, MemorySpool, ShareName
 from collector_service.privacy.opt_outs import OptOuts, add_opt_outs
 from collector_service.privacy.redaction import line_without, object_without, record_without
 from tests.privacy import world
@@ -41,8 +41,8 @@ BOTH = VIEWER.gone | CHANNEL.gone
 
 def test_a_spool_that_is_uploaded_late_holds_nobody_who_opted_out_meanwhile(tmp_path):
     lake = Lake.open(world.settings_for(tmp_path).storage)
-    for shelf in (Spool(tmp_path / "spool", lake), Overflow(lake)):
-        name = PartName(int(NOW.timestamp()), "c1" if isinstance(shelf, Spool) else "c2", 0)
+    for shelf in (DiskSpool(tmp_path / "spool", lake), MemorySpool(lake)):
+        name = ShareName(int(NOW.timestamp()), "c1" if isinstance(shelf, DiskSpool) else "c2", 0)
         shelf.add(name, encode_object(world.records_of(DAY, 20)))
         shelf.leave_out(BOTH)
         key = shelf.upload(name)
@@ -56,11 +56,11 @@ def test_only_windows_that_began_before_the_opt_out_are_searched(tmp_path, monke
     monkeypatch.setattr(
         spool, "object_without", lambda *arguments: searched.append(1) or object_without(*arguments)
     )
-    shelf = Spool(tmp_path / "spool", Lake.in_memory())
+    shelf = DiskSpool(tmp_path / "spool", Lake.in_memory())
     shelf.leave_out(BOTH, NOW.timestamp())
     data = encode_object(world.records_of(DAY, 20))
     for seconds, number in ((-300, 1), (0, 2), (300, 2)):
-        name = PartName(int(NOW.timestamp()) + seconds, "c1", 0)
+        name = ShareName(int(NOW.timestamp()) + seconds, "c1", 0)
         shelf.add(name, data)
         left = shelf.lake.get(shelf.upload(name))
         assert (len(searched), left == data) == (number, seconds > 0)
@@ -68,8 +68,8 @@ def test_only_windows_that_began_before_the_opt_out_are_searched(tmp_path, monke
 
 def test_a_spool_of_nobody_but_them_becomes_an_empty_object(tmp_path):
     lake = Lake.open(world.settings_for(tmp_path).storage)
-    shelf = Spool(tmp_path / "spool", lake)
-    name = PartName(int(NOW.timestamp()), "c1", 0)
+    shelf = DiskSpool(tmp_path / "spool", lake)
+    name = ShareName(int(NOW.timestamp()), "c1", 0)
     shelf.add(name, encode_object(world.records_of(DAY, 20, "vod")))
     shelf.leave_out(CHANNEL.gone)
     assert gzip.decompress(lake.get(shelf.upload(name))) == b""

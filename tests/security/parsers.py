@@ -32,7 +32,7 @@ from collector_service.live.intake import Intake
 from collector_service.live.journal import Journal
 from collector_service.live.spool import _holds, thin
 from collector_service.live.state_dir import own_collector_id
-from collector_service.live.viewer_keys import Viewers
+from collector_service.live.viewer_keys import ViewerKeys
 from collector_service.live.windows import Windows
 from collector_service.logins import read_logins
 from collector_service.metrics import Stats
@@ -224,7 +224,7 @@ def _irc_stream(_: Path) -> Parse:
     windows = Windows(parse_clock("system"), 300)
 
     async def take(data: bytes) -> None:
-        connection = Connection(_Silent(Intake(windows, Viewers(SECRET, ()), stats)), stats)
+        connection = Connection(_Silent(Intake(windows, ViewerKeys(SECRET, ()), stats)), stats)
         connection.connection_made(_Transport())
         connection._nick = "justinfan1"
         connection.join(["alpha_one"])

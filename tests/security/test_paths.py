@@ -18,7 +18,7 @@ from collector_service.clock import SystemClock
 from collector_service.contract import BadRecordError, parse_record
 from collector_service.lake import Lake
 from collector_service.live.intake import Intake
-from collector_service.live.viewer_keys import Viewers
+from collector_service.live.viewer_keys import ViewerKeys
 from collector_service.live.windows import Windows
 from collector_service.logins import read_logins
 from collector_service.metrics import Stats
@@ -180,8 +180,8 @@ def test_a_collectors_name_that_is_none_is_no_key(tmp_path, name):
 def test_a_channel_that_chat_names_otherwise_than_by_a_login_is_not_counted(name):
     stats, windows = Stats(), Windows(SystemClock(), 300)
     line = f"@id=m;room-id=5;user-id=7 :u!u@x PRIVMSG #{name} :text".encode()
-    Intake(windows, Viewers(KEY, []), stats).chats([parse(line)])
-    counted = [tally.login for part in windows.open_parts for tally in part.tallies.values()]
+    Intake(windows, ViewerKeys(KEY, []), stats).chats([parse(line)])
+    counted = [tally.login for part in windows.open_shares for tally in part.tallies.values()]
     assert counted == (["con"] if name == "con" else [])
 
 

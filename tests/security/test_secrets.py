@@ -19,7 +19,7 @@ import pytest
 from obstore.exceptions import BaseError
 
 from collector_service.lake import Lake
-from collector_service.live.viewer_keys import Viewers
+from collector_service.live.viewer_keys import ViewerKeys
 from collector_service.metrics import Stats
 from collector_service.twitch import helix as helix_module
 from collector_service.twitch.helix import Helix
@@ -95,7 +95,7 @@ async def test_no_object_that_holds_a_secret_shows_it(environment, monkeypatch):
     settings = Settings.load(environment=environment)
     assert settings.twitch.client_secret.get_secret_value() == PLANTED["TWITCH_CLIENT_SECRET"]
     async with Helix.open(settings.twitch, Stats()) as helix:
-        viewers = Viewers(PLANTED["VIEWER_KEY_SECRET"], ())
+        viewers = ViewerKeys(PLANTED["VIEWER_KEY_SECRET"], ())
         for one in (settings, settings.twitch, settings.privacy, helix, helix._patience, viewers):
             assert shown(f"{one!r} {one!s}") == []
         assert shown(settings.model_dump_json()) == []
