@@ -4,11 +4,12 @@ Belongs here: when to tick the windows, flush the journal, spool and upload. Doe
 formats (``journal``, ``spool``) and the windows' content.
 
 A share moves from memory into the spool, then its journal is removed, then its object is uploaded and
-removed from the spool. When the disk refuses the object, it waits in memory: it goes into the spool when the disk
-takes it again, or straight into the lake, and then its journal is removed. So a share's journal is removed
-only after its object is in the spool or in the lake, and nothing is lost by a crash at any point. Nothing
-doubles either: a share may be left in two places, but it has the same number in all of them, and an upload
-that finds this number in the lake ends there, even if the journal's share is shorter (see `Spool.upload`).
+removed from the spool. When the disk refuses the object, it waits in memory: it moves into the spool when
+the disk takes it again, or straight into the lake, and then its journal is removed. So a share's journal is
+removed only after its object is in the spool or in the lake, and a crash at any point loses nothing.
+Nothing doubles either: a share may be left in two places, but it has the same number in all of them, and an
+upload that finds this number in the lake ends there, even if the journal's share is shorter (see
+`Spool.upload`).
 The spool's copy is preferred to the journal's at the start, since it is never shorter, unless it was
 thinned.
 
@@ -104,7 +105,7 @@ class Uploader:
         self._last_sync = 0.0
 
     def recover(self) -> int:
-        """DiskSpool what earlier processes left in the journal. Blocks; call before anything else.
+        """Spool what earlier processes left in the journal. Blocks; call before anything else.
 
         What the disk refuses waits in memory, and its journal stays.
 
@@ -158,7 +159,7 @@ class Uploader:
                 failing = False
 
     async def keep_spooling(self) -> None:
-        """DiskSpool the shares that close, in order, until cancelled.
+        """Spool the shares that close, in order, until cancelled.
 
         What the disk refuses waits in memory, for the disk or the lake, whichever comes first.
         """
@@ -199,7 +200,7 @@ class Uploader:
                 await self._has_spooled.wait()
 
     async def finish(self, shares: Iterable[WindowShare], seconds: float) -> bool:
-        """DiskSpool the last shares and upload everything, within a time.
+        """Spool the last shares and upload everything, within a time.
 
         What is not uploaded by then stays in the spool (what is not spooled, in the journal) for the next
         start. The tasks above must have been cancelled.
@@ -227,7 +228,7 @@ class Uploader:
         return True
 
     def _spool_journal(self) -> None:
-        """DiskSpool what the journal holds. Blocks; nobody else may use the journal meanwhile.
+        """Spool what the journal holds. Blocks; nobody else may use the journal meanwhile.
 
         Raises:
             OSError: the state directory cannot be read.
@@ -276,7 +277,7 @@ class Uploader:
             pass
 
     async def _finish_step(self) -> bool:
-        """DiskSpool or upload one object; True when there is none left."""
+        """Spool or upload one object; True when there is none left."""
         try:
             if await asyncio.shield(self._spool_next()):
                 return False
