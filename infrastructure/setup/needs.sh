@@ -16,7 +16,8 @@ describe() {
         git) echo "git||git|git|git" ;;
         python) echo "Python 3.11 or newer with venv|set PYTHON to its path|python3-venv|python3|python" ;;
         java) echo "Java 17 or newer|set JAVA_HOME to its folder|default-jre-headless|java-headless|temurin" ;;
-        chromium) echo "Chromium|set CHROMIUM to its path|$chromium fonts-liberation|chromium|chromium" ;;
+        # The page's tests are laid out in DejaVu Sans, which is most systems' default.
+        chromium) echo "Chromium|set CHROMIUM to its path|$chromium fonts-dejavu-core|chromium|chromium" ;;
         postgres) echo "PostgreSQL's server|put pg_ctl on the PATH|postgresql|postgresql-server|postgresql@17" ;;
         buildah | mmdebstrap) echo "$1||$1|$1|" ;;
         *) echo "needs.sh: unknown need: $1" >&2 && exit 2 ;;

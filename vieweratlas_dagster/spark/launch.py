@@ -123,7 +123,7 @@ def find_spark_submit() -> str:
         found = f"{java} is version {version}" if version else f"there is none in {home or 'the PATH'}"
         raise RuntimeError(
             f"analysis.engine is spark, which needs Java {_OLDEST_JAVA} or newer, but {found}: install it "
-            f"(Debian, Ubuntu: apt install openjdk-{_OLDEST_JAVA}-jre-headless), set JAVA_HOME, {_ELSE}"
+            f"(Debian, Ubuntu: apt install default-jre-headless), set JAVA_HOME, {_ELSE}"
         )
     return submit
 
