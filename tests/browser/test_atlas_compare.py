@@ -93,7 +93,7 @@ def test_two_channels_are_chosen_by_keyboard_and_split_exactly(opened: Opener, a
     unit = math.pi * one**2 / viewers[first]
     assert math.pi * other**2 / unit == pytest.approx(viewers[second], rel=1e-6)
     assert lens(one, other, abs(other_x - x)) / unit == pytest.approx(both, rel=1e-3)
-    expect(page.get_by_role("img", name=f"{both:,} are the same")).to_be_visible()
+    expect(page.get_by_role("img", name=f"they share {both:,}")).to_be_visible()
 
 
 def test_a_number_in_the_list_compares_the_two(opened: Opener, atlas: Path, world: Planted):
@@ -101,7 +101,7 @@ def test_a_number_in_the_list_compares_the_two(opened: Opener, atlas: Path, worl
     name, both = world.neighbours("streamer_004")[1]
     page.locator("#panel table.neighbours tbody tr").nth(1).get_by_role("link", name=f"{both}").last.click()
     expect(heading(page)).to_have_text(f"streamer_004 and {name}")
-    page.get_by_role("link", name="Leave out streamer_004").click()
+    page.get_by_role("link", name="Remove streamer_004").click()
     expect(heading(page)).to_have_text(name)
     assert page.url.endswith(f"#channel={name}")
 
@@ -167,7 +167,7 @@ def test_lists_of_weights_are_compared_by_weight(opened: Opener, tmp_path: Path)
     page = opened(write(world, tmp_path), at=f"#compare={row['source']}&compare={row['target']}")
     ((_, amount),) = bars(page).items()
     assert float(amount) == pytest.approx(row["weight"], rel=1e-3)
-    expect(page.locator("#panel")).to_contain_text("coefficients, no viewer counts")
+    expect(page.locator("#panel")).to_contain_text("coefficients, not viewer counts")
     expect(page.locator("#panel .venn")).to_have_count(0)
 
 

@@ -386,7 +386,7 @@ def test_an_empty_atlas_says_so(opened: Opener, tmp_path: Path):
     world = planted()
     empty = Planted(world.nodes.clear(), world.edges.clear(), world.communities.clear())
     page = opened(write(empty, tmp_path))
-    expect(page.locator("#notice")).to_contain_text("No channel")
+    expect(page.locator("#notice")).to_contain_text("not contain any channel")
     expect(page.locator("#subtitle")).to_have_text("0 channels · 0 communities · 0 regions")
     page.locator("#search").fill("anyone")
     expect(page.locator("#suggestions")).to_contain_text("not on this map")
@@ -400,7 +400,9 @@ def test_one_channel_is_an_atlas(opened: Opener, tmp_path: Path, settled: bool):
     known = world.communities.filter(pl.col("id").is_in([1, 10])) if settled else world.communities.clear()
     page = opened(write(Planted(nodes, world.edges.clear(), known), tmp_path), at=f"#channel={name}")
     expect(heading(page)).to_have_text(name)
-    expect(page.locator("#panel .empty")).to_contain_text("No channel here shares 5 or more viewers")
+    expect(page.locator("#panel .empty")).to_contain_text(
+        "No channel on this page shares enough viewers with it: at least 5"
+    )
     at = middle_of_free_map(page)
     page.keyboard.press("Escape")
     page.mouse.click(*at)
@@ -430,7 +432,7 @@ def test_without_webgl_everything_but_the_drawing_works(browser: Browser, atlas:
     page = plain.new_page()
     page.goto(atlas.as_uri())
     page.wait_for_function("document.documentElement.dataset.ready === 'true'")
-    expect(page.locator("#notice")).to_contain_text("no WebGL")
+    expect(page.locator("#notice")).to_contain_text("not offer WebGL")
     page.locator("#search").fill("streamer_004")
     page.locator("#search").press("Enter")
     expect(heading(page)).to_have_text("streamer_004")

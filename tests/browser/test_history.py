@@ -195,7 +195,7 @@ def test_a_channel_that_is_left_out_is_found_and_says_why(opened: Opener, past: 
     page.locator("#search").press("Enter")
     expect(heading(page)).to_have_text("too_small")
     expect(page.locator("#panel .why")).to_have_text(
-        "Only 120 viewers were seen in its chat; a channel of this map has at least 400."
+        "Only 120 viewers were seen in its chat; a channel on this map has at least 400."
     )
     page.reload()
     expect(heading(page)).to_have_text("too_small")
@@ -208,8 +208,8 @@ def test_an_unknown_channel_gets_an_honest_answer(opened: Opener, past: Path):
     page.locator("#search").fill("nobody_knows_me")
     page.locator("#suggestions [role=option]").click()
     expect(page.locator("#panel .why")).to_have_text(
-        "Nothing is told here of this channel: to be on the map, it must be among the 5,000 largest live "
-        "channels."
+        "This page does not contain data on this channel: to be on the map, it must be among the 5,000 "
+        "largest live channels."
     )
 
 
@@ -224,7 +224,7 @@ def test_a_former_channel_comes_back_with_its_day(opened: Opener, past: Path, wo
     page.locator("#search").fill(NEWCOMER)
     page.locator("#search").press("Enter")
     expect(page.locator("#panel .why")).to_have_text(
-        "It is not on the map of 9 Jan 2026, but it is on the newest."
+        "It is not on the map of 9 Jan 2026, but it is on the newest map."
     )
 
 

@@ -1,6 +1,6 @@
 /**
- * Builds dist/index.html: one file with all script and style inside, and a policy that allows
- * exactly those two and no connection at all.
+ * Builds dist/index.html: one file with the script and the style inside, and a policy that allows
+ * only these two and forbids every connection.
  */
 import { createHash } from "node:crypto";
 import type { Plugin } from "vite";
@@ -29,7 +29,7 @@ function oneFile(): Plugin {
         else this.error(`${name} cannot go into the page`);
         delete bundle[name];
       }
-      // An early </script would end the block; inside a string, the escaped form means the same.
+      // A "</script" in the code would end the block; inside a string, the escaped form means the same.
       script = script.trim().replaceAll("</script", "<\\/script");
       style = style.trim();
       const policy = [

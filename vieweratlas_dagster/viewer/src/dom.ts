@@ -1,4 +1,4 @@
-/** Building elements. Texts become text nodes and nothing here parses HTML, so no name can become markup. */
+/** Builds elements. Texts become text nodes and nothing here parses HTML, so no name can become markup. */
 
 type Child = Node | string | null | undefined | false;
 type Options<K extends keyof HTMLElementTagNameMap> = Partial<
@@ -29,7 +29,7 @@ export function byId<T extends HTMLElement = HTMLElement>(id: string): T {
   return found as T;
 }
 
-/** A name from outside; `bdi` keeps a right-to-left name from reordering what stands beside it. */
+/** An untrusted name; `bdi` keeps a right-to-left name from reordering the text around it. */
 export const nameOf = (name: string) => el("bdi", {}, name);
 
 export const swatch = (color: string) =>

@@ -1,4 +1,4 @@
-/** Puts the page together: data, theme, map, search, panel, legend, filter, and the view in the address. */
+/** Connects the parts of the page: data, theme, map, search, panel, legend, filter, and the view in the address. */
 import { startArrows } from "./controls/arrow-keys";
 import { leftOver, renderFilters } from "./controls/filter-form";
 import { startHelp } from "./controls/help";
@@ -18,20 +18,20 @@ import { renderPanel } from "./panel/panel";
 import { pastSection, renderAbsent } from "./panel/past";
 
 const today = decode(JSON.parse(byId("atlas-data").textContent ?? "") as Encoded);
-// The map of the day that is shown.
+// The map of the shown day.
 let atlas = today;
 const panel = byId("panel");
 const legend = byId("legend");
 const filters = byId("filters");
 const mapBox = byId("map");
-// What lies over the map and must not cover names.
+// Boxes over the map, under which no name may stand.
 const overlays = [byId("days"), panel, legend, filters, byId("chip"), byId("toast"), document.querySelector<HTMLElement>(".zoom")!];
-// As in style.css: panels stand beside the map, or are sheets; and there is room for both of them.
+// As in style.css: panels stand beside the map and are not sheets; and both panels have room.
 const wide = matchMedia("(min-width: 52rem)");
 const roomy = matchMedia("(min-width: 68rem)");
 let view: View = START;
 let map: AtlasMap | null = null;
-// What the address says of the view that is shown.
+// The address of the shown view.
 let shownHash = "";
 
 function header(of: Atlas): void {
@@ -54,7 +54,7 @@ function notice(text: string): void {
   box.hidden = false;
 }
 
-/** What the panels cover of the map, in pixels. */
+/** The pixels of the map that panels cover at each side. */
 function insets(): Insets {
   const covered = { top: 0, right: 0, bottom: 0, left: 0 };
   const area = mapBox.getBoundingClientRect();
@@ -63,7 +63,7 @@ function insets(): Insets {
     if (wide.matches) covered.right = area.right - box.left;
     else covered.bottom = area.bottom - box.top;
   }
-  // On small screens the slider is above the map's middle, on others below it.
+  // The slider is above the map's middle on small screens, and below it on others.
   const slider = byId("days");
   if (!slider.hidden) {
     const box = slider.getBoundingClientRect();
@@ -86,13 +86,13 @@ function covered(): Box[] {
 const timeline = new Timeline(byId("days"), () => byId("atlas-history").textContent ?? "", today, {
   choose: (day) => goStaying({ day, absent: view.absent }),
   loaded() {
-    // The view is there already, but for the day.
+    // Only the day of the view is still missing.
     follow(true);
   },
   failed: (reason) => notice(`The earlier days cannot be read: ${reason}`),
 });
 
-/** The map of the day that the address names, or today's while that is being unpacked. */
+/** Shows the map of the day in the address, or today's while the history is being unpacked. */
 function showDay(): void {
   const asked = timeline.mapOf(viewOf(location.hash, today).view.day);
   if (asked === atlas) return;
@@ -101,22 +101,26 @@ function showDay(): void {
   map?.setAtlas(atlas);
 }
 
-/** What there is to say of other days, below the facts of the panel. */
+/** Renders the section on other days below the facts of the panel. */
 function renderPast(): void {
   panel.querySelector(".past")?.remove();
   const past = pastSection(timeline, atlas, view);
   if (past) panel.querySelector("dl, .why")?.after(past);
-  timeline.tellChanges(atlas);
+  timeline.showChanges(atlas);
 }
 
-/** Shows what the address says; with `stay` map and focus stay where they are, as for what is done on the map or in the filter. */
+/**
+ * Shows the view of the address.
+ *
+ * With `stay`, the camera and the focus stay, as after actions on the map or in the filter.
+ */
 function follow(stay = false): void {
   shownHash = location.hash;
   const first = document.documentElement.dataset["ready"] !== "true";
   showDay();
   const reading = viewOf(location.hash, atlas, today);
   view = reading.view;
-  tellIgnored(reading.ignored);
+  reportIgnored(reading.ignored);
   if (!roomy.matches && view.selection.kind !== "none") showLeft(wide.matches && !filters.hidden ? filters : null);
   renderPanel(panel, atlas, view, (channels) => go({ selection: { kind: "compare", channels } }));
   if (view.absent !== null && view.selection.kind === "none") renderAbsent(panel, atlas, today, view.absent);
@@ -128,31 +132,31 @@ function follow(stay = false): void {
   if (!stay && !first) (panel.querySelector<HTMLElement>("h2") ?? mapBox).focus({ preventScroll: true });
 }
 
-function tellIgnored(parts: string[]): void {
+function reportIgnored(parts: string[]): void {
   byId("toast").hidden = parts.length === 0;
   byId("toast-text").replaceChildren(parts.length ? `The address names something that is not on this map: ${parts.slice(0, 3).join(", ")}` : "");
 }
 
 /**
- * Changes the view; the camera goes where that is seen best unless it is given.
+ * Changes the view, and moves the camera to the best view of it unless `change` has a camera.
  *
- * Shown at once: the event about the address comes later, and keys pressed meanwhile would meet the old view.
+ * The view is shown at once: the hashchange event comes later, and until then keys would act on the old view.
  */
 function go(change: Partial<View>, stay = false): void {
   const kept = "selection" in change ? { ...view, elsewhere: [] } : view;
   const hash = hashOf({ ...kept, camera: null, absent: null, ...change });
-  // "#" for no fragment at all would be an event without a difference to be seen.
+  // Replacing no fragment by "#" would only cause an event.
   if (hash !== "#" || location.hash) location.hash = hash;
   follow(stay);
 }
 
-/** Lets the address say where the map is, without a step for the browser's Back. */
+/** Writes the camera into the address, without a step for the browser's Back. */
 function nameView(): void {
   try {
     history.replaceState(history.state, "", hashOf(view));
     shownHash = location.hash;
   } catch {
-    // a page that may not change its own address: then it keeps the selection only
+    // The browser forbids pages to change their address here; then it keeps only the selection.
   }
 }
 
@@ -175,22 +179,22 @@ function closeFilter(): void {
   byId("filter-toggle").focus();
 }
 
-/** Opens the legend or the filter, which share a place, or neither. */
+/** Opens the legend or the filter, which share a place, or closes both. */
 function showLeft(box: HTMLElement | null): void {
-  for (const [one, button] of [[legend, "legend-toggle"], [filters, "filter-toggle"]] as const) {
-    one.hidden = one !== box;
-    byId(button).setAttribute("aria-expanded", String(one === box));
+  for (const [side, button] of [[legend, "legend-toggle"], [filters, "filter-toggle"]] as const) {
+    side.hidden = side !== box;
+    byId(button).setAttribute("aria-expanded", String(side === box));
   }
   map?.redrawNames();
 }
 
 function startMap(): AtlasMap | null {
   if (!webglAvailable()) {
-    notice("This browser offers no WebGL, so the map cannot be drawn. Search, the list of regions and every channel's details work.");
+    notice("This browser does not offer WebGL, so the map cannot be drawn. The search, the list of regions and the details of every channel still work.");
     showLeft(legend);
     return null;
   }
-  if (!atlas.channels.length) notice("No channel is on this map yet.");
+  if (!atlas.channels.length) notice("This map does not contain any channel yet.");
   return new AtlasMap(atlas, mapBox, colors(), {
     insets,
     covered,
@@ -236,7 +240,7 @@ function keys(): void {
   });
 }
 
-/** Links on the page change the selection and leave the rest of the view as it is. */
+/** Makes links on the page change the selection and keep the rest of the view. */
 function links(): void {
   document.addEventListener("click", (event) => {
     const link = event.target instanceof Element ? event.target.closest('a[href^="#"]') : null;
@@ -267,7 +271,7 @@ function buttons(): void {
     mapBox.focus({ preventScroll: true });
   });
   byId("toast-close").addEventListener("click", () => {
-    tellIgnored([]);
+    reportIgnored([]);
     mapBox.focus({ preventScroll: true });
   });
   byId("zoom-in").addEventListener("click", () => map?.zoom(1 / 1.6));
@@ -275,8 +279,8 @@ function buttons(): void {
   byId("zoom-all").addEventListener("click", showAll);
 }
 
-/** A page enlarged with two fingers must be movable with one, also where the map fills the screen. */
-function leaveWayOut(): void {
+/** Lets one finger move the page while it is enlarged, even where the map fills the screen. */
+function releaseEnlargedPage(): void {
   const viewport = window.visualViewport;
   viewport?.addEventListener("resize", () => mapBox.classList.toggle("enlarged", viewport.scale > 1.02));
 }
@@ -296,7 +300,7 @@ startArrows();
 keys();
 links();
 buttons();
-leaveWayOut();
+releaseEnlargedPage();
 addEventListener("hashchange", () => {
   if (location.hash !== shownHash) follow();
 });

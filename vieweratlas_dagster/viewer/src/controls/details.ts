@@ -1,11 +1,11 @@
-/** Pieces that all details in the panel are made of. */
+/** Parts that all details in the panel share. */
 import type { Channel, Community, Region } from "../data/data";
 import { linkTo } from "../data/state";
 import { el, nameOf, swatch } from "../dom";
 
 export const link = (target: Channel | Community | Region, text: string) => el("a", { href: linkTo(target) }, nameOf(text));
 
-/** What the focus goes to when the details change. */
+/** The heading, which takes the focus when the details change. */
 export const heading = (text: string) => el("h2", { tabIndex: -1 }, nameOf(text));
 
 export function fact(term: string, ...value: (Node | string)[]): HTMLElement[] {

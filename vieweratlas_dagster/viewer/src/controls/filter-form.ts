@@ -1,4 +1,4 @@
-/** The form for the filter: games, languages, and size of the audience, each with how many channels are left. */
+/** The form of the filter: games, languages and size of the audience, with the number of channels for each choice. */
 import type { Atlas } from "../data/data";
 import { type Choice, choices, EVERYTHING, type Filter, isActive, passing, sizes } from "../data/filter";
 import { compact, count, languageName } from "../data/format";
@@ -10,13 +10,13 @@ const SHOWN_FIRST = 8;
 
 type Kind = "games" | "languages";
 
-/** How many channels pass, as a sentence. */
+/** The number of channels that pass, as text. */
 export function leftOver(atlas: Atlas, filter: Filter): string {
   const left = passing(atlas, filter)?.size ?? atlas.channels.length;
   return `${count(left)} of ${count(atlas.channels.length)} channels`;
 }
 
-/** Draws the form anew for a filter; what was unfolded, typed and focused stays. */
+/** Renders the form for a filter; unfolded lists, the focus and the scroll position stay. */
 export function renderFilters(box: HTMLElement, atlas: Atlas, filter: Filter, change: (filter: Filter) => void, close: () => void): void {
   const focused = box.contains(document.activeElement) ? document.activeElement?.id : undefined;
   const scrolled = box.scrollTop;
@@ -29,7 +29,7 @@ export function renderFilters(box: HTMLElement, atlas: Atlas, filter: Filter, ch
     shut,
     el("h2", { tabIndex: -1 }, "Filter"),
     el("p", { className: "left" }, leftOver(atlas, filter)),
-    ...(nothing ? [el("p", { className: "note" }, "Nothing is known of these channels that they could be filtered by.")] : []),
+    ...(nothing ? [el("p", { className: "note" }, "The games, languages and audiences of these channels are unknown, so they cannot be filtered.")] : []),
     ...section(box, "Game", "games", atlas, filter, change, (game) => game),
     ...section(box, "Language", "languages", atlas, filter, change, languageName),
     ...audience(atlas, filter, change),
@@ -39,7 +39,7 @@ export function renderFilters(box: HTMLElement, atlas: Atlas, filter: Filter, ch
   if (focused) box.querySelector<HTMLElement>(`#${CSS.escape(focused)}`)?.focus({ preventScroll: true });
 }
 
-/** Checkboxes of one kind: the commonest and the chosen first, all of them on demand. */
+/** Checkboxes of one kind: the most common and the chosen ones, and all of them on demand. */
 function section(
   box: HTMLElement,
   title: string,
@@ -55,9 +55,9 @@ function section(
   const unfolded = box.dataset[kind] === "all";
   const shown = unfolded || all.length <= SHOWN_FIRST + 2 ? all : all.filter(({ value }, at) => at < SHOWN_FIRST || chosen.includes(value));
   const option = ({ value, channels }: Choice) => {
-    // The value's place in the whole list is the same in every drawing.
-    const tick = el("input", { type: "checkbox", id: `filter-${kind}-${all.findIndex((one) => one.value === value)}`, checked: chosen.includes(value) });
-    tick.addEventListener("change", () => change({ ...filter, [kind]: tick.checked ? [...chosen, value] : chosen.filter((one) => one !== value) }));
+    // The position in the whole list is the same in every rendering.
+    const tick = el("input", { type: "checkbox", id: `filter-${kind}-${all.findIndex((choice) => choice.value === value)}`, checked: chosen.includes(value) });
+    tick.addEventListener("change", () => change({ ...filter, [kind]: tick.checked ? [...chosen, value] : chosen.filter((other) => other !== value) }));
     return el(
       "li",
       { className: channels ? "" : "none" },
@@ -84,7 +84,7 @@ function section(
   ];
 }
 
-/** A field that hides the entries of a long list that do not contain what is typed. */
+/** A field that hides the entries of a long list that do not contain the typed text. */
 function narrowing(list: HTMLElement, all: Choice[], write: (value: string) => string, title: string): HTMLElement {
   const field = el("input", { type: "search", className: "narrow", placeholder: "Narrow the list", ariaLabel: `Narrow the list: ${title.toLowerCase()}` });
   field.addEventListener("input", () => {
@@ -97,7 +97,7 @@ function narrowing(list: HTMLElement, all: Choice[], write: (value: string) => s
 function audience(atlas: Atlas, filter: Filter, change: (filter: Filter) => void): HTMLElement[] {
   if (!atlas.knows.viewers) return [];
   const choice = (kind: "least" | "most", title: string, none: string) => {
-    const steps = [...new Set([...sizes(atlas), ...(filter[kind] === null ? [] : [filter[kind]])])].sort((one, other) => one - other);
+    const steps = [...new Set([...sizes(atlas), ...(filter[kind] === null ? [] : [filter[kind]])])].sort((a, b) => a - b);
     const field = el(
       "select",
       { id: `filter-${kind}` },

@@ -1,11 +1,11 @@
-/** "How to read this map": what the drawing says, what it does not say, and the figures it was made with. */
+/** The dialog "How to read this map": the meaning of the drawing, its limits, and the figures behind it. */
 import type { Atlas } from "../data/data";
 import { count, dateRange, things } from "../data/format";
 import { byId, el } from "../dom";
 
 type Row = [name: string, value: string];
 
-// The facts by what they tell, each with its name. A map has those that its making knew.
+// The facts by subject, each with its name. A map has only the facts that were known when it was made.
 const SECTIONS: [title: string, names: Record<string, string>][] = [
   [
     "The data",
@@ -24,10 +24,10 @@ const SECTIONS: [title: string, names: Record<string, string>][] = [
   [
     "Thresholds",
     {
-      min_channel_viewers: "Fewest viewers for a channel",
-      overlap_threshold: "Fewest shared viewers for a connection",
-      min_shared_published: "Fewest shared viewers published",
-      min_community_size: "Fewest channels of a community",
+      min_channel_viewers: "Minimum viewers of a channel",
+      overlap_threshold: "Minimum shared viewers of a connection",
+      min_shared_published: "Minimum shared viewers to publish a pair",
+      min_community_size: "Minimum channels of a community",
     },
   ],
   [
@@ -52,9 +52,9 @@ const SECTIONS: [title: string, names: Record<string, string>][] = [
     },
   ],
 ];
-const TOLD_ELSEWHERE = new Set(["title", "date_from", "date_to", "channels", "communities", "regions", "withheld_pairs"]);
+const SHOWN_ELSEWHERE = new Set(["title", "date_from", "date_to", "channels", "communities", "regions", "withheld_pairs"]);
 
-/** A key that is not known reads as words. */
+/** The name of a fact; an unknown key is written as words. */
 const nameOfFact = (key: string) =>
   SECTIONS.find(([, names]) => key in names)?.[1][key] ?? key.charAt(0).toUpperCase() + key.slice(1).replaceAll("_", " ");
 
@@ -74,19 +74,19 @@ function reading(atlas: Atlas): string[] {
   return [
     atlas.knows.viewers
       ? `A disc is a channel. Its area grows with its audience: the different people seen in its chat${days}, which is not its view count.`
-      : "A disc is a channel. The list behind this map has no audiences, so a disc's area grows with the number of its neighbours.",
-    "Two channels are drawn near each other when they have much of their audience in common. Near means a shared audience, not a shared topic. Directions have no meaning, nor have the shapes of coasts and borders; distances between far-apart channels mean little.",
-    "A colour is a community: channels that share more viewers with each other than with the rest. Communities form regions, drawn as countries. Both are found from shared viewers alone; their names are given afterwards, from what is known of their channels. Colours are chosen to differ for colour-blind eyes too, and stay with their community from map to map.",
+      : "A disc is a channel. The list behind this map does not contain audiences, so a disc's area grows with the number of its neighbours.",
+    "Two channels are drawn near each other when they have much of their audience in common. Near means a shared audience, not a shared topic. Directions and the shapes of coasts and borders have no meaning; distances between channels that are far apart mean little.",
+    "A colour is a community: channels that share more viewers with each other than with the rest. Communities form regions, drawn as countries. Both are found from shared viewers alone; their names are given afterwards, from known facts about their channels. Colours are chosen to differ for colour-blind readers too, and stay with their community from map to map.",
     "Grey discs on open sea share too few viewers with any channel to belong to a community.",
     shared
-      ? `Select a channel to see whom it shares viewers with. Of each pair the page gives the number of shared viewers and its share of either audience. For each channel the ${published.neighbours_kept} strongest neighbours are kept.`
-      : `Select a channel to see its closest channels, by the coefficients of the list this map was made from; the list has no counts of shared viewers. For each channel the ${published.neighbours_kept} closest are kept.`,
+      ? `Select a channel to see which channels it shares viewers with. For each pair, the page gives the number of shared viewers and its share of either audience. For each channel, the ${published.neighbours_kept} strongest neighbours are kept.`
+      : `Select a channel to see its closest channels, by the coefficients of the list this map was made from; the list does not contain counts of shared viewers. For each channel, the ${published.neighbours_kept} closest are kept.`,
   ];
 }
 
 function comparing(atlas: Atlas): string {
   if (atlas.amount === "weight") return "Channels can be compared two or three at a time. The list behind this map has coefficients only, so audiences cannot be split into shared and unique.";
-  return "Channels can be compared two or three at a time. Of two, shared and unique audiences follow exactly from the published pair. Of three, only audiences and pairs are counted, so the rest is given as the bounds that follow from them; so is a pair that is not on this page.";
+  return "Channels can be compared two or three at a time. For two channels, shared and unique audiences follow exactly from the published pair. For three, only audiences and pairs are counted, so the rest is given as bounds that follow from them, and so is a pair that is not on this page.";
 }
 
 function withheld(atlas: Atlas): string {
@@ -98,7 +98,7 @@ function withheld(atlas: Atlas): string {
   return `${privacy}${things(published.pairs_cut, "weaker pair")} ${published.pairs_cut === 1 ? "was" : "were"} left off this page to keep it small.`;
 }
 
-/** What is known without being told: dates, and what is on this page. */
+/** Figures beside the facts: dates, and counts of the page's contents. */
 function counts(atlas: Atlas): Row[] {
   const dates = dateRange(atlas.facts["date_from"], atlas.facts["date_to"]);
   const { pairs, pairs_withheld: kept_back, pairs_cut: cut } = atlas.published;
@@ -110,9 +110,9 @@ function counts(atlas: Atlas): Row[] {
   ];
 }
 
-/** Every fact once, under its heading; what no heading expects comes last. */
+/** Every fact once, under its heading; facts without a heading come last. */
 export function factSections(atlas: Atlas): [title: string, rows: Row[]][] {
-  const facts = Object.entries(atlas.facts).filter(([key]) => !TOLD_ELSEWHERE.has(key));
+  const facts = Object.entries(atlas.facts).filter(([key]) => !SHOWN_ELSEWHERE.has(key));
   const row = ([key, value]: [string, unknown]): Row => [nameOfFact(key), factText(value)];
   const sections = SECTIONS.map(([title, names]): [string, Row[]] => [
     title,
@@ -128,8 +128,8 @@ const table = (rows: Row[]) =>
 const KEYS: Row[] = [
   ["/", "search"],
   ["↑ ↓", "move in suggestions and lists"],
-  ["← ↑ → ↓", "move the map, when it has the focus"],
-  ["+ − 0", "nearer, farther, everything"],
+  ["← ↑ → ↓", "move the map while it has the focus"],
+  ["+ − 0", "zoom in, zoom out, show everything"],
   ["Esc", "close"],
 ];
 
@@ -147,11 +147,11 @@ function fill(dialog: HTMLDialogElement, atlas: Atlas): void {
     ...factSections(atlas).flatMap(([title, rows]) => [el("h3", {}, title), table(rows)]),
     el("h3", {}, "Keys"),
     table(KEYS),
-    el("p", { className: "note" }, "The address of this page holds what you see: the selection, the filter and the place. Copy it to share the view."),
+    el("p", { className: "note" }, "The address of this page contains the view: the selection, the filter and the position. Copy it to share the view."),
   );
 }
 
-/** The dialog is filled when it is first wanted. */
+/** Wires the dialog, which is filled when it is first opened. */
 export function startHelp(atlas: Atlas): void {
   const dialog = byId<HTMLDialogElement>("help");
   byId("help-open").addEventListener("click", () => {

@@ -20,7 +20,7 @@ function row(group: Community | Region, passing: Set<number> | null): HTMLElemen
   );
 }
 
-/** `passing`: positions of the channels the filter leaves, null without a filter. */
+/** `passing`: positions of the channels that pass the filter, null without a filter. */
 export function renderLegend(legend: HTMLElement, atlas: Atlas, passing: Set<number> | null): void {
   const homeless = atlas.communities.filter((community) => !community.region);
   const lone = atlas.channels.filter((channel) => !channel.community).length;
@@ -45,11 +45,11 @@ export function renderLegend(legend: HTMLElement, atlas: Atlas, passing: Set<num
   );
 }
 
-/** At most three discs of the sizes that audiences are drawn in. */
+/** Up to three discs with the audiences that their sizes stand for. */
 function sizeKey(atlas: Atlas): HTMLElement[] {
   const largest = atlas.channels[0]?.viewers ?? 0;
-  if (!atlas.knows.viewers || !largest) return [el("p", { className: "note" }, "The larger, the more neighbours.")];
-  // Whole viewers; small audiences have fewer discs.
+  if (!atlas.knows.viewers || !largest) return [el("p", { className: "note" }, "Larger discs have more neighbours.")];
+  // Rounded to whole viewers, so small audiences have fewer discs.
   const sizes = [...new Set([1, 0.25, 0.04].map((share) => Math.max(Math.round(share * largest), 1)))];
   const discs = sizes.map((viewers) => {
     const svg = document.createElementNS(SVG, "svg");
@@ -63,7 +63,7 @@ function sizeKey(atlas: Atlas): HTMLElement[] {
     item.prepend(svg);
     return item;
   });
-  return [el("ul", { className: "sizes", ariaLabel: "Viewers of a disc" }, ...discs), el("p", { className: "note" }, "Viewers; a disc's area grows with them.")];
+  return [el("ul", { className: "sizes", ariaLabel: "Viewers by size of disc" }, ...discs), el("p", { className: "note" }, "Viewers; a disc's area grows with their number.")];
 }
 
 /** Marks the selected entry. */

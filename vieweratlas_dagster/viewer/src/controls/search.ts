@@ -1,5 +1,5 @@
 /**
- * Finding channels, communities and regions by name, and fields with suggestions.
+ * Finds channels, communities and regions by name, and suggests them under a field.
  *
  * Ranking: the whole name, then its beginning, then a word's beginning, then anywhere; the larger
  * audience first among equals.
@@ -11,7 +11,7 @@ import { byId, el, nameOf, swatch } from "../dom";
 
 const LONGEST_ASKED = 60;
 const SUGGESTED = 8;
-// What may be somebody's whole name is worth asking about, also where it begins other names.
+// A text that may be a whole login is offered to ask about, even if it begins other names.
 const LOGIN = /^[a-z0-9_]{3,25}$/i;
 
 export interface Entry {
@@ -44,14 +44,14 @@ function rank(folded: string, query: string): number {
   return /[\p{Letter}\p{Number}]/u.test(folded[at - 1]!) ? 1 : 2;
 }
 
-/** The best entries for what was typed, best first. */
+/** The entries that match the typed text, best first. */
 export function find(index: Entry[], typed: string, limit = SUGGESTED): Entry[] {
   const query = fold(typed);
   if (!query) return [];
   return index
     .map((entry) => ({ entry, rank: rank(entry.folded, query) }))
     .filter((found) => found.rank > 0)
-    .sort((one, other) => other.rank - one.rank || other.entry.viewers - one.entry.viewers)
+    .sort((a, b) => b.rank - a.rank || b.entry.viewers - a.entry.viewers)
     .slice(0, limit)
     .map((found) => found.entry);
 }
@@ -64,13 +64,13 @@ function describe(target: Entry["target"]): string {
   return `${target.kind}, ${things(target.size, "channel")}`;
 }
 
-/** A field, the empty list for its suggestions, and what both are for. */
+/** A field, the empty list for its suggestions, and the source and use of the suggestions. */
 export interface Finder {
   field: HTMLInputElement;
   list: HTMLElement;
-  /** What to suggest for a text; also called for none. */
+  /** The suggestions for a text, which may be empty. */
   suggest(typed: string): Entry[];
-  /** Names that are not on the map and can be asked about. */
+  /** Names that are not on the map but can be asked about. */
   missing?(typed: string, found: Entry[]): string[];
   ask?(name: string): void;
   choose(entry: Entry): void;
@@ -111,7 +111,7 @@ export function startFinder({ field, list, suggest, choose, missing, ask }: Find
       el("span", { className: "name" }, nameOf(entry.name)),
       el("span", { className: "about" }, describe(entry.target)),
     );
-    // Before the field loses focus, which closes the list.
+    // Keeps the focus in the field; losing it would close the list before the click.
     item.addEventListener("pointerdown", (event) => event.preventDefault());
     item.addEventListener("click", () => take(entry));
     return item;
@@ -137,7 +137,7 @@ export function startFinder({ field, list, suggest, choose, missing, ask }: Find
     absent = missing?.(field.value, found) ?? [];
     list.replaceChildren(...found.map(option), ...absent.map(missingOption));
     if (!list.children.length && field.value.trim()) {
-      list.append(el("li", { className: "none", attributes: { role: "option", "aria-disabled": "true" } }, "Nothing by that name on this map"));
+      list.append(el("li", { className: "none", attributes: { role: "option", "aria-disabled": "true" } }, "Nothing on this map has that name"));
     }
     list.hidden = list.children.length === 0;
     field.setAttribute("aria-expanded", String(!list.hidden));
@@ -146,7 +146,7 @@ export function startFinder({ field, list, suggest, choose, missing, ask }: Find
 
   field.addEventListener("input", open);
   field.addEventListener("focus", () => field.select());
-  // Not on focus, which also comes from passing by with the Tab key.
+  // Not on focus, which a reader who tabs through the page also gives.
   field.addEventListener("click", () => {
     if (list.hidden) open();
   });
@@ -172,7 +172,7 @@ export function startFinder({ field, list, suggest, choose, missing, ask }: Find
   });
 }
 
-/** The search of the header, which "/" leads to from everywhere. */
+/** Wires the header's search, to which the key "/" moves the focus. */
 export function startSearch(shown: () => Atlas, today: Atlas, go: (target: Entry["target"]) => void, ask: (name: string) => void): void {
   const field = byId<HTMLInputElement>("search");
   let atlas = shown();
@@ -186,12 +186,12 @@ export function startSearch(shown: () => Atlas, today: Atlas, go: (target: Entry
     },
     choose: (entry) => go(entry.target),
     missing(typed, found) {
-      // A name of another day can be asked about as well, and so can what nobody collected.
+      // The reader can also ask about channels of a different day, and about channels that were not collected.
       const listed = absentLike(today, typed).filter((name) => !atlas.channelNamed(name));
-      const other = typed.trim().slice(0, LONGEST_ASKED);
-      const exact = found.some(({ folded }) => folded === fold(other));
-      const whole = LOGIN.test(other) && found.length < SUGGESTED && !exact;
-      return listed.length || !other || (found.length && !whole) ? listed : [other];
+      const asked = typed.trim().slice(0, LONGEST_ASKED);
+      const exact = found.some(({ folded }) => folded === fold(asked));
+      const whole = LOGIN.test(asked) && found.length < SUGGESTED && !exact;
+      return listed.length || !asked || (found.length && !whole) ? listed : [asked];
     },
     ask,
   });

@@ -1,9 +1,4 @@
-/**
- * The slider over the days, and the map of the day it stands on.
- *
- * Belongs here: the control, and unpacking the history when it is first needed. Does not belong here: what
- * the block holds (history.ts), and keeping the day in the address (main.ts). Nothing plays by itself.
- */
+/** The slider over the days, and the map of the chosen day; unpacks the history when it is first needed. */
 import type { Atlas } from "../data/data";
 import { dayName, isDate, things } from "../data/format";
 import { History, unpack } from "../data/history";
@@ -13,7 +8,7 @@ import { changeList } from "./trend";
 export interface TimelineHooks {
   /** The reader chose a day; null is the newest. */
   choose(day: string | null): void;
-  /** The history is unpacked: what was asked of it can be answered now. */
+  /** The history is unpacked and can be read. */
   loaded(): void;
   failed(reason: string): void;
 }
@@ -42,29 +37,29 @@ export class Timeline {
       return made;
     };
     this.steps = [button("Previous day", "‹", -1), button("Next day", "›", 1)];
-    // At most one day a frame, however fast the thumb is dragged.
+    // At most one day per frame, however fast the thumb is dragged.
     this.range.addEventListener("input", () => {
-      this.tell(Number(this.range.value));
+      this.label(Number(this.range.value));
       cancelAnimationFrame(this.frame);
       this.frame = requestAnimationFrame(() => this.choose(Number(this.range.value)));
     });
     box.append(this.steps[0]!, this.range, this.steps[1]!, this.output, this.changes);
     box.hidden = today.days.length < 2;
-    this.tell(last);
+    this.label(last);
   }
 
-  /** The map of a day of the address, and the slider on it; today's until the history is unpacked. */
+  /** Moves the slider to the day of the address and returns its map; today's until the history is unpacked. */
   mapOf(day: string | null): Atlas {
     const at = day === null ? -1 : this.today.days.indexOf(day);
     const earlier = at >= 0 && at < this.today.days.length - 1;
-    this.tell(earlier ? at : this.today.days.length - 1);
+    this.label(earlier ? at : this.today.days.length - 1);
     if (!earlier) return this.today;
     if (!this.history) this.load();
     return this.history?.mapOf(day!) ?? this.today;
   }
 
-  /** What changed on the day that is shown, once the history is there. */
-  tellChanges(shown: Atlas): void {
+  /** Lists the changes on the shown day, once the history is unpacked. */
+  showChanges(shown: Atlas): void {
     const changes = shown.day === null ? [] : (this.history?.changesOn(shown.day) ?? []);
     const open = this.changes.querySelector("details")?.open ?? false;
     this.changes.hidden = changes.length === 0;
@@ -73,7 +68,7 @@ export class Timeline {
     );
   }
 
-  /** Unpacks the history, once; `loaded` is called when it is there. */
+  /** Unpacks the history once, then calls the hook `loaded`. */
   load(): void {
     if (this.loading || this.today.days.length < 2) return;
     this.loading = true;
@@ -92,7 +87,7 @@ export class Timeline {
     if (day !== undefined) this.hooks.choose(day === days.at(-1) ? null : day);
   }
 
-  private tell(at: number): void {
+  private label(at: number): void {
     const { days } = this.today;
     const name = dayName(days[at] ?? "");
     this.range.value = String(at);

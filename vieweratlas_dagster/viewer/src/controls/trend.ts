@@ -1,7 +1,7 @@
 /**
  * A channel's days in the panel: a line of its audience, and the neighbours that came and went.
  *
- * The line is a picture for those who see it; the same numbers stand in a sentence and in a table.
+ * For readers who cannot see the line, a sentence and a table have the same numbers.
  */
 import type { Atlas } from "../data/data";
 import { count, dayName, things } from "../data/format";
@@ -13,7 +13,7 @@ const WIDE = 320;
 const HIGH = 64;
 const PAD = 5;
 
-/** Unbroken runs of days with a known audience, as points of the picture. */
+/** Unbroken runs of days with a known audience, as points of the line. */
 export function runs(seen: Seen[]): { x: number; y: number; viewers: number; day: string }[][] {
   const most = Math.max(1, ...seen.map(({ viewers }) => viewers ?? 0));
   const found: ReturnType<typeof runs> = [];
@@ -33,14 +33,14 @@ export function runs(seen: Seen[]): { x: number; y: number; viewers: number; day
 
 /** The trend in words. */
 export function inWords(seen: Seen[]): string {
-  const known = seen.filter((one): one is Seen & { viewers: number } => one.viewers !== null);
+  const known = seen.filter((day): day is Seen & { viewers: number } => day.viewers !== null);
   const absent = seen.filter(({ on }) => !on).length;
   const missing = absent ? ` It was not on the map on ${absent} of ${things(seen.length, "day")}.` : "";
   const [first, last] = [known[0], known.at(-1)];
   if (!first || !last) return `Its audience is not known on any of these days.${missing}`;
   if (first === last) return `${things(last.viewers, "viewer")} on ${dayName(last.day)}.${missing}`;
-  const low = known.reduce((one, other) => (other.viewers < one.viewers ? other : one));
-  const high = known.reduce((one, other) => (other.viewers > one.viewers ? other : one));
+  const low = known.reduce((a, b) => (b.viewers < a.viewers ? b : a));
+  const high = known.reduce((a, b) => (b.viewers > a.viewers ? b : a));
   const span = `From ${count(first.viewers)} on ${dayName(first.day)} to ${things(last.viewers, "viewer")} on ${dayName(last.day)}`;
   if (known.length === 2) return `${span}.${missing}`;
   return `${span}; lowest ${count(low.viewers)} (${dayName(low.day)}), highest ${count(high.viewers)} (${dayName(high.day)}).${missing}`;
@@ -79,7 +79,7 @@ function names(title: string, channels: string[]): HTMLElement[] {
   return [el("p", { className: "company" }, el("strong", {}, `${title} `), ...links)];
 }
 
-/** The channel's days; `shown` is the day that the map shows. */
+/** The channel's days; `shown` is the day of the map. */
 export function trendSection(seen: Seen[], company: Company | null, shown: string | null): HTMLElement {
   const known = seen.some(({ viewers }) => viewers !== null);
   const moved = company && company.came.length + company.went.length > 0;
@@ -93,13 +93,13 @@ export function trendSection(seen: Seen[], company: Company | null, shown: strin
   return box;
 }
 
-/** A group by its name; a link where the map that is shown has it. */
+/** The name of a group, as a link if the shown map has it. */
 function named(level: Change["level"], group: Named, atlas: Atlas): HTMLElement {
   const there = level === "region" ? atlas.regionWith(group.id) : atlas.communityWith(group.id);
   return there ? link(there, group.label) : nameOf(group.label);
 }
 
-/** One change as a sentence. */
+/** A change as a sentence. */
 function sentence({ level, kind, group, others, channels }: Change, atlas: Atlas): (Node | string)[] {
   const of = ` (${things(channels, "channel")})`;
   const itself = named(level, group, atlas);
@@ -119,9 +119,9 @@ function sentence({ level, kind, group, others, channels }: Change, atlas: Atlas
 export const changeList = (changes: Change[], atlas: Atlas) =>
   el("ul", { className: "changes" }, ...changes.map((change) => el("li", {}, `${change.level === "region" ? "Region" : "Community"} `, ...sentence(change, atlas))));
 
-/** What changed on each of the days, the newest first. */
+/** The changes on each of the days, the newest first. */
 export function changesByDay(days: { day: string; changes: Change[] }[], atlas: Atlas): HTMLElement {
-  const told = days.filter(({ changes }) => changes.length);
-  if (!told.length) return el("p", { className: "note" }, "Nothing on these days: it neither split nor merged, nor is it new.");
-  return el("div", {}, ...told.flatMap(({ day, changes }) => [el("h4", {}, dayName(day)), changeList(changes, atlas)]));
+  const changed = days.filter(({ changes }) => changes.length);
+  if (!changed.length) return el("p", { className: "note" }, "No change on these days: it did not split or merge, and it is not new.");
+  return el("div", {}, ...changed.flatMap(({ day, changes }) => [el("h4", {}, dayName(day)), changeList(changes, atlas)]));
 }

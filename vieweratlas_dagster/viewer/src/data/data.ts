@@ -1,7 +1,6 @@
 /**
- * The embedded data, decoded: channels, communities, regions, and each channel's neighbours.
- *
- * Belongs here: the counterpart of `encode` in publish/page.py. Does not belong here: anything drawn.
+ * Decodes the embedded data, as publish/page.py encodes it: channels, communities, regions, and each channel's
+ * neighbours.
  */
 
 const FORMAT = 1;
@@ -50,12 +49,12 @@ export interface Encoded {
     targets: Column<number>;
     amounts: Column<number>;
   };
-  /** Names of the days that the page can show, oldest first and this one last; none without a history. */
+  /** Names of the days that the page can show, oldest first, the newest last; absent without a history. */
   days?: string[];
   absent?: EncodedAbsent;
 }
 
-/** Columns of channels that were seen but are not on the map; null counts are below the privacy floor. */
+/** Columns of channels that were seen but are not on the map; a null count is below the privacy floor. */
 export interface EncodedAbsent {
   name: Column<string>;
   kind: Column<string | null>;
@@ -71,7 +70,7 @@ export interface Group {
   at: number;
   id: number;
   label: string;
-  /** What the map calls it. */
+  /** Its name on the map. */
   short: string;
   reason: string;
   size: number;
@@ -98,7 +97,7 @@ export interface Channel {
   region: Region | null;
   x: number;
   y: number;
-  /** How many neighbours it has in the published pairs, kept on the page or not. */
+  /** The number of its neighbours in the published pairs, including those that are not on the page. */
   neighbours: number;
 }
 
@@ -115,7 +114,7 @@ export interface Atlas {
   communities: Community[];
   regions: Region[];
   amount: "shared_viewers" | "weight";
-  /** The day that is shown, and all that can be, oldest first; without a history null and none. */
+  /** The day of this map, null without a history; and all days that the page can show, oldest first. */
   day: string | null;
   days: string[];
   absent: EncodedAbsent | null;
@@ -143,7 +142,7 @@ function group<K extends Group["kind"]>(columns: EncodedGroups, at: number, kind
   };
 }
 
-/** Rows of `counts` lengths, to be read from both ends of each pair. */
+/** The pairs as rows of neighbours, one row per channel, with each pair in the rows of both its ends. */
 function adjacency(edges: Encoded["edges"], channels: number) {
   const degree = new Uint32Array(channels + 1);
   const firsts = new Uint32Array(edges.targets.length);
@@ -166,12 +165,12 @@ function adjacency(edges: Encoded["edges"], channels: number) {
   const others = new Uint32Array(2 * pair);
   const amounts = new Float64Array(2 * pair);
   for (let at = 0; at < pair; at++) {
-    for (const [one, other] of [
+    for (const [from, to] of [
       [firsts[at]!, seconds[at]!],
       [seconds[at]!, firsts[at]!],
     ] as const) {
-      const slot = fill[one]!++;
-      others[slot] = other;
+      const slot = fill[from]!++;
+      others[slot] = to;
       amounts[slot] = edges.amounts[at]!;
     }
   }
@@ -237,8 +236,8 @@ export function decode(encoded: Encoded): Atlas {
       for (let slot = starts[channel.at]!; slot < starts[channel.at + 1]!; slot++) {
         found.push({ channel: channels[others[slot]!]!, amount: amounts[slot]! });
       }
-      found.sort((one, other) => other.amount - one.amount || one.channel.at - other.channel.at);
-      // Pairs kept for the other channel's sake may go further, but with gaps.
+      found.sort((a, b) => b.amount - a.amount || a.channel.at - b.channel.at);
+      // Pairs that only the other channel kept come after these, with gaps.
       return found.slice(0, encoded.published.neighbours_kept);
     },
   };

@@ -1,16 +1,11 @@
-/**
- * Which channels pass: by game, language, and size of the audience.
- *
- * Belongs here: the rule and the counts, pure. Does not belong here: the form (filter-form.ts), and how
- * channels that do not pass are drawn (map.ts).
- */
+/** The filter by game, language and size of the audience, pure: the rule, and the counts for the form. */
 import type { Atlas, Channel } from "./data";
 
 export interface Filter {
-  /** Any of these; none named: every game, known or not. */
+  /** Any of these games passes; an empty list passes every channel, its game known or not. */
   games: string[];
   languages: string[];
-  /** Fewest and most viewers, both included. A channel of unknown audience passes neither. */
+  /** Fewest and most viewers, both included. A channel with an unknown audience passes neither limit. */
   least: number | null;
   most: number | null;
 }
@@ -31,19 +26,19 @@ export function passes({ game, language, viewers }: Pick<Channel, "game" | "lang
   );
 }
 
-/** Positions of the channels that pass; null when nothing is filtered. */
+/** Positions of the channels that pass; null without an active filter. */
 export function passing(atlas: Atlas, filter: Filter): Set<number> | null {
   if (!isActive(filter)) return null;
   return new Set(atlas.channels.filter((channel) => passes(channel, filter)).map((channel) => channel.at));
 }
 
-/** A value one can filter by, and how many channels have it among those that pass all the rest. */
+/** A value to filter by, and the number of channels with it that pass the other parts of the filter. */
 export interface Choice {
   value: string;
   channels: number;
 }
 
-/** Every game or language of the atlas, most channels first, counted without its own part of the filter. */
+/** Every game or language of the atlas, counted without its own part of the filter. */
 export function choices(atlas: Atlas, filter: Filter, kind: "games" | "languages"): Choice[] {
   const others = { ...filter, [kind]: [] };
   const counts = new Map<string, number>();
@@ -54,13 +49,13 @@ export function choices(atlas: Atlas, filter: Filter, kind: "games" | "languages
     all.set(value, (all.get(value) ?? 0) + 1);
     if (passes(channel, others)) counts.set(value, (counts.get(value) ?? 0) + 1);
   }
-  // In the order of the whole atlas, so that a choice does not jump away from under the pointer.
+  // Ordered by the counts of the whole atlas, so that choices stay in place under the pointer.
   return [...all]
-    .sort((one, other) => other[1] - one[1] || (one[0] < other[0] ? -1 : 1))
+    .sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))
     .map(([value]) => ({ value, channels: counts.get(value) ?? 0 }));
 }
 
-/** Round sizes of audiences within the atlas: 1, 2 and 5 times the powers of ten. */
+/** Round numbers within the range of audiences: 1, 2 and 5 times the powers of ten. */
 export function sizes(atlas: Atlas): number[] {
   const known = atlas.channels.flatMap(({ viewers }) => (viewers === null ? [] : [viewers]));
   if (!known.length) return [];

@@ -1,22 +1,22 @@
-/** How much communities or regions share with each other: sums over the pairs of channels on this page. */
+/** Audiences that communities or regions share with each other: sums over the pairs of channels on the page. */
 import type { Atlas, Channel, Community, Region } from "./data";
 
 export interface NeighbourGroup<G> {
   group: G;
-  /** Shared viewers (or weights) summed over the pairs; a viewer counts once for each pair. */
+  /** Shared viewers (or weights) summed over the pairs; a viewer counts once per pair. */
   amount: number;
   pairs: number;
 }
 
 /** Every pair of channels on the page once. */
 export function* pairsOnPage(atlas: Atlas): Generator<[Channel, Channel, number]> {
-  const told = new Set<number>();
+  const seen = new Set<number>();
   for (const channel of atlas.channels) {
     for (const { channel: other, amount } of atlas.neighboursOf(channel)) {
       const [first, second] = channel.at < other.at ? [channel, other] : [other, channel];
       const key = first.at * atlas.channels.length + second.at;
-      if (told.has(key)) continue;
-      told.add(key);
+      if (seen.has(key)) continue;
+      seen.add(key);
       yield [first, second, amount];
     }
   }
@@ -37,18 +37,18 @@ function sums(atlas: Atlas) {
       known!.set(from, row);
     }
   };
-  for (const [one, other, amount] of pairsOnPage(atlas)) {
-    add(one.community, other.community, amount);
-    add(one.region, other.region, amount);
+  for (const [first, second, amount] of pairsOnPage(atlas)) {
+    add(first.community, second.community, amount);
+    add(first.region, second.region, amount);
   }
   found.set(atlas, known);
   return known;
 }
 
-/** The communities next to a community, or the regions next to a region, those that share most first. */
+/** The communities that share with a community, or the regions that share with a region, the largest amount first. */
 export function neighbourGroups<G extends Community | Region>(atlas: Atlas, group: G): NeighbourGroup<G>[] {
   const row = sums(atlas).get(group) ?? new Map<Community | Region, { amount: number; pairs: number }>();
   return [...row]
     .map(([other, sum]) => ({ group: other as G, ...sum }))
-    .sort((one, other) => other.amount - one.amount || one.group.at - other.group.at);
+    .sort((a, b) => b.amount - a.amount || a.group.at - b.group.at);
 }

@@ -1,9 +1,4 @@
-/**
- * Earlier days: the page's second block, unpacked when it is first asked for, and what it says.
- *
- * Belongs here: the counterpart of publish/history.py, pure. Does not belong here: the slider (timeline.ts)
- * and what is written of a channel's days (trend.ts).
- */
+/** Decodes the maps and changes of earlier days, as publish/history.py encodes them into the page's second block. */
 import { type Atlas, decode, type Encoded } from "./data";
 import { isDate } from "./format";
 
@@ -56,7 +51,7 @@ export interface PackedHistory {
 
 export type Kind = "born" | "gone" | "split" | "merged";
 
-/** A group as an event names it; it may be on an earlier map only. */
+/** A group that an event names; it may be on an earlier map only. */
 export interface Named {
   id: number;
   label: string;
@@ -71,24 +66,24 @@ export interface Change {
   channels: number;
 }
 
-/** A channel on one day; null where it is not on that day's map. */
+/** A channel on one day; `viewers` is null when it is not on that day's map, or its audience is unknown. */
 export interface Seen {
   day: string;
   on: boolean;
   viewers: number | null;
 }
 
-/** How a channel's closest neighbours changed between a day and another. */
+/** The changes among a channel's closest neighbours between two days. */
 export interface Company {
   from: string;
   to: string;
-  /** How many of the strongest were compared. */
+  /** Number of the strongest neighbours compared. */
   kept: number;
   came: string[];
   went: string[];
 }
 
-/** The text of the block as JSON: base64 of a zlib stream. */
+/** Decodes the text of the block: JSON in a zlib stream in base64. */
 export async function unpack(block: string): Promise<PackedHistory> {
   const bytes = Uint8Array.from(atob(block), (character) => character.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
@@ -102,7 +97,7 @@ export class History {
   private readonly amounts: Float64Array[];
   private readonly maps = new Map<string, Atlas>();
   private readonly position: Map<string, number>;
-  /** For each day, the row of each name, -1 where it is not on the map. */
+  /** For each day, the row of each name; -1 when it is not on that map. */
   private readonly rows: Int32Array[];
 
   constructor(
@@ -121,7 +116,7 @@ export class History {
     });
   }
 
-  /** The map of a day; an unknown day is today. */
+  /** The map of a day; today's for an unknown day. */
   mapOf(day: string): Atlas {
     const at = this.packed.days.findIndex(({ name }) => name === day);
     if (at < 0) return this.today;
@@ -133,7 +128,7 @@ export class History {
     return map;
   }
 
-  /** What changed between a day and the one before it. */
+  /** The changes between a day and the day before. */
   changesOn(day: string): Change[] {
     const at = this.packed.days.findIndex(({ name }) => name === day);
     const events = at < 0 ? (day === this.days.at(-1) ? this.packed.events : []) : this.packed.days[at]!.events;
@@ -157,7 +152,7 @@ export class History {
     return [...earlier.reverse(), { day: this.days.at(-1)!, on: Boolean(now), viewers: now?.viewers ?? null }];
   }
 
-  /** The channel's closest neighbours on its first and last day here; null when it was there one day only. */
+  /** The changes between the channel's first and last day on the map; null when it has only one such day. */
   companyOf(channel: string): Company | null {
     const there = this.daysOf(channel).filter(({ on }) => on);
     const [first, last] = [there[0], there.at(-1)];
@@ -177,7 +172,7 @@ export class History {
     };
   }
 
-  /** A group by the day's own name of it, else by the day's before, else by any. */
+  /** A group with its name on the day, else on the day before, else on any day. */
   private named(level: Level, id: number, at: number): Named {
     const days = this.packed.days;
     const maps = [at, at + 1, ...days.keys(), -1];
@@ -198,7 +193,7 @@ export class History {
     return this.packed.texts[at] ?? null;
   }
 
-  /** A day in the form of today's block. */
+  /** A day in the encoding of today's block. */
   private encoded(at: number): Encoded {
     const { packed } = this;
     const day = packed.days[at]!;
@@ -217,8 +212,8 @@ export class History {
     const [regionAt, communityAt] = [row(day.regions.id), row(day.communities.id)];
     const games = new Positions();
     const languages = new Positions();
-    // Largest audience first, as today's channels lie; names are in order already.
-    const order = rows.at.map((_, position) => position).sort((one, other) => rows.viewers[other]! - rows.viewers[one]!);
+    // Largest audience first, like today's channels; the sort is stable and the names are sorted already.
+    const order = rows.at.map((_, position) => position).sort((a, b) => rows.viewers[b]! - rows.viewers[a]!);
     const column = (name: "viewers" | "community" | "region" | "x" | "y" | "neighbours") => order.map((position) => rows[name][position]!);
     const place = new Int32Array(packed.names.length).fill(-1);
     order.forEach((position, now) => (place[rows.at[position]!] = now));
@@ -257,17 +252,17 @@ class Positions {
   }
 }
 
-/** Audiences are told one too high, so that 0 is an unknown one. */
-const known = (told: number) => (told ? told - 1 : null);
+/** Decodes an audience: the block adds 1 to each, so that 0 means unknown. */
+const known = (stored: number) => (stored ? stored - 1 : null);
 
 const sums = (steps: number[]) => {
   let sum = 0;
   return steps.map((step) => (sum += step));
 };
 
-/** Every day's columns as values, where the block tells differences from each channel's newer day. */
+/** Every day's columns as values; the block has differences from each channel's newer day. */
 function unrolled(packed: PackedHistory) {
-  // Audiences in a list may be beyond 32 bits.
+  // Audiences in an imported list may exceed 32 bits.
   const last: Record<string, Float64Array> = {};
   return packed.days.map(({ channels }) => {
     const at = sums(channels.at);
@@ -290,22 +285,22 @@ function unrolledAmounts(packed: PackedHistory): Float64Array[] {
   });
 }
 
-/** The pairs that a day shows, by the places of its channels, in the form of today's block. */
+/** The pairs of a day by the positions of its channels, in the encoding of today's block. */
 function adjacency(pairs: PackedHistory["pairs"], amounts: Float64Array, place: Int32Array, channels: number) {
   const found: [number, number, number][] = [];
   let [first, second] = [0, 0];
   pairs.first.forEach((step, pair) => {
     if (step || pair === 0) second = first += step;
     second += pairs.second[pair]!;
-    const [one, other] = [place[first]!, place[second]!];
-    if (amounts[pair] && one >= 0 && other >= 0) found.push([Math.min(one, other), Math.max(one, other), amounts[pair]!]);
+    const [from, to] = [place[first]!, place[second]!];
+    if (amounts[pair] && from >= 0 && to >= 0) found.push([Math.min(from, to), Math.max(from, to), amounts[pair]!]);
   });
-  found.sort((one, other) => one[0] - other[0] || one[1] - other[1]);
+  found.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
   const counts = new Array<number>(channels).fill(0);
-  const targets = found.map(([one, other], at) => {
-    counts[one]!++;
+  const targets = found.map(([from, to], at) => {
+    counts[from]!++;
     const before = found[at - 1];
-    return other - (before && before[0] === one ? before[1] : one);
+    return to - (before && before[0] === from ? before[1] : from);
   });
   return { counts, targets, amounts: found.map(([, , amount]) => amount) };
 }

@@ -1,12 +1,10 @@
 /**
- * What the published pairs say, and do not say, about two or three audiences.
- *
- * Belongs here: exact amounts, and the tightest bounds that follow where no amount is published; pure.
- * Does not belong here: how they are shown (comparison.ts).
+ * Shared and separate viewers of two or three channels, pure: exact where the pairs are published, else the
+ * tightest bounds.
  */
 import type { Atlas, Channel } from "./data";
 
-/** From `low` to `high`, both possible; a number known exactly has both equal. */
+/** A number from `low` to `high`, both possible; equal when it is known exactly. */
 export interface Between {
   low: number;
   high: number;
@@ -15,7 +13,7 @@ export interface Between {
 export interface Pair extends Between {
   one: Channel;
   other: Channel;
-  /** Whether the amount is on this page. */
+  /** Whether the amount is on the page. */
   known: boolean;
 }
 
@@ -23,7 +21,7 @@ const exactly = (amount: number): Between => ({ low: amount, high: amount });
 
 export const isExact = ({ low, high }: Between) => low === high;
 
-/** The amount of a pair on this page; undefined when the page has none. */
+/** The amount of a pair; undefined when it is not on the page. */
 export function amountOf(atlas: Atlas, one: Channel, other: Channel): number | undefined {
   // A pair is on the page when it is among the strongest of either.
   const found =
@@ -33,10 +31,10 @@ export function amountOf(atlas: Atlas, one: Channel, other: Channel): number | u
 }
 
 /**
- * The shared viewers of two channels of known audience.
+ * The shared viewers of two channels.
  *
- * A pair that is not on the page was below a threshold, or was cut for space because each of the two has
- * enough stronger neighbours; where the map was made from somebody's list, nobody knows why a pair is not in it.
+ * A pair that is not on the page was below a threshold, or was cut for space because both channels have enough
+ * stronger neighbours. An imported list may lack a pair for unknown reasons.
  */
 export function pairOf(atlas: Atlas, one: Channel, other: Channel): Pair {
   const smaller = Math.min(one.viewers ?? Infinity, other.viewers ?? Infinity);
@@ -50,11 +48,11 @@ function belowThreshold(atlas: Atlas): number {
   return typeof threshold === "number" ? Math.max(threshold, atlas.published.min_shared) - 1 : Infinity;
 }
 
-/** The most a pair can have that was cut for space; -1 when it cannot have been. */
+/** The largest amount of a pair that was cut for space; -1 when it cannot have been cut. */
 function ifCut(atlas: Atlas, one: Channel, other: Channel): number {
   const weakest = [one, other].map((channel) => {
     const kept = atlas.neighboursOf(channel);
-    // An earlier day may have kept no neighbour at all: then nothing is known of what was cut.
+    // An earlier day may have kept no neighbour; then a cut pair may have any amount.
     return channel.neighbours > kept.length ? (kept.at(-1)?.amount ?? Infinity) : -1;
   });
   return Math.min(...weakest);
@@ -62,12 +60,12 @@ function ifCut(atlas: Atlas, one: Channel, other: Channel): number {
 
 export interface Two {
   pair: Pair;
-  /** Viewers of the first and of the second alone. */
+  /** Viewers of only the first, and of only the second. */
   alone: [Between, Between];
   together: Between;
 }
 
-/** Null when an audience is not known. */
+/** Null when an audience is unknown. */
 export function two(atlas: Atlas, one: Channel, other: Channel): Two | null {
   const pair = pairOf(atlas, one, other);
   if (one.viewers === null || other.viewers === null) return null;
@@ -79,13 +77,13 @@ export function two(atlas: Atlas, one: Channel, other: Channel): Two | null {
 export interface Three {
   /** First and second, first and third, second and third. */
   pairs: [Pair, Pair, Pair];
-  /** Viewers of each seen in neither of the others. */
+  /** Viewers of each channel who were not seen in the other two. */
   alone: [Between, Between, Between];
   all: Between;
   together: Between;
 }
 
-/** Null when an audience is not known. */
+/** Null when an audience is unknown. */
 export function three(atlas: Atlas, channels: [Channel, Channel, Channel]): Three | null {
   const sizes = channels.map((channel) => channel.viewers);
   if (sizes.includes(null)) return null;
@@ -95,14 +93,14 @@ export function three(atlas: Atlas, channels: [Channel, Channel, Channel]): Thre
 }
 
 /**
- * What sizes and pairs of three sets allow.
+ * Bounds on the parts of three sets, from their sizes and pairs.
  *
- * With t in all three, a set alone has n - (its two pairs) + t, and no part can be less than nothing:
- * every bound is one of those conditions at its extreme.
+ * With t elements in all three, the part of one set alone has n - (its two pairs) + t, and no part can be
+ * negative: every bound is one of these conditions at its extreme.
  */
 export function boundsOfThree(sizes: [number, number, number], pairs: [Between, Between, Between]): Omit<Three, "pairs"> {
   const [ab, ac, bc] = pairs;
-  // For each set: itself, its two pairs with the sets they lead to, and the pair across.
+  // For each set: its size, its two pairs and the sizes of the other sets in them, and the pair of those two.
   const views = [
     { n: sizes[0], to: [ab, ac], far: [sizes[1], sizes[2]], across: bc },
     { n: sizes[1], to: [ab, bc], far: [sizes[0], sizes[2]], across: ac },

@@ -1,10 +1,10 @@
 /**
- * What is shown, as the page's address says it: #channel=name, #community=3, #region=1 or
- * #compare=one&compare=other, then the filter, the day and the camera, for example
+ * The view in the page's address: #channel=name, #community=3, #region=1 or #compare=one&compare=other, then
+ * the filter, the day and the camera, for example
  * #channel=name&game=Chess&language=de&least=1000&day=2026-01-10&at=0.12,-0.3,2.5.
  *
- * The address is the only place where this is kept, so every view can be shared and the browser's back
- * button works. An address is input from outside: what is unknown in it is left out and told.
+ * The view is kept in the address alone, so every view can be shared and the browser's Back works. An address
+ * is untrusted input: its unknown parts are ignored and reported.
  */
 import type { Atlas, Channel, Community, Region } from "./data";
 import { EVERYTHING, type Filter } from "./filter";
@@ -16,7 +16,7 @@ export type Selection =
   | { kind: "compare"; channels: Channel[] }
   | { kind: "none" };
 
-/** The middle of the view in map coordinates, and how many times larger than the whole map it is. */
+/** The middle of the view in map coordinates, and its magnification against the view of the whole map. */
 export interface Camera {
   x: number;
   y: number;
@@ -26,13 +26,13 @@ export interface Camera {
 export interface View {
   selection: Selection;
   filter: Filter;
-  /** An earlier state of the map, by a name of `Atlas.days`; null is the newest. */
+  /** The day of the map, from `Atlas.days`; null is the newest. */
   day: string | null;
-  /** Without a selection: a channel that was asked for and is not on the map. */
+  /** Without a selection: a requested channel that is not on the map. */
   absent: string | null;
-  /** Parts of the selection that today's map has and this day's has not: kept for the way back. */
+  /** Parts of the selection that today's map has and this day's lacks, kept for the return to today. */
   elsewhere: [string, string][];
-  /** Null: wherever the selection is seen best. */
+  /** Null: the best view of the selection. */
   camera: Camera | null;
 }
 
@@ -40,7 +40,7 @@ export const NOTHING: Selection = { kind: "none" };
 export const START: View = { selection: NOTHING, filter: EVERYTHING, day: null, absent: null, elsewhere: [], camera: null };
 export const MOST_COMPARED = 3;
 
-// Longer addresses and more parts than any view has are not read at all.
+// No view has a longer address or more parts; addresses beyond these limits are ignored as a whole.
 const LONGEST = 8000;
 const MOST_PARTS = 200;
 
@@ -58,10 +58,10 @@ function selectionParts(selection: Selection): [string, string][] {
   return [[selection.kind, String(selection.group.id)]];
 }
 
-/** The address of a view; a part that is as at the start is left out. */
+/** The address of a view, without the parts that equal the start. */
 export function hashOf(view: Partial<View>): string {
   const { selection, filter, day, absent, elsewhere, camera } = { ...START, ...view };
-  // One of several channels alone on this day is still one of several.
+  // A comparison of which this day has only one channel stays a comparison.
   const shown: Selection =
     selection.kind === "channel" && elsewhere.some(([key]) => key === "compare")
       ? { kind: "compare", channels: [selection.channel] }
@@ -81,17 +81,17 @@ export function hashOf(view: Partial<View>): string {
   return `#${parts.map(([key, value]) => `${key}=${encodeURIComponent(value).replaceAll("%2C", ",")}`).join("&")}`;
 }
 
-/** The address of a channel, community, region, or of channels side by side. */
+/** The address of a channel, community or region, or of a comparison of channels. */
 export const linkTo = (target: Channel | Community | Region | Channel[]) =>
   hashOf({ selection: Array.isArray(target) ? { kind: "compare", channels: target } : selectionFor(target) });
 
 export interface Reading {
   view: View;
-  /** The parts that name nothing here, as far as they can be read. */
+  /** The unknown parts, decoded where possible. */
   ignored: string[];
 }
 
-/** The view that an address stands for on a day's map, and what of it was left out. */
+/** Reads the view of an address on a day's map. */
 export function viewOf(hash: string, atlas: Atlas, today: Atlas = atlas): Reading {
   const text = hash.replace(/^#/, "");
   const raw = text ? text.split("&") : [];
@@ -113,7 +113,7 @@ export function viewOf(hash: string, atlas: Atlas, today: Atlas = atlas): Readin
   return { view, ignored };
 }
 
-/** Whether a part that means nothing on this day's map belongs to a selection of today's. */
+/** Whether a part that is unknown on this day's map belongs to a selection on today's. */
 function isElsewhere(key: string, value: string, view: View, compared: Channel[], today: Atlas): boolean {
   const known = view.elsewhere.some((part) => part[0] === key && part[1] === value);
   if (known || view.selection.kind !== "none" || view.absent !== null) return false;
@@ -135,7 +135,7 @@ function decoded(raw: string): string | null {
 
 const wholeNumber = (text: string, digits = 12) => (new RegExp(`^\\d{1,${digits}}$`).test(text) ? Number(text) : null);
 
-/** Puts one part into the view; false when it means nothing here, or too much. */
+/** Puts a part into the view; false when the part is unknown, repeated or beyond a limit. */
 function take(key: string, value: string, view: View, compared: Channel[], atlas: Atlas): boolean {
   const { filter } = view;
   switch (key) {

@@ -1,4 +1,4 @@
-/** Mixing colours written as #rgb or #rrggbb, and how well one can be read on another. */
+/** Mixes colours written as #rgb or #rrggbb, and measures their contrast. */
 
 type Rgb = [number, number, number];
 
@@ -32,7 +32,7 @@ export function contrast(one: string, other: string): number {
   return (high + 0.05) / (low + 0.05);
 }
 
-/** The colour, moved towards `ink` no further than needed to stand out from `ground` by `least`. */
+/** The colour, mixed with only as much `ink` as a contrast of `least` against `ground` needs. */
 export function readable(color: string, ground: string, ink: string, least = 4.5): string {
   for (let share = 0; share < 1; share += 0.05) {
     const mixed = mix(color, ink, share);

@@ -13,16 +13,16 @@ export interface Field {
 export type Ring = number[];
 
 // For each of the 16 cases of inside corners (bits: top left, top right, bottom right, bottom left),
-// the edges (0 top, 1 right, 2 bottom, 3 left) a curve enters and leaves by, inside on its left.
+// the edges (0 top, 1 right, 2 bottom, 3 left) where a curve enters and leaves, inside on its left.
 const CASES: number[][] = [
   [], [3, 0], [0, 1], [3, 1], [1, 2], [3, 0, 1, 2], [0, 2], [3, 2],
   [2, 3], [2, 0], [0, 1, 2, 3], [2, 1], [1, 3], [1, 0], [0, 3], [],
 ]; // prettier-ignore
 
-/** The curves where the field is zero, round every part where it is above; beyond its border it is below. */
+/** The curves where the field is zero, around every part where it is positive; outside its border it is negative. */
 export function rings(field: Field): Ring[] {
   const { left, top, width, height, values } = field;
-  // One sample more on every side, below zero, closes every curve.
+  // A border of negative samples closes every curve.
   const wide = width + 2;
   const at = (x: number, y: number) =>
     x < 1 || y < 1 || x > width || y > height ? -1e-6 : values[(y - 1) * width + x - 1]! || -1e-9;

@@ -1,8 +1,7 @@
 /**
- * How sigma draws channels: discs with a rim.
+ * The WebGL program with which sigma draws channels as discs with a rim.
  *
- * Belongs here: the WebGL program. Does not belong here: which colours and sizes (graph.ts), and which disc
- * the pointer meets (map.ts): that is reckoned, so no hidden picture is drawn to read it from.
+ * It draws no picking buffer, because pointer.ts computes the disc under the pointer.
  */
 import { createNodeBorderProgram } from "@sigma/node-border";
 import type Sigma from "sigma";
@@ -10,7 +9,7 @@ import type { InstancedProgramDefinition, NodeProgram, NodeProgramType, ProgramD
 import type { NodeDisplayData, RenderParams } from "sigma/types";
 import type { NodeAttributes } from "./graph";
 
-/** What the package makes; its own declarations say less. */
+/** The class that the package creates; its own declarations omit these members. */
 declare class BorderProgram extends NodeProgram<string, NodeAttributes> {
   getDefinition(): ProgramDefinition | InstancedProgramDefinition;
   processVisibleItem(index: number, start: number, data: NodeDisplayData): void;
@@ -26,7 +25,7 @@ const Instanced = createNodeBorderProgram<NodeAttributes>({
 
 const CORNERS = [0, (2 * Math.PI) / 3, (4 * Math.PI) / 3];
 
-/** The same discs as plain triangles: thousands of instances of three corners each are slow to draw. */
+/** The same discs as plain triangles, because thousands of instances of three corners each are slow to draw. */
 class PlainDiscs extends Instanced {
   constructor(gl: WebGLRenderingContext, _picking: WebGLFramebuffer | null, renderer: Sigma<NodeAttributes>) {
     super(gl, null, renderer);

@@ -1,9 +1,4 @@
-/**
- * What stands out on the map and what stands back, while something is selected or filtered.
- *
- * Belongs here: how much of itself each channel, land and name shows, and which pairs are lines. Does not belong here:
- * drawing any of it (map.ts).
- */
+/** The emphasis of channels, lands, names and lines under a selection and a filter; drawing is left to others. */
 import type { Atlas, Channel, Community, Neighbour, Region } from "../data/data";
 import { EVERYTHING, type Filter, passing } from "../data/filter";
 import { amountOf } from "../data/overlap";
@@ -21,12 +16,12 @@ export interface Link {
 }
 
 export class Emphasis {
-  /** Of the selected channel, strongest first. */
+  /** The neighbours of the selected channel, strongest first. */
   readonly neighbours: Neighbour[];
   readonly compared: Channel[];
-  /** The channels that pass the filter; null: all. */
+  /** Positions of the channels that pass the filter; null: all. */
   readonly passing: Set<number> | null;
-  /** Who is not dimmed; null: everybody. */
+  /** Positions of the channels that are not dimmed; null: all. */
   readonly lit: Set<number> | null;
 
   constructor(
@@ -40,18 +35,18 @@ export class Emphasis {
     this.lit = this.litChannels();
   }
 
-  /** The selected channels themselves. */
+  /** The selected or compared channels. */
   get chosen(): Channel[] {
     return this.selection.kind === "channel" ? [this.selection.channel] : this.compared;
   }
 
-  /** What is drawn over what: dimmed discs at 0, others at 1, and the chosen on top. */
+  /** The drawing layer: 0 for dimmed discs, 1 for others, and 2, on top, for the chosen. */
   layerOf(channel: Channel): number {
     if (this.lit && !this.lit.has(channel.at)) return 0;
     return this.chosen.includes(channel) ? 2 : 1;
   }
 
-  /** The share of its colour that a community's land shows: lands outside the selection stand back. */
+  /** The share of its colour that a community's land shows, smaller outside the selection. */
   tintOf(community: Community): number {
     const { selection } = this;
     if (!this.passesSome(community)) return 0.08;
@@ -61,7 +56,7 @@ export class Emphasis {
     return this.chosen.some((channel) => channel.community === community) ? TINT : 0.13;
   }
 
-  /** How strongly a group's name is written, 0 to 1: names outside the selection stand back. */
+  /** The opacity of a group's name, 0 to 1, lower outside the selection. */
   strengthOf(group: Community | Region): number {
     const { selection } = this;
     if (!this.passesSome(group)) return 0.6;
@@ -73,7 +68,7 @@ export class Emphasis {
     return "region" in group && group.region === selection.group ? 1 : 0.7;
   }
 
-  /** The pairs that are drawn as lines, the strongest last. */
+  /** The pairs to draw as lines, the strongest last and so on top. */
   links(): Link[] {
     const { selection, compared } = this;
     const pairs =
@@ -83,7 +78,7 @@ export class Emphasis {
             .slice(0, LINKS_DRAWN)
             .map(({ channel, amount }) => ({ from: selection.channel, to: channel, amount }))
         : compared.flatMap((from, at) => compared.slice(at + 1).map((to) => ({ from, to, amount: amountOf(this.atlas, from, to) ?? 0 })));
-    return pairs.filter(({ amount }) => amount > 0).sort((one, other) => one.amount - other.amount);
+    return pairs.filter(({ amount }) => amount > 0).sort((a, b) => a.amount - b.amount);
   }
 
   private passesSome(group: Community | Region): boolean {
@@ -100,7 +95,7 @@ export class Emphasis {
     return new Set(left(selection.group.members));
   }
 
-  /** Neighbours of all of these channels. */
+  /** Neighbours of all these channels. */
   private inCommon(channels: Channel[]): number[] {
     const [first, ...others] = channels.map((channel) => this.atlas.neighboursOf(channel).map((neighbour) => neighbour.channel.at));
     return first?.filter((at) => others.every((other) => other.includes(at))) ?? [];

@@ -1,8 +1,8 @@
 /**
- * The channels as sigma's graph: place, size by audience, colour by community.
+ * The channels as sigma's graph: position, size by audience, colour by community.
  *
- * Where no audience is known, the number of neighbours stands in. The graph has no edges: those of the
- * selected channel are drawn apart, where they can be thin and translucent.
+ * In an atlas without audiences, the size grows with the number of neighbours. The graph contains only nodes;
+ * strokes.ts draws the selection's lines on a canvas, where they can be thin and translucent.
  */
 import Graph from "graphology";
 import type { Atlas, Channel } from "../data/data";
@@ -20,13 +20,13 @@ export interface NodeAttributes {
 
 export const colorOf = (channel: Channel, colors: Colors) => channel.community?.color ?? colors.lone;
 
-/** Smallest and largest radius in pixels for so many discs on so many square pixels. */
+/** The smallest and largest radius in pixels, for a number of discs on an area in square pixels. */
 export function radii(channels: number, area: number): [number, number] {
   const spacing = Math.sqrt(area / Math.max(channels, 1));
   return [Math.min(Math.max(0.07 * spacing, 1.1), 4), Math.min(Math.max(0.72 * spacing, 7), 24)];
 }
 
-/** A disc's area grows with its value; an unknown one gets the smallest disc. */
+/** The radius of a disc whose area grows with the value; an unknown value gets the smallest. */
 export function radius(value: number | null, largest: number, [least, most]: [number, number]): number {
   return value && largest ? Math.max(least, most * Math.sqrt(value / largest)) : least;
 }
@@ -53,7 +53,7 @@ export function paint(channel: Channel, colors: Colors): { color: string; rim: s
   return { color, rim: colors.dark ? mix(color, "#0b1118", 0.55) : mix(color, "#ffffff", 0.72) };
 }
 
-/** For channels outside the selection. */
+/** The colours of a channel outside the selection. */
 export function faded(channel: Channel, colors: Colors): { color: string; rim: string } {
   const color = mix(mix(colors.paper, colorOf(channel, colors), 0.14), colors.muted, 0.2);
   return { color, rim: color };

@@ -1,8 +1,4 @@
-/**
- * Which names are written where: the most important first, and none over another.
- *
- * Belongs here: placing boxes, pure. Does not belong here: drawing them (map.ts).
- */
+/** Places the boxes of names so that they do not overlap, the most important first; pure. */
 
 export interface Box {
   left: number;
@@ -11,7 +7,7 @@ export interface Box {
   bottom: number;
 }
 
-/** A name that would like a place; `spots` are the boxes it may take, the favourite first. */
+/** A name to place; `spots` are the boxes it may take, the best first. */
 export interface Wish<T> {
   what: T;
   spots: Box[];

@@ -1,9 +1,4 @@
-/**
- * The drawn land: shallows, the coast, countries and provinces.
- *
- * Belongs here: painting it, and carrying the picture along while the view moves. Does not belong here: where land
- * is (territory.ts), and how strongly a province is coloured (emphasis.ts).
- */
+/** Paints the land (shallows, coast, countries and provinces), and moves the painted picture along with the view. */
 import type { Atlas, Community } from "../data/data";
 import { cleared } from "./canvas";
 import { mix } from "./color";
@@ -11,18 +6,19 @@ import type { Ring } from "./contour";
 import type { Territory } from "./territory";
 import type { Colors } from "./theme";
 
-/** Share of its colour in a province. */
+/** The usual share of its colour in a province. */
 export const TINT = 0.3;
-// So much of the view's size is painted beyond each of its sides, for moves to show.
+// Share of the view's size that is painted beyond each side, to be ready for moves.
 const MARGIN = 0.2;
-// A picture is stretched no further than this before it is painted anew.
+// Largest factor by which a picture is stretched before it is painted again.
 const STRETCH = 1.4;
-// After so long without a move the picture is painted as it should be.
+// Time without a move after which a moved picture is painted again.
 const REST_MS = 120;
 
 /**
- * How map coordinates become pixels: `origin` is where 0, 0 is; the map is never turned. `density` is how many of
- * the screen's pixels there are to one of these.
+ * The projection of map coordinates to CSS pixels.
+ *
+ * `origin` is the pixel of (0, 0), and `density` the device pixels per CSS pixel.
  */
 export interface Frame {
   width: number;
@@ -34,7 +30,7 @@ export interface Frame {
 
 export interface Paints {
   colors: Colors;
-  /** Share of its colour in a province. */
+  /** The share of its colour in a community's province. */
   tint(community: Community): number;
 }
 
@@ -57,18 +53,18 @@ export class Land {
 
   /** The community whose province is at map coordinates. */
   communityAt(x: number, y: number): Community | null {
-    // Never drawn on: it only answers whether a point is inside a path.
+    // Never drawn on: it only tests points against paths.
     const probe = this.canvas.ownerDocument.createElement("canvas").getContext("2d")!;
     return this.atlas.communities.find(({ at }) => probe.isPointInPath(this.provinces[at]!, x, y)) ?? null;
   }
 
-  /** What was painted holds no more: the next `show` paints anew. */
+  /** Discards the painted picture, so that the next `show` paints. */
   stale(): void {
     clearTimeout(this.resting);
     this.painted = null;
   }
 
-  /** Shows the land in a frame: a small move carries the last picture along, and paints when the view rests. */
+  /** Shows the land in a frame: moves the last picture if the move is small, and paints once the view rests. */
   show(frame: Frame, paints: Paints): void {
     clearTimeout(this.resting);
     const move = this.painted && moved(this.painted, frame);
@@ -95,7 +91,7 @@ export class Land {
     if (!coast) return;
     context.fillStyle = colors.paper;
     context.fill(coast);
-    // Where provinces meet in threes, their rounded corners leave a gap; the country shows through.
+    // Where three provinces meet, their rounded corners leave a gap, in which the country shows.
     for (const region of this.atlas.regions) {
       context.fillStyle = mix(colors.paper, region.color, TINT);
       context.fill(this.countries[region.at]!);
@@ -116,7 +112,7 @@ export class Land {
     }
   }
 
-  /** The canvas laid out for a frame with its margins, empty, in CSS pixels. */
+  /** Lays the canvas out for a frame with its margins, and clears it. */
   private layOut(frame: Frame): CanvasRenderingContext2D {
     const { canvas } = this;
     const margin = margins(frame);
@@ -135,7 +131,7 @@ export class Land {
 
 const margins = ({ width, height }: Frame) => ({ x: Math.round(MARGIN * width), y: Math.round(MARGIN * height) });
 
-/** How a picture of one frame has to be stretched and moved to show another; null: it does not reach. */
+/** The stretch and shift that show the picture of a frame in a different one; null if it does not cover that. */
 export function moved(from: Frame, to: Frame): { factor: number; left: number; top: number } | null {
   if (from.width !== to.width || from.height !== to.height || from.density !== to.density) return null;
   const factor = to.scale.x / from.scale.x;
@@ -147,7 +143,7 @@ export function moved(from: Frame, to: Frame): { factor: number; left: number; t
   return reaches(left, to.width, x) && reaches(top, to.height, y) ? { factor, left, top } : null;
 }
 
-/** Rings as one path, rounded: curves through the middles of their sides. */
+/** The rings as one path with rounded corners: curves through the middles of their sides. */
 function pathOf(outlines: Ring[]): Path2D {
   const path = new Path2D();
   for (const ring of outlines) {

@@ -1,9 +1,4 @@
-/**
- * The map's letters: what a name's font is, how wide it gets, where it may stand, its colour, and writing it.
- *
- * Belongs here: single names on a canvas. Does not belong here: which names there are (map.ts), and which of them find
- * a place (label-placement.ts).
- */
+/** The lettering of a single name: its font, width, possible boxes and colour, and drawing it. */
 import type { Channel, Community, Region } from "../data/data";
 import { mix, readable } from "./color";
 import type { Box } from "./label-placement";
@@ -17,14 +12,14 @@ export type Name =
 
 const SERIF = '"Iowan Old Style", "Palatino Linotype", Palatino, "Book Antiqua", Georgia, "DejaVu Serif", serif';
 const SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif';
-// Letter spacing of region names, in their font size.
+// Letter spacing of region names, as a share of their font size.
 const SPACED = 0.14;
 
 export class Lettering {
   private readonly widths = new Map<string, number>();
   private inks = new WeakMap<Community | Region, string>();
 
-  /** `context` measures and writes; its font, colours and letter spacing are changed. */
+  /** Measures and draws with `context`, whose font, colours and letter spacing it changes. */
   constructor(
     private readonly context: CanvasRenderingContext2D,
     private colors: Colors,
@@ -35,7 +30,7 @@ export class Lettering {
     this.inks = new WeakMap();
   }
 
-  /** Pixels from the first letter to the end of the last, at a font size in pixels. */
+  /** The width of a name in pixels, at a font size in pixels. */
   width(kind: Name["kind"], text: string, size: number, strong = false): number {
     // Measured once, at 100 pixels, and scaled.
     const font = fontOf(kind, 100, strong);
@@ -49,7 +44,7 @@ export class Lettering {
     return (width * size) / 100 + (kind === "region" ? SPACED * size * [...text].length : 0);
   }
 
-  /** Where a group's name may stand whose middle is best at (x, y). */
+  /** The boxes that a group's name may take, the best centred on (x, y). */
   spotsAt(group: Community | Region, x: number, y: number, size: number): Box[] {
     const half = this.width(group.kind, textOf(group), size) / 2 + 3;
     const tall = 0.62 * size + 2;
@@ -61,7 +56,7 @@ export class Lettering {
     }));
   }
 
-  /** Where a channel's name may stand beside its disc, of a radius in pixels, at (x, y). */
+  /** The boxes that a channel's name may take around its disc at (x, y) with the radius `disc`, in pixels. */
   spotsBeside(channel: Channel, x: number, y: number, disc: number, size: number, strong: boolean): Box[] {
     const wide = this.width("channel", channel.name, size, strong) + 4;
     const tall = 0.6 * size + 1;
@@ -92,7 +87,7 @@ export class Lettering {
     context.globalAlpha = 1;
   }
 
-  /** A group's own colour, as dark (or light) as it must be to be read on the group's land. */
+  /** A group's colour, darkened (or lightened) until it is readable on the group's land. */
   private ink(group: Community | Region): string {
     let ink = this.inks.get(group);
     if (!ink) {
@@ -104,7 +99,7 @@ export class Lettering {
   }
 }
 
-/** Regions are written in capitals. */
+/** The text of a group's name: capitals for regions. */
 export const textOf = (group: Community | Region) => (group.kind === "region" ? group.short.toUpperCase() : group.short);
 
 function fontOf(kind: Name["kind"], size: number, strong: boolean): string {

@@ -61,7 +61,7 @@ export class AtlasMap {
     this.sigma.on("afterRender", () => this.draw());
   }
 
-  /** Shows a different day's map in the same frame, so that channels that kept their place stay there. The next `show` draws it. */
+  /** Takes a different day's map in the same frame, so that unmoved channels stay in place; the next `show` draws it. */
   setAtlas(atlas: Atlas): void {
     this.scene.setAtlas(atlas);
     this.names.clear();

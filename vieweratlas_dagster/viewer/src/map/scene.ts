@@ -1,4 +1,4 @@
-/** What the map shows: the atlas of a day, its land, the emphasis of selection and filter, and what the pointer is over. */
+/** The state that the map draws: a day's atlas and land, the emphasis, the colours, and the hovered disc or name. */
 import type { Atlas, Channel, Community, Region } from "../data/data";
 import { Emphasis } from "./emphasis";
 import { buildGraph, faded, type NodeAttributes, paint } from "./graph";
@@ -10,7 +10,7 @@ export class Scene {
   emphasis!: Emphasis;
   territory!: Territory;
   land!: Land;
-  /** Channels on land; all of them where there is no land. */
+  /** The channels on land, or all channels of a map without land. */
   mainland!: Channel[];
   /** Radius in pixels by channel, before any zoom. */
   radii: number[] = [];

@@ -4,7 +4,7 @@
  * Every channel of a community raises the ground around it by a Gaussian bump. Ground above a
  * threshold is land; it belongs to the community whose own bumps are highest there. A smooth warp
  * of the plane, the same on every run, makes borders look drawn rather than computed: the shapes
- * of coasts and borders say no more than which channels are inside.
+ * of coasts and borders mean nothing beyond which channels are inside.
  */
 import { type Field, type Ring, rings } from "./contour";
 import { clamp } from "./limits";
@@ -12,11 +12,11 @@ import { clamp } from "./limits";
 export interface Place {
   x: number;
   y: number;
-  /** Position of its community, -1 for none. */
+  /** Position of its community; -1 without one. */
   community: number;
 }
 
-/** Where a name goes, in map coordinates, and the area it names. */
+/** The place of a name in map coordinates, and the area of the named land. */
 export interface Anchor {
   x: number;
   y: number;
@@ -38,7 +38,7 @@ const COAST = 0.32;
 const DEPTHS = [0.05, 0.14, COAST];
 const REACH = 3.2;
 
-/** Smooth noise of the plane, about -1 to 1, the same everywhere and always. */
+/** Smooth noise on the plane, about -1 to 1, the same on every machine and run. */
 function noise(x: number, y: number, seed: number): number {
   const corner = (i: number, j: number) => {
     let hash = Math.imul(i, 374761393) ^ Math.imul(j, 668265263) ^ Math.imul(seed, 1274126177);
@@ -53,7 +53,7 @@ function noise(x: number, y: number, seed: number): number {
   return top * (1 - v) + bottom * v;
 }
 
-/** How far a bump reaches: in keeping with how close together channels lie. */
+/** The width of a bump, in proportion to the spacing of the channels. */
 function bumpWidth(places: Place[], extent: number): number {
   const spacing = extent / Math.sqrt(places.length);
   return Math.min(Math.max(0.62 * spacing, 0.009 * extent), 0.045 * extent);
@@ -184,7 +184,7 @@ function each(field: Field, width: number, visit: (value: number, at: number, in
 }
 
 /**
- * For each owner, a cell deep inside its land and near the land's middle, and how many cells it has.
+ * For each owner, a cell deep inside its land and near the land's middle, and its number of cells.
  *
  * Depth is the city-block distance to other land (two passes).
  */

@@ -1,7 +1,7 @@
 /**
- * Light and dark: the reader's choice if made, else the system's; and the colours the canvases need.
+ * The light or dark theme (the reader's choice, else the system's), and the colours for the canvases.
  *
- * The colours themselves are custom properties in style.css.
+ * The colours are custom properties in style.css.
  */
 
 export interface Colors {
@@ -13,7 +13,7 @@ export interface Colors {
   halo: string;
   accent: string;
   lone: string;
-  /** Of the channels that are compared. */
+  /** The colours of compared channels. */
   marks: string[];
   dark: boolean;
 }
@@ -26,7 +26,7 @@ function stored(): string | null {
   try {
     return localStorage.getItem(KEY);
   } catch {
-    return null; // storage can be forbidden for local files
+    return null; // browsers may forbid storage for local files
   }
 }
 
@@ -64,7 +64,7 @@ export function startTheme(button: HTMLButtonElement, changed: () => void): void
     try {
       localStorage.setItem(KEY, chosen);
     } catch {
-      // then the choice lasts as long as the page
+      // without storage, the choice lasts until the page is closed
     }
     update();
   });

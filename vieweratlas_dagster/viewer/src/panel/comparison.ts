@@ -1,9 +1,4 @@
-/**
- * Two or three channels side by side: what their audiences share and what each has alone.
- *
- * Belongs here: the details and the two pictures (circles, bars). Does not belong here: what can be known
- * at all (overlap.ts) and the circles' geometry (venn.ts).
- */
+/** The details of two or three compared channels: shared and separate viewers, as circles and bars. */
 import { channelEntry, buildIndex, find, startFinder } from "../controls/search";
 import type { Atlas, Channel } from "../data/data";
 import { compact, count, percent, things, weight } from "../data/format";
@@ -35,11 +30,11 @@ function chip(channel: Channel, at: number, channels: Channel[]): HTMLElement {
     mark(at),
     el("a", { href: linkTo(channel) }, nameOf(channel.name)),
     el("span", { className: "number" }, channel.viewers === null ? "audience unknown" : things(channel.viewers, "viewer")),
-    el("a", { className: "remove", href: linkTo(rest.length === 1 ? rest[0]! : rest), ariaLabel: `Leave out ${channel.name}` }, "×"),
+    el("a", { className: "remove", href: linkTo(rest.length === 1 ? rest[0]! : rest), ariaLabel: `Remove ${channel.name}` }, "×"),
   );
 }
 
-/** A field to add one more channel; its first suggestions are the strongest neighbours. */
+/** A field to add a channel; its first suggestions are the strongest neighbours. */
 export function compareField(atlas: Atlas, channels: Channel[], go: (channels: Channel[]) => void): HTMLElement[] {
   const list = el("ul", { id: "compare-suggestions", className: "suggestions", hidden: true, attributes: { role: "listbox", "aria-label": "Channels to compare with" } });
   const field = el("input", {
@@ -65,7 +60,7 @@ export function compareField(atlas: Atlas, channels: Channel[], go: (channels: C
     suggest(typed) {
       index ??= buildIndex(atlas).filter(({ target }) => "name" in target && !channels.includes(target));
       if (typed.trim()) return find(index, typed);
-      const near = channels.flatMap((channel) => atlas.neighboursOf(channel)).sort((one, other) => other.amount - one.amount);
+      const near = channels.flatMap((channel) => atlas.neighboursOf(channel)).sort((a, b) => b.amount - a.amount);
       const fresh = [...new Set(near.map(({ channel }) => channel))].filter((channel) => !channels.includes(channel));
       return fresh.slice(0, 8).map(channelEntry);
     },
@@ -79,7 +74,7 @@ export function compareField(atlas: Atlas, channels: Channel[], go: (channels: C
 function body(atlas: Atlas, channels: Channel[]): HTMLElement[] {
   if (atlas.amount === "weight") return weights(atlas, channels);
   const unknown = channels.filter((channel) => channel.viewers === null);
-  if (unknown.length) return [...amounts(atlas, channels), note(`How many viewers ${unknown.map(({ name }) => name).join(" and ")} had is not known, so neither is who watched one channel alone.`)];
+  if (unknown.length) return [...amounts(atlas, channels), note(`The audience of ${unknown.map(({ name }) => name).join(" and ")} is unknown, so the viewers of one channel alone cannot be counted.`)];
   const [one, other, third] = channels as [Channel, Channel, Channel?];
   return third ? threeDetails(atlas, [one, other, third]) : twoDetails(atlas, one, other);
 }
@@ -92,7 +87,7 @@ export function betweenText(value: Between): string {
   return value.low === 0 ? `at most ${count(value.high)}` : `${count(value.low)} to ${count(value.high)}`;
 }
 
-/** Why a pair's amount is not on the page, and what it can be. */
+/** The reason why a pair's amount is not on the page, and its bounds. */
 function whyUnknown(atlas: Atlas, pair: Pair): HTMLElement {
   const { min_shared: floor } = atlas.published;
   const threshold = atlas.facts["overlap_threshold"];
@@ -101,18 +96,18 @@ function whyUnknown(atlas: Atlas, pair: Pair): HTMLElement {
       ? `Pairs of fewer than ${count(Math.max(threshold, floor))} shared viewers are not published`
       : `Pairs that are missing from the list behind this map, or share fewer than ${count(floor)} viewers, are not published`;
   const cut = pair.high >= Math.max(typeof threshold === "number" ? threshold : 0, floor) ? ", and weaker pairs of channels with many neighbours are left off this page" : "";
-  return el("p", { className: "note unknown" }, "What ", nameOf(pair.one.name), " and ", nameOf(pair.other.name), ` share is unknown: ${betweenText(pair)}. ${below}${cut}.`);
+  return el("p", { className: "note unknown" }, "The number of viewers that ", nameOf(pair.one.name), " and ", nameOf(pair.other.name), ` share is unknown: ${betweenText(pair)}. ${below}${cut}.`);
 }
 
 interface Row {
-  /** Positions of the channels the row is about; their dots are filled. */
+  /** Positions of the row's channels, whose dots are filled. */
   sets: number[];
   title: (Node | string)[];
   value: Between;
   about?: (Node | string)[];
 }
 
-/** Rows of bars on one scale; what may or may not be there is hatched. */
+/** Rows of bars on one scale; the uncertain part of a bar is hatched. */
 function bars(caption: string, channels: Channel[], rows: Row[], largest: number): HTMLElement {
   const dots = (sets: number[]) =>
     el("span", { className: "dots", attributes: { "aria-hidden": "true" } }, ...channels.map((_, at) => el("i", { className: sets.includes(at) ? "in" : "", properties: { "--color": MARKS[at]! } })));
@@ -176,19 +171,19 @@ function threeDetails(atlas: Atlas, channels: [Channel, Channel, Channel]): HTML
       largest,
     ),
     bars(
-      "What follows from these",
+      "Derived from these",
       channels,
       [{ sets: [0, 1, 2], title: ["all three"], value: all }, ...alone.map((value, at): Row => ({ sets: [at], title: ["only ", name(at)], value }))],
       largest,
     ),
     note(
-      `Only audiences and pairs are counted, so who watched all three is known no closer than this; the hatched part may or may not be there. Together: ${betweenText(together)} different viewers.`,
+      `Only audiences and pairs are counted, so the rest is known only within these bounds; the hatched parts are uncertain. Together: ${betweenText(together)} different viewers.`,
     ),
     ...pairs.filter(({ known }) => !known).map((pair) => whyUnknown(atlas, pair)),
   ];
 }
 
-/** The pairs' counts alone, where audiences are not known. */
+/** The counts of the pairs alone, for channels with unknown audiences. */
 function amounts(atlas: Atlas, channels: Channel[]): HTMLElement[] {
   return [pairTable(atlas, channels, "Shared viewers", count)];
 }
@@ -196,7 +191,7 @@ function amounts(atlas: Atlas, channels: Channel[]): HTMLElement[] {
 function weights(atlas: Atlas, channels: Channel[]): HTMLElement[] {
   return [
     pairTable(atlas, channels, "Weight", weight),
-    note("The list behind this map has coefficients, no viewer counts: how many viewers are shared, or belong to one channel alone, is not known."),
+    note("The list behind this map has coefficients, not viewer counts, so the numbers of shared viewers, and of viewers of one channel alone, are unknown."),
   ];
 }
 
@@ -223,7 +218,7 @@ function pairTable(atlas: Atlas, channels: Channel[], caption: string, write: (a
   );
 }
 
-/** The two audiences as circles; numbers stand inside where there is room, and always in the table below. */
+/** The two audiences as circles, with numbers inside where they fit; the table below has them all. */
 function circles(one: Channel, other: Channel, shared: number): HTMLElement {
   const sizes: [number, number] = [Math.max(one.viewers!, 1), Math.max(other.viewers!, 1)];
   const [wide, high] = [320, 168];
@@ -246,7 +241,7 @@ function circles(one: Channel, other: Channel, shared: number): HTMLElement {
     viewBox: `0 0 ${wide} ${high}`,
     class: "venn",
     role: "img",
-    "aria-label": `Of ${count(one.viewers!)} viewers of ${one.name} and ${count(other.viewers!)} of ${other.name}, ${count(shared)} are the same.`,
+    "aria-label": `${one.name} has ${count(one.viewers!)} viewers and ${other.name} has ${count(other.viewers!)}; they share ${count(shared)}.`,
   })) {
     svg.setAttribute(key, value);
   }
@@ -256,7 +251,7 @@ function circles(one: Channel, other: Channel, shared: number): HTMLElement {
     const text = compact(value);
     if (to - from > 8 * text.length + 6) draw("text", { x: (from + to) / 2, y: high / 2, "text-anchor": "middle", "dominant-baseline": "central" }, text);
   };
-  // Left to right: the first alone, both, the second alone; a circle inside the other leaves one of them out.
+  // Left to right: the first alone, both, the second alone. If one circle contains the other, one of these is empty.
   inside(x0 - first, Math.min(x1 - second, x0 + first), one.viewers! - shared);
   inside(Math.max(x1 - second, x0 - first), Math.min(x0 + first, x1 + second), shared);
   inside(Math.max(x0 + first, x1 - second), x1 + second, other.viewers! - shared);

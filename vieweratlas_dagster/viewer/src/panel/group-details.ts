@@ -10,15 +10,15 @@ const MEMBERS_FIRST = 100;
 const TALLY_LENGTH = 6;
 const NEIGHBOURS_SHOWN = 8;
 
-/** `passing`: positions of the channels the filter leaves, null without a filter. */
+/** `passing`: positions of the channels that pass the filter, null without a filter. */
 export function groupDetails(atlas: Atlas, group: Community | Region, passing: Set<number> | null): HTMLElement[] {
   const members = group.members.map((at) => atlas.channels[at]!);
   const left = passing && members.filter(({ at }) => passing.has(at)).length;
   const facts = el(
     "dl",
     {},
-    ...fact("Channels", `${count(group.size)}${left === null ? "" : `, ${count(left)} in the filter`}`),
-    ...(atlas.knows.viewers ? fact("Audiences", `${count(group.viewers)} in sum`) : []),
+    ...fact("Channels", `${count(group.size)}${left === null ? "" : `, ${count(left)} pass the filter`}`),
+    ...(atlas.knows.viewers ? fact("Audiences", `${count(group.viewers)} in total`) : []),
     ...("region" in group ? fact("Region", group.region ? groupLink(group.region) : "none") : []),
     ...fact("Name", nameOf(group.reason)),
   );
@@ -47,7 +47,7 @@ function neighbourList(atlas: Atlas, group: Community | Region): HTMLElement[] {
   const shared = atlas.amount === "shared_viewers";
   const kind = group.kind === "region" ? "regions" : "communities";
   const title = el("h3", {}, `Neighbouring ${kind}`);
-  if (!all.length) return [title, el("p", { className: "empty" }, "No pair on this page leads out of it.")];
+  if (!all.length) return [title, el("p", { className: "empty" }, "No pair on this page connects it to others.")];
   const strongest = all[0]!.amount;
   const rows = all.slice(0, NEIGHBOURS_SHOWN).map(({ group: other, amount, pairs }) =>
     el(
@@ -59,7 +59,7 @@ function neighbourList(atlas: Atlas, group: Community | Region): HTMLElement[] {
     ),
   );
   const rest = all.length - rows.length;
-  const unit = shared ? "Shared viewers, summed over the pairs of channels on this page; a viewer counts once for each pair." : "Weights, summed over the pairs of channels on this page.";
+  const unit = shared ? "Shared viewers, summed over the pairs of channels on this page; a viewer counts once per pair." : "Weights, summed over the pairs of channels on this page.";
   return [
     title,
     arrows(el("ul", { className: "weighed" }, ...rows)),
@@ -67,7 +67,7 @@ function neighbourList(atlas: Atlas, group: Community | Region): HTMLElement[] {
   ];
 }
 
-/** How many of the channels have each value; nothing when none is known. */
+/** The shares of channels with each value; empty when every value is unknown. */
 function tally(title: string, members: Channel[], value: (channel: Channel) => string | null, write: (name: string) => string): HTMLElement[] {
   const counts = new Map<string, number>();
   for (const member of members) {
@@ -75,7 +75,7 @@ function tally(title: string, members: Channel[], value: (channel: Channel) => s
     if (name !== null) counts.set(name, (counts.get(name) ?? 0) + 1);
   }
   if (!counts.size) return [];
-  const ranked = [...counts].sort((one, other) => other[1] - one[1] || one[0].localeCompare(other[0]));
+  const ranked = [...counts].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]));
   const rows = ranked.slice(0, TALLY_LENGTH).map(([name, channels]) =>
     el("li", { properties: { "--share": String(channels / members.length) } }, nameOf(write(name)), el("span", { className: "number" }, percent(channels / members.length))),
   );

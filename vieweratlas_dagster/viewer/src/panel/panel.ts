@@ -56,7 +56,7 @@ function neighbourList(atlas: Atlas, channel: Channel): HTMLElement[] {
     const floor = atlas.published.min_shared;
     return [
       title,
-      el("p", { className: "empty" }, shared ? `No channel here shares ${floor} or more viewers with it, or enough for this map.` : "No pair with it is in the list."),
+      el("p", { className: "empty" }, shared ? `No channel on this page shares enough viewers with it: at least ${floor}, or more if this map's threshold is higher.` : "The list does not contain a pair with this channel."),
     ];
   }
   const strongest = neighbours[0]!.amount;
@@ -72,8 +72,8 @@ function neighbourList(atlas: Atlas, channel: Channel): HTMLElement[] {
   const shown =
     channel.neighbours > neighbours.length ? `the ${neighbours.length} strongest of ${count(channel.neighbours)}` : things(neighbours.length, "channel");
   const note = shared
-    ? `${shown}. “Of its”: share of this channel's viewers who were also seen in the other; “of theirs”: the other way round. A number compares the two.`
-    : `${shown}. The list this map was made from has coefficients, no viewer counts.`;
+    ? `${shown}. “Of its”: share of this channel's viewers who were also seen in the other; “of theirs”: the other way round. Select a number to compare the two.`
+    : `${shown}. The list this map was made from has coefficients, not viewer counts.`;
   return [
     title,
     el("table", { className: "neighbours" }, el("thead", {}, head), arrows(el("tbody", {}, ...rows))),

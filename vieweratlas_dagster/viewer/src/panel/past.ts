@@ -1,7 +1,7 @@
 /**
- * The panel's part about other days, and about channels that are not on the map.
+ * The panel's section on other days, and the panel for channels that are not on the map.
  *
- * The history is unpacked only when the reader opens this part (or moves the slider).
+ * The history is unpacked only when the reader opens the section or moves the slider.
  */
 import { heading } from "../controls/details";
 import type { Timeline } from "../controls/timeline";
@@ -13,7 +13,7 @@ import type { History } from "../data/history";
 import type { View } from "../data/state";
 import { el } from "../dom";
 
-// Whether the reader has opened it; then it is open for the next channel as well.
+// Whether the reader opened the section; it then stays open for the next channel.
 let wanted = false;
 
 function content(history: History, atlas: Atlas, view: View): HTMLElement | null {
@@ -29,7 +29,7 @@ function content(history: History, atlas: Atlas, view: View): HTMLElement | null
   return changesByDay(days, atlas);
 }
 
-/** What can be said of other days about what is selected; null where there is nothing to say. */
+/** The section on other days of the selection; null for a selection without one. */
 export function pastSection(timeline: Timeline, atlas: Atlas, view: View): HTMLElement | null {
   const { selection } = view;
   const asked = selection.kind === "none" ? view.absent !== null : selection.kind !== "compare";
@@ -48,10 +48,10 @@ export function pastSection(timeline: Timeline, atlas: Atlas, view: View): HTMLE
   return box;
 }
 
-/** The panel for a channel that is not on the map that is shown. */
+/** The panel for a channel that is not on the shown map. */
 export function renderAbsent(panel: HTMLElement, atlas: Atlas, today: Atlas, name: string): void {
   const elsewhere = atlas !== today && today.channelNamed(name);
-  const why = elsewhere ? `It is not on the map of ${dayName(atlas.day ?? "this day")}, but it is on the newest.` : whyAbsent(today, name);
+  const why = elsewhere ? `It is not on the map of ${dayName(atlas.day ?? "this day")}, but it is on the newest map.` : whyAbsent(today, name);
   panel.replaceChildren(
     el("a", { href: "#", className: "close", ariaLabel: "Close details" }, "×"),
     el("p", { className: "kind" }, "Not on this map"),

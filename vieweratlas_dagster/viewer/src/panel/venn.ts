@@ -1,8 +1,4 @@
-/**
- * Two circles whose areas, and that of the lens they share, are in proportion to given numbers.
- *
- * Belongs here: the geometry, pure. Does not belong here: drawing it (comparison.ts).
- */
+/** The geometry of two circles whose areas, and that of their common lens, are in proportion to given numbers. */
 
 export interface Venn {
   radii: [number, number];
@@ -10,7 +6,7 @@ export interface Venn {
   distance: number;
 }
 
-/** Area of the lens that circles of these radii share at this distance. */
+/** Area of the common lens of two circles at this distance. */
 export function lensArea([one, other]: [number, number], distance: number): number {
   if (distance >= one + other) return 0;
   const smaller = Math.min(one, other);
@@ -24,12 +20,12 @@ export function lensArea([one, other]: [number, number], distance: number): numb
   return segment(one, chord) + segment(other, distance - chord);
 }
 
-/** Circles for two sets and what they share, the larger with the given radius; `shared` at most the smaller. */
+/** Circles for two sets of these sizes that share `shared` elements; the larger has the radius `largest`. */
 export function venn(sizes: [number, number], shared: number, largest: number): Venn {
   const unit = largest / Math.sqrt(Math.max(...sizes));
   const radii = sizes.map((size) => unit * Math.sqrt(size)) as [number, number];
   const wanted = Math.PI * unit ** 2 * Math.min(shared, ...sizes);
-  // The lens only shrinks as the circles part, so halving finds the distance.
+  // The lens shrinks steadily as the circles move apart, so bisection finds the distance.
   let [low, high] = [Math.abs(radii[0] - radii[1]), radii[0] + radii[1]];
   for (let step = 0; step < 60; step++) {
     const middle = (low + high) / 2;

@@ -11,30 +11,30 @@ const absent: EncodedAbsent = {
   coverage: [90, 90, 90, 90, null, 3, 90],
   untold: 2,
 };
-const of = (facts: Record<string, unknown>, told: EncodedAbsent | null = absent) =>
-  decode({ ...encoded(), facts, ...(told ? { absent: told } : {}) });
+const of = (facts: Record<string, unknown>, missing: EncodedAbsent | null = absent) =>
+  decode({ ...encoded(), facts, ...(missing ? { absent: missing } : {}) });
 const daily = of({ min_channel_viewers: 10, top_channels_limit: 5000, channel_list: false });
 
 test.each([
-  ["quiet", "Only 7 viewers were seen in its chat; a channel of this map has at least 10."],
-  ["QUIET", "Only 7 viewers were seen in its chat; a channel of this map has at least 10."],
-  ["tiny", "Fewer than 5 viewers were seen in its chat; a channel of this map has at least 10."],
-  ["botty", "Without 40 that were left out as bots, 8 viewers were seen in its chat, and a channel of this map has at least 10."],
-  ["asleep", "Its chat was read, but it was not live on these days, and nobody wrote in it."],
-  ["unread", "It was to be collected, but its chat was never read, so nothing is known of its audience."],
-  ["hardly", "Its chat was read for only 3% of the time: 9 viewers were seen in it, and a channel of this map has at least 10, so there may be more than were seen."],
-  ["tinier", "Its chat was read, but nobody was seen writing in it; a channel of this map has at least 10."],
+  ["quiet", "Only 7 viewers were seen in its chat; a channel on this map has at least 10."],
+  ["QUIET", "Only 7 viewers were seen in its chat; a channel on this map has at least 10."],
+  ["tiny", "Fewer than 5 viewers were seen in its chat; a channel on this map has at least 10."],
+  ["botty", "Not counting 40 that were left out as bots, 8 viewers were seen in its chat, and a channel on this map has at least 10."],
+  ["asleep", "Its chat was read, but it was not live on these days, and no viewer wrote in it."],
+  ["unread", "It was meant to be collected, but its chat was never read, so its audience is unknown."],
+  ["hardly", "Its chat was read for only 3% of the time: 9 viewers were seen in it, and a channel on this map has at least 10, so it may have had more."],
+  ["tinier", "Its chat was read, but no viewer was seen writing in it; a channel on this map has at least 10."],
 ])("%s", (name, sentence) => {
   expect(whyAbsent(daily, name)).toBe(sentence);
 });
 
-test("a name that nobody collected is answered by how channels are chosen", () => {
+test("the answer for a channel that was not collected says how channels are chosen", () => {
   const rest = " 2 smaller channels that were collected but left out are not named on this page.";
   expect(whyAbsent(daily, "stranger")).toBe(
-    `Nothing is told here of this channel: to be on the map, it must be among the 5,000 largest live channels.${rest}`,
+    `This page does not contain data on this channel: to be on the map, it must be among the 5,000 largest live channels.${rest}`,
   );
   expect(whyAbsent(of({ channel_list: true, top_channels_limit: 5000 }, { ...absent, untold: 0 }), "stranger")).toBe(
-    "Nothing is told here of this channel: to be on the map, it must be in the channel list.",
+    "This page does not contain data on this channel: to be on the map, it must be in the channel list.",
   );
   expect(whyAbsent(of({}, null), "stranger")).toBe("This channel is not in the list that this map was made from.");
 });

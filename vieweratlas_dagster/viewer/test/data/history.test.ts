@@ -70,7 +70,7 @@ test("a day's map has the channels, places, groups and pairs of that day", () =>
   expect(history.mapOf("1999-01-01")).toBe(today);
 });
 
-test("a channel's days are told from the oldest to today, with gaps", () => {
+test("a channel's days are listed from the oldest to today, with gaps", () => {
   const history = new History(packed(), today);
   expect(history.daysOf("anna").map(({ on, viewers }) => [on, viewers])).toEqual([[true, null], [true, 250], [true, 300]]);
   expect(history.daysOf("zoe").map(({ on, viewers }) => [on, viewers])).toEqual([[true, 30], [false, null], [false, null]]);

@@ -16,7 +16,7 @@ function random(seed: number) {
 type Parts = number[];
 const inSet = (parts: Parts, ...sets: number[]) => parts.reduce((sum, size, bits) => (sets.every((set) => bits & (1 << set)) ? sum + size : sum), 0);
 const exact = (value: number) => ({ low: value, high: value });
-const told = (parts: Parts) => ({
+const published = (parts: Parts) => ({
   sizes: [0, 1, 2].map((set) => inSet(parts, set)) as [number, number, number],
   pairs: [inSet(parts, 0, 1), inSet(parts, 0, 2), inSet(parts, 1, 2)] as [number, number, number],
 });
@@ -26,7 +26,7 @@ describe("three audiences", () => {
     const next = random(3);
     for (let round = 0; round < 3000; round++) {
       const parts = Array.from({ length: 8 }, (_, bits) => (bits ? next(2 + (round % 9)) : 0));
-      const { sizes, pairs } = told(parts);
+      const { sizes, pairs } = published(parts);
       const between = pairs.map((pair) => (next(2) ? exact(pair) : { low: Math.max(pair - next(4), 0), high: pair + next(4) }));
       const bounds = boundsOfThree(sizes, between as never);
       const truths = [[parts[7]!, bounds.all], [parts[1]!, bounds.alone[0]], [parts[2]!, bounds.alone[1]], [parts[4]!, bounds.alone[2]],
@@ -41,7 +41,7 @@ describe("three audiences", () => {
   test("with exact pairs the bounds are reached: no tighter ones would be true", () => {
     const next = random(5);
     for (let round = 0; round < 300; round++) {
-      const { sizes, pairs } = told(Array.from({ length: 8 }, (_, bits) => (bits ? next(6) : 0)));
+      const { sizes, pairs } = published(Array.from({ length: 8 }, (_, bits) => (bits ? next(6) : 0)));
       // Every number that all three may share, with what each has alone then.
       const possible: number[][] = [];
       for (let all = 0; all <= Math.min(...pairs); all++) {
@@ -108,7 +108,7 @@ describe("pairs of a page", () => {
     expect(pairOf(atlas, anna!, dora!)).toMatchObject({ known: false, low: 0, high: 10 });
   });
 
-  test("of a list whose own threshold nobody knows, the smaller audience is the bound", () => {
+  test("in a list with an unknown threshold, the smaller audience is the bound", () => {
     const atlas = atlasWith({}, 50);
     const [bert, cleo] = named(atlas, "bert", "cleo");
     expect(pairOf(atlas, bert!, cleo!)).toMatchObject({ high: 100 });

@@ -10,7 +10,7 @@ rows.games[1] = "Pokémon & #1, =50%";
 const atlas = decode({ ...rows, days: ["2026-01-09", "2026-01-10"] });
 const view = (hash: string) => viewOf(hash, atlas).view;
 
-test("every address leads back to what it was made from", () => {
+test("every address leads back to its selection", () => {
   for (const channel of atlas.channels) expect(view(linkTo(channel)).selection).toEqual({ kind: "channel", channel });
   for (const group of [...atlas.communities, ...atlas.regions]) {
     expect(view(linkTo(group)).selection).toEqual({ kind: group.kind, group });
@@ -41,7 +41,7 @@ describe("a day that lacks what is selected", () => {
   test.each([
     [`#compare=${gone}&compare=${here}`, "channel"],
     [`#community=${atlas.communities[0]!.id}`, "none"],
-  ])("%s is there again on the way back", (hash, kind) => {
+  ])("%s returns with the day that has it", (hash, kind) => {
     const past = viewOf(hash, before, atlas);
     expect(past.view.selection.kind).toBe(kind);
     expect(past.ignored).toHaveLength(1);
@@ -51,7 +51,7 @@ describe("a day that lacks what is selected", () => {
     expect(again.ignored).toEqual([]);
   });
 
-  test("what no day's map has is not kept", () => {
+  test("a part that no day's map has is not kept", () => {
     expect(viewOf("#compare=nobody&compare=nobody2&community=5555", before, atlas).view.elsewhere).toEqual([]);
   });
 });
@@ -83,7 +83,7 @@ test.each([
   ["#at=0,NaN,1", "0,NaN,1"],
   ["#at=0,Infinity,1", "0,Infinity,1"],
   ["#community=<img src=x onerror=alert(1)>", "<img src=x onerror=alert(1)>"],
-])("%s changes nothing and is told", (hash, part) => {
+])("%s changes nothing and is reported", (hash, part) => {
   expect(viewOf(hash, atlas)).toEqual({ view: START, ignored: [part] });
 });
 

@@ -19,4 +19,4 @@ test.each(["#68f5ac", "#d7e35c", "#8a1030", "#1f75d2", "#9aa0a6"])("%s becomes r
   }
 });
 
-test("what is readable stays as it is", () => expect(readable("#000000", "#ffffff", "#333333")).toBe("#000000"));
+test("a readable colour stays as it is", () => expect(readable("#000000", "#ffffff", "#333333")).toBe("#000000"));

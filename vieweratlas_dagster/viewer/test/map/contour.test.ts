@@ -39,6 +39,6 @@ test("land up to the border of the grid still closes", () => {
   expect(Math.abs(area(found[0]!))).toBeGreaterThan(7 * 4 - 1);
 });
 
-test("sea everywhere has no ring", () => {
+test("open sea gives no ring", () => {
   expect(rings(field(8, 5, () => -1))).toEqual([]);
 });

@@ -28,7 +28,7 @@ test("a channel's neighbours stay lit, linked by lines with the strongest on top
   expect([...atlas.communities, ...atlas.regions].map((group) => emphasis.strengthOf(group))).toEqual([1, 0.75, 0.75, 1, 0.75]);
 });
 
-test("the filter takes neighbours and lines away, but not what is selected", () => {
+test("the filter takes neighbours and lines away, but not the selected channel", () => {
   const pokemon = { ...EVERYTHING, games: ["Pokémon"] };
   const emphasis = new Emphasis(atlas, selectionFor(dora), pokemon);
   expect(names(emphasis.passing)).toEqual(["cleo"]);
@@ -52,7 +52,7 @@ test("a region stands out with its communities", () => {
   expect([...atlas.communities, ...atlas.regions].map((group) => emphasis.strengthOf(group))).toEqual([1, 1, 0.7, 1, 0.7]);
 });
 
-test("groups of which nobody passes the filter stand back", () => {
+test("groups without a channel that passes the filter stand back", () => {
   const emphasis = new Emphasis(atlas, undefined, german);
   expect(names(emphasis.lit)).toEqual(["anna", "bert", "cleo"]);
   expect(atlas.communities.map((community) => emphasis.tintOf(community))).toEqual([0.3, 0.3, 0.08]);

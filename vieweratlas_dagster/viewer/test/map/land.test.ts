@@ -37,9 +37,9 @@ describe("a picture of the land that is carried along", () => {
     ["too far in", zoomed(at, 1.41, { x: 500, y: 300 })],
     ["too far out", zoomed(at, 0.7, { x: 500, y: 300 })],
     ["out at a corner", zoomed(at, 0.8, { x: 0, y: 0 })],
-    ["of another size", { ...at, width: 900 }],
-    ["on another screen", { ...at, density: 2 }],
-  ])("is painted anew when it does not reach: %s", (_, to) => {
+    ["of a different size", { ...at, width: 900 }],
+    ["on a different screen", { ...at, density: 2 }],
+  ])("is painted again when it does not reach: %s", (_, to) => {
     expect(moved(at, to)).toBeNull();
   });
 

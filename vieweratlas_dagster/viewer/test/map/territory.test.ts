@@ -14,7 +14,7 @@ function inside(outlines: Ring[], x: number, y: number): boolean {
   return crossings % 2 === 1;
 }
 
-/** Three clusters; the first two are neighbours in one region, the third is another region far away. */
+/** Three clusters; the first two are neighbours in one region, the third is a second region far away. */
 function planted(): Place[] {
   let seed = 5;
   const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647 - 0.5;
@@ -41,7 +41,7 @@ test("names stand on the land they name, and larger land has the larger area", (
   expect(land.countryAnchors[0]!.area).toBeGreaterThan(1.5 * land.countryAnchors[1]!.area);
 });
 
-test("no settled channel, no land; a community without channels has no name's place", () => {
+test("without a settled channel there is no land; a community without channels gets no anchor", () => {
   const empty = buildTerritory([{ x: 0, y: 0, community: -1 }], 1, [0], 1);
   expect(empty.depths.flat()).toEqual([]);
   expect(empty.provinceAnchors).toEqual([null]);
