@@ -16,7 +16,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any, Literal, Self
 
 from collector_service.support.limits import read_json
 
@@ -26,19 +27,6 @@ VOD_PREFIX = "raw/vod_chat"
 STATE_PREFIX = "state"
 
 Source = Literal["live", "vod"]
-
-# What a channel's status may be, and what it means to somebody who asks why a channel has no data.
-STATUSES = {
-    "joined": "the channel is being read",
-    "joining": "its JOIN is waiting for its turn, or for Twitch's answer",
-    "no answer": "Twitch does not answer the JOIN: suspended, renamed, or no such channel",
-    "suspended": "Twitch says that the channel is suspended",
-    "banned": "Twitch says that readers are banned from the channel",
-    "not found": "Twitch knows no channel of this name",
-    "renamed": "the channel has another name now, under which it is read",
-    "opted out": "the channel has asked to be left out",
-    "dropped": "it was read, but the disk and the lake had no room for what was seen",
-}
 
 # A login is 1 to 25 of [a-z0-9_]; a few old or internal accounts are longer.
 LOGIN = re.compile(r"[a-z0-9_]{1,50}")
@@ -53,6 +41,29 @@ MAX_TEXT = 500
 MAX_WINDOW_SECONDS = 86_400
 _UINT64 = 2**64
 _ROUNDING_SECONDS = 0.001
+
+
+class ChannelStatus(StrEnum):
+    """The state of a wanted channel; ``meaning`` explains to people why a channel has no data."""
+
+    meaning: str
+
+    def __new__(cls, word: str, meaning: str) -> Self:
+        """The status ``word`` with its meaning."""
+        status = str.__new__(cls, word)
+        status._value_ = word
+        status.meaning = meaning
+        return status
+
+    JOINED = "joined", "the channel is being read"
+    JOINING = "joining", "its JOIN is waiting for its turn, or for Twitch's answer"
+    NO_ANSWER = "no answer", "Twitch does not answer the JOIN: suspended, renamed, or no such channel"
+    SUSPENDED = "suspended", "Twitch says that the channel is suspended"
+    BANNED = "banned", "Twitch says that readers are banned from the channel"
+    NOT_FOUND = "not found", "Twitch knows no channel of this name"
+    RENAMED = "renamed", "the channel has another name now, under which it is read"
+    OPTED_OUT = "opted out", "the channel has asked to be left out"
+    DROPPED = "dropped", "it was read, but the disk and the lake had no room for what was seen"
 
 
 def viewer_key(secret: str, user_id: str) -> int:
@@ -91,8 +102,8 @@ class SnapshotRecord:
     (``privacy.raw_identities``), and which no reader takes.
     ``observed_seconds`` says how long the channel was really joined during the window, and
     ``observed_intervals`` when: disjoint stretches in order, in seconds from the window's start, which
-    sum up to it (None: the writer did not say). ``status`` is the channel's state at the window's end, one
-    of `STATUSES`; ``part`` numbers the parts that one collector makes.
+    sum up to it (None: the writer did not say). ``status`` is the channel's state at the window's end, a
+    `ChannelStatus` (or a later writer's word); ``part`` numbers the parts that one collector makes.
     """
 
     source: Source

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from collector_service.clock import Clock, SystemClock
-from collector_service.contract import LOGIN
+from collector_service.contract import LOGIN, ChannelStatus
 from collector_service.live.windows import StreamInfo
 from collector_service.logins import read_logins
 from collector_service.metrics import Stats
@@ -35,10 +35,6 @@ from collector_service.twitch.helix import (
 # World seconds between two looks at the accounts behind a given list.
 CHECK_SECONDS = 3600.0
 
-NOT_FOUND = "not found"
-RENAMED = "renamed"
-OPTED_OUT = "opted out"
-
 # As many logins as a list may have.
 _REMEMBERED_OWNERS = 100_000
 _log = logging.getLogger(__name__)
@@ -52,14 +48,14 @@ class Listing:
         logins: their logins of today, the most important first.
         channel_ids: from login to channel id, as far as it is known.
         stream_infos: metadata by channel id.
-        statuses: why wanted logins are not in ``logins``, in the words of ``contract.STATUSES``.
+        statuses: why wanted logins are not in ``logins``.
         renames: from a given login to the one under which the same channel is watched now.
     """
 
     logins: list[str]
     channel_ids: dict[str, int] = field(default_factory=dict)
     stream_infos: dict[int, StreamInfo] = field(default_factory=dict)
-    statuses: dict[str, str] = field(default_factory=dict)
+    statuses: dict[str, ChannelStatus] = field(default_factory=dict)
     renames: dict[str, str] = field(default_factory=dict)
 
 
@@ -196,17 +192,17 @@ class ChannelList:
         """What is known now, without asking anybody: for new opt-outs."""
         logins: dict[str, None] = {}
         channel_ids: dict[str, int] = {}
-        statuses: dict[str, str] = {}
+        statuses: dict[str, ChannelStatus] = {}
         renames: dict[str, str] = {}
         for wanted, login, channel_id in self._source.entries():
             if any(self._opt_outs.has_channel(name, channel_id) for name in (wanted, login or wanted)):
-                statuses[wanted] = OPTED_OUT
+                statuses[wanted] = ChannelStatus.OPTED_OUT
                 continue
             if login is None:
-                statuses[wanted] = NOT_FOUND
+                statuses[wanted] = ChannelStatus.NOT_FOUND
                 continue
             if login != wanted:
-                statuses[wanted] = RENAMED
+                statuses[wanted] = ChannelStatus.RENAMED
                 renames[wanted] = login
             logins[login] = None
             if channel_id is not None:

@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, ProcessCollector, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from collector_service.contract import ChannelStatus
 from collector_service.live.status_table import Row
 from collector_service.metrics import Stats
 from collector_service.settings import SettingsError
@@ -44,7 +45,7 @@ class ReaderState:
 
     seconds_up: float
     seconds_silent: float
-    statuses: dict[str, int]
+    statuses: dict[ChannelStatus, int]
     connections: dict[str, int]
     viewers: int
     overflows: int = 0
@@ -57,12 +58,12 @@ class ReaderState:
     @property
     def joined(self) -> int:
         """Wanted channels that are joined."""
-        return self.statuses.get("joined", 0)
+        return self.statuses.get(ChannelStatus.JOINED, 0)
 
     @property
     def failed(self) -> int:
         """Wanted channels that cannot be joined."""
-        return self.wanted - self.joined - self.statuses.get("joining", 0)
+        return self.wanted - self.joined - self.statuses.get(ChannelStatus.JOINING, 0)
 
 
 def judge(now: ReaderState, stats: Stats) -> dict[str, Any]:

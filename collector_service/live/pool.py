@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+from collector_service.contract import ChannelStatus
 from collector_service.live.intake import Intake
 from collector_service.live.roster import Channel, Roster
 from collector_service.live.windows import Windows
@@ -297,7 +298,7 @@ class Pool:
         """The channels of which nothing was heard since that world time, by id, and when it last was."""
         return self.roster.quiet(self._connections(), self._heard, since)
 
-    def statuses(self) -> dict[int, tuple[str, str]]:
+    def statuses(self) -> dict[int, tuple[str, ChannelStatus]]:
         """Login and status of every wanted channel whose id is known, by id."""
         return self.roster.statuses()
 

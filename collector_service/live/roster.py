@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from collector_service.contract import ChannelStatus
 from collector_service.live.intake import Intake
 from collector_service.live.status_table import Row
 from collector_service.live.windows import Windows
@@ -23,11 +24,6 @@ from collector_service.twitch.irc_client import Connection
 
 # A suspension takes at least a day, most often.
 REFUSED_RETRY_SECONDS = 3600.0
-
-JOINING = "joining"
-JOINED = "joined"
-NO_ANSWER = "no answer"
-OPTED_OUT = "opted out"
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +35,7 @@ class Channel:
         login: its login.
         channel_id: its id, once known.
         listed_id: the id that the list has for it, if any.
-        status: joining, joined, no answer, or the reason why Twitch refuses it.
+        status: its state, or the reason why Twitch refuses it.
         changed_at: world time of the last change of ``status``.
         holders: the connections on which it is joined, and the world time since when it is.
     """
@@ -59,13 +55,13 @@ class Channel:
         self.login = login
         self.channel_id: int | None = None
         self.listed_id: int | None = None
-        self.status = JOINING
+        self.status: ChannelStatus = ChannelStatus.JOINING
         self.changed_at = now
         self.holders: dict[Connection, float] = {}
         self.asked_at = 0.0
         self.retry_at = 0.0
 
-    def become(self, status: str, now: float) -> None:
+    def become(self, status: ChannelStatus, now: float) -> None:
         """Have this status from the world time ``now`` on."""
         if status != self.status:
             self.status, self.changed_at = status, now
@@ -75,7 +71,7 @@ class Channel:
 class _Frozen:
     """What was true when the collection was stopped."""
 
-    statuses: dict[int, tuple[str, str]]
+    statuses: dict[int, tuple[str, ChannelStatus]]
     table: list[Row]
 
 
@@ -173,7 +169,7 @@ class Roster:
                         found[channel.channel_id] = last
         return found
 
-    def statuses(self) -> dict[int, tuple[str, str]]:
+    def statuses(self) -> dict[int, tuple[str, ChannelStatus]]:
         """Login and status of every wanted channel whose id is known, by id; after `freeze`, as of then."""
         if self._frozen is not None:
             return self._frozen.statuses
@@ -191,7 +187,7 @@ class Roster:
         wanted = (self._channels[login] for login in sorted(self._wanted))
         return [Row(one.login, one.channel_id, one.status, one.changed_at) for one in wanted]
 
-    def counts(self) -> Counter[str]:
+    def counts(self) -> Counter[ChannelStatus]:
         """How many wanted channels are in which status."""
         return Counter(self._channels[login].status for login in self._wanted)
 
@@ -201,7 +197,8 @@ class Roster:
         return [
             one.login
             for one in wanted
-            if one.status == NO_ANSWER or (one.holders and one.listed_id not in (None, one.channel_id))
+            if one.status == ChannelStatus.NO_ANSWER
+            or (one.holders and one.listed_id not in (None, one.channel_id))
         ]
 
     def asking(self, channel: Channel, remember_until: float) -> None:
@@ -213,7 +210,7 @@ class Roster:
         """
         channel.asked_at = asyncio.get_running_loop().time()
         if not channel.holders:
-            channel.become(JOINING, self._windows.now())
+            channel.become(ChannelStatus.JOINING, self._windows.now())
         elif channel.channel_id is not None:
             self._intake.duplicates.watch(channel.channel_id, remember_until)
 
@@ -221,7 +218,7 @@ class Roster:
         """Several JOINs for the channel got no answer; the next one is at ``retry_at``."""
         channel.retry_at = retry_at
         if not channel.holders:
-            channel.become(NO_ANSWER, self._windows.now())
+            channel.become(ChannelStatus.NO_ANSWER, self._windows.now())
 
     # Listener
 
@@ -235,7 +232,7 @@ class Roster:
         if channel.channel_id in self._left_out:
             connection.leave([login])
             return
-        channel.become(JOINED, now)
+        channel.become(ChannelStatus.JOINED, now)
         if not channel.holders and channel.channel_id is not None:
             self._windows.joined(channel.channel_id, login, now)
         channel.holders[connection] = now
@@ -256,8 +253,8 @@ class Roster:
                 self._windows.joined(channel.channel_id, login, rest)
         if channel.holders:
             return
-        if channel.status == JOINED:
-            channel.become(JOINING, self._windows.now())
+        if channel.status == ChannelStatus.JOINED:
+            channel.become(ChannelStatus.JOINING, self._windows.now())
         if login in self._wanted:
             self._lost(login)
         else:
@@ -285,7 +282,7 @@ class Roster:
         elif channel.holders:
             self._windows.joined(channel_id, login, min(channel.holders.values()))
 
-    def refused(self, login: str, why: str) -> None:
+    def refused(self, login: str, why: ChannelStatus) -> None:
         """The channel cannot be joined."""
         if channel := self._channels.get(login):
             channel.become(why, self._windows.now())
@@ -299,7 +296,7 @@ class Roster:
 
     def _leave(self, channel: Channel) -> None:
         """Leave a channel that has opted out; its name did not tell, its id does."""
-        channel.become(OPTED_OUT, self._windows.now())
+        channel.become(ChannelStatus.OPTED_OUT, self._windows.now())
         channel.retry_at = math.inf
         for connection in list(channel.holders):
             connection.leave([channel.login])

@@ -33,6 +33,7 @@ from typing import Self
 from collector_service.clock import utc
 from collector_service.contract import (
     BadRecordError,
+    ChannelStatus,
     SnapshotRecord,
     decode_lines,
     encode_object,
@@ -58,7 +59,6 @@ _DAMAGE = {errno.EIO, errno.EBADMSG, errno.EUCLEAN}
 _TIME = "%Y%m%dT%H%M%SZ"
 _NAME = re.compile(r"(\d{8}T\d{6}Z)-([a-z0-9][a-z0-9_.]*)-(\d{6,})")
 _MAX_PARTS = 10_000
-_DROPPED = "dropped"
 
 _log = logging.getLogger(__name__)
 
@@ -368,7 +368,7 @@ def thin_share(share: WindowShare) -> None:
     statuses = dict(share.statuses)
     for channel_id, tally in share.tallies.items():
         if tally.viewers or tally.mirrored or tally.watched(share.start, min(share.until, share.end)):
-            statuses[channel_id] = (tally.login, _DROPPED)
+            statuses[channel_id] = (tally.login, ChannelStatus.DROPPED)
     share.tallies, share.statuses, share.partial = {}, statuses, True
     share.events, share.coverage, share.new_channels = array("Q"), [], []
 
@@ -381,7 +381,7 @@ def _thin_record(record: SnapshotRecord) -> SnapshotRecord:
         observed_seconds=0.0,
         observed_intervals=[],
         partial=True,
-        status=_DROPPED,
+        status=ChannelStatus.DROPPED,
         messages=0,
         mirrored_messages=0,
         viewer_keys=[],
@@ -413,7 +413,7 @@ def _is_share(data: bytes, sequence: int) -> bool:
 def _is_dropped(data: bytes) -> bool:
     """Whether an object was thinned."""
     try:
-        return any(parse_record(line).status == _DROPPED for line in decode_lines(data))
+        return any(parse_record(line).status == ChannelStatus.DROPPED for line in decode_lines(data))
     except BadRecordError:
         return False
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from collector_service.clock import utc
-from collector_service.contract import STATUSES, format_utc
+from collector_service.contract import ChannelStatus, format_utc
 
 _SHOWN = 200
 
@@ -21,13 +21,13 @@ _SHOWN = 200
 class Row:
     """One wanted channel.
 
-    ``status`` is one of `contract.STATUSES`, since the world time ``since``; ``channel_id`` is None while
+    ``status`` holds since the world time ``since``; ``channel_id`` is None while
     nobody knows it; ``renamed_to`` is what a renamed channel is called now.
     """
 
     channel: str
     channel_id: int | None
-    status: str
+    status: ChannelStatus
     since: float
     renamed_to: str | None = None
 
@@ -37,7 +37,7 @@ class Row:
             "channel": self.channel,
             "channel_id": None if self.channel_id is None else str(self.channel_id),
             "status": self.status,
-            "reason": STATUSES.get(self.status, ""),
+            "reason": self.status.meaning,
             "since": format_utc(utc(self.since)),
             "renamed_to": self.renamed_to,
         }
@@ -55,8 +55,9 @@ def describe(rows: Sequence[Mapping[str, str | None]]) -> str:
         rows: as `Row.to_json` makes them.
     """
     counts = Counter(str(row["status"]) for row in rows)
-    lines = [f"{count:7,}  {status}: {STATUSES.get(status, '')}" for status, count in counts.most_common()]
-    others = [row for row in rows if row["status"] != "joined"]
+    meanings = {row["status"]: row["reason"] for row in rows}
+    lines = [f"{count:7,}  {status}: {meanings[status]}" for status, count in counts.most_common()]
+    others = [row for row in rows if row["status"] != ChannelStatus.JOINED]
     if others:
         lines += ["", f"{'channel':<26}{'channel id':<14}{'status':<12}since"]
         lines += [

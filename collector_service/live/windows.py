@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Protocol
 
 from collector_service.clock import Clock, utc
-from collector_service.contract import SnapshotRecord
+from collector_service.contract import ChannelStatus, SnapshotRecord
 from collector_service.twitch.irc import MESSAGE, MIRRORED
 
 # Real seconds that a window stays open after its end, for messages that are still on their way, and how
@@ -66,7 +66,7 @@ class Reader(Protocol):
     def probe(self) -> None:
         """Ask the connections for a sign of life."""
 
-    def statuses(self) -> Mapping[int, tuple[str, str]]:
+    def statuses(self) -> Mapping[int, tuple[str, ChannelStatus]]:
         """Login and status of every wanted channel whose id is known, by id."""
 
 
@@ -82,7 +82,7 @@ class _NoReader:
     def probe(self) -> None:
         pass
 
-    def statuses(self) -> Mapping[int, tuple[str, str]]:
+    def statuses(self) -> Mapping[int, tuple[str, ChannelStatus]]:
         return {}
 
 
@@ -158,7 +158,7 @@ class WindowShare:
         self.supplementary = supplementary
         self.tallies: dict[int, Tally] = {}
         self.stream_infos: Mapping[int, StreamInfo] = {}
-        self.statuses: Mapping[int, tuple[str, str]] = {}
+        self.statuses: Mapping[int, tuple[str, ChannelStatus]] = {}
         self.full = False
         self.events = array("Q")
         self.coverage: list[tuple[int, float, bool]] = []

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
+from collector_service.contract import ChannelStatus
 from collector_service.metrics import Stats
 from collector_service.settings import TwitchSettings
 from collector_service.twitch.irc import Chat, Control, Ignored, Malformed, parse
@@ -30,10 +31,10 @@ _TOKEN_BYTES = 300
 
 # NOTICE msg-ids that say why a channel cannot be joined, in our words.
 REFUSALS = {
-    b"msg_channel_suspended": "suspended",
-    b"tos_ban": "suspended",
-    b"msg_banned": "banned",
-    b"msg_room_not_found": "not found",
+    b"msg_channel_suspended": ChannelStatus.SUSPENDED,
+    b"tos_ban": ChannelStatus.SUSPENDED,
+    b"msg_banned": ChannelStatus.BANNED,
+    b"msg_room_not_found": ChannelStatus.NOT_FOUND,
 }
 _DRAIN = "vieweratlas-drain"
 _LOGIN_REFUSED = (b"Login", b"Improperly")
@@ -62,7 +63,7 @@ class Listener(Protocol):
     def identified(self, login: str, channel_id: int) -> None:
         """The channel has this id."""
 
-    def refused(self, login: str, why: str) -> None:
+    def refused(self, login: str, why: ChannelStatus) -> None:
         """The channel cannot be joined."""
 
 

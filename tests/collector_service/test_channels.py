@@ -13,7 +13,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from collector_service.clock import ScaledClock
-from collector_service.contract import STATUSES
+from collector_service.contract import ChannelStatus
 from collector_service.live.channel_list import CHECK_SECONDS, ChannelList, needs_helix, owner
 from collector_service.live.windows import StreamInfo
 from collector_service.logins import read_logins
@@ -348,7 +348,7 @@ async def test_accounts_are_checked_once_an_hour_and_renames_followed(twitch, li
     assert found.channel_ids == {"a_new": 1, "c": 3, "late": 4}
     assert found.statuses == {"a": "renamed", "b": "not found"}
     assert found.renames == {"a": "a_new"}
-    assert set(found.statuses.values()) <= STATUSES.keys()
+    assert set(found.statuses.values()) <= set(ChannelStatus)
     twitch.accounts |= {1: "a", 2: "b"}
     clock.instant += CHECK_SECONDS
     found = await channels.refresh()

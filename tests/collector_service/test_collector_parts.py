@@ -8,7 +8,7 @@ import time
 import aiohttp
 import pytest
 
-from collector_service.contract import STATUSES, viewer_key
+from collector_service.contract import ChannelStatus, viewer_key
 from collector_service.live import logs
 from collector_service.live.health import ReaderState, judge, serve
 from collector_service.live.status_table import Row, describe, encode
@@ -113,8 +113,11 @@ def test_what_counts_as_healthy(changes, stats, seconds_waiting, status):
 
 
 def test_the_status_table_says_what_is_wrong_and_with_which_channels():
-    rows = [Row(f"c{number}", number, "joined", 0.0) for number in range(3)]
-    rows += [Row("lost", None, "not found", 60.0), Row("away", None, "renamed", 60.0, "here")]
+    rows = [Row(f"c{number}", number, ChannelStatus.JOINED, 0.0) for number in range(3)]
+    rows += [
+        Row("lost", None, ChannelStatus.NOT_FOUND, 60.0),
+        Row("away", None, ChannelStatus.RENAMED, 60.0, "here"),
+    ]
     assert json.loads(encode(rows)) == [row.to_json() for row in rows]
     assert json.loads(encode([])) == []
     shown = describe([row.to_json() for row in rows]).splitlines()
@@ -124,7 +127,9 @@ def test_the_status_table_says_what_is_wrong_and_with_which_channels():
         ["away", "-", "renamed", "1970-01-01T00:01:00Z", "now", "here"],
     ]
     assert describe([]) == "no channel is wanted"
-    assert "... and 300 more" in describe([Row(str(n), n, "joining", 0.0).to_json() for n in range(500)])
+    assert "... and 300 more" in describe(
+        [Row(str(n), n, ChannelStatus.JOINING, 0.0).to_json() for n in range(500)]
+    )
 
 
 async def test_the_pages(unused_port):
@@ -134,7 +139,7 @@ async def test_the_pages(unused_port):
     stats.mirrored = 3
     stats.event_loop_lag.observe(0.2)
     silent = 1.0
-    rows = [Row("alpha", 5, "joined", 60.0), Row("beta", None, "not found", 120.0)]
+    rows = [Row("alpha", 5, ChannelStatus.JOINED, 60.0), Row("beta", None, ChannelStatus.NOT_FOUND, 120.0)]
     async with (
         serve(unused_port, stats, lambda: look(seconds_silent=silent), lambda: rows),
         aiohttp.ClientSession() as web,
@@ -164,8 +169,8 @@ async def test_the_pages(unused_port):
         async with web.get(f"http://127.0.0.1:{unused_port}/channels") as response:
             table = await response.json()
         assert [tuple(row.values()) for row in table] == [
-            ("alpha", "5", "joined", STATUSES["joined"], "1970-01-01T00:01:00Z", None),
-            ("beta", None, "not found", STATUSES["not found"], "1970-01-01T00:02:00Z", None),
+            ("alpha", "5", "joined", ChannelStatus.JOINED.meaning, "1970-01-01T00:01:00Z", None),
+            ("beta", None, "not found", ChannelStatus.NOT_FOUND.meaning, "1970-01-01T00:02:00Z", None),
         ]
         silent = 1000.0
         async with web.get(f"http://127.0.0.1:{unused_port}/healthz") as response:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from collector_service.contract import ChannelStatus
 from vieweratlas_dagster.checks.check import Verdict, View, check
 from vieweratlas_dagster.checks.rules import times_usual, unknown_channels
 from vieweratlas_dagster.curation.merge import observed_share, status_counts
@@ -18,7 +19,16 @@ from vieweratlas_dagster.lake.tables_io import read_table_if_there
 from vieweratlas_dagster.tables import CHANNELS, PRESENCE
 
 # The words of a channel's state that no collector can do anything about.
-_CANNOT_BE_READ = ("suspended", "banned", "not found", "renamed", "opted out")
+_CANNOT_BE_READ = [
+    status.value
+    for status in (
+        ChannelStatus.SUSPENDED,
+        ChannelStatus.BANNED,
+        ChannelStatus.NOT_FOUND,
+        ChannelStatus.RENAMED,
+        ChannelStatus.OPTED_OUT,
+    )
+]
 _USUAL_DAYS = 7
 _FEWEST_USUAL_DAYS = 3
 

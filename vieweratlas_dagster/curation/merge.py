@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from collector_service.contract import MAX_WINDOW_SECONDS, STATUSES, SnapshotRecord
+from collector_service.contract import MAX_WINDOW_SECONDS, ChannelStatus, SnapshotRecord
 from vieweratlas_dagster.tables import CHANNELS, PRESENCE
 
 _WINDOW = ("channel_id", "window_start", "window_seconds")
 _PART = ("source", "collector_id", "part", *_WINDOW)
 _TIME = pl.Datetime("ms", "UTC")
 _DAY_SECONDS = 86_400
+_MEANINGS = {status.value: status.meaning for status in ChannelStatus}
 _WINDOW_SCHEMA: dict[str, Any] = {
     "source": pl.String,
     "collector_id": pl.String,
@@ -140,7 +141,7 @@ def status_counts(channels: pl.DataFrame) -> pl.DataFrame:
     """How many CHANNELS rows have each collector_status, the most frequent first, with its meaning.
 
     Returns:
-        collector_status (nobody said: "unknown"), meaning (null for words that are not in STATUSES) and
+        collector_status (nobody said: "unknown"), meaning (null for words that are not a ChannelStatus) and
         channels (UInt32).
     """
     return (
@@ -150,7 +151,7 @@ def status_counts(channels: pl.DataFrame) -> pl.DataFrame:
         .select(
             "collector_status",
             pl.col("collector_status")
-            .replace_strict(STATUSES, default=None, return_dtype=pl.String)
+            .replace_strict(_MEANINGS, default=None, return_dtype=pl.String)
             .alias("meaning"),
             "channels",
         )
@@ -401,7 +402,7 @@ def _statuses(windows: pl.DataFrame) -> pl.DataFrame:
 
     Within a window a collector that is joined speaks for the others: the channel is being read.
     """
-    joined = pl.col("status") == "joined"
+    joined = pl.col("status") == ChannelStatus.JOINED.value
     return (
         windows.filter(pl.col("status").is_not_null())
         .sort("window_start", joined, "status")
@@ -416,7 +417,7 @@ def _statuses(windows: pl.DataFrame) -> pl.DataFrame:
 def _judged(channels: pl.DataFrame) -> pl.DataFrame:
     """Channels with ``status`` and ``reason``."""
     silent, unobserved = pl.col("viewers") == 0, pl.col("observed_seconds") <= 0
-    missed = pl.col("missed").replace(STATUSES)
+    missed = pl.col("missed").replace(_MEANINGS)
     partly = pl.when(pl.col("coverage") < 1).then(missed)
     status = (
         pl.when(~silent)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector_service.contract import STATUSES, SnapshotRecord
+from collector_service.contract import ChannelStatus, SnapshotRecord
 from vieweratlas_dagster.curation.merge import (
     channel_attributes,
     curate,
@@ -75,7 +75,7 @@ def any_record(draw):
         source=draw(st.sampled_from(["live", "live", "vod"])),
         collector_id=draw(st.sampled_from(["c1", "c2", "c3"])),
         part=draw(st.sampled_from([None, None, 0, 1])),
-        status=draw(st.sampled_from([None, *STATUSES, "word of a later version"])),
+        status=draw(st.sampled_from([None, *map(str, ChannelStatus), "word of a later version"])),
         mirrored_messages=draw(st.integers(0, 50)),
         known_bots=draw(st.lists(st.integers(0, 4), unique=True, max_size=2)),
         game_name=draw(st.sampled_from([None, "A", "B"])),
@@ -318,7 +318,7 @@ def test_game_and_language_are_those_of_the_most_observed_time():
         (
             [record(0, 0, observed_seconds=0.0, status="joining"),
              record(0, 1, observed_seconds=0.0, status="suspended")],
-            ("unobserved", "suspended", STATUSES["suspended"]),
+            ("unobserved", "suspended", ChannelStatus.SUSPENDED.meaning),
         ),
         (
             [record(observed_seconds=0.0, status="word of a later version")],
@@ -327,11 +327,11 @@ def test_game_and_language_are_those_of_the_most_observed_time():
         (
             [record(0, 0, {5: 1}, status="joined"), record(0, 1, observed_seconds=0.0, status="no answer"),
              record(0, 2, status="joined")],
-            ("observed", "joined", f"at times: {STATUSES['no answer']}"),
+            ("observed", "joined", f"at times: {ChannelStatus.NO_ANSWER.meaning}"),
         ),
         (
             [record(observed_seconds=100.0, status="banned")],
-            ("silent", "banned", f"joined, but nobody wrote; at times: {STATUSES['banned']}"),
+            ("silent", "banned", f"joined, but nobody wrote; at times: {ChannelStatus.BANNED.meaning}"),
         ),
         (
             [record(0, 0, {5: 1}, status="joined"),
@@ -353,10 +353,10 @@ def test_statuses_are_counted_with_their_meaning():
     words = ["joined", "joined", "joined", "suspended", "banned", None, "a later word"]
     made = curate([record(number, status=word) for number, word in enumerate(words)])
     assert status_counts(made.channels).rows() == [
-        ("joined", STATUSES["joined"], 3),
+        ("joined", ChannelStatus.JOINED.meaning, 3),
         ("a later word", None, 1),
-        ("banned", STATUSES["banned"], 1),
-        ("suspended", STATUSES["suspended"], 1),
+        ("banned", ChannelStatus.BANNED.meaning, 1),
+        ("suspended", ChannelStatus.SUSPENDED.meaning, 1),
         ("unknown", None, 1),
     ]
 
