@@ -11,28 +11,29 @@ purpose, of the key alone: it is of no more help in finding the key than the vie
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from itertools import pairwise
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from collector_service.contract import STATE_PREFIX
 from collector_service.lake import Lake
 from collector_service.privacy.viewer_secret import given_viewer_key_secret, load_viewer_key_secret
 from collector_service.settings import PrivacySettings, SettingsError
-from collector_service.support.limits import TooLargeError, read_json
+from collector_service.support.state_object import StateObject, known_version, validated
 
 KEY_RECORD = f"{STATE_PREFIX}/viewer_key.json"
 _VERSION = 1
+_STRICT = ConfigDict(strict=True)
 # Some 90 a population.
 _MAX_BYTES = 1024 * 1024
 # 16 MiB and some 50 ms.
 _SCRYPT = {"n": 2**14, "r": 8, "p": 1, "dklen": 16}
 _SALT = b"vieweratlas: which key is it"
-_log = logging.getLogger(__name__)
 
 
 class WrongKeyError(SettingsError):
@@ -43,8 +44,37 @@ class WrongKeyError(SettingsError):
 class Population:
     """The viewers that were counted with one key, from a UTC day on."""
 
+    __pydantic_config__ = _STRICT
+
     fingerprint: str
     since: date
+
+
+@dataclass(frozen=True)
+class _File:
+    """The record as it is written."""
+
+    __pydantic_config__ = _STRICT
+
+    schema_version: Annotated[int, known_version(_VERSION)]
+    populations: Annotated[list[Population], Field(min_length=1)]
+
+
+_FILE = TypeAdapter(_File)
+
+
+def _encode(known: list[Population]) -> bytes:
+    return _FILE.dump_json(_File(_VERSION, known), indent=1) + b"\n"
+
+
+_RECORD = StateObject(
+    KEY_RECORD,
+    decode=lambda data: validated(_FILE, data).populations,
+    encode=_encode,
+    advice="put an earlier version back. Without it, a wrong viewer key cannot be recognised",
+    error=SettingsError,
+    most=_MAX_BYTES,
+)
 
 
 @lru_cache(maxsize=16)
@@ -59,15 +89,7 @@ def populations(lake: Lake) -> list[Population]:
     Raises:
         SettingsError: the record is unusable. It is never taken for an empty one.
     """
-    try:
-        data = lake.get(KEY_RECORD, _MAX_BYTES)
-    except TooLargeError:
-        raise _unreadable(f"{lake.uri}/{KEY_RECORD}") from None
-    except FileNotFoundError as error:
-        if "NoSuchBucket" in str(error):
-            raise
-        return []
-    return _decode(data, f"{lake.uri}/{KEY_RECORD}")
+    return _RECORD.read(lake) or []
 
 
 @dataclass(frozen=True)
@@ -108,7 +130,7 @@ def agree(lake: Lake, secret: str, today: date) -> None:
     """
     mine = fingerprint(secret)
     known = populations(lake)
-    if not known and not lake.create(KEY_RECORD, _encode([Population(mine, today)])):
+    if not known and not _RECORD.create(lake, [Population(mine, today)]):
         known = populations(lake)  # somebody else was quicker
     compare(mine, known, lake.uri)
 
@@ -181,16 +203,16 @@ def begin_population(lake: Lake, secret: str, today: date) -> bool:
     if [one.fingerprint for one in populations(lake)][-1:] == [mine]:
         return False
 
-    def change(data: bytes | None) -> bytes:
-        known = [] if data is None else _decode(data, f"{lake.uri}/{KEY_RECORD}")
+    def change(before: list[Population] | None) -> list[Population]:
+        known = before or []
         if mine in {one.fingerprint for one in known}:
             raise SettingsError(
                 f"this key was the lake's before ({lake.uri}): going back to it would mix two "
                 "populations. Take a new key"
             )
-        return _encode([*known, Population(mine, today)])
+        return [*known, Population(mine, today)]
 
-    lake.update(KEY_RECORD, change)
+    _RECORD.update(lake, change)
     return True
 
 
@@ -213,30 +235,3 @@ def compare(mine: str, known: list[Population], uri: str) -> None:
             f"viewers in {uri} were counted with since {known[-1].since}: everybody would look new, and "
             f"two populations would mix. {_ADVICE}"
         )
-
-
-def _encode(known: list[Population]) -> bytes:
-    rows = [{"fingerprint": one.fingerprint, "since": f"{one.since}"} for one in known]
-    return (json.dumps({"schema_version": _VERSION, "populations": rows}, indent=1) + "\n").encode()
-
-
-def _decode(data: bytes, where: str) -> list[Population]:
-    try:
-        body = read_json(data)
-        rows = [
-            Population(str(row["fingerprint"]), date.fromisoformat(row["since"]))
-            for row in body["populations"]
-            if body["schema_version"] == _VERSION
-        ]
-    except (KeyError, TypeError, ValueError):
-        rows = []
-    if not rows:
-        raise _unreadable(where)
-    return rows
-
-
-def _unreadable(where: str) -> SettingsError:
-    return SettingsError(
-        f"{where} cannot be read: put an earlier version back. Without it, nobody can tell whether a "
-        "viewer key is the right one"
-    )

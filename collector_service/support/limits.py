@@ -1,4 +1,4 @@
-"""Reading what others wrote within bounds: how many bytes, and how many parts of JSON.
+"""Reading what others wrote within bounds: how many bytes, and how many elements of JSON.
 
 Belongs here: reading whole files, and JSON, so that no input takes more memory or time than
 its reader has allowed. Does not belong here: what the contents mean, and
@@ -17,7 +17,7 @@ from typing import Any
 
 # A list of logins, or a file of settings.
 MAX_TEXT_FILE_BYTES = 8 * 1024 * 1024
-MAX_JSON_PARTS = 200_000
+MAX_JSON_ELEMENTS = 200_000
 # A JSON object of the lake's state.
 MAX_STATE_BYTES = 64 * 1024 * 1024
 # Possessive, so that no input takes longer than its length.
@@ -43,15 +43,15 @@ def read_file(path: Path, most: int = MAX_TEXT_FILE_BYTES) -> bytes:
     return data
 
 
-def check_parts(data: bytes | str, parts: int = MAX_JSON_PARTS) -> None:
+def check_elements(data: bytes | str, elements: int = MAX_JSON_ELEMENTS) -> None:
     """Refuse a JSON text of more than so many lists and objects, before anything is made of it.
 
     Raises:
         TooLargeError: see `read_json`.
     """
     # Texts may hold brackets as well; they are looked at only where that can matter.
-    if _brackets(data) > parts and _brackets(_without_texts(data)) > parts:
-        raise TooLargeError(f"more than {parts} lists and objects")
+    if _brackets(data) > elements and _brackets(_without_texts(data)) > elements:
+        raise TooLargeError(f"more than {elements} lists and objects")
 
 
 def _brackets(data: bytes | str) -> int:
@@ -65,19 +65,19 @@ def _without_texts(data: bytes | str) -> bytes | str:
     return _TEXT.sub("", data) if isinstance(data, str) else _TEXT_BYTES.sub(b"", data)
 
 
-def read_json(data: bytes | str, parts: int = MAX_JSON_PARTS) -> Any:
+def read_json(data: bytes | str, elements: int = MAX_JSON_ELEMENTS) -> Any:
     """The value that a JSON text stands for.
 
     Args:
         data: the text; its length is the caller's to bound.
-        parts: how many lists and objects there may be.
+        elements: how many lists and objects there may be.
 
     Raises:
         ValueError: it is no JSON, or nested too deeply.
-        TooLargeError: there are more parts.
+        TooLargeError: there are more elements.
     """
     text = data if isinstance(data, str) else data.decode(errors="surrogatepass")
-    check_parts(text, parts)
+    check_elements(text, elements)
     try:
         return json.loads(text)
     except RecursionError:

@@ -395,7 +395,7 @@ def test_a_list_of_opt_outs_that_vanished_is_not_begun_anew(lake, settings):
         forget(lake, settings, CHANNEL)
     assert not lake.exists(OPT_OUTS_KEY)
     lake.put(OPT_OUTS_KEY, b"{")
-    with pytest.raises(BadOptOutsError, match="not valid JSON"):
+    with pytest.raises(BadOptOutsError, match="Invalid JSON"):
         forget(lake, settings, CHANNEL)
     assert lake.get(OPT_OUTS_KEY) == b"{"
 

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
 
 from collector_service.lake import Lake
-from collector_service.support.limits import TooLargeError, check_parts, read_json
+from collector_service.support.limits import TooLargeError, check_elements, read_json
 from vieweratlas_dagster.lake.keys import QUARANTINE_PREFIX
 from vieweratlas_dagster.vod.queue import Items, VodItem
 
@@ -168,7 +168,7 @@ def decode(data: bytes) -> dict[str, VodItem]:
         ValueError: it is no such JSON.
     """
     try:
-        check_parts(data, _MAX_PARTS)
+        check_elements(data, _MAX_PARTS)
         rows = _adapter.validate_json(data).items
     except ValidationError as error:
         if error.error_count() > _MANY_MISTAKES:  # to list them would take long
