@@ -16,10 +16,10 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster import DagsterEventType as Kind
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
 from vieweratlas_dagster.alerts.incidents import CheckEvaluated, Report, RunEnded, made_name
 from vieweratlas_dagster.alerts.messages import one_line
+from vieweratlas_dagster.resources.dagster_internals import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
 RUN_ANCHOR = "run_failed"
 _RUNS_PER_READING = 100
@@ -32,7 +32,7 @@ _RETRY_IS_DECIDED_AFTER = timedelta(minutes=2)
 _RETRY_COMES_WITHIN = timedelta(minutes=10)
 _MOST_NUMBERS = 8
 _LONGEST_NUMBER = 120
-_ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+ENDED_STATUSES = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 _EVENTS = {
     Kind.ASSET_CHECK_EVALUATION,
     Kind.ASSET_MATERIALIZATION,
@@ -71,7 +71,7 @@ def read(instance: dg.DagsterInstance, read_up_to: datetime | None, now: datetim
     """The next runs that ended, at most a hundred, and what their checks said."""
     start = now - _FIRST_LOOK_BACK if read_up_to is None else read_up_to
     records = instance.get_run_records(
-        dg.RunsFilter(statuses=_ENDED, updated_after=start),
+        dg.RunsFilter(statuses=ENDED_STATUSES, updated_after=start),
         limit=_RUNS_PER_READING,
         order_by="update_timestamp",
         ascending=True,

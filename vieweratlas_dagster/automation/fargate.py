@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import dagster as dg
-from dagster._core.launcher.base import LaunchRunContext
-from dagster._core.storage.tags import RETRY_NUMBER_TAG
-from dagster._serdes import ConfigurableClassData
 from dagster_aws.ecs import EcsRunLauncher
+
+from vieweratlas_dagster.resources.dagster_internals import (
+    RETRY_NUMBER_TAG,
+    ConfigurableClassData,
+    LaunchRunContext,
+)
 
 _RUN_TASK_TAG = "ecs/run_task_kwargs"
 _ON_DEMAND = {"capacityProviderStrategy": [{"capacityProvider": "FARGATE", "weight": 1}]}

@@ -14,10 +14,14 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster import DagsterEventType as Kind
-from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RETRY_STRATEGY_TAG, WILL_RETRY_TAG
 
 from vieweratlas_dagster.alerts.run_log import ended_all_steps
+from vieweratlas_dagster.resources.dagster_internals import (
+    AUTO_RETRY_RUN_ID_TAG,
+    RETRY_STRATEGY_TAG,
+    WILL_RETRY_TAG,
+    all_steps_strategy,
+)
 
 # The daemon's place in the log of failures, as its event log consumer names it.
 _CURSOR = f"EVENT_LOG_CONSUMER_CURSOR-{Kind.RUN_FAILURE.value}"
@@ -35,7 +39,7 @@ def look_again(instance: dg.DagsterInstance, now: datetime) -> list[str]:
     given_up = [run for run in failed if _was_given_up_at_its_end(instance, run)]
     for run in given_up:
         # Its retries have these tags too, so this happens once, and dagster.yaml says how often they come.
-        tags = {RETRY_STRATEGY_TAG: ReexecutionStrategy.ALL_STEPS.value, WILL_RETRY_TAG: "true"}
+        tags = {RETRY_STRATEGY_TAG: all_steps_strategy(), WILL_RETRY_TAG: "true"}
         instance.add_run_tags(run.run_id, tags)
     missed = given_up + [run for run in failed if _is_overlooked(run)]
     ids = [run.run_id for run in missed]

@@ -15,16 +15,16 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 import dagster as dg
-from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.storage.dagster_run import FINISHED_STATUSES
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
-from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
-from dagster._core.storage.tags import ROOT_RUN_ID_TAG
+
+from vieweratlas_dagster.alerts.run_log import ENDED_STATUSES
+from vieweratlas_dagster.resources.dagster_internals import (
+    ROOT_RUN_ID_TAG,
+    delete_check_history,
+    delete_local_files,
+    newest_check_run,
+)
 
 _BATCH = 100
 _PLACE = "vieweratlas/maintenance/examined_until"
@@ -99,7 +99,7 @@ def remove_old_runs(
 def _runs_after(
     instance: dg.DagsterInstance, after: datetime | None, before: datetime
 ) -> list[dg.RunRecord]:
-    filters = dg.RunsFilter(statuses=FINISHED_STATUSES, created_after=after, created_before=before)
+    filters = dg.RunsFilter(statuses=ENDED_STATUSES, created_after=after, created_before=before)
     return list(
         instance.get_run_records(filters, limit=_BATCH, order_by="create_timestamp", ascending=True)
     )
@@ -155,10 +155,7 @@ class _Newest:
     def _run_of_newest_check(self, key: dg.AssetCheckKey, partition: str | None) -> str:
         """Of one partition; without one, of them all."""
         if (key, partition) not in self._checked_by:
-            latest = self._instance.event_log_storage.get_latest_asset_check_execution_by_key(
-                [key], PartitionKeyFilter(key=partition) if partition else None
-            )
-            self._checked_by[key, partition] = latest[key].run_id
+            self._checked_by[key, partition] = newest_check_run(self._instance, key, partition)
         return self._checked_by[key, partition]
 
 
@@ -174,15 +171,6 @@ def _remove(instance: dg.DagsterInstance, run_id: str) -> None:
     In this order a pass that is killed finds the run again, with less to remove.
     """
     instance.event_log_storage.delete_events(run_id)
-    if isinstance(instance.event_log_storage, SqlEventLogStorage):
-        # Dagster itself leaves these rows for ever.
-        with instance.event_log_storage.index_connection() as connection:
-            rows = AssetCheckExecutionsTable.c.run_id == run_id
-            connection.execute(AssetCheckExecutionsTable.delete().where(rows))
-    if isinstance(instance.event_log_storage, SqliteEventLogStorage):
-        shard = instance.event_log_storage.path_for_shard(run_id)
-        for path in (shard, f"{shard}-wal", f"{shard}-shm"):
-            Path(path).unlink(missing_ok=True)
-    if isinstance(instance.compute_log_manager, LocalComputeLogManager):
-        instance.compute_log_manager.delete_logs(prefix=[run_id])
+    delete_check_history(instance, run_id)
+    delete_local_files(instance, run_id)
     instance.run_storage.delete_run(run_id)

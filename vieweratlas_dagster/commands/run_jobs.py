@@ -17,18 +17,15 @@ from pathlib import Path
 from typing import NoReturn
 
 import dagster as dg
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run
-from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
-from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 from rich.console import Console
 
 from collector_service.settings import CONFIG_VARIABLE
 from vieweratlas_dagster.lake.keys import LATEST_PREFIX
+from vieweratlas_dagster.resources.dagster_internals import execute_as_code_location
 from vieweratlas_dagster.settings import Settings
 
-# The code location of workspace.yaml by its name alone: where it is served, each machine knows itself.
-_REPOSITORY = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("vieweratlas"), "__repository__")
+# As workspace.yaml names it.
+_CODE_LOCATION = "vieweratlas"
 _LOCAL_INSTANCE = Path(__file__).with_name("local_dagster.yaml")
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -157,17 +154,9 @@ def run_partition(
         )
         raise ValueError(f"{job} has no partition {partition}; it has {ends or 'none'}")
     # Not job.execute_in_process: a run without an origin cannot be re-executed and is missing in timelines.
-    run = instance.create_run_for_job(
-        definition,
-        run_config=_QUIET,
-        tags={
-            **definition.run_tags,
-            **definition.get_tags_for_partition_key(partition, selected_asset_keys=None),
-            REPOSITORY_LABEL_TAG: _REPOSITORY.get_label(),
-        },
-        remote_job_origin=_REPOSITORY.get_job_origin(job),
+    result = execute_as_code_location(
+        definition, instance, location=_CODE_LOCATION, partition=partition, run_config=_QUIET
     )
-    result = execute_run(InMemoryJob(definition), run, instance)
     failures = []
     for event in result.filter_events(lambda event: event.is_step_failure or event.is_run_failure):
         data = event.event_specific_data
