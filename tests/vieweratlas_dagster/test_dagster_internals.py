@@ -1,7 +1,6 @@
 """What the platform relies on in Dagster's private API, symbol by symbol.
 
-After an upgrade of Dagster a failure here says which part of ``resources/dagster_internals.py`` to adapt, or to
-delete because its upstream issue is closed.
+After an upgrade of Dagster a failure here shows which part of ``resources/dagster_internals.py`` to adapt.
 """
 
 import ast
@@ -71,9 +70,9 @@ def daemon_looks(instance: dg.DagsterInstance) -> None:
 
 @pytest.fixture(scope="module")
 def retried():
-    """Failed runs that the daemon has retried: from the failure, from the first step, without their root."""
+    """Failed runs and their retries by the daemon: one from the failure, one from the first step."""
     with dg.instance_for_test(overrides=RETRIES) as instance:
-        instance.submit_run = lambda run_id, workspace: None  # nothing launches it
+        instance.submit_run = lambda run_id, workspace: None  # the retry is not launched
         daemon_looks(instance)
         runs = {"plain": run(instance, "both"), "whole": run(instance, "both", "2026-03-02")}
         strategy = {internals.RETRY_STRATEGY_TAG: internals.all_steps_strategy()}
@@ -133,7 +132,7 @@ def test_all_steps_begins_a_retry_at_the_first_step(retried):
 
 
 def test_a_run_belongs_to_the_registered_location_and_its_repository():
-    """`RegisteredCodeLocationOrigin`, `RemoteRepositoryOrigin`; `retried` shows that the daemon finds them."""
+    """`RegisteredCodeLocationOrigin` and `RemoteRepositoryOrigin`."""
     with dg.DagsterInstance.ephemeral() as instance:
         origin = run(instance).remote_job_origin
     assert origin.location_name == LOCATION
