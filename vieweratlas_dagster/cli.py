@@ -233,6 +233,7 @@ def map_(
     config: ConfigOption = None,
 ) -> None:
     """Make the whole atlas from an overlap list of your own; no lake and no Dagster needed."""
+    from vieweratlas_dagster.analysis.communities import ClusteringOptions
     from vieweratlas_dagster.commands.map_list import map_overlap_list
     from vieweratlas_dagster.imports.csv_rows import FileError
     from vieweratlas_dagster.imports.labels import LabelsFileError
@@ -241,18 +242,13 @@ def map_(
         given = {"resolution": resolution, "seed": seed}
         wanted = {name: value for name, value in given.items() if value is not None}
         settings = Settings.load(config, {"analysis": wanted})
-        analysis = settings.analysis
         with console.status("reading, clustering, drawing"):
             facts = map_overlap_list(
                 edges,
                 nodes,
                 out,
-                resolution=analysis.resolution,
-                region_resolution=analysis.region_resolution,
-                min_community_size=analysis.min_community_size,
-                algorithm=analysis.algorithm,
+                options=ClusteringOptions.of(settings.analysis),
                 min_shared_published=settings.privacy.min_shared_published,
-                seed=analysis.seed,
                 previous_dir=previous,
                 labels_path=labels,
             )

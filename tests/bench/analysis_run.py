@@ -22,7 +22,7 @@ def main() -> None:
     from collector_service.settings import StorageSettings
     from vieweratlas_dagster.analysis.atlas import assemble
     from vieweratlas_dagster.analysis.audiences import day_audience, window_audience
-    from vieweratlas_dagster.analysis.communities import find_communities
+    from vieweratlas_dagster.analysis.communities import ClusteringOptions, find_communities
     from vieweratlas_dagster.analysis.labels import label_communities
     from vieweratlas_dagster.analysis.layout import neighbour_preservation, place
     from vieweratlas_dagster.analysis.overlap import overlap_graph
@@ -74,14 +74,7 @@ def main() -> None:
     tables = (graph.audiences, graph.edges)
     found = timed(
         "communities",
-        lambda: find_communities(
-            *tables,
-            algorithm=analysis.algorithm,
-            resolution=analysis.resolution,
-            region_resolution=analysis.region_resolution,
-            min_community_size=analysis.min_community_size,
-            seed=analysis.seed,
-        ),
+        lambda: find_communities(*tables, ClusteringOptions.of(analysis)),
     )
     labels = timed("labels", lambda: label_communities(graph.audiences, found.partition))
     places = timed("layout", lambda: place(*tables, found.partition, seed=analysis.seed))

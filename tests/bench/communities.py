@@ -20,8 +20,9 @@ import community as python_louvain
 import networkx as nx
 import numpy as np
 
-from vieweratlas_dagster.analysis.clustering import cluster, modularity
+from vieweratlas_dagster.analysis.clustering import cluster
 from vieweratlas_dagster.analysis.network import Labels, Network
+from vieweratlas_dagster.analysis.quality import modularity
 
 from .report import Row, exit_code, progress, render
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vieweratlas_dagster.analysis.communities import ClusteringOptions
 from vieweratlas_dagster.commands import map_list
 from vieweratlas_dagster.commands.map_list import map_overlap_list
 from vieweratlas_dagster.imports.labels import LabelsFileError, read_labels_file
@@ -113,9 +114,9 @@ def test_a_name_given_by_hand_wins_and_survives_clustering_anew(tmp_path, monkey
         tmp_path / "fewer.csv",
         EXAMPLE / "nodes.csv",
         second,
+        options=ClusteringOptions(seed=99),
         previous_dir=first,
         labels_path=labels,
-        seed=99,
     )
     assert facts["named_but_not_on_the_map"] == "community 9999 (Nobody)"
     after = pl.read_parquet(second / "nodes.parquet")

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vieweratlas_dagster import tables
+from vieweratlas_dagster.analysis.communities import ClusteringOptions
 from vieweratlas_dagster.commands import map_list
 from vieweratlas_dagster.commands.map_list import map_overlap_list
 from vieweratlas_dagster.imports.csv_rows import FileError
@@ -292,7 +293,11 @@ def test_the_same_list_gives_the_same_bytes(mapped, tmp_path, monkeypatch):
 def test_an_earlier_result_keeps_ids_and_places(mapped, tmp_path):
     out = tmp_path / "next"
     facts = map_overlap_list(
-        EXAMPLE / "edges.csv", EXAMPLE / "nodes.csv", out, previous_dir=mapped[0], seed=5
+        EXAMPLE / "edges.csv",
+        EXAMPLE / "nodes.csv",
+        out,
+        options=ClusteringOptions(seed=5),
+        previous_dir=mapped[0],
     )
     both = pl.read_parquet(mapped[0] / "nodes.parquet").join(
         pl.read_parquet(out / "nodes.parquet"), on="channel", suffix="_next"
@@ -328,7 +333,9 @@ def test_published_files_respect_the_floor(tmp_path):
 )
 def test_small_lists_become_whole_atlases(tmp_path, text):
     (tmp_path / "edges.csv").write_text(text)
-    facts = map_overlap_list(tmp_path / "edges.csv", None, tmp_path / "out", resolution=1.0)
+    facts = map_overlap_list(
+        tmp_path / "edges.csv", None, tmp_path / "out", options=ClusteringOptions(resolution=1.0)
+    )
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
     assert facts["isolated"] == 0
 

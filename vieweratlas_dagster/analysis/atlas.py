@@ -11,9 +11,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from vieweratlas_dagster.analysis.clustering import Algorithm
 from vieweratlas_dagster.analysis.colors import GREY
-from vieweratlas_dagster.analysis.communities import find_communities
+from vieweratlas_dagster.analysis.communities import (
+    STANDARD_CLUSTERING,
+    ClusteringOptions,
+    find_communities,
+)
 from vieweratlas_dagster.analysis.labels import label_communities
 from vieweratlas_dagster.analysis.layout import neighbour_preservation, place
 from vieweratlas_dagster.analysis.stability import Previous
@@ -35,12 +38,8 @@ class Atlas:
 def build(
     audiences: pl.DataFrame,
     edges: pl.DataFrame,
+    options: ClusteringOptions = STANDARD_CLUSTERING,
     *,
-    algorithm: Algorithm = "leiden",
-    resolution: float | None = None,
-    region_resolution: float | None = None,
-    min_community_size: int = 3,
-    seed: int = 7,
     previous: Previous | None = None,
     overrides: Mapping[str, Mapping[int, str]] | None = None,
 ) -> Atlas:
@@ -49,11 +48,7 @@ def build(
     Args:
         audiences: rows of AUDIENCES.
         edges: rows of EDGES.
-        algorithm: see `find_communities`, as for the next three.
-        resolution: None for the likeliest.
-        region_resolution: None for the likeliest.
-        min_community_size: smaller ones join a neighbour.
-        seed: makes the result a function of the input.
+        options: how to cluster; the seed is also that of the layout.
         previous: the earlier map, whose ids, names, colours and places are kept.
         overrides: see `label_communities`.
 
@@ -61,20 +56,11 @@ def build(
         Quality has the numbers of `find_communities`, ``neighbour_preservation``, and the counts
         ``communities``, ``regions`` and ``isolated``.
     """
-    found = find_communities(
-        audiences,
-        edges,
-        algorithm=algorithm,
-        resolution=resolution,
-        region_resolution=region_resolution,
-        min_community_size=min_community_size,
-        seed=seed,
-        previous=previous,
-    )
+    found = find_communities(audiences, edges, options, previous=previous)
     communities = label_communities(
         audiences, found.partition, edges=edges, previous=previous, overrides=overrides
     )
-    positions = place(audiences, edges, found.partition, seed=seed, previous=previous)
+    positions = place(audiences, edges, found.partition, seed=options.seed, previous=previous)
     nodes = assemble(
         audiences=audiences,
         edges=edges,

@@ -25,22 +25,6 @@ _RESOLUTIONS = np.geomspace(0.5, 8, 9)
 _FEWEST_NATS = 0.1
 
 
-def modularity(graph: Network, labels: Labels, resolution: float = 1.0) -> float:
-    """Newman's modularity with resolution: sum over labels of w_in / m - resolution (k / 2m)^2.
-
-    w_in is the weight inside a label, k the strength of its vertices, m the total weight (Newman &
-    Girvan 2004; Reichardt & Bornholdt 2006). 0 for a graph without edges; a vertex labelled -1 is
-    alone.
-    """
-    total = graph.weight.sum()
-    if total == 0:
-        return 0.0
-    alone = np.where(labels < 0, labels.max(initial=-1) + 1 + np.arange(graph.size), labels)
-    inside = graph.weight[alone[graph.source] == alone[graph.target]].sum()
-    share = np.bincount(alone, graph.strength) / (2 * total)
-    return float(inside / total - resolution * (share**2).sum())
-
-
 def evidence(graph: Network, labels: Labels) -> float:
     """How much better two densities explain the graph than one, in nats per unit of weight.
 

@@ -7,9 +7,10 @@ belong here: the clustering of one level (``clustering``), matching with earlier
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Protocol, Self
 
 import numpy as np
 import polars as pl
@@ -23,10 +24,10 @@ from vieweratlas_dagster.analysis.clustering import (
     evidence,
     likeliest,
     merge_small,
-    modularity,
     similarity,
 )
 from vieweratlas_dagster.analysis.network import Labels, Network, balanced, network, renumber
+from vieweratlas_dagster.analysis.quality import modularity
 from vieweratlas_dagster.analysis.stability import Previous, carry_ids, remember
 from vieweratlas_dagster.tables import EVENTS, PARTITION
 
@@ -43,6 +44,50 @@ _RUNS_TIMES_EDGES = 2_000_000
 _FEWEST_RUNS = 2
 
 
+class _Settings(Protocol):
+    """The section ``analysis`` of the settings has these."""
+
+    @property
+    def algorithm(self) -> Algorithm: ...
+    @property
+    def resolution(self) -> float | None: ...
+    @property
+    def region_resolution(self) -> float | None: ...
+    @property
+    def min_community_size(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class ClusteringOptions:
+    """How the channels are clustered.
+
+    Attributes:
+        algorithm: ``leiden`` or ``louvain``, for the communities; regions are always found by Leiden.
+        resolution: of the communities' modularity on ``weight`` (1 is the standard one), or None for
+            the likeliest.
+        region_resolution: of the regions' modularity on the cosine, or None for those that
+            best explain the ties between communities.
+        min_community_size: smaller communities join the neighbour they share most with, if any.
+        seed: makes the result a function of the input.
+    """
+
+    algorithm: Algorithm = "leiden"
+    resolution: float | None = None
+    region_resolution: float | None = None
+    min_community_size: int = 3
+    seed: int = 7
+
+    @classmethod
+    def of(cls, settings: _Settings) -> Self:
+        """The options that the settings choose."""
+        return cls(**{option.name: getattr(settings, option.name) for option in fields(cls)})
+
+
+STANDARD_CLUSTERING = ClusteringOptions()
+
+
 @dataclass(frozen=True)
 class Communities:
     """The partition (PARTITION), what changed (EVENTS), and numbers about the quality of both levels."""
@@ -55,18 +100,14 @@ class Communities:
 def find_communities(
     audiences: pl.DataFrame,
     edges: pl.DataFrame,
+    options: ClusteringOptions = STANDARD_CLUSTERING,
     *,
-    algorithm: Algorithm,
-    resolution: float | None,
-    region_resolution: float | None,
-    min_community_size: int,
-    seed: int,
     runs: int = 10,
     previous: Previous | None = None,
 ) -> Communities:
     """Partition the channels into communities within regions.
 
-    At a given ``resolution`` the communities are the partition of highest modularity among ``runs``.
+    At a given resolution the communities are the partition of highest modularity among ``runs``.
     Without one, the graph is first cut into blocks that hardly share viewers, and each block into its
     likeliest communities (`clustering.likeliest`); of several such runs, the most central is taken.
     Regions are unions of communities: each community joins the region that most of its ties are in.
@@ -77,13 +118,7 @@ def find_communities(
     Args:
         audiences: rows of AUDIENCES.
         edges: rows of EDGES.
-        algorithm: ``leiden`` or ``louvain``, for the communities; regions are always found by Leiden.
-        resolution: of the communities' modularity on ``weight`` (1 is the standard one), or None for
-            the likeliest.
-        region_resolution: of the regions' modularity on the cosine, or None for those that
-            best explain the ties between communities.
-        min_community_size: smaller communities join the neighbour they share most with, if any.
-        seed: makes the result a function of the input.
+        options: how to cluster.
         runs: how many runs the best is taken of.
         previous: the earlier map whose ids, and where equally good whose communities, are kept.
 
@@ -93,33 +128,57 @@ def find_communities(
     """
     graph = network(audiences, edges)
     channels = audiences["channel"]
-    linked = graph.degree > 0
     before = {
         level: previous.ids(channels, level) if previous else np.full(graph.size, -1)
         for level in ("community", "region")
     }
     memory = remember(graph, before["community"])
-    affordable = max(_FEWEST_RUNS, _RUNS_TIMES_EDGES // max(1, len(graph.weight)))
-    seeds = [seed + run for run in range(min(runs, affordable))]
+    seeds = _seeds(graph, options.seed, runs)
+    found = _runs(memory, options, seeds)
+    communities = _settle(graph, found.labels, options.min_community_size)
 
-    if resolution is None:
-        found = _likeliest(memory, algorithm, seeds)
-    else:
-        found = _most_modular(memory, algorithm, resolution, seeds)
-    communities = _settle(graph, found.labels, linked, min_community_size)
     even = balanced(graph, edges)
-    if region_resolution is not None:
-        regions = _regions_at(even, communities, before["region"], region_resolution, seed)
+    if options.region_resolution is not None:
+        regions = _regions_at(even, communities, before["region"], options.region_resolution, options.seed)
     else:
-        # What the regions are should not depend on how finely somebody wants the communities cut.
-        finest = found if resolution is None else _likeliest(memory, algorithm, seeds[:1])
-        reference = _settle(graph, finest.labels, linked, min_community_size)
-        regions = _likeliest_regions(even, communities, reference, before["region"], seed)
+        # The regions should not depend on how finely the communities are cut.
+        finest = found if options.resolution is None else _likeliest(memory, options.algorithm, seeds[:1])
+        reference = _settle(graph, finest.labels, options.min_community_size)
+        regions = _likeliest_regions(even, communities, reference, before["region"], options.seed)
 
+    partition, events = _identified(audiences, {"community": communities, "region": regions}, previous)
+    return Communities(
+        partition,
+        events,
+        {
+            "modularity": modularity(graph, communities),
+            "region_modularity": modularity(graph, regions),
+            "agreement": found.agreement,
+        },
+    )
+
+
+def _seeds(graph: Network, first: int, runs: int) -> list[int]:
+    """One seed per run, for at most as many runs as the size of the graph allows."""
+    affordable = max(_FEWEST_RUNS, _RUNS_TIMES_EDGES // max(1, len(graph.weight)))
+    return [first + run for run in range(min(runs, affordable))]
+
+
+def _runs(graph: Network, options: ClusteringOptions, seeds: Sequence[int]) -> Consensus:
+    if options.resolution is None:
+        return _likeliest(graph, options.algorithm, seeds)
+    return _most_modular(graph, options.algorithm, options.resolution, seeds)
+
+
+def _identified(
+    audiences: pl.DataFrame, levels: Mapping[str, Labels], previous: Previous | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """PARTITION and EVENTS rows: the labels of each level with ids that persist."""
+    channels = audiences["channel"]
     viewers = audiences["viewers"].cast(pl.Float64).fill_null(0).to_numpy()
     events: list[dict[str, object]] = []
     columns: dict[str, pl.Series] = {"channel": channels}
-    for level, labels in (("community", communities), ("region", regions)):
+    for level, labels in levels.items():
         ordered = _largest_first(labels, viewers)
         if previous:
             identities = carry_ids(channels, ordered, previous, level)
@@ -129,14 +188,9 @@ def find_communities(
             ids = np.arange(1, ordered.max(initial=-1) + 2)
         values = [int(ids[label]) if label >= 0 else None for label in ordered]
         columns[level] = pl.Series(level, values, dtype=pl.Int64)
-    return Communities(
+    return (
         PARTITION.conform(pl.DataFrame(columns)),
         EVENTS.conform(pl.DataFrame(events, schema=EVENTS.schema)),
-        {
-            "modularity": modularity(graph, communities),
-            "region_modularity": modularity(graph, regions),
-            "agreement": found.agreement,
-        },
     )
 
 
@@ -187,9 +241,9 @@ def _likeliest_communities(graph: Network, algorithm: Algorithm, seed: int) -> L
     return labels
 
 
-def _settle(graph: Network, labels: Labels, linked: np.ndarray, smallest: int) -> Labels:
+def _settle(graph: Network, labels: Labels, smallest: int) -> Labels:
     """Labels of today's channels alone: connected, none too small that has a neighbour, -1 if isolated."""
-    own = np.where(linked, labels[: graph.size], -1)
+    own = np.where(graph.degree > 0, labels[: graph.size], -1)
     return merge_small(graph, graph.connected_parts(renumber(own)), smallest)
 
 

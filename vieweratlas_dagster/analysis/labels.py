@@ -119,8 +119,7 @@ def label_communities(
         Rows of COMMUNITIES.
     """
     groups = _groups(_weighted(audiences, edges), partition)
-    mapped = [member for group in groups if group.level == "region" for member in group.members]
-    usual = _usual_language(mapped)
+    usual = _usual_language([row for group in groups if group.level == "region" for row in group.members])
     before = _before(previous)
     rows: list[dict[str, Any]] = []
     colors: dict[tuple[str, int], str] = {}
@@ -128,40 +127,37 @@ def label_communities(
     for level in ("region", "community"):
         ours = [group for group in groups if group.level == level]
         given = (overrides or {}).get(level, {})
-        names = _unique(
-            ours,
-            {
-                group.id: _by_hand(given[group.id])
-                if group.id in given
-                else _steady(group, usual, before.get((level, group.id)))
-                for group in ours
-            },
-            given,
-            before,
-            taken,
-        )
+        found = {
+            group.id: _by_hand(given[group.id])
+            if group.id in given
+            else _steady(group, usual, before.get((level, group.id)))
+            for group in ours
+        }
+        names = _unique(ours, found, given, before, taken)
         taken = [name.text for name in names.values()]
         _give_colors(ours, colors, before)
-        newest = max(
-            [group.id for group in ours] + ([previous.newest_id(level)] if previous else []), default=0
-        )
-        rows += [
-            {
-                "id": group.id,
-                "level": level,
-                "label": names[group.id].text,
-                "reason": names[group.id].reason,
-                "confidence": names[group.id].confidence,
-                "generic": names[group.id].generic,
-                "size": len(group.members),
-                "viewers": group.viewers,
-                "parent": group.parent,
-                "color": colors[level, group.id],
-                "newest_id": newest,
-            }
-            for group in ours
-        ]
+        newest = max([group.id for group in ours], default=0)
+        if previous:
+            newest = max(newest, previous.newest_id(level))
+        rows += [_row(group, names[group.id], colors[level, group.id], newest) for group in ours]
     return COMMUNITIES.conform(pl.DataFrame(rows, schema=COMMUNITIES.schema))
+
+
+def _row(group: _Group, name: _Name, color: str, newest_id: int) -> dict[str, Any]:
+    """A row of COMMUNITIES."""
+    return {
+        "id": group.id,
+        "level": group.level,
+        "label": name.text,
+        "reason": name.reason,
+        "confidence": name.confidence,
+        "generic": name.generic,
+        "size": len(group.members),
+        "viewers": group.viewers,
+        "parent": group.parent,
+        "color": color,
+        "newest_id": newest_id,
+    }
 
 
 def unknown_overrides(communities: pl.DataFrame, overrides: Mapping[str, Mapping[int, str]]) -> list[str]:

@@ -119,22 +119,7 @@ def overlap_graph(
     pairs = _in_order(pairs)
     seen, first = _group_by_viewer(pairs, names, loyalty)
     limit = plausible_channels(_distinct(seen.channel), max_channels_per_viewer)
-    known_bot = (
-        np.logical_or.reduceat(pairs["known_bot"].to_numpy(), first) if len(first) else np.empty(0, bool)
-    )
-    bots = known_bot if bot_filter else np.zeros_like(known_bot)
-    giants = (seen.degrees > limit) & ~bots if bot_filter else bots
-    counted = ~(bots | giants)
-    tireless = np.zeros_like(bots)
-    if bot_filter and max_windows is not None:
-        tireless = _in_more_windows(pairs["windows"].to_numpy(), first, max_windows) & counted
-        counted &= ~tireless
-    exclusions = _exclusions(
-        seen,
-        ("known bot", bots, None),
-        ("too many channels", giants, limit),
-        ("too many hours", tireless, max_windows),
-    )
+    counted, exclusions = _judged(pairs, seen, first, limit, max_windows, bot_filter=bot_filter)
     messages = pairs["messages"].to_numpy()
     if not counted.all():
         messages = np.where(np.repeat(counted, seen.degrees), messages, 0)
@@ -142,23 +127,18 @@ def overlap_graph(
         seen=_per_channel(seen, names),
         messages=_per_channel(seen, names, messages),
     )
-    # Freed when the caller keeps none: what follows needs the memory.
-    del pairs, messages, first, known_bot, bots, giants, tireless
+    # Freed when the caller keeps none: the next steps need the memory.
+    del pairs, messages, first
     kept = seen.of_viewers(counted)
     del seen
     observed = observed.with_columns(viewers=_per_channel(kept, names))
     inside = pl.col("viewers") >= min_channel_viewers
     audiences = AUDIENCES.conform(observed.filter(inside))
-
-    number = np.full(names.height, -1, dtype=np.int32)
-    number[np.searchsorted(names["channel_id"].to_numpy(), audiences["channel_id"].to_numpy())] = np.arange(
-        audiences.height
-    )
-    kept = kept.of_channels(number)
+    kept = kept.of_channels(_numbers(names, audiences))
     return OverlapGraph(
         audiences=audiences,
         edges=_edges(kept, audiences, overlap_threshold),
-        exclusions=EXCLUSIONS.conform(exclusions),
+        exclusions=exclusions,
         left_out=LEFT_OUT.conform(left_out_rows(observed.filter(~inside), min_channel_viewers)),
     )
 
@@ -287,6 +267,44 @@ def _group_by_viewer(
     )
     weight = np.empty(0, np.uint8) if loyalty == "none" else loyalty_weights(pairs[loyalty].to_numpy())
     return _Memberships(placed["place"].to_numpy(), np.append(first, len(key)), weight), first
+
+
+def _judged(
+    pairs: pl.DataFrame,
+    seen: _Memberships,
+    first: NDArray[np.int64],
+    limit: int,
+    max_windows: int | None,
+    *,
+    bot_filter: bool,
+) -> tuple[NDArray[np.bool_], pl.DataFrame]:
+    """Which viewers count, and rows of EXCLUSIONS about the others."""
+    known_bot = (
+        np.logical_or.reduceat(pairs["known_bot"].to_numpy(), first) if len(first) else np.empty(0, bool)
+    )
+    nobody = np.zeros_like(known_bot)
+    bots = known_bot if bot_filter else nobody
+    giants = (seen.degrees > limit) & ~bots if bot_filter else nobody
+    counted = ~(bots | giants)
+    tireless = nobody
+    if bot_filter and max_windows is not None:
+        tireless = _in_more_windows(pairs["windows"].to_numpy(), first, max_windows) & counted
+        counted &= ~tireless
+    exclusions = _exclusions(
+        seen,
+        ("known bot", bots, None),
+        ("too many channels", giants, limit),
+        ("too many hours", tireless, max_windows),
+    )
+    return counted, EXCLUSIONS.conform(exclusions)
+
+
+def _numbers(names: pl.DataFrame, audiences: pl.DataFrame) -> NDArray[np.int32]:
+    """For each row of ``names`` the channel's row in ``audiences``, -1 without one."""
+    number = np.full(names.height, -1, dtype=np.int32)
+    rows = np.searchsorted(names["channel_id"].to_numpy(), audiences["channel_id"].to_numpy())
+    number[rows] = np.arange(audiences.height)
+    return number
 
 
 def _per_channel(

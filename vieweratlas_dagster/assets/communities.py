@@ -46,18 +46,14 @@ def community_partitions(
     Ids persist: each community is matched with those of the newest earlier map, and what was born, went,
     split or merged is recorded.
     """
-    from vieweratlas_dagster.analysis.communities import find_communities
+    from vieweratlas_dagster.analysis.communities import ClusteringOptions, find_communities
 
-    day, store, analysis = context.partition_key, lake.lake, settings.analysis
+    day, store = context.partition_key, lake.lake
     shown = ShownMap(store, day)
     found = find_communities(
         shown.read("audiences.parquet", AUDIENCES),
         shown.read("edges.parquet", EDGES),
-        algorithm=analysis.algorithm,
-        resolution=analysis.resolution,
-        region_resolution=analysis.region_resolution,
-        min_community_size=analysis.min_community_size,
-        seed=analysis.seed,
+        ClusteringOptions.of(settings.analysis),
         previous=previous_map(store, day),
     )
     write_table(store, analysis_key(day, "events.parquet"), found.events, EVENTS)

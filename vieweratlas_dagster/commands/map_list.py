@@ -9,13 +9,14 @@ import json
 import os
 import shutil
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
 
 from collector_service.support.limits import read_file, read_json
 from vieweratlas_dagster.analysis.atlas import Atlas, build
-from vieweratlas_dagster.analysis.clustering import Algorithm
+from vieweratlas_dagster.analysis.communities import STANDARD_CLUSTERING, ClusteringOptions
 from vieweratlas_dagster.analysis.labels import unknown_overrides
 from vieweratlas_dagster.analysis.stability import Previous
 from vieweratlas_dagster.imports.csv_rows import FileError
@@ -42,12 +43,8 @@ def map_overlap_list(
     nodes_path: Path | None,
     out_dir: Path,
     *,
-    resolution: float | None = None,
-    region_resolution: float | None = None,
-    min_community_size: int = 3,
-    algorithm: Algorithm = "leiden",
+    options: ClusteringOptions = STANDARD_CLUSTERING,
     min_shared_published: int = 1,
-    seed: int = 7,
     previous_dir: Path | None = None,
     labels_path: Path | None = None,
 ) -> dict[str, object]:
@@ -60,14 +57,10 @@ def map_overlap_list(
 
     Args:
         edges_path: edges.csv[.gz].
-        nodes_path: nodes.csv[.gz], or None when nothing is known but the names.
+        nodes_path: nodes.csv[.gz], or None when only the channels' names are known.
         out_dir: made when missing; files of the same names are replaced, others are left alone.
-        resolution: of the communities (1: standard modularity); None for the likeliest.
-        region_resolution: of the regions; None for the likeliest.
-        min_community_size: smaller communities join a neighbour.
-        algorithm: ``leiden`` or ``louvain``.
+        options: how to cluster.
         min_shared_published: pairs with fewer shared viewers stay out of everything but edges.parquet.
-        seed: makes the result a function of the input.
         previous_dir: an earlier result, whose ids, names, colours and places are kept, and which the page
             can go back to.
         labels_path: names given by people, see ``imports.labels``.
@@ -80,17 +73,7 @@ def map_overlap_list(
     previous = None if previous_dir is None else read_previous(previous_dir)
     names = {} if labels_path is None else read_labels_file(labels_path)
     given = read_overlap_list(edges_path, nodes_path)
-    atlas = build(
-        given.audiences,
-        given.edges,
-        algorithm=algorithm,
-        resolution=resolution,
-        region_resolution=region_resolution,
-        min_community_size=min_community_size,
-        seed=seed,
-        previous=previous,
-        overrides=names,
-    )
+    atlas = build(given.audiences, given.edges, options, previous=previous, overrides=names)
     published = published_pairs(atlas.edges, min_shared_published)
     title = _title(edges_path)
     facts: dict[str, object] = {
@@ -98,11 +81,7 @@ def map_overlap_list(
         "channels": atlas.nodes.height,
         "edges": atlas.edges.height,
         **atlas.quality,
-        "algorithm": algorithm,
-        "resolution": "likeliest" if resolution is None else resolution,
-        "region_resolution": "likeliest" if region_resolution is None else region_resolution,
-        "min_community_size": min_community_size,
-        "seed": seed,
+        **_chosen(options),
         "min_shared_published": min_shared_published,
         "withheld_pairs": atlas.edges.height - published.height,
         "repeated_rows": given.repeated_rows,
@@ -121,6 +100,11 @@ def map_overlap_list(
     except OSError as error:
         raise FileError(f"{out_dir}: cannot write the result: {error}") from error
     return facts
+
+
+def _chosen(options: ClusteringOptions) -> dict[str, object]:
+    """The options as people read them."""
+    return {name: "likeliest" if value is None else value for name, value in asdict(options).items()}
 
 
 def _kept(previous: Previous, atlas: Atlas) -> dict[str, object]:

@@ -82,13 +82,32 @@ def count_overlaps(
         max_windows: most windows of one viewer in one channel; None: of any number.
         loyalty: what a pair's weight is made of: none, messages or windows.
     """
+    session = days.sparkSession
+    _size_tasks(session, days.count(), _MEMBERSHIPS_PER_TASK)
+    limit = plausible_channels(days.select("channel_id").distinct().count(), max_channels_per_viewer)
+    reason = _reason(limit, max_windows) if bot_filter else fn.lit(None).cast("string")
+    judged = _viewers(_memberships(days, loyalty)).withColumn("reason", reason)
+    channels = _channels(judged)
+    inside = _numbered(channels, min_channel_viewers)
+    lists = _lists(judged, inside)
+    size = fn.size("places").cast("long")
+    [(population, ordered_pairs)] = lists.agg(fn.count(fn.lit(1)), fn.sum(size * (size - 1))).collect()
+    figures = {
+        "population": population,
+        "excluded": _excluded(judged, channels, (None, limit, max_windows)),
+    }
+    _size_tasks(session, (ordered_pairs or 0) // 2, _INCREMENTS_PER_TASK)
+    numbered = channels.drop(*_REASONS).join(fn.broadcast(inside), "channel_id", "left")
+    return SparkCounts(numbered, _pairs(lists, overlap_threshold), figures)
+
+
+def _memberships(days: DataFrame, loyalty: str) -> DataFrame:
+    """One row per viewer and channel over all days: messages, windows, known_bot, weight."""
     # Spark has no unsigned integers: it reads them as decimals, which this moves into the range of long.
     key = (fn.col("viewer_key").cast("decimal(20,0)") - fn.lit(str(2**63)).cast("decimal(20,0)")).cast(
         "long"
     )
-    session = days.sparkSession
-    _size_tasks(session, days.count(), _MEMBERSHIPS_PER_TASK)
-    memberships = (
+    return (
         days.select(key.alias("viewer"), "channel_id", "messages", "windows", "known_bot")
         .repartition("viewer")
         .groupBy("viewer", "channel_id")
@@ -98,7 +117,11 @@ def count_overlaps(
         )
         .withColumn("weight", fn.lit(1) if loyalty == "none" else _loyalty_weight(fn.col(loyalty)))
     )
-    viewers = (
+
+
+def _viewers(memberships: DataFrame) -> DataFrame:
+    """One row per viewer: seen (a list of channel_id, messages, weight), known_bot, most windows."""
+    return (
         memberships.groupBy("viewer")
         .agg(
             fn.collect_list(fn.struct("channel_id", "messages", "weight")).alias("seen"),
@@ -107,11 +130,12 @@ def count_overlaps(
         )
         .persist(StorageLevel.MEMORY_AND_DISK)
     )
-    limit = plausible_channels(days.select("channel_id").distinct().count(), max_channels_per_viewer)
-    reason = _reason(limit, max_windows) if bot_filter else fn.lit(None).cast("string")
-    judged = viewers.withColumn("reason", reason)
+
+
+def _channels(judged: DataFrame) -> DataFrame:
+    """One row per channel: seen, viewers, messages, and for each reason whether it excludes a viewer."""
     kept = fn.col("reason").isNull()
-    channels = (
+    return (
         judged.select("reason", fn.inline("seen"))
         .groupBy("channel_id")
         .agg(
@@ -122,29 +146,28 @@ def count_overlaps(
         )
         .persist()
     )
-    inside = (
+
+
+def _numbered(channels: DataFrame, min_channel_viewers: int) -> DataFrame:
+    """The channels of the graph with their numbers, 0-based, the smallest audience first."""
+    return (
         channels.where(fn.col("viewers") >= min_channel_viewers)
         .coalesce(1)
         .sortWithinPartitions("viewers", "channel_id")
         .select("channel_id", fn.monotonically_increasing_id().cast("int").alias("number"))
     )
-    lists = (
-        judged.where(kept)
+
+
+def _lists(judged: DataFrame, inside: DataFrame) -> DataFrame:
+    """The channels of each viewer who counts, packed with their weights and in order of their numbers."""
+    return (
+        judged.where(fn.col("reason").isNull())
         .select("viewer", fn.inline("seen"))
         .join(fn.broadcast(inside), "channel_id")
         .groupBy("viewer")
         .agg(fn.sort_array(fn.collect_list(_packed(fn.col("number"), fn.col("weight")))).alias("places"))
         .persist(StorageLevel.MEMORY_AND_DISK)
     )
-    size = fn.size("places").cast("long")
-    [(population, ordered_pairs)] = lists.agg(fn.count(fn.lit(1)), fn.sum(size * (size - 1))).collect()
-    figures = {
-        "population": population,
-        "excluded": _excluded(judged, channels, (None, limit, max_windows)),
-    }
-    _size_tasks(session, (ordered_pairs or 0) // 2, _INCREMENTS_PER_TASK)
-    numbered = channels.drop(*_REASONS).join(fn.broadcast(inside), "channel_id", "left")
-    return SparkCounts(numbered, _pairs(lists, overlap_threshold), figures)
 
 
 def _size_tasks(session: SparkSession, rows: int, per_task: int) -> None:

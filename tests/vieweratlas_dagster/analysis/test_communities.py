@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_mutual_info_score
 
-from vieweratlas_dagster.analysis.clustering import cluster, evidence, likeliest, merge_small, modularity
-from vieweratlas_dagster.analysis.communities import find_communities
+from vieweratlas_dagster.analysis.clustering import cluster, evidence, likeliest, merge_small
+from vieweratlas_dagster.analysis.communities import ClusteringOptions, find_communities
 from vieweratlas_dagster.analysis.network import Network, network
 from vieweratlas_dagster.analysis.overlap import overlap_graph
+from vieweratlas_dagster.analysis.quality import modularity
 from vieweratlas_dagster.imports.overlap_list import read_overlap_list
 from vieweratlas_dagster.tables import AUDIENCES, EDGES
 
@@ -29,15 +30,9 @@ def example():
     return given_list.audiences, given_list.edges
 
 
-def communities_of(audiences, edges, **options):
-    options = {
-        "algorithm": "leiden",
-        "resolution": None,
-        "region_resolution": None,
-        "min_community_size": 3,
-        "seed": 7,
-    } | options
-    return find_communities(audiences, edges, **options)
+def communities_of(audiences, edges, *, runs=10, previous=None, **options):
+    options = ClusteringOptions(**options)
+    return find_communities(audiences, edges, options, runs=runs, previous=previous)
 
 
 def tables_of(edges, channels=()):

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vieweratlas_dagster.analysis import leiden as steps
-from vieweratlas_dagster.analysis.clustering import modularity
 from vieweratlas_dagster.analysis.leiden import leiden
 from vieweratlas_dagster.analysis.network import Network, network, renumber
+from vieweratlas_dagster.analysis.quality import modularity
 from vieweratlas_dagster.imports.overlap_list import read_overlap_list
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "twitch-atlas-2020-08"

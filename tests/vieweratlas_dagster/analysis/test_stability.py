@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from vieweratlas_dagster.analysis.atlas import build
+from vieweratlas_dagster.analysis.communities import ClusteringOptions
 from vieweratlas_dagster.analysis.overlap import overlap_graph
 from vieweratlas_dagster.analysis.stability import Previous, carry_ids
 from vieweratlas_dagster.tables import COMMUNITIES, NODES, PARTITION
@@ -93,13 +94,13 @@ def first_day():
 
 
 def test_the_same_world_seen_through_other_viewers_keeps_ids_labels_colours_and_places(first_day):
-    second = build(*world_frames(drop=0.3), previous=as_previous(first_day), seed=99)
+    second = build(*world_frames(drop=0.3), ClusteringOptions(seed=99), previous=as_previous(first_day))
     both = first_day.nodes.join(second.nodes, on="channel", suffix="_after").drop_nulls("community")
     assert both.height > 80
     for column in ("community", "region", "color"):
         assert (both[column] == both[f"{column}_after"]).mean() > 0.97
     moved = np.hypot(both["x"] - both["x_after"], both["y"] - both["y_after"])
-    cold = build(*world_frames(drop=0.3), seed=99).nodes.join(
+    cold = build(*world_frames(drop=0.3), ClusteringOptions(seed=99)).nodes.join(
         first_day.nodes, on="channel", suffix="_first"
     )
     jumped = np.hypot(cold["x"] - cold["x_first"], cold["y"] - cold["y_first"])
