@@ -19,15 +19,14 @@ This machine lacks:
   Java 17 or newer (or set JAVA_HOME to its folder)
   buildah
 """
-# Installs what it is asked for: packages of a program each.
+# "Installs" the four programs.
 APT_GET = """#!/bin/sh
 echo "$@" >>{folder}/apt-get.log
 [ "$1" = install ] || exit 0
-printf '#!/bin/sh\\nexit 0\\n' >{folder}/python3
-printf '#!/bin/sh\\nexit 0\\n' >{folder}/git
-printf '#!/bin/sh\\nexit 0\\n' >{folder}/buildah
-printf '#!/bin/sh\\necho openjdk version \\\\"21.0.8\\\\" >&2\\n' >{folder}/java
-chmod +x {folder}/*
+for program in python3 git java buildah; do
+    printf '#!/bin/sh\\necho version \\"21.0.8\\" >&2\\n' >{folder}/$program
+    chmod +x {folder}/$program
+done
 """
 
 
