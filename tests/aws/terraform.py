@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 import requests
 
 from .deployment import PROGRAMS, eventually
@@ -19,10 +18,8 @@ from .postgres import free_port
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "infrastructure" / "aws"
 PROGRAM = os.environ.get("TERRAFORM", "terraform")
-needs_terraform = pytest.mark.skipif(
-    shutil.which(PROGRAM) is None,
-    reason="Terraform is not installed: developer.hashicorp.com/terraform/install, or set TERRAFORM",
-)
+HAS_TERRAFORM = shutil.which(PROGRAM) is not None
+NO_TERRAFORM = "Terraform is not installed: developer.hashicorp.com/terraform/install, or set TERRAFORM"
 # What a real account needs none of.
 OVERRIDE = """
 provider "aws" {

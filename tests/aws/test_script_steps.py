@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from .operators import SCRIPTS
-from .terraform import MODULE, ROOT
+from .terraform import HAS_TERRAFORM, MODULE, NO_TERRAFORM, ROOT
 
 LIBRARY = ROOT / SCRIPTS / "lib.sh"
 
@@ -70,6 +70,7 @@ def test_no_image_gets_the_name_of_another_commit(tree, tag):
     assert done.stdout == ""
 
 
+@pytest.mark.skipif(not HAS_TERRAFORM, reason=NO_TERRAFORM)
 @pytest.mark.parametrize(
     ("file", "text"),
     [

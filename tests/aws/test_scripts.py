@@ -29,10 +29,13 @@ from .deployment import AWS, PROGRAMS, eventually
 from .fargate_double import REGION
 from .front import SESSION, Front, front_of
 from .operators import SCRIPTS, Done, Operator
-from .terraform import ROOT, moto_server, needs_terraform
+from .terraform import HAS_TERRAFORM, NO_TERRAFORM, ROOT, moto_server
+
+if not HAS_TERRAFORM:
+    pytest.skip(NO_TERRAFORM, allow_module_level=True)
 
 # Mostly waiting: the provider looks seldom at what takes minutes in a real account.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), needs_terraform]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 NAME = "vieweratlas"
 PROGRAMS_OF_OPERATORS = sorted(path.name for path in (ROOT / SCRIPTS).glob("*.sh") if path.name != "lib.sh")

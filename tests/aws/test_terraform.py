@@ -26,10 +26,13 @@ from vieweratlas_dagster.settings import AlertSettings, Settings
 
 from .deployment import AWS
 from .fargate_double import REGION
-from .terraform import FIRST, MODULE, ROOT, Command, Terraform, moto_server, needs_terraform
+from .terraform import FIRST, HAS_TERRAFORM, MODULE, NO_TERRAFORM, ROOT, Command, Terraform, moto_server
+
+if not HAS_TERRAFORM:
+    pytest.skip(NO_TERRAFORM, allow_module_level=True)
 
 # Mostly waiting: the provider looks seldom at what takes minutes in a real account.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), needs_terraform]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SECOND = {**FIRST, "image_tag": "v2"}
 # What moto does not give back as it was given; all else must be without changes.

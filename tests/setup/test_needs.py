@@ -185,14 +185,18 @@ def test_a_missing_terraform_or_provider_is_reported(tmp_path, environment, mess
 
 
 def test_without_terraform_its_tests_are_skipped_with_the_reason():
+    """One line for each file, not for each test."""
+    files = [f"tests/aws/test_{name}.py" for name in ("terraform", "scripts", "script_steps")]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/aws/test_terraform.py", "-q", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", *files, "-q", "-p", "no:cacheprovider", "-k", "not image"],
         cwd=ROOT,
-        env=os.environ | {"TERRAFORM": "no-such-terraform"},
+        env=os.environ | {"TERRAFORM": "no-such-terraform", "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert re.search(r"SKIPPED \[\d+\] .*Terraform is not installed", done.stdout)
-    assert re.search(r"^\d+ skipped", done.stdout, re.MULTILINE)
+    skipped = re.findall(
+        r"^SKIPPED \[\d\] (.*):\d+: Terraform is not installed: .*", done.stdout, re.MULTILINE
+    )
+    assert sorted(skipped) == sorted(files)
