@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import io
-import random
 import re
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from obstore.store import LocalStore, MemoryStore, S3Store
 
 from collector_service.settings import StorageSettings
 from collector_service.support.limits import TooLargeError
+from collector_service.support.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,12 +43,8 @@ _TOLD = re.compile(r"<(?:Code|Message)>([^<]*)")
 # What obstore calls a file that it has not finished.
 _LEFTOVER = re.compile(r"#\d+$")
 _READ_BYTES = 1024 * 1024
-_UPDATE_ATTEMPTS = 50
-_UPDATE_PAUSE_SECONDS = 0.2
-# One request may take so long, and no new attempt begins after so long: a request that hangs has failed
-# after a minute at most.
-_REQUEST_SECONDS = timedelta(seconds=30)
-_RETRY_SECONDS = timedelta(seconds=25)
+# After a concurrent update of the same object: at any time within the next fifth of a second.
+_CONFLICT = RetryPolicy(first_seconds=0.2, longest_seconds=0.2, factor=1.0, jitter=1.0, attempts=50)
 
 
 @contextmanager
@@ -62,6 +58,22 @@ def _without_credentials() -> Iterator[None]:
     except BaseError as error:
         text = _ANSWER.sub(lambda answer: ": ".join(_TOLD.findall(answer[0])), str(error))
         raise type(error)(text) from None
+
+
+@dataclass(frozen=True)
+class LakeTimings:
+    """How long to wait for S3, in real seconds. A request that hangs has failed after both together.
+
+    Attributes:
+        request_seconds: one attempt that takes longer has failed.
+        retry_seconds: no new attempt begins later than this.
+    """
+
+    request_seconds: float = 30.0
+    retry_seconds: float = 25.0
+
+
+_TIMINGS = LakeTimings()
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,7 @@ class Lake:
         self.uri = uri
 
     @classmethod
-    def open(cls, storage: StorageSettings) -> Lake:
+    def open(cls, storage: StorageSettings, timings: LakeTimings = _TIMINGS) -> Lake:
         """The lake that the settings name; a local root is created when missing.
 
         Raises:
@@ -100,9 +112,9 @@ class Lake:
             prefix=prefix or None,
             client_options={
                 "allow_http": storage.endpoint_url.startswith("http://"),
-                "timeout": _REQUEST_SECONDS,
+                "timeout": timedelta(seconds=timings.request_seconds),
             },
-            retry_config={"retry_timeout": _RETRY_SECONDS},
+            retry_config={"retry_timeout": timedelta(seconds=timings.retry_seconds)},
             **options,
         )
         return cls(store, f"s3://{storage.s3_bucket}/{prefix}".rstrip("/"))
@@ -244,11 +256,13 @@ class Lake:
         if self._local_root is not None:
             with self.file_lock(key):
                 return self._write_changed(key, change, most, conditional=False)
-        for _ in range(_UPDATE_ATTEMPTS):
+        failures = 0
+        while not _CONFLICT.is_over(failures):
             try:
                 return self._write_changed(key, change, most, conditional=True)
             except (AlreadyExistsError, PreconditionError):
-                time.sleep(random.uniform(0, _UPDATE_PAUSE_SECONDS))  # noqa: S311 - jitter, no secret
+                failures += 1
+                time.sleep(_CONFLICT.wait_seconds(failures))
         raise RuntimeError(f"{self.uri}/{key} is being changed by others all the time; try again")
 
     def _write_changed(

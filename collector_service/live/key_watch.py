@@ -18,7 +18,7 @@ from collector_service.privacy.populations import (
 from collector_service.privacy.viewer_secret import given_viewer_key_secret
 from collector_service.settings import PrivacySettings, SettingsError
 from collector_service.support.durable_files import replace_file
-from collector_service.support.retry import backoff
+from collector_service.support.retry import NETWORK
 from collector_service.support.threads import brief, in_daemon_thread
 
 _COPY = "viewer_key.json"
@@ -93,7 +93,7 @@ async def agree_before_collecting(lake: Lake, secret: str, folder: Path, today: 
 
 
 async def _wait_for_lake(error: Exception, failures: int) -> None:
-    delay = backoff(failures)
+    delay = NETWORK.wait_seconds(failures)
     _log.warning(
         "the lake cannot be read (%s); nothing is collected until it is known which viewer key is its own; "
         "next try in %.0f s", brief(error), delay,

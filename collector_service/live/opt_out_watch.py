@@ -11,7 +11,7 @@ from collector_service.lake import LAKE_ERRORS, Lake
 from collector_service.metrics import Stats
 from collector_service.privacy.opt_outs import OPT_OUTS_KEY, BadOptOutsError, OptOuts, listed_opt_outs
 from collector_service.support.durable_files import replace_file
-from collector_service.support.retry import backoff
+from collector_service.support.retry import NETWORK
 from collector_service.support.threads import brief, in_daemon_thread
 
 READ_SECONDS = 30.0
@@ -73,7 +73,7 @@ class OptOutsKeeper:
                         brief(error), self._path,
                     )  # fmt: skip
                     break
-                delay = backoff(failures)
+                delay = NETWORK.wait_seconds(failures)
                 _log.warning(
                     "the lake cannot be read (%s); nothing is collected until %s is known; next try "
                     "in %.0f s", brief(error), OPT_OUTS_KEY, delay,

@@ -23,7 +23,8 @@ from collector_service.live.roster import Channel, Roster
 from collector_service.live.windows import Windows
 from collector_service.metrics import Stats
 from collector_service.settings import CollectionSettings, TwitchSettings
-from collector_service.support.retry import Pace, backoff
+from collector_service.support.pace import Pace
+from collector_service.support.retry import NETWORK
 from collector_service.twitch.irc_client import ConnectError, Connection
 
 RECONCILE_SECONDS = 15.0
@@ -85,9 +86,9 @@ class Shard:
             self._pool.stats.reconnects[cause] += 1
             if cause == "reconnect":
                 # The first time at once, since the connection is about to be closed.
-                await asyncio.sleep(backoff(failures - 1) if failures > 1 else 0.0)
+                await asyncio.sleep(NETWORK.wait_seconds(failures - 1) if failures > 1 else 0.0)
                 continue
-            delay = backoff(failures) if failures else random.random()  # noqa: S311 - jitter, no secret
+            delay = NETWORK.wait_seconds(failures) if failures else random.random()  # noqa: S311 - jitter, no secret
             _log.warning("no connection to %s: %s; next try in %.1f s", self._pool.url, cause, delay)
             await asyncio.sleep(delay)
 

@@ -38,7 +38,7 @@ from collector_service.live.spool import DiskSpool, MemorySpool, ShareName, Spoo
 from collector_service.live.windows import LATENCY_SECONDS, Windows, WindowShare
 from collector_service.metrics import Stats
 from collector_service.privacy.opt_outs import OptOuts
-from collector_service.support.retry import backoff
+from collector_service.support.retry import NETWORK
 from collector_service.support.threads import brief, in_daemon_thread
 
 FLUSH_SECONDS = 1.0
@@ -175,7 +175,7 @@ class Uploader:
                 if self._closed:  # they cannot wait as they are: an object is far smaller
                     continue
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(backoff(failures)):
+                    async with asyncio.timeout(NETWORK.wait_seconds(failures)):
                         await self._has_closed.wait()
             else:
                 await self._has_closed.wait()
@@ -193,7 +193,7 @@ class Uploader:
                     failures = 0
             except LAKE_ERRORS as error:
                 failures += 1
-                delay = backoff(failures)
+                delay = NETWORK.wait_seconds(failures)
                 _log.warning("upload failed (%s); next try in %.0f s", brief(error), delay)
                 await asyncio.sleep(delay)
             else:

@@ -1,45 +1,44 @@
-"""Pacing: how fast the network may be bothered.
-
-Belongs here: rate limits and back-off, in real seconds. Does not belong here: anything in world time.
-"""
+"""Retries: how long to wait after a failure. Rate limits are in ``pace``."""
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections import deque
+from dataclasses import dataclass, replace
 
-_LONGEST = 60.0
+# Keeps the power within what a float holds.
+_MOST_DOUBLINGS = 64
 
 
-def backoff(failures: int) -> float:
-    """Seconds to wait before the next try: 1, 2, 4 ... 60, less up to half of it at random.
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Waits that grow by a factor up to a bound, in real seconds.
 
-    The jitter keeps many clients that failed together from coming back together.
+    Attributes:
+        first_seconds: the wait after the first failure.
+        longest_seconds: no wait is longer.
+        factor: each wait is this many times the one before.
+        jitter: the share of a wait, 0 to 1, that may be left off at random. It keeps clients that failed
+            together from coming back together.
+        attempts: how many attempts there are; None for any number.
     """
-    return random.uniform(0.5, 1.0) * min(_LONGEST, 2.0 ** min(failures - 1, 10))  # noqa: S311 - jitter, no secret
+
+    first_seconds: float
+    longest_seconds: float
+    factor: float = 2.0
+    jitter: float = 0.0
+    attempts: int | None = None
+
+    def wait_seconds(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row (>= 1)."""
+        seconds = self.first_seconds * self.factor ** min(failures - 1, _MOST_DOUBLINGS)
+        return min(self.longest_seconds, seconds) * random.uniform(1.0 - self.jitter, 1.0)  # noqa: S311 - no secret
+
+    def is_over(self, failures: int) -> bool:
+        """Whether there is no attempt left after so many failures."""
+        return self.attempts is not None and failures >= self.attempts
 
 
-class Pace:
-    """At most ``count`` permits in any ``seconds``."""
-
-    def __init__(self, count: int, seconds: float) -> None:
-        self._count = count
-        self._seconds = seconds
-        self._given: deque[float] = deque()
-        self._turn = asyncio.Lock()
-
-    async def take(self, wanted: int = 1) -> int:
-        """Wait until there is a permit, then take up to ``wanted`` at once; returns how many (>= 1)."""
-        async with self._turn:
-            loop = asyncio.get_running_loop()
-            while True:
-                now = loop.time()
-                while self._given and self._given[0] <= now - self._seconds:
-                    self._given.popleft()
-                if len(self._given) < self._count:
-                    break
-                await asyncio.sleep(self._given[0] + self._seconds - now)
-            granted = min(wanted, self._count - len(self._given))
-            self._given.extend([now] * granted)
-            return granted
+# For Twitch and the lake while they are away: until they answer.
+NETWORK = RetryPolicy(first_seconds=1.0, longest_seconds=60.0, jitter=0.5)
+# For one request, which fails in the end.
+REQUEST = replace(NETWORK, attempts=6)

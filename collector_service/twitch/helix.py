@@ -26,21 +26,36 @@ from twitchio.exceptions import HTTPException
 
 from collector_service.metrics import Stats
 from collector_service.settings import TwitchSettings
-from collector_service.support.retry import backoff
+from collector_service.support.retry import REQUEST, RetryPolicy
 from collector_service.twitch.responses import BoundedResponse
 
 PAGE = 100
-ATTEMPTS = 6
-REQUEST_SECONDS = 20.0
-LONGEST_LIMIT_SECONDS = 120.0
 RESTARTS = 5
-# Twitch asks its clients to validate their tokens at the start and so often.
+# Twitch asks its clients to validate their tokens at the start and this often.
 VALIDATE_SECONDS = 3600.0
 
 _REMEDY = "check TWITCH_CLIENT_ID and TWITCH_CLIENT_SECRET, or TWITCH_OAUTH_TOKEN"
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class HelixTimings:
+    """How long to wait for Helix, in real seconds.
+
+    Attributes:
+        request_seconds: an answer that takes longer has failed.
+        longest_limit_seconds: no longer wait for a rate limit to end, whatever the answer says.
+        retry: after a failed request.
+    """
+
+    request_seconds: float = 20.0
+    longest_limit_seconds: float = 120.0
+    retry: RetryPolicy = REQUEST
+
+
+_TIMINGS = HelixTimings()
 
 
 class HelixError(Exception):
@@ -99,7 +114,12 @@ class Helix:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, twitch: TwitchSettings, stats: Stats | None = None, *, leave: float = 0.0
+        cls,
+        twitch: TwitchSettings,
+        stats: Stats | None = None,
+        *,
+        leave: float = 0.0,
+        timings: HelixTimings = _TIMINGS,
     ) -> AsyncIterator[Helix]:
         """A client that logs in with its first question.
 
@@ -107,15 +127,16 @@ class Helix:
             twitch: addresses and credentials.
             stats: counters; None for some of its own.
             leave: the share of Helix's points that stays for other clients with the same credentials.
+            timings: how long to wait.
         """
         twitchio.Route.BASE = twitch.helix_url + "/"
         twitchio.Route.ID_BASE = twitch.id_url + "/"
         context = ssl.create_default_context(cafile=twitch.ca_file)
-        patience = _Patience(twitch, stats or Stats(), leave)
+        patience = _Patience(twitch, stats or Stats(), leave, timings)
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context),
             response_class=BoundedResponse,
-            timeout=aiohttp.ClientTimeout(total=None, sock_read=REQUEST_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None, sock_read=timings.request_seconds),
             middlewares=(patience,),
         ) as session:
             helix = cls(twitch, session, patience)
@@ -319,8 +340,9 @@ class _Patience:
         stats: counters.
     """
 
-    def __init__(self, twitch: TwitchSettings, stats: Stats, leave: float) -> None:
+    def __init__(self, twitch: TwitchSettings, stats: Stats, leave: float, timings: HelixTimings) -> None:
         self._leave = leave
+        self._timings = timings
         secrets = (twitch.client_secret.get_secret_value(), twitch.oauth_token.get_secret_value())
         self._secrets = [secret.removeprefix("oauth:") for secret in secrets if secret]
         self._refused = False
@@ -341,7 +363,7 @@ class _Patience:
         failures = 0
         while True:
             try:
-                async with asyncio.timeout(REQUEST_SECONDS):
+                async with asyncio.timeout(self._timings.request_seconds):
                     response = await handler(request)
             except (TimeoutError, aiohttp.ClientError) as error:
                 problem = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
@@ -355,12 +377,12 @@ class _Patience:
                     await asyncio.sleep(_until_shared(response, self._leave))
                     return response
                 problem = f"status {status}"
-                delay = _until_reset(response) if status == 429 else None
+                delay = self._until_reset(response) if status == 429 else None
                 response.release()
             failures += 1
-            if failures >= ATTEMPTS:
+            if self._timings.retry.is_over(failures):
                 raise HelixError(f"{where}: {problem}, {failures} times in a row")
-            delay = backoff(failures) if delay is None else delay
+            delay = self._timings.retry.wait_seconds(failures) if delay is None else delay
             _log.info("%s: %s; trying again in %.1f s", where, problem, delay)
             await asyncio.sleep(delay)
 
@@ -374,6 +396,14 @@ class _Patience:
         else:
             self._refused = False
             self.token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+
+    def _until_reset(self, response: aiohttp.ClientResponse) -> float | None:
+        """Seconds until Helix's bucket is full again; None when a 429 does not say."""
+        try:
+            reset = float(response.headers["Ratelimit-Reset"])
+        except (KeyError, ValueError):
+            return None
+        return min(max(reset - time.time(), 0.1), self._timings.longest_limit_seconds)
 
 
 async def _plainly(work: Awaitable[T], scrub: Callable[[str], str]) -> T:
@@ -402,15 +432,6 @@ def _explain(status: int, message: str) -> HelixError:
     if status in (401, 403) or (status == 400 and "client" in message.lower()):
         return CredentialsRefusedError(f"Twitch refuses the credentials ({status}: {message}); {_REMEDY}")
     return HelixError(f"Helix answers {status}: {message}")
-
-
-def _until_reset(response: aiohttp.ClientResponse) -> float | None:
-    """Seconds until Helix's bucket is full again (a 429 without that header backs off as usual)."""
-    try:
-        reset = float(response.headers["Ratelimit-Reset"])
-    except (KeyError, ValueError):
-        return None
-    return min(max(reset - time.time(), 0.1), LONGEST_LIMIT_SECONDS)
 
 
 def _until_shared(response: aiohttp.ClientResponse, leave: float) -> float:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -27,6 +26,7 @@ import aiohttp
 from collector_service.contract import LOGIN
 from collector_service.settings import TwitchSettings
 from collector_service.support.limits import read_json
+from collector_service.support.retry import REQUEST, RetryPolicy
 from collector_service.twitch.responses import BoundedResponse
 
 VOD_ID = re.compile(r"[0-9]{1,20}")
@@ -41,9 +41,6 @@ _CLIENT_ID = "kd1unb4b3q4t58fwlpcbzcbnm76a8fp"
 _OPERATION = "VideoCommentsByOffsetOrCursor"
 _QUERY_HASH = "b70a3591ff0f4e0313d126c6a1502d79a1c02baebb288227c582044aa76adf6a"
 _REQUEST_SECONDS = 30.0
-_ATTEMPTS = 6
-_LONGEST_PAUSE_SECONDS = 60.0
-_jitter = random.SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,29 +159,34 @@ class _Answer:
 class GraphqlComments:
     """Comments by the query that Twitch's web player uses; safe for several VODs at a time."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, *, retry_seconds: float = 1.0) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, *, retry: RetryPolicy = REQUEST) -> None:
         self._session = session
         self._url = url
-        self._retry_seconds = retry_seconds
+        self._retry = retry
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, twitch: TwitchSettings, *, retry_seconds: float = 1.0
+        cls,
+        twitch: TwitchSettings,
+        *,
+        retry: RetryPolicy = REQUEST,
+        request_seconds: float = _REQUEST_SECONDS,
     ) -> AsyncIterator[GraphqlComments]:
         """A client of ``twitch.gql_url`` with a session of its own.
 
         Args:
             twitch: the endpoint and, for tests, its certificate authority.
-            retry_seconds: the pause before the first retry; it doubles with each further one.
+            retry: the waits after failed requests.
+            request_seconds: a request that takes longer has failed.
         """
         tls = ssl.create_default_context(cafile=twitch.ca_file)
-        timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=request_seconds)
         connector = aiohttp.TCPConnector(ssl=tls)
         async with aiohttp.ClientSession(
             connector=connector, timeout=timeout, response_class=BoundedResponse
         ) as session:
-            yield cls(session, twitch.gql_url, retry_seconds=retry_seconds)
+            yield cls(session, twitch.gql_url, retry=retry)
 
     async def pages(
         self, vod_id: str, duration_seconds: float, start_seconds: int = 0
@@ -254,11 +256,12 @@ class GraphqlComments:
             "variables": {"videoID": vod_id, **place},
             "extensions": {"persistedQuery": {"version": 1, "sha256Hash": _QUERY_HASH}},
         }
-        problem, wait = "", 0.0
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                pause = self._retry_seconds * 2 ** (attempt - 1) * _jitter.uniform(0.5, 1.5)
-                await asyncio.sleep(min(max(pause, wait), _LONGEST_PAUSE_SECONDS))
+        problem, wait, failures = "", 0.0, 0
+        while not self._retry.is_over(failures):
+            if failures:
+                pause = max(self._retry.wait_seconds(failures), wait)
+                await asyncio.sleep(min(pause, self._retry.longest_seconds))
+            failures += 1
             try:
                 async with self._session.post(
                     self._url, json=query, headers={"Client-ID": _CLIENT_ID}
@@ -279,7 +282,7 @@ class GraphqlComments:
             if isinstance(comments, dict):
                 return _parse(comments)
             problem, wait = comments, 0.0
-        raise _BrokenOffError(f"{problem}, {_ATTEMPTS} times in a row")
+        raise _BrokenOffError(f"{problem}, {failures} times in a row")
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float:

@@ -12,15 +12,13 @@ import time
 import zlib
 from collections import Counter
 from dataclasses import dataclass
-from datetime import timedelta
 
 import pytest
 from obstore.exceptions import BaseError as LakeError
 
-from collector_service import lake as lake_module
 from collector_service.clock import utc
 from collector_service.contract import decode_lines, encode_object, live_key, parse_record
-from collector_service.lake import Lake
+from collector_service.lake import Lake, LakeTimings
 from collector_service.live import uploader as uploader_module
 from collector_service.live.health import ReaderState, StatsCollector, judge
 from collector_service.live.journal import Journal
@@ -29,6 +27,7 @@ from collector_service.live.uploader import Uploader
 from collector_service.live.windows import Windows, WindowShare
 from collector_service.metrics import Stats
 from collector_service.settings import StorageSettings
+from collector_service.support.retry import RetryPolicy
 from collector_service.twitch.irc import MESSAGE
 
 from . import killed_child
@@ -80,7 +79,7 @@ class Rig:
 
 @pytest.fixture
 def rig(tmp_path, monkeypatch):
-    monkeypatch.setattr(uploader_module, "backoff", lambda failures: 0.01)
+    monkeypatch.setattr(uploader_module, "NETWORK", RetryPolicy(0.01, 0.01))
     monkeypatch.setattr(uploader_module, "FLUSH_SECONDS", 0.05)
     return made(tmp_path)
 
@@ -394,7 +393,7 @@ async def test_a_part_thinned_in_memory_leaves_its_journal_as_it_is(rig, tmp_pat
 
 async def test_what_a_refusing_disk_leaves_does_not_wait_as_parts(rig, monkeypatch):
     """Each becomes an object in memory, which is far smaller, before the disk is given time."""
-    monkeypatch.setattr(uploader_module, "backoff", lambda failures: 60.0)
+    monkeypatch.setattr(uploader_module, "NETWORK", RetryPolicy(60.0, 60.0))
     rig.lake.broken = "before"
     with full_disk():
         rig.uploader._closed.extend(a_share(n, START + 300 * n) for n in range(4))
@@ -432,14 +431,13 @@ def test_the_health_page_tells_of_windows_that_lost_their_viewers():
 
 
 def test_a_lake_that_hangs_fails_within_a_minute(monkeypatch):
-    assert (lake_module._REQUEST_SECONDS + lake_module._RETRY_SECONDS).total_seconds() <= 60
-    monkeypatch.setattr(lake_module, "_REQUEST_SECONDS", timedelta(seconds=0.5))
-    monkeypatch.setattr(lake_module, "_RETRY_SECONDS", timedelta(seconds=0.5))
+    assert LakeTimings().request_seconds + LakeTimings().retry_seconds <= 60
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        lake = Lake.open(StorageSettings(type="s3", s3_bucket="bucket", endpoint_url=url))
+        storage = StorageSettings(type="s3", s3_bucket="bucket", endpoint_url=url)
+        lake = Lake.open(storage, LakeTimings(request_seconds=0.5, retry_seconds=0.5))
         for call in (lambda: lake.create("key", b"data"), lambda: lake.get("key")):
             began = time.monotonic()
             with pytest.raises(LakeError):

@@ -4,9 +4,11 @@ import math
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from hypothesis import given
 from hypothesis import settings as examples
@@ -22,10 +24,12 @@ from collector_service.privacy.opt_outs import OptOuts
 from collector_service.settings import CollectionSettings, SettingsError, TwitchSettings
 from collector_service.simulator.server import Simulator, SimulatorOptions
 from collector_service.simulator.world import WorldOptions, plant
-from collector_service.twitch import helix as helix_module
-from collector_service.twitch.helix import CredentialsRefusedError, Helix, HelixError
+from collector_service.support.retry import RetryPolicy
+from collector_service.twitch.helix import CredentialsRefusedError, Helix, HelixError, HelixTimings
 
 STARTED = datetime(2026, 11, 18, tzinfo=UTC)
+
+QUICK = HelixTimings(retry=RetryPolicy(0.001, 0.001, attempts=6))
 
 
 class Twitch:
@@ -96,7 +100,7 @@ class Twitch:
             settings = TwitchSettings(
                 helix_url=url + "/helix", id_url=url, client_id="i", client_secret="secret"
             )
-            async with Helix.open(settings) as helix:
+            async with Helix.open(settings, timings=QUICK) as helix:
                 yield helix
         finally:
             await runner.cleanup()
@@ -115,17 +119,12 @@ class HandClock:
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    monkeypatch.setattr(helix_module, "backoff", lambda failures: 0.001)
-
-
-@pytest.fixture
 def twitch():
     return Twitch()
 
 
 @pytest.fixture
-async def helix(twitch, quick):
+async def helix(twitch):
     async with twitch.helix() as client:
         yield client
 
@@ -235,8 +234,7 @@ async def test_a_channel_leaves_only_after_several_misses_in_a_row(twitch, listi
 
 
 @pytest.mark.parametrize("misses", [1, 2, 5])
-async def test_failed_refreshes_are_no_misses(twitch, listing_of, monkeypatch, misses):
-    monkeypatch.setattr(helix_module, "ATTEMPTS", 1)
+async def test_failed_refreshes_are_no_misses(twitch, listing_of, misses):
     channels = listing_of(missed_refreshes=misses)
     twitch.top = [1, 2]
     await channels.refresh()
@@ -252,8 +250,7 @@ async def test_failed_refreshes_are_no_misses(twitch, listing_of, monkeypatch, m
         assert found.logins == (["c2"] if missed == misses else ["c2", "c1"])
 
 
-async def test_a_miss_counts_once_even_if_the_refresh_fails_halfway(twitch, listing_of, monkeypatch):
-    monkeypatch.setattr(helix_module, "ATTEMPTS", 1)
+async def test_a_miss_counts_once_even_if_the_refresh_fails_halfway(twitch, listing_of):
     channels = listing_of(missed_refreshes=2)
     twitch.top = [1, 2]
     await channels.refresh()
@@ -262,7 +259,7 @@ async def test_a_miss_counts_once_even_if_the_refresh_fails_halfway(twitch, list
     for _ in range(4):
         with pytest.raises(HelixError):
             await channels.refresh()
-    assert twitch.calls["streams"] == 1 + 4 * 2
+    assert twitch.calls["streams"] == 1 + 4 * (1 + QUICK.retry.attempts)
     twitch.down_by_id = False
     assert (await channels.refresh()).logins == ["c2", "c1"]
     assert (await channels.refresh()).logins == ["c2"]
@@ -493,23 +490,29 @@ async def test_a_rename_does_not_end_an_opt_out(twitch, listing_of):
 WORLD = plant(WorldOptions(seed=8, channels=700, viewers=400, days=1, oddities=True))
 
 
-@pytest.fixture
-async def simulated(quick, monkeypatch):
-    """A simulator whose clock stands at an hour with many streams, and a client of its Helix."""
-    monkeypatch.setattr(helix_module, "REQUEST_SECONDS", 2.0)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def simulator():
+    """A simulator whose clock stands at an hour with many streams."""
     hours = range(int(WORLD.start) + 3600, int(WORLD.end), 3600)
     busiest = max(hours, key=lambda t: sum(s.started_at <= t < s.ended_at for s in WORLD.streams))
     clock = ScaledClock(time.time() + 1e6, busiest, 1.0)
-    async with Simulator.start(WORLD, clock, SimulatorOptions()) as simulator:
-        settings = TwitchSettings(
-            helix_url=simulator.helix_url,
-            id_url=simulator.id_url,
-            client_id=simulator.client_id,
-            client_secret=simulator.client_secret,
-        )
-        stats = Stats()
-        async with Helix.open(settings, stats) as helix:
-            yield simulator, helix, stats, busiest
+    async with Simulator.start(WORLD, clock, SimulatorOptions()) as started:
+        yield started
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def simulated(simulator):
+    """The simulator without faults, a client of its Helix with its counters, and the instant."""
+    simulator.faults.clear()
+    settings = TwitchSettings(
+        helix_url=simulator.helix_url,
+        id_url=simulator.id_url,
+        client_id=simulator.client_id,
+        client_secret=simulator.client_secret,
+    )
+    stats = Stats()
+    async with Helix.open(settings, stats, timings=replace(QUICK, request_seconds=2.0)) as helix:
+        yield simulator, helix, stats, simulator.clock.now()
 
 
 FAULTS = [
@@ -524,6 +527,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("kind", "calls", "codes", "heals"), FAULTS)
 async def test_no_fault_of_helix_changes_the_biggest_streams(simulated, kind, calls, codes, heals):
     simulator, helix, stats, instant = simulated
@@ -551,6 +555,7 @@ async def test_no_fault_of_helix_changes_the_biggest_streams(simulated, kind, ca
     assert codes.items() <= stats.helix_requests.items()
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("kind", "calls", "codes", "heals"), [*FAULTS, ("empty", 2, {}, True)])
 async def test_no_fault_of_helix_changes_a_given_list(simulated, kind, calls, codes, heals):
     simulator, helix, stats, instant = simulated
@@ -575,7 +580,7 @@ async def test_no_fault_of_helix_changes_a_given_list(simulated, kind, calls, co
     assert heals or stats.refresh_failures == (kind != "empty")
 
 
-async def test_a_rename_of_the_simulated_world_is_followed(quick):
+async def test_a_rename_of_the_simulated_world_is_followed():
     old, new, instant = WORLD.oddities.renamed
     number = next(c.channel_id for c in WORLD.channels if c.login == old)
     for now, expected in ((instant - 60, [old]), (instant + 60, [new])):
@@ -587,7 +592,7 @@ async def test_a_rename_of_the_simulated_world_is_followed(quick):
                 client_id=simulator.client_id,
                 client_secret=simulator.client_secret,
             )
-            async with Helix.open(settings) as helix:
+            async with Helix.open(settings, timings=QUICK) as helix:
                 if expected == [old]:
                     channels = ChannelList(CollectionSettings(channels=(old,)), helix, Stats(), clock)
                     found = await channels.refresh()

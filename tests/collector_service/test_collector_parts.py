@@ -15,7 +15,8 @@ from collector_service.live.status_table import Row, describe, encode
 from collector_service.live.viewer_keys import ViewerKeys
 from collector_service.metrics import Stats
 from collector_service.settings import LoggingSettings, SettingsError
-from collector_service.support.retry import Pace, backoff
+from collector_service.support.pace import Pace
+from collector_service.support.retry import NETWORK
 from collector_service.twitch.irc import parse
 
 
@@ -61,7 +62,7 @@ async def test_no_more_permits_than_allowed_in_any_span():
 
 def test_backoff_grows_to_a_minute_and_is_spread():
     for failures, longest in ((1, 1), (2, 2), (4, 8), (7, 60), (500, 60)):
-        delays = [backoff(failures) for _ in range(200)]
+        delays = [NETWORK.wait_seconds(failures) for _ in range(200)]
         assert longest / 2 <= min(delays) < max(delays) <= longest
         assert len(set(delays)) > 100
 

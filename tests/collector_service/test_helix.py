@@ -15,11 +15,22 @@ from collector_service.metrics import Stats
 from collector_service.settings import TwitchSettings
 from collector_service.simulator.server import Simulator
 from collector_service.simulator.world import WorldOptions, plant
-from collector_service.twitch import helix as helix_module
-from collector_service.twitch.helix import CredentialsRefusedError, Helix, HelixError, Stream, User, Video
+from collector_service.support.retry import RetryPolicy
+from collector_service.twitch.helix import (
+    RESTARTS,
+    CredentialsRefusedError,
+    Helix,
+    HelixError,
+    HelixTimings,
+    Stream,
+    User,
+    Video,
+)
 
 SECRET = "very-secret-value"
 TOKEN = "given-token-value"
+ATTEMPTS = 6
+QUICK = HelixTimings(request_seconds=1.0, retry=RetryPolicy(0.01, 0.01, attempts=ATTEMPTS))
 STARTED = datetime(2026, 11, 18, 12, tzinfo=UTC)
 
 
@@ -185,17 +196,12 @@ async def api():
 
 
 @pytest.fixture
-async def helix(api, quick):
+async def helix(api):
     async with serving(api) as url:
         stats = Stats()
-        async with Helix.open(access(url), stats) as client:
+        async with Helix.open(access(url), stats, timings=QUICK) as client:
             client.stats = stats
             yield client
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    monkeypatch.setattr(helix_module, "backoff", lambda failures: 0.01)
 
 
 async def test_top_streams_are_complete_and_each_channel_comes_once(helix, api):
@@ -253,9 +259,9 @@ async def test_points_are_left_to_others(api, monkeypatch):
     async def sleep(seconds):
         slept.append(round(seconds, 3))
 
-    monkeypatch.setattr(helix_module.asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     headers = [(800, 800), (800, 401), (800, 400), (800, 300), (800, 0), (None, None), (0, 0)]
-    async with serving(api) as url, Helix.open(access(url), leave=0.5) as helix:
+    async with serving(api) as url, Helix.open(access(url), leave=0.5, timings=QUICK) as helix:
         for limit, remaining in headers:
             api.points = {}
             if limit is not None:
@@ -272,11 +278,9 @@ async def test_a_rate_limit_is_waited_for(helix, api):
     assert helix.stats.helix_requests["429"] == 1
 
 
-async def test_server_errors_and_lost_connections_are_tried_again(helix, api, monkeypatch):
-    monkeypatch.setattr(helix_module, "REQUEST_SECONDS", 0.2)
-
+async def test_server_errors_and_lost_connections_are_tried_again(helix, api):
     async def hang():
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(QUICK.request_seconds + 0.5)
         return web.Response()
 
     api.faults = [web.Response(status=500), web.Response(status=503), hang, web.Response(status=502)]
@@ -286,7 +290,7 @@ async def test_server_errors_and_lost_connections_are_tried_again(helix, api, mo
 
 async def test_a_lasting_outage_is_an_error_and_never_a_shorter_list(helix, api):
     await helix.streams([1])
-    api.faults = [None] + [web.Response(status=503) for _ in range(helix_module.ATTEMPTS)]
+    api.faults = [None] + [web.Response(status=503) for _ in range(ATTEMPTS)]
     with pytest.raises(HelixError, match="status 503"):
         await helix.top_streams(1000)
 
@@ -317,9 +321,7 @@ async def test_a_forgotten_cursor_starts_again_from_the_first_page(helix, api):
 
 async def test_a_cursor_that_is_always_forgotten_is_an_error(helix, api):
     body = {"error": "Bad Request", "status": 400, "message": "Invalid cursor"}
-    api.faults = [
-        fault for _ in range(helix_module.RESTARTS) for fault in (None, web.json_response(body, status=400))
-    ]
+    api.faults = [fault for _ in range(RESTARTS) for fault in (None, web.json_response(body, status=400))]
     with pytest.raises(HelixError, match="cursor"):
         await helix.top_streams(1000)
 
@@ -331,14 +333,14 @@ async def test_an_answer_of_another_form_is_an_error(helix, api, body):
         await helix.top_streams(10)
 
 
-async def test_a_wrong_secret_is_refused_and_never_shown(api, quick, caplog):
+async def test_a_wrong_secret_is_refused_and_never_shown(api, caplog):
     caplog.set_level(logging.DEBUG)
     wrong = "wrong-secret-value"
     async with serving(api) as url:
         settings = TwitchSettings(
             helix_url=url + "/helix", id_url=url, client_id="the-client", client_secret=wrong
         )
-        async with Helix.open(settings) as client:
+        async with Helix.open(settings, timings=QUICK) as client:
             with pytest.raises(CredentialsRefusedError, match="invalid client secret") as failure:
                 await client.top_streams(10)
             shown = "".join(map(repr, (client, client.__dict__, failure.value)))
@@ -347,25 +349,25 @@ async def test_a_wrong_secret_is_refused_and_never_shown(api, quick, caplog):
     assert wrong not in "".join(record.getMessage() for record in caplog.records)
 
 
-async def test_an_unreachable_twitch_is_an_error_without_the_secret(quick):
+async def test_an_unreachable_twitch_is_an_error_without_the_secret():
     settings = TwitchSettings(
         helix_url="http://127.0.0.1:1/helix",
         id_url="http://127.0.0.1:1",
         client_id="i",
         client_secret=SECRET,
     )
-    async with Helix.open(settings) as client:
+    async with Helix.open(settings, timings=QUICK) as client:
         with pytest.raises(HelixError) as failure:
             await client.top_streams(10)
     assert not isinstance(failure.value, CredentialsRefusedError)
     assert SECRET not in str(failure.value)
 
 
-async def test_a_given_token_brings_its_own_client_id(api, quick):
+async def test_a_given_token_brings_its_own_client_id(api):
     async with serving(api) as url:
         settings = TwitchSettings(helix_url=url + "/helix", id_url=url, oauth_token=f"oauth:{TOKEN}")
         stats = Stats()
-        async with Helix.open(settings, stats) as client:
+        async with Helix.open(settings, stats, timings=QUICK) as client:
             await client.validate()
             assert 3900 < stats.token_expires_at - time.time() <= 4000
             assert len(await client.top_streams(5)) == 5
@@ -375,10 +377,10 @@ async def test_a_given_token_brings_its_own_client_id(api, quick):
                 await client.top_streams(5)
 
 
-async def test_a_given_token_that_is_not_valid(api, quick):
+async def test_a_given_token_that_is_not_valid(api):
     async with serving(api) as url:
         settings = TwitchSettings(helix_url=url + "/helix", id_url=url, oauth_token="old-token")
-        async with Helix.open(settings) as client:
+        async with Helix.open(settings, timings=QUICK) as client:
             with pytest.raises(CredentialsRefusedError, match="invalid access token"):
                 await client.top_streams(5)
 
@@ -445,10 +447,10 @@ async def test_a_new_token_that_is_refused_at_once_ends_it(helix, api):
     assert (api.calls["token"], api.calls["validate"]) == (1, 1)
 
 
-async def test_a_given_token_that_is_refused_cannot_be_replaced(api, quick):
+async def test_a_given_token_that_is_refused_cannot_be_replaced(api):
     async with serving(api) as url:
         settings = TwitchSettings(helix_url=url + "/helix", id_url=url, oauth_token=TOKEN)
-        async with Helix.open(settings) as client:
+        async with Helix.open(settings, timings=QUICK) as client:
             await client.validate()
             api.refuse_tokens = True
             with pytest.raises(CredentialsRefusedError, match="invalid access token") as failure:
@@ -470,7 +472,7 @@ async def test_a_given_token_that_is_refused_cannot_be_replaced(api, quick):
 async def test_a_fault_at_validation_is_no_refusal(helix, api, fault):
     await helix.validate()
     expires_at = helix.stats.token_expires_at
-    api.validate_faults = [fault() for _ in range(helix_module.ATTEMPTS)]
+    api.validate_faults = [fault() for _ in range(ATTEMPTS)]
     with pytest.raises(HelixError) as failure:
         await helix.validate()
     assert not isinstance(failure.value, CredentialsRefusedError)
@@ -480,7 +482,7 @@ async def test_a_fault_at_validation_is_no_refusal(helix, api, fault):
     assert len(await helix.top_streams(5)) == 5
 
 
-async def test_validation_against_the_simulated_twitch(quick):
+async def test_validation_against_the_simulated_twitch():
     world = plant(WorldOptions(seed=3, channels=5, viewers=50, days=1))
     clock = ScaledClock(time.time() + 1e6, world.start, 1.0)
     async with Simulator.start(world, clock) as simulator:
@@ -491,7 +493,7 @@ async def test_validation_against_the_simulated_twitch(quick):
             client_secret=simulator.client_secret,
         )
         stats = Stats()
-        async with Helix.open(settings, stats) as client:
+        async with Helix.open(settings, stats, timings=QUICK) as client:
             for _ in range(3):
                 await client.validate()
                 assert stats.token_expires_at > time.time() + 1_000_000
@@ -501,6 +503,6 @@ async def test_validation_against_the_simulated_twitch(quick):
             # Each round: two answers and, but for the first, a 401 before the new token.
             assert stats.helix_requests["401"] == 2
         wrong = settings.model_copy(update={"client_id": "another"})
-        async with Helix.open(wrong) as client:
+        async with Helix.open(wrong, timings=QUICK) as client:
             with pytest.raises(CredentialsRefusedError, match="invalid client"):
                 await client.validate()

@@ -16,6 +16,7 @@ from collector_service.live.opt_out_watch import OptOutsKeeper
 from collector_service.metrics import Stats
 from collector_service.privacy.opt_outs import MAX_BYTES, OPT_OUTS_KEY, BadOptOutsError, OptOuts
 from collector_service.settings import SettingsError
+from collector_service.support.retry import RetryPolicy
 
 from .full_disk import full_disk
 from .irc_double import eventually
@@ -61,7 +62,7 @@ def inner():
 
 @pytest.fixture
 def away(inner, monkeypatch):
-    monkeypatch.setattr(opt_out_watch, "backoff", lambda failures: 0.01)
+    monkeypatch.setattr(opt_out_watch, "NETWORK", RetryPolicy(0.01, 0.01))
     return AwayLake(inner)
 
 

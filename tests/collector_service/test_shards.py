@@ -19,6 +19,7 @@ from collector_service.live.viewer_keys import ViewerKeys
 from collector_service.live.windows import Windows
 from collector_service.metrics import Stats
 from collector_service.settings import CollectionSettings, TwitchSettings
+from collector_service.support.retry import RetryPolicy
 from collector_service.twitch import irc_client
 from collector_service.twitch.irc_client import ConnectError, Connection
 
@@ -509,7 +510,7 @@ async def test_a_server_that_never_welcomes_is_left(monkeypatch):
 
 
 async def test_an_unreachable_server_is_tried_again(monkeypatch):
-    monkeypatch.setattr(pool, "backoff", lambda failures: 0.01)
+    monkeypatch.setattr(pool, "NETWORK", RetryPolicy(0.01, 0.01))
     async with rig() as it:
         port = it.double.port
         it.pool._twitch = TwitchSettings(irc_url="irc://127.0.0.1:1")

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector_service.settings import TwitchSettings
+from collector_service.support.retry import RetryPolicy
 from collector_service.twitch.vod_chat import (
     CommentsRefusedError,
     CommentsUnavailableError,
@@ -97,7 +98,7 @@ class Endpoint:
 
 
 @asynccontextmanager
-async def serving(endpoint):
+async def serving(endpoint, request_seconds=10.0):
     app = web.Application()
     app.router.add_post("/gql", endpoint.answer)
     runner = web.AppRunner(app)
@@ -107,7 +108,9 @@ async def serving(endpoint):
     port = site._server.sockets[0].getsockname()[1]
     twitch = TwitchSettings(gql_url=f"http://127.0.0.1:{port}/gql")
     try:
-        async with GraphqlComments.open(twitch, retry_seconds=0.001) as source:
+        retry = RetryPolicy(0.001, 0.001, attempts=6)
+        opened = GraphqlComments.open(twitch, retry=retry, request_seconds=request_seconds)
+        async with opened as source:
             yield source
     finally:
         await runner.cleanup()
@@ -242,8 +245,7 @@ async def test_lasting_faults_break_the_chat_off(fault, reason):
     assert pages[-1].coverage_seconds == 49
 
 
-async def test_a_hanging_endpoint_is_retried(monkeypatch):
-    monkeypatch.setattr("collector_service.twitch.vod_chat._REQUEST_SECONDS", 0.05)
+async def test_a_hanging_endpoint_is_retried():
     endpoint = Endpoint(even_chat(3))
     answer, hangs = endpoint.answer, [True]
 

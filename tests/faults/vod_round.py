@@ -21,6 +21,7 @@ import obstore
 
 from collector_service.clock import utc
 from collector_service.lake import Lake
+from collector_service.support.retry import RetryPolicy
 from collector_service.twitch import vod_chat
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.vod.channels import CollectedChannel
@@ -44,9 +45,12 @@ def interrupt(number: signal.Signals, writes: int, prefix: str) -> None:
 
 def be_quick() -> None:
     """Shorten how long the client of the comments query waits."""
-    vod_chat._REQUEST_SECONDS = 1.0
     vod_chat.GraphqlComments.open = staticmethod(
-        partial(vod_chat.GraphqlComments.open, retry_seconds=0.005)
+        partial(
+            vod_chat.GraphqlComments.open,
+            retry=RetryPolicy(0.005, 0.005, attempts=6),
+            request_seconds=1.0,
+        )
     )
 
 

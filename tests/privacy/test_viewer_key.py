@@ -31,6 +31,7 @@ from collector_service.privacy.populations import (
     populations,
 )
 from collector_service.settings import PrivacySettings, SettingsError
+from collector_service.support.retry import RetryPolicy
 from vieweratlas_dagster.cli import app
 from vieweratlas_dagster.commands import doctor
 from vieweratlas_dagster.commands.rotate_key import rotate
@@ -116,11 +117,12 @@ async def test_without_the_lake_a_collector_waits_unless_its_copy_says_the_same(
     assert "the viewer key is that of the last start" in caplog.text
     waits = asyncio.Event()
 
-    def long(_failures):
-        waits.set()
-        return 3600.0
+    class Long(RetryPolicy):
+        def wait_seconds(self, failures):
+            waits.set()
+            return super().wait_seconds(failures)
 
-    monkeypatch.setattr(key_watch, "backoff", long)
+    monkeypatch.setattr(key_watch, "NETWORK", Long(3600.0, 3600.0))
     waiting = asyncio.create_task(agree_before_collecting(lake, WRONG, tmp_path, TODAY))
     async with asyncio.timeout(30):
         await waits.wait()
@@ -144,7 +146,7 @@ async def test_without_a_key_and_the_lake_a_collector_waits_before_it_makes_one(
         return get(key, most)
 
     monkeypatch.setattr(lake, "get", away_at_first)
-    monkeypatch.setattr(key_watch, "backoff", lambda _failures: 0.0)
+    monkeypatch.setattr(key_watch, "NETWORK", RetryPolicy(0.0, 0.0))
     with pytest.raises(WrongKeyError, match="is missing, but the viewers"):
         await refuse_if_lost_before_collecting(privacy, lake)
     assert not privacy.viewer_key_file.exists()

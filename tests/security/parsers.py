@@ -41,6 +41,7 @@ from collector_service.privacy.populations import KEY_RECORD, agree, populations
 from collector_service.privacy.redaction import object_without
 from collector_service.privacy.viewer_secret import load_viewer_key_secret
 from collector_service.settings import PrivacySettings, SettingsError, TwitchSettings
+from collector_service.support.retry import RetryPolicy
 from collector_service.twitch.helix import Helix, HelixError
 from collector_service.twitch.irc import Chat, Control, parse
 from collector_service.twitch.irc_client import MAX_LINE_BYTES, Connection
@@ -354,7 +355,7 @@ def _comment_pages() -> list[bytes]:
 def _comments(_: Path) -> Parse:
     server = _Answers()
     twitch = TwitchSettings(gql_url=server.url + "/gql")
-    manager = GraphqlComments.open(twitch, retry_seconds=0.0)
+    manager = GraphqlComments.open(twitch, retry=RetryPolicy(0.0, 0.0, attempts=6))
     source = server.loop.run_until_complete(manager.__aenter__())
 
     server.keep = manager

@@ -21,8 +21,8 @@ from obstore.exceptions import BaseError
 from collector_service.lake import Lake
 from collector_service.live.viewer_keys import ViewerKeys
 from collector_service.metrics import Stats
-from collector_service.twitch import helix as helix_module
-from collector_service.twitch.helix import Helix
+from collector_service.support.retry import RetryPolicy
+from collector_service.twitch.helix import Helix, HelixTimings
 from tests.conftest import VIEWERATLAS
 from tests.security.planted import PLANTED, command_lines, shown, watched_command_lines
 from vieweratlas_dagster.definitions import build_definitions
@@ -90,11 +90,11 @@ def environment(tmp_path):
     }
 
 
-async def test_no_object_that_holds_a_secret_shows_it(environment, monkeypatch):
-    monkeypatch.setattr(helix_module, "backoff", lambda failures: 0.01)
+async def test_no_object_that_holds_a_secret_shows_it(environment):
+    timings = HelixTimings(retry=RetryPolicy(0.01, 0.01, attempts=6))
     settings = Settings.load(environment=environment)
     assert settings.twitch.client_secret.get_secret_value() == PLANTED["TWITCH_CLIENT_SECRET"]
-    async with Helix.open(settings.twitch, Stats()) as helix:
+    async with Helix.open(settings.twitch, Stats(), timings=timings) as helix:
         viewers = ViewerKeys(PLANTED["VIEWER_KEY_SECRET"], ())
         for one in (settings, settings.twitch, settings.privacy, helix, helix._patience, viewers):
             assert shown(f"{one!r} {one!s}") == []

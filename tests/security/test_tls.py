@@ -12,8 +12,8 @@ from aiohttp import web
 
 from collector_service.metrics import Stats
 from collector_service.settings import TwitchSettings
-from collector_service.twitch import helix as helix_module
-from collector_service.twitch.helix import Helix, HelixError
+from collector_service.support.retry import RetryPolicy
+from collector_service.twitch.helix import Helix, HelixError, HelixTimings
 from collector_service.twitch.vod_chat import GraphqlComments
 
 # Ways to turn verification off, in all languages that are used here.
@@ -25,9 +25,7 @@ _TURNED_OFF = re.compile(
 )
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    monkeypatch.setattr(helix_module, "backoff", lambda failures: 0.01)
+QUICK = RetryPolicy(0.01, 0.01, attempts=6)
 
 
 @asynccontextmanager
@@ -63,7 +61,7 @@ async def serving(name):
 
 
 @pytest.mark.parametrize(("name", "trusted"), [("127.0.0.1", False), ("another.example", True)])
-async def test_helix_and_vod_chat_refuse_a_stranger(quick, tmp_path, name, trusted):
+async def test_helix_and_vod_chat_refuse_a_stranger(tmp_path, name, trusted):
     """A certificate of an unknown authority, and one of a known authority for another name."""
     async with serving(name) as (url, authority, asked):
         authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -71,11 +69,11 @@ async def test_helix_and_vod_chat_refuse_a_stranger(quick, tmp_path, name, trust
             helix_url=url + "/helix", id_url=url, gql_url=url + "/gql", client_id="c",
             client_secret="planted", ca_file=tmp_path / "ca.pem" if trusted else None,
         )  # fmt: skip
-        async with Helix.open(twitch, Stats()) as helix:
+        async with Helix.open(twitch, Stats(), timings=HelixTimings(retry=QUICK)) as helix:
             with pytest.raises(HelixError) as refused:
                 await helix.top_streams(10)
         assert "planted" not in str(refused.value)
-        async with GraphqlComments.open(twitch, retry_seconds=0.0) as comments:
+        async with GraphqlComments.open(twitch, retry=QUICK) as comments:
             [page] = [page async for page in comments.pages("1", 60.0)]
         assert "Certificate" in page.reason
         assert not page.complete
@@ -90,9 +88,9 @@ async def test_the_same_clients_talk_to_whom_they_know(tmp_path):
             helix_url=url + "/helix", id_url=url, gql_url=url + "/gql", client_id="c", client_secret="s",
             ca_file=tmp_path / "ca.pem",
         )  # fmt: skip
-        async with Helix.open(twitch, Stats()) as helix:
+        async with Helix.open(twitch, Stats(), timings=HelixTimings(retry=QUICK)) as helix:
             assert await helix.top_streams(10) == []
-        async with GraphqlComments.open(twitch, retry_seconds=0.0) as comments:
+        async with GraphqlComments.open(twitch, retry=QUICK) as comments:
             pages = [page async for page in comments.pages("1", 60.0)]
         assert pages[-1].complete
         assert {"/helix/streams", "/gql"} <= set(asked)

@@ -22,10 +22,10 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, ConfigDict
 
+from collector_service.support.retry import RetryPolicy
 from collector_service.twitch.vod_chat import Vod
 
-_FIRST_BACKOFF_SECONDS = 30.0
-_LONGEST_BACKOFF_SECONDS = 3600.0
+_RETRY = RetryPolicy(first_seconds=30.0, longest_seconds=3600.0)
 
 Status = Literal["pending", "leased", "done", "incomplete", "dead"]
 _DUE = ("pending", "incomplete")
@@ -230,8 +230,7 @@ def fail(
     if current.attempts >= max_attempts:
         ended = _unleased(current, status="dead", reason=reason)
     else:
-        pause = min(_LONGEST_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 2.0 ** (current.attempts - 1))
-        next_attempt_at = now + timedelta(seconds=pause)
+        next_attempt_at = now + timedelta(seconds=_RETRY.wait_seconds(current.attempts))
         ended = _unleased(current, status=_waiting(current), reason=reason, next_attempt_at=next_attempt_at)
     return {**items, current.vod_id: ended}
 

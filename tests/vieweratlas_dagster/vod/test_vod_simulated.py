@@ -14,6 +14,7 @@ from collector_service.settings import PrivacySettings, TwitchSettings, VodSetti
 from collector_service.simulator.oracle import comments
 from collector_service.simulator.server import Simulator
 from collector_service.simulator.world import WorldOptions, plant
+from collector_service.support.retry import RetryPolicy
 from collector_service.twitch.helix import Helix
 from collector_service.twitch.vod_chat import GraphqlComments
 from vieweratlas_dagster.settings import Settings
@@ -56,7 +57,7 @@ async def read(lake, world, twitch, clock, **changes):
     settings = SETTINGS.model_copy(update=changes)
     async with Helix.open(twitch) as helix:
         discovery = await discover(helix, lake, channels, settings, now=utc(clock.now()))
-    async with GraphqlComments.open(twitch, retry_seconds=0.001) as source:
+    async with GraphqlComments.open(twitch, retry=RetryPolicy(0.001, 0.001, attempts=6)) as source:
         report = await process(lake, source, settings, secret=SECRET, clock=clock)
     return discovery, report
 
