@@ -91,7 +91,7 @@ def test_every_package_in_the_page_has_a_permissive_licence():
     # What the sources name is what the page is made of.
     imported = {
         name
-        for path in (VIEWER / "src").glob("*.ts")
+        for path in (VIEWER / "src").rglob("*.ts")
         for name in re.findall(
             r'^(?:import|export|}).* from "((?:@[^/"]+/)?[^./"]+)', path.read_text(), re.MULTILINE
         )
