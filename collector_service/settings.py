@@ -146,6 +146,16 @@ class TwitchSettings(Section):
             raise ValueError(f"twitch.ca_file (TWITCH_CA_FILE): {self.ca_file} does not exist")
         return self
 
+    @property
+    def has_client(self) -> bool:
+        """Whether a client id and its secret are set, with which Twitch gives an app token."""
+        return bool(self.client_id and self.client_secret.get_secret_value())
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether Helix can be asked: with a client or with a token."""
+        return self.has_client or bool(self.oauth_token.get_secret_value())
+
 
 class JoinRate(Section):
     """At most ``joins`` JOINs in any ``seconds``, for each connection or for the whole process."""

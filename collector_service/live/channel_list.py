@@ -69,9 +69,7 @@ def needs_helix(twitch: TwitchSettings, collection: CollectionSettings) -> bool:
     Raises:
         NoChannelsError: there is neither a list nor a way to ask for one.
     """
-    token = bool(twitch.oauth_token.get_secret_value())
-    pair = bool(twitch.client_id and twitch.client_secret.get_secret_value())
-    if token or pair:
+    if twitch.has_credentials:
         return True
     if not (collection.channels or collection.channels_file):
         raise NoChannelsError(

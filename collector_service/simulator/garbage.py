@@ -32,15 +32,15 @@ _NOISE = (
 )  # fmt: skip
 
 
-def noise(room_id: int, login: str, ms: int) -> bytes:
+def noise(channel_id: int, login: str, ms: int) -> bytes:
     """Sound lines of one room without any chat in them; ``ms`` is the world's time."""
-    lines = [line.format(room=room_id, login=login, ms=ms) for line in _NOISE]
+    lines = [line.format(room=channel_id, login=login, ms=ms) for line in _NOISE]
     return "".join(line + "\r\n" for line in lines).encode()
 
 
-def cut_message(room_id: int, login: str, ms: int) -> bytes:
+def cut_message(channel_id: int, login: str, ms: int) -> bytes:
     """The beginning of a message whose end never comes: all tags, no end of line."""
     return (
-        f"@id=cut;room-id={room_id};tmi-sent-ts={ms};{_NOBODY} "
+        f"@id=cut;room-id={channel_id};tmi-sent-ts={ms};{_NOBODY} "
         f":nobody!nobody@nobody.tmi.twitch.tv PRIVMSG #{login} :this line is c"
     ).encode()

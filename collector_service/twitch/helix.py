@@ -13,7 +13,7 @@ import logging
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -38,6 +38,8 @@ _REMEDY = "check TWITCH_CLIENT_ID and TWITCH_CLIENT_SECRET, or TWITCH_OAUTH_TOKE
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+Raw = TypeVar("Raw")
+Asked = TypeVar("Asked")
 
 
 @dataclass(frozen=True)
@@ -176,99 +178,109 @@ class Helix:
         Raises:
             HelixError: no complete answer after all retries; never a shortened list.
         """
-        found: dict[int, Stream] = {}
-
-        async def collect(client: twitchio.Client) -> None:
-            # Pages overlap when ranks change between two requests; 500 old streams in a row are the end.
-            stale = 0
-            async for item in client.fetch_streams(first=PAGE):
-                stream = _stream(item)
-                stale = stale + 1 if stream.user_id in found else 0
-                found.setdefault(stream.user_id, stream)
-                if len(found) >= limit or stale >= 5 * PAGE:
-                    return
-
-        await self._with_restarts(collect)
-        return list(found.values())
+        return await self._first(
+            limit, lambda client: client.fetch_streams(first=PAGE), _stream, lambda stream: stream.user_id
+        )
 
     async def streams(self, user_ids: Iterable[int]) -> list[Stream]:
-        """The live streams of these channels, each once; those that are offline are left out.
+        """The live streams of these channels, each once, without those that are offline.
 
         Raises:
             HelixError: no complete answer after all retries.
         """
-        found: dict[int, Stream] = {}
-        for chunk in _chunks(list(user_ids)):
 
-            async def collect(client: twitchio.Client, chunk: list[int] = chunk) -> None:
-                # One page holds them all; whatever says otherwise would go on for ever.
-                for item in await client.fetch_streams(user_ids=list(chunk), first=PAGE):
-                    stream = _stream(item)
-                    found[stream.user_id] = stream
+        async def ask(client: twitchio.Client, chunk: list[int]) -> list[Stream]:
+            # One page holds them all; an answer that claims more pages would never end.
+            return [_stream(item) for item in await client.fetch_streams(user_ids=[*chunk], first=PAGE)]
 
-            await self._with_restarts(collect)
-        return list(found.values())
+        return await self._all_of(list(user_ids), ask, lambda stream: stream.user_id)
 
     async def users(self, logins: Iterable[str] = (), ids: Iterable[int] = ()) -> list[User]:
-        """The accounts with these logins or ids, each once; the suspended and deleted are left out.
+        """The accounts with these logins or ids, each once, without suspended and deleted ones.
 
         Up to 100 go into one request, logins and ids together.
 
         Raises:
             HelixError: no complete answer after all retries.
         """
-        found: dict[int, User] = {}
+
+        async def ask(client: twitchio.Client, chunk: list[str | int]) -> list[User]:
+            names = [name for name in chunk if isinstance(name, str)]
+            numbers: list[str | int] = [str(number) for number in chunk if isinstance(number, int)]
+            found = await client.fetch_users(logins=names or None, ids=numbers or None)
+            return [User(int(item.id), (item.name or "").lower()) for item in found]
+
         asked: list[str | int] = [*logins, *ids]
-        for chunk in _chunks(asked):
+        return await self._all_of(asked, ask, lambda user: user.id)
 
-            async def collect(client: twitchio.Client, chunk: list[str | int] = chunk) -> None:
-                names = [one for one in chunk if isinstance(one, str)]
-                numbers: list[str | int] = [str(one) for one in chunk if isinstance(one, int)]
-                for item in await client.fetch_users(logins=names or None, ids=numbers or None):
-                    found[int(item.id)] = User(int(item.id), (item.name or "").lower())
-
-            await self._with_restarts(collect)
-        return list(found.values())
-
-    async def archives(self, user_id: int, limit: int) -> list[Video]:
+    async def past_broadcasts(self, user_id: int, limit: int) -> list[Video]:
         """A channel's past broadcasts, each once, the newest first.
 
         Raises:
             HelixError: no complete answer after all retries.
         """
-        found: dict[str, Video] = {}
+        first = min(PAGE, limit)
+        return await self._first(
+            limit,
+            lambda client: client.fetch_videos(user_id=user_id, type="archive", first=first),
+            _video,
+            lambda video: video.id,
+        )
+
+    async def videos(self, video_ids: Sequence[str]) -> list[Video]:
+        """The past broadcasts with these ids, without highlights, uploads and removed ones.
+
+        Raises:
+            HelixError: no complete answer after all retries.
+        """
+
+        async def ask(client: twitchio.Client, chunk: list[str]) -> list[Video]:
+            try:
+                found = await client.fetch_videos(ids=[*chunk], first=PAGE)
+            except HTTPException as error:
+                # Twitch's answer when it has none of them.
+                if error.status != 404:
+                    raise
+                return []
+            return [_video(item) for item in found if item.type == "archive"]
+
+        return await self._all_of(list(video_ids), ask, lambda video: video.id)
+
+    async def _first(
+        self,
+        limit: int,
+        fetch: Callable[[twitchio.Client], AsyncIterable[Raw]],
+        read: Callable[[Raw], T],
+        key: Callable[[T], object],
+    ) -> list[T]:
+        """The first ``limit`` items of a list of pages, each once."""
+        found: dict[object, T] = {}
 
         async def collect(client: twitchio.Client) -> None:
-            videos = client.fetch_videos(user_id=user_id, type="archive", first=min(PAGE, limit))
-            stale = 0
-            async for item in videos:
-                video = _video(item)
-                stale = stale + 1 if video.id in found else 0
-                found.setdefault(video.id, video)
-                if len(found) >= limit or stale >= 5 * PAGE:
+            # Pages overlap when ranks change between two requests; 500 known items in a row are the end.
+            known = 0
+            async for raw in fetch(client):
+                item = read(raw)
+                known = known + 1 if key(item) in found else 0
+                found.setdefault(key(item), item)
+                if len(found) >= limit or known >= 5 * PAGE:
                     return
 
         await self._with_restarts(collect)
         return list(found.values())
 
-    async def videos(self, video_ids: Sequence[str]) -> list[Video]:
-        """The past broadcasts with these ids; highlights, uploads and those that are gone are left out.
+    async def _all_of(
+        self,
+        asked: list[Asked],
+        ask: Callable[[twitchio.Client, list[Asked]], Awaitable[list[T]]],
+        key: Callable[[T], object],
+    ) -> list[T]:
+        """The items that were asked for, a page per request, each once."""
+        found: dict[object, T] = {}
+        for at in range(0, len(asked), PAGE):
 
-        Raises:
-            HelixError: no complete answer after all retries.
-        """
-        found: dict[str, Video] = {}
-        for chunk in _chunks(list(video_ids)):
-
-            async def collect(client: twitchio.Client, chunk: list[str] = chunk) -> None:
-                try:
-                    for item in await client.fetch_videos(ids=list(chunk), first=PAGE):
-                        if item.type == "archive":
-                            found[str(item.id)] = _video(item)
-                except HTTPException as error:
-                    # Twitch's answer when it has none of them.
-                    if error.status != 404:
-                        raise
+            async def collect(client: twitchio.Client, at: int = at) -> None:
+                found.update({key(item): item for item in await ask(client, asked[at : at + PAGE])})
 
             await self._with_restarts(collect)
         return list(found.values())
@@ -293,7 +305,7 @@ class Helix:
         """A client with a token that Twitch has just accepted; it takes the place of an older one."""
         secret = self._twitch.client_secret.get_secret_value()
         client_id = self._twitch.client_id
-        if client_id and secret:
+        if self._twitch.has_client:
             oauth = OAuth(client_id=client_id, client_secret=secret, session=self._session)
             app = await _plainly(oauth.client_credentials_token(), self._patience.scrub)
             self._patience.token = app.access_token
@@ -346,7 +358,7 @@ class _Patience:
         secrets = (twitch.client_secret.get_secret_value(), twitch.oauth_token.get_secret_value())
         self._secrets = [secret.removeprefix("oauth:") for secret in secrets if secret]
         self._refused = False
-        self.renewable = bool(twitch.client_id and twitch.client_secret.get_secret_value())
+        self.renewable = twitch.has_client
         self.token = ""
         self.stats = stats
 
@@ -441,10 +453,6 @@ def _until_shared(response: aiohttp.ClientResponse, leave: float) -> float:
     except (KeyError, ValueError):
         return 0.0
     return min(max(0.0, leave - remaining / limit), 1.0) * 60.0 if limit > 0 else 0.0
-
-
-def _chunks(items: Sequence[T]) -> list[list[T]]:
-    return [list(items[at : at + PAGE]) for at in range(0, len(items), PAGE)]
 
 
 def _stream(item: twitchio.Stream) -> Stream:

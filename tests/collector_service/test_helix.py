@@ -229,14 +229,14 @@ async def test_streams_of_channels_are_asked_for_by_the_hundred(helix, api):
     assert await helix.streams([]) == []
 
 
-async def test_users_and_archives(helix, api):
+async def test_users_and_past_broadcasts(helix, api):
     found = await helix.users(logins=[f"login{n}" for n in range(150)], ids=[199, 200])
     expected = [User(n, f"login{n}") for n in range(150)] + [User(199, "login199")]
     assert sorted(found, key=lambda one: one.id) == expected
     assert api.calls["/helix/users"] == 2
     assert await helix.users() == []
     created = datetime(2026, 11, 18, 12, tzinfo=UTC)
-    assert await helix.archives(5, 10) == [
+    assert await helix.past_broadcasts(5, 10) == [
         Video("2", 5, "login5", "video 2", created, 11_313, 3),
         Video("1", 5, "login5", "video 1", created, 11_313, 3),
     ]

@@ -704,7 +704,9 @@ PARSERS = [
         (HelixError,),
     ),
     Parser("helix users", "json", _users, _helix(lambda helix: helix.users(["alpha_one"])), (HelixError,)),
-    Parser("helix videos", "json", _videos, _helix(lambda helix: helix.archives(5, 20)), (HelixError,)),
+    Parser(
+        "helix videos", "json", _videos, _helix(lambda helix: helix.past_broadcasts(5, 20)), (HelixError,)
+    ),
     Parser("helix refusals", "json", _users, _helix(lambda helix: helix.users(["x"]), 400), (HelixError,)),
     Parser(
         "vod comments",

@@ -109,8 +109,7 @@ def _subject(
 
 def _accounts(twitch: TwitchSettings) -> Accounts | None:
     """Helix, if there are credentials for it."""
-    pair = bool(twitch.client_id and twitch.client_secret.get_secret_value())
-    if not (pair or twitch.oauth_token.get_secret_value()):
+    if not twitch.has_credentials:
         return None
 
     async def ask(login: str | None, number: int | None) -> list[User]:

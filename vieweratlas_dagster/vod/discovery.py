@@ -36,10 +36,10 @@ _FINISHED = timedelta(seconds=300)
 _KEEP_FINISHED = timedelta(days=7)
 
 
-class Archives(Protocol):
+class PastBroadcasts(Protocol):
     """What discovery needs of Helix."""
 
-    async def archives(self, user_id: int, limit: int) -> list[Video]:
+    async def past_broadcasts(self, user_id: int, limit: int) -> list[Video]:
         """A channel's past broadcasts, the newest first."""
         ...
 
@@ -86,7 +86,7 @@ class Discovery:
 
 
 async def discover(
-    helix: Archives,
+    helix: PastBroadcasts,
     lake: Lake,
     channels: Sequence[CollectedChannel],
     settings: VodSettings,
@@ -284,14 +284,14 @@ def _is_news(channel: CollectedChannel, asked: tuple[datetime, datetime] | None)
 
 
 async def _ask(
-    helix: Archives, channel_ids: Sequence[int], settings: VodSettings
+    helix: PastBroadcasts, channel_ids: Sequence[int], settings: VodSettings
 ) -> dict[int, list[Video] | HelixError]:
     slots = asyncio.Semaphore(settings.concurrency)
 
     async def videos_of(channel_id: int) -> list[Video] | HelixError:
         async with slots:
             try:
-                return await helix.archives(channel_id, settings.vod_limit_per_channel)
+                return await helix.past_broadcasts(channel_id, settings.vod_limit_per_channel)
             except CredentialsRefusedError:
                 raise
             except HelixError as error:

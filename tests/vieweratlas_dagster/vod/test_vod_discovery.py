@@ -40,7 +40,7 @@ class Shelf:
     failing: dict = field(default_factory=dict)
     asked: list = field(default_factory=list)
 
-    async def archives(self, user_id, limit):
+    async def past_broadcasts(self, user_id, limit):
         self.asked.append((user_id, limit))
         if user_id in self.failing:
             raise self.failing[user_id]
