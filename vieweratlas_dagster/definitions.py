@@ -19,6 +19,7 @@ from vieweratlas_dagster.checks.catalogue import ALL_CHECKS
 from vieweratlas_dagster.checks.check import definitions_of
 from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.resources.partitions import days_from, quarters_from
+from vieweratlas_dagster.resources.source_links import with_source_links
 from vieweratlas_dagster.settings import Settings
 
 _DAILY_BADGE = dg.FreshnessPolicy.time_window(
@@ -44,11 +45,14 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         atlas.graph_exports,
     ]
     return dg.Definitions(
-        assets=[
-            raw.live_chat.replace_attributes(partitions_def=days, freshness_policy=_DAILY_BADGE),
-            _with(raw.vod_chat, quarters, _QUARTER_BADGE),
-            *(_with(asset, days, _DAILY_BADGE) for asset in daily_assets),
-        ],
+        assets=with_source_links(
+            [
+                raw.live_chat.replace_attributes(partitions_def=days, freshness_policy=_DAILY_BADGE),
+                _with(raw.vod_chat, quarters, _QUARTER_BADGE),
+                *(_with(asset, days, _DAILY_BADGE) for asset in daily_assets),
+            ],
+            settings.source,
+        ),
         asset_checks=definitions_of(ALL_CHECKS, settings.checks, days),
         jobs=list(ALL_JOBS),
         schedules=list(ALL_SCHEDULES),

@@ -1,7 +1,6 @@
-"""All settings of the platform: the collector's, plus what the code location adds.
+"""All settings of the platform: those of the collector, and the sections that the code location adds.
 
-Belongs here: the sections ``analysis`` and ``checks``. Does not belong here: how settings are read
-and explained (``collector_service.settings``).
+``collector_service.settings`` reads and explains them.
 """
 
 from __future__ import annotations
@@ -20,40 +19,6 @@ from collector_service.settings import Settings as CollectorSettings
 # No .fifo: messages carry no group.
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+")
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+")
-Severity = Literal["WARN", "ERROR"]
-# Every asset check. ERROR only where bad data must not reach the published atlas: such a check blocks what
-# depends on the asset. ``checks.severities`` overrides.
-SEVERITIES: Mapping[str, Severity] = {
-    # Of the present, on a schedule of their own.
-    "live_chat_is_fresh": "WARN",
-    "live_hours_are_complete": "WARN",
-    "vod_queue_moves": "WARN",
-    "vods_can_be_read": "WARN",
-    "atlas_of_yesterday_exists": "WARN",
-    # Of a day, in the run that makes it.
-    "quarantine_is_small": "WARN",
-    "day_has_data": "WARN",
-    "presence_follows_contract": "ERROR",
-    "presence_refers_to_channels": "ERROR",
-    "volume_is_usual": "WARN",
-    "channels_follow_contract": "ERROR",
-    "channels_were_observed": "WARN",
-    "audiences_follow_contract": "ERROR",
-    "graph_follows_contract": "ERROR",
-    "overlap_is_possible": "ERROR",
-    "exclusions_are_bounded": "WARN",
-    "partition_follows_contract": "ERROR",
-    "partition_refers_to_audiences": "ERROR",
-    "communities_hold_together": "WARN",
-    "community_sizes_are_plausible": "WARN",
-    "communities_are_stable": "WARN",
-    "communities_follow_contract": "ERROR",
-    "communities_refer_to_partition": "ERROR",
-    "communities_have_names": "WARN",
-    "nodes_follow_contract": "ERROR",
-    "nodes_refer_to_communities": "ERROR",
-    "atlas_is_complete": "ERROR",
-}
 
 
 class SparkSettings(Section):
@@ -113,6 +78,42 @@ class AnalysisSettings(Section):
                 f"{self.resolution}: regions are the coarser level"
             )
         return self
+
+
+Severity = Literal["WARN", "ERROR"]
+# Every asset check. ERROR only where bad data must not reach the published atlas: such a check blocks what
+# depends on the asset. ``checks.severities`` overrides.
+SEVERITIES: Mapping[str, Severity] = {
+    # Of the present, on a schedule of their own.
+    "live_chat_is_fresh": "WARN",
+    "live_hours_are_complete": "WARN",
+    "vod_queue_moves": "WARN",
+    "vods_can_be_read": "WARN",
+    "atlas_of_yesterday_exists": "WARN",
+    # Of a day, in the run that makes it.
+    "quarantine_is_small": "WARN",
+    "day_has_data": "WARN",
+    "presence_follows_contract": "ERROR",
+    "presence_refers_to_channels": "ERROR",
+    "volume_is_usual": "WARN",
+    "channels_follow_contract": "ERROR",
+    "channels_were_observed": "WARN",
+    "audiences_follow_contract": "ERROR",
+    "graph_follows_contract": "ERROR",
+    "overlap_is_possible": "ERROR",
+    "exclusions_are_bounded": "WARN",
+    "partition_follows_contract": "ERROR",
+    "partition_refers_to_audiences": "ERROR",
+    "communities_hold_together": "WARN",
+    "community_sizes_are_plausible": "WARN",
+    "communities_are_stable": "WARN",
+    "communities_follow_contract": "ERROR",
+    "communities_refer_to_partition": "ERROR",
+    "communities_have_names": "WARN",
+    "nodes_follow_contract": "ERROR",
+    "nodes_refer_to_communities": "ERROR",
+    "atlas_is_complete": "ERROR",
+}
 
 
 class CheckSettings(Section):
@@ -197,6 +198,13 @@ class AlertSettings(Section):
         return self
 
 
+class SourceSettings(Section):
+    """Where the code is hosted, for the links from assets to their source in the UI."""
+
+    git_url: str = Field("", pattern=r"^(https://(github|gitlab)\.[^/]+/.+[^/])?$")
+    git_branch: str = Field("main", min_length=1)
+
+
 class Settings(CollectorSettings):
     """Every section of config.yaml."""
 
@@ -207,6 +215,7 @@ class Settings(CollectorSettings):
     late_data: LateDataSettings = LateDataSettings()
     retention: RetentionSettings = RetentionSettings()
     alerts: AlertSettings = AlertSettings()
+    source: SourceSettings = SourceSettings()
 
     @model_validator(mode="after")
     def _one_window_length(self) -> Self:

@@ -1,15 +1,26 @@
 """The code location as Dagster sees it: assets, dependencies, schedules, settings."""
 
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster_dg_cli.cli import create_dg_cli
+from pydantic import ValidationError
 
+from collector_service.settings import SettingsError
+from vieweratlas_dagster.assets import atlas
 from vieweratlas_dagster.automation.schedules import vieweratlas_analysis_daily, vieweratlas_vod_6h
-from vieweratlas_dagster.definitions import build_definitions
+from vieweratlas_dagster.definitions import build_definitions, defs
+from vieweratlas_dagster.resources.source_links import with_source_links
 from vieweratlas_dagster.settings import Settings
+
+# Loading the code location must not load them: they are needed when a step runs.
+HEAVY = {"aiohttp", "boto3", "matplotlib", "networkx", "numba", "pandas", "PIL", "scipy",
+         "sklearn", "sqlalchemy", "twitchio"}  # fmt: skip
 
 ASSETS = {
     "live_chat": ("raw", set()),
@@ -106,29 +117,78 @@ def test_schedules_are_running_by_default(definitions):
     assert {schedule.default_status.value for schedule in schedules.values()} == {"RUNNING"}
 
 
-def test_wrong_settings_stop_the_code_location_with_one_line(tmp_path):
+def test_wrong_settings_stop_the_code_location_with_one_line(tmp_path, monkeypatch):
     config = tmp_path / "config.yaml"
     config.write_text("analysis: {resolution: 0}\n")
-    done = subprocess.run(
-        [sys.executable, "-c", "from vieweratlas_dagster.definitions import defs; defs()"],
-        env={"VIEWERATLAS_CONFIG": str(config), "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert (
-        done.stderr.strip()
-        .splitlines()[-1]
-        .endswith("analysis.resolution: 0: input should be greater than 0")
+    monkeypatch.setenv("VIEWERATLAS_CONFIG", str(config))
+    with pytest.raises(SettingsError) as stopped:
+        defs()
+    [line] = str(stopped.value).splitlines()
+    assert line.endswith("analysis.resolution: 0: input should be greater than 0")
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    """A fresh interpreter that has loaded the code location: its modules, and its warnings."""
+    code = "import sys; from vieweratlas_dagster.definitions import defs; defs(); print(*sys.modules)"
+    return subprocess.run(
+        [sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, check=True
     )
 
 
-def test_loading_shows_no_warnings():
-    done = subprocess.run(
-        [sys.executable, "-W", "always", "-c", "from vieweratlas_dagster.definitions import defs; defs()"],
-        capture_output=True,
-        text=True,
-        check=True,
+def test_loading_shows_no_warnings(loaded):
+    assert [line for line in loaded.stderr.splitlines() if "vieweratlas_dagster" in line] == []
+
+
+def test_loading_the_code_location_loads_no_heavy_library(loaded):
+    modules = set(loaded.stdout.split())
+    assert "dagster" in modules
+    assert modules & HEAVY == set()
+
+
+def test_dg_finds_and_lists_the_definitions(capsys):
+    """`dg check defs` and `dg list defs`, which read [tool.dg] of pyproject.toml."""
+    create_dg_cli().main(["check", "defs"], standalone_mode=False)
+    assert "All definitions loaded successfully" in capsys.readouterr().out
+    create_dg_cli().main(["list", "defs", "--json"], standalone_mode=False)
+    listed = json.loads(capsys.readouterr().out)
+    assert {asset["asset_key"] for asset in listed["assets"]} == set(ASSETS)
+    jobs = {job["name"] for job in listed["jobs"]}
+    assert jobs >= {"analysis_daily", "graph_daily", "vod_6h", "freshness", "maintenance"}
+
+
+MADE = ASSETS.keys() - {"live_chat"}
+
+
+def links(definitions):
+    """The one link to the source of each asset."""
+    found = {}
+    for node in graph(definitions).asset_nodes:
+        if references := node.metadata.get("dagster/code_references"):
+            [found[node.key.to_user_string()]] = references.code_references
+    return found
+
+
+def test_an_asset_links_to_the_line_where_it_begins(definitions):
+    found = links(definitions)
+    assert found.keys() == MADE
+    for name, link in found.items():
+        line = Path(link.file_path).read_text().splitlines()[link.line_number - 1]
+        assert line.strip().startswith("@"), f"{name}: {line}"
+
+
+def test_with_a_repository_assets_link_to_it():
+    settings = Settings(source={"git_url": "https://github.com/owner/name", "git_branch": "v1"})
+    found = links(build_definitions(settings))
+    assert found.keys() == MADE
+    assert found["atlas"].url.startswith(
+        "https://github.com/owner/name/tree/v1/vieweratlas_dagster/assets/atlas.py#L"
     )
-    assert [line for line in done.stderr.splitlines() if "vieweratlas_dagster" in line] == []
+    with pytest.raises(ValidationError, match="git_url"):
+        Settings(source={"git_url": "https://example.org/owner/name"})
+
+
+def test_an_installed_package_names_no_files(tmp_path):
+    """In an image the paths of the sources lead nowhere."""
+    assert with_source_links([atlas.atlas], Settings().source, tmp_path) == [atlas.atlas]
+    assert "dagster/code_references" not in atlas.atlas.metadata_by_key[dg.AssetKey("atlas")]

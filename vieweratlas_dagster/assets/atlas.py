@@ -17,17 +17,12 @@ from vieweratlas_dagster.lake.manifests import finish_map, publish_latest
 from vieweratlas_dagster.lake.tables_io import write_table
 from vieweratlas_dagster.maps.stored import ShownMap, previous_map
 from vieweratlas_dagster.resources.catalog import (
-    CODE_VERSIONS,
-    MAPS,
-    OWNERS,
-    TAGS,
-    about,
+    catalogued_asset,
     picture,
     preview_table,
     rows,
 )
 from vieweratlas_dagster.resources.lake_resource import LakeResource
-from vieweratlas_dagster.resources.partitions import daily
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, NODES, PARTITION
 
@@ -35,16 +30,12 @@ if TYPE_CHECKING:
     from vieweratlas_dagster.maps.drawing import Pages
 
 
-@dg.asset(
-    group_name="atlas",
-    tags=TAGS["atlas"],
-    owners=OWNERS,
-    metadata=about("docs/METHOD.md#places", NODES),
-    partitions_def=daily,
-    pool=MAPS,
+@catalogued_asset(
+    "atlas",
+    "docs/METHOD.md#places",
+    table=NODES,
     deps=[community_labels],
     kinds={"html", "parquet", "javascript"},
-    code_version=CODE_VERSIONS["atlas"],
 )
 def atlas(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
@@ -81,17 +72,7 @@ def atlas(
     )
 
 
-@dg.asset(
-    group_name="atlas",
-    tags=TAGS["atlas"],
-    owners=OWNERS,
-    metadata=about("docs/METHOD.md#what-is-not-shown"),
-    partitions_def=daily,
-    pool=MAPS,
-    deps=[atlas],
-    kinds={"csv", "networkx"},
-    code_version=CODE_VERSIONS["atlas"],
-)
+@catalogued_asset("atlas", "docs/METHOD.md#what-is-not-shown", deps=[atlas], kinds={"csv", "networkx"})
 def graph_exports(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:

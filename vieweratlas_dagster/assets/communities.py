@@ -12,31 +12,22 @@ from vieweratlas_dagster.lake.keys import analysis_key
 from vieweratlas_dagster.lake.tables_io import write_table
 from vieweratlas_dagster.maps.stored import ShownMap, previous_map
 from vieweratlas_dagster.resources.catalog import (
-    CODE_VERSIONS,
-    MAPS,
-    OWNERS,
-    TAGS,
-    about,
+    catalogued_asset,
     preview_table,
     rounded,
     rows,
 )
 from vieweratlas_dagster.resources.lake_resource import LakeResource
-from vieweratlas_dagster.resources.partitions import daily
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, EVENTS, PARTITION
 
 
-@dg.asset(
-    group_name="communities",
-    tags=TAGS["communities"],
-    owners=OWNERS,
-    metadata=about("docs/METHOD.md#communities-and-regions", PARTITION),
-    partitions_def=daily,
-    pool=MAPS,
+@catalogued_asset(
+    "communities",
+    "docs/METHOD.md#communities-and-regions",
+    table=PARTITION,
     deps=[OVERLAP_GRAPH],
     kinds={"parquet", "python"},
-    code_version=CODE_VERSIONS["communities"],
 )
 def community_partitions(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
@@ -71,16 +62,12 @@ def community_partitions(
     )
 
 
-@dg.asset(
-    group_name="communities",
-    tags=TAGS["communities"],
-    owners=OWNERS,
-    metadata=about("docs/METHOD.md#communities-and-regions", COMMUNITIES),
-    partitions_def=daily,
-    pool=MAPS,
+@catalogued_asset(
+    "communities",
+    "docs/METHOD.md#communities-and-regions",
+    table=COMMUNITIES,
     deps=[community_partitions],
     kinds={"parquet", "python"},
-    code_version=CODE_VERSIONS["communities"],
 )
 def community_labels(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]

@@ -24,11 +24,9 @@ from vieweratlas_dagster.lake.keys import SOURCES, channels_key, day_audience_ke
 from vieweratlas_dagster.lake.manifests import read_day_manifest
 from vieweratlas_dagster.lake.tables_io import read_table_if_there, write_table
 from vieweratlas_dagster.resources.catalog import (
-    CODE_VERSIONS,
     MAPS,
-    OWNERS,
-    TAGS,
-    about,
+    catalog_entry,
+    catalogued_asset,
     preview_table,
     rounded,
     rows,
@@ -37,6 +35,9 @@ from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.resources.partitions import daily
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import CHANNELS, DAY_AUDIENCES, PRESENCE
+
+_DOCS = "docs/METHOD.md#presence"
+_KINDS = {"parquet", "polars"}
 
 
 def _records(
@@ -76,12 +77,8 @@ def _records(
                 "Who was present where and when: one row per channel, window and viewer, live and VOD "
                 "side by side. Viewers are pseudonyms."
             ),
-            kinds={"parquet", "polars"},
-            group_name="curated",
-            tags=TAGS["curated"],
-            owners=OWNERS,
-            metadata=about("docs/METHOD.md#presence", PRESENCE),
-            code_version=CODE_VERSIONS["curated"],
+            kinds=_KINDS,
+            **catalog_entry("curated", _DOCS, PRESENCE),
         ),
         dg.AssetSpec(
             "channels",
@@ -90,12 +87,8 @@ def _records(
                 "The channel dimension of one day: name, game, language, how long it was observed, and "
                 "why it has no audience when it has none."
             ),
-            kinds={"parquet", "polars"},
-            group_name="curated",
-            tags=TAGS["curated"],
-            owners=OWNERS,
-            metadata=about("docs/METHOD.md#presence", CHANNELS),
-            code_version=CODE_VERSIONS["curated"],
+            kinds=_KINDS,
+            **catalog_entry("curated", _DOCS, CHANNELS),
         ),
     ],
     partitions_def=daily,
@@ -156,17 +149,7 @@ def derived_audience(lake: Lake, day: str) -> pl.DataFrame | None:
     return day_audience(presence) if presence else None
 
 
-@dg.asset(
-    deps=["presence_snapshots"],
-    kinds={"parquet", "polars"},
-    group_name="curated",
-    tags=TAGS["curated"],
-    owners=OWNERS,
-    metadata=about("docs/METHOD.md#presence", DAY_AUDIENCES),
-    partitions_def=daily,
-    pool=MAPS,
-    code_version=CODE_VERSIONS["curated"],
-)
+@catalogued_asset("curated", _DOCS, table=DAY_AUDIENCES, deps=["presence_snapshots"], kinds=_KINDS)
 def day_audiences(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
     """Who was in which channel on the day: one row per channel and viewer, live and VOD merged.
 

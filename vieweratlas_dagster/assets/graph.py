@@ -22,17 +22,13 @@ from vieweratlas_dagster.lake.redaction import without
 from vieweratlas_dagster.lake.tables_io import read_table_if_there, write_table
 from vieweratlas_dagster.maps.stored import logins_of
 from vieweratlas_dagster.resources.catalog import (
-    CODE_VERSIONS,
-    MAPS,
-    OWNERS,
-    TAGS,
-    about,
+    catalogued_asset,
     preview_table,
     rounded,
     rows,
 )
 from vieweratlas_dagster.resources.lake_resource import LakeResource
-from vieweratlas_dagster.resources.partitions import daily, last_days
+from vieweratlas_dagster.resources.partitions import last_days
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import AUDIENCES, CHANNELS, DAY_AUDIENCES, EDGES, EXCLUSIONS, LEFT_OUT
 
@@ -123,19 +119,15 @@ def build_overlap_graph(window_days: int) -> dg.AssetsDefinition:
     """The asset, over a window of so many days."""
     window = last_days(window_days)
 
-    @dg.asset(
-        group_name="graph",
-        tags=TAGS["graph"],
-        owners=OWNERS,
-        metadata=about("docs/METHOD.md#overlap", EDGES),
-        partitions_def=daily,
-        pool=MAPS,
+    @catalogued_asset(
+        "graph",
+        "docs/METHOD.md#overlap",
+        table=EDGES,
         deps=[
             dg.AssetDep("day_audiences", partition_mapping=window),
             dg.AssetDep("channels", partition_mapping=window),
         ],
         kinds={"parquet", "polars"},
-        code_version=CODE_VERSIONS["graph"],
     )
     def overlap_graph(
         context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]

@@ -27,7 +27,7 @@ from vieweratlas_dagster.curation.validation import (
 )
 from vieweratlas_dagster.lake.keys import manifest_key, quarantine_prefix
 from vieweratlas_dagster.lake.manifests import read_day_manifest
-from vieweratlas_dagster.resources.catalog import CODE_VERSIONS, MAPS, OWNERS, TAGS, about, rounded, rows
+from vieweratlas_dagster.resources.catalog import catalog_entry, catalogued_asset, rounded, rows
 from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.resources.partitions import daily, quarters
 from vieweratlas_dagster.settings import Settings
@@ -41,22 +41,16 @@ live_chat = dg.AssetSpec(
     ),
     partitions_def=daily,
     kinds={"json", "python"},
-    group_name="raw",
-    tags=TAGS["raw"],
-    owners=OWNERS,
-    metadata=about("docs/COLLECTOR.md#what-it-writes"),
+    **catalog_entry("raw", "docs/COLLECTOR.md#what-it-writes", made_here=False),
 )
 
 
-@dg.asset(
-    group_name="raw",
-    tags=TAGS["raw"],
-    owners=OWNERS,
-    metadata=about("docs/DATA_POLICY.md"),
-    partitions_def=quarters,
+@catalogued_asset(
+    "raw",
+    "docs/DATA_POLICY.md",
     deps=[live_chat],
     kinds={"json", "python"},
-    code_version=CODE_VERSIONS["raw"],
+    partitions=quarters,
     pool="twitch",
 )
 def vod_chat(
@@ -117,17 +111,7 @@ def _nothing_is_lost(lake: Lake, day: str, objects: list[ObjectInfo]) -> None:
         )
 
 
-@dg.asset(
-    group_name="raw",
-    tags=TAGS["raw"],
-    owners=OWNERS,
-    metadata=about("docs/RUNBOOK.md#late_data"),
-    partitions_def=daily,
-    pool=MAPS,
-    deps=[live_chat, vod_chat],
-    kinds={"json", "python"},
-    code_version=CODE_VERSIONS["raw"],
-)
+@catalogued_asset("raw", "docs/RUNBOOK.md#late_data", deps=[live_chat, vod_chat], kinds={"json", "python"})
 def snapshots(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:

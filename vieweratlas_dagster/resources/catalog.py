@@ -8,12 +8,14 @@ the lake.
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from vieweratlas_dagster.resources.lineage import column_lineage
+from vieweratlas_dagster.resources.partitions import daily
 from vieweratlas_dagster.tables import Table
 
 OWNERS = ["team:vieweratlas"]
@@ -45,14 +47,51 @@ _TYPES = {
 }
 
 
-def about(docs: str, table: Table | None = None) -> dict[str, Any]:
-    """Definition metadata: where the asset is explained, and the contract of the table that it makes.
+def catalog_entry(
+    group: str, docs: str, table: Table | None = None, *, made_here: bool = True
+) -> dict[str, Any]:
+    """The arguments of an asset (or its spec) that place it in the catalog.
 
     Args:
-        docs: the page and section, as ``docs/PAGE.md#section``.
-        table: the asset's main result, where that is a table.
+        group: its group.
+        docs: the page and section that explain it, as ``docs/PAGE.md#section``.
+        table: its main result, where that is a table.
+        made_here: whether Dagster makes it, so that its code has a version.
     """
-    return {"docs": dg.MetadataValue.path(docs)} | (column_schema(table) if table else {})
+    entry = {
+        "group_name": group,
+        "tags": TAGS[group],
+        "owners": OWNERS,
+        "metadata": {"docs": dg.MetadataValue.path(docs)} | (column_schema(table) if table else {}),
+    }
+    return entry | ({"code_version": CODE_VERSIONS[group]} if made_here else {})
+
+
+def catalogued_asset(
+    group: str,
+    docs: str,
+    *,
+    deps: Iterable[Any],
+    kinds: set[str],
+    table: Table | None = None,
+    partitions: dg.PartitionsDefinition = daily,
+    pool: str = MAPS,
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Make a function an asset: by default one of a day, and one day at a time.
+
+    Args:
+        group: its group.
+        docs: the page and section that explain it, as ``docs/PAGE.md#section``.
+        deps: the assets that it is made from.
+        kinds: its kinds; the UI has icons for some of them.
+        table: its main result, where that is a table.
+        partitions: its partitions.
+        pool: limits how many runs make it, and the other assets of the pool, at the same time.
+    """
+    decorate: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
+        partitions_def=partitions, pool=pool, deps=deps, kinds=kinds, **catalog_entry(group, docs, table)
+    )
+    return decorate
 
 
 def column_schema(table: Table) -> dict[str, Any]:
@@ -67,12 +106,12 @@ def column_schema(table: Table) -> dict[str, Any]:
         for column in table.columns
     ]
     constraints = dg.TableConstraints([f"one row is {table.row}", f"key: {', '.join(table.key)}"])
-    told: dict[str, Any] = {
+    schema: dict[str, Any] = {
         "dagster/column_schema": dg.TableSchema(columns=columns, constraints=constraints),
         "dagster/table_name": table.name,
     }
     lineage = column_lineage(table)
-    return told if lineage is None else told | {"dagster/column_lineage": lineage}
+    return schema if lineage is None else schema | {"dagster/column_lineage": lineage}
 
 
 def rows(count: int) -> dict[str, Any]:
