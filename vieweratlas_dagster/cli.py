@@ -323,7 +323,7 @@ def _import_presence(day: str, presence: Path, channels: Path | None, config: Pa
             )
         console.print(
             f"{report.channels} channels, {report.viewers} viewers, {report.memberships} memberships"
-            f" ({report.repeated_rows} repeated rows, {report.left_out} left out)"
+            f" ({report.repeated_rows} repeated rows, {report.opted_out} opted out)"
             + (" were there already" if report.already_there else f" written to {report.key}"),
             soft_wrap=True,
         )
@@ -337,14 +337,13 @@ def _import_vod_json(places: list[str], config: Path | None) -> None:
     from collector_service.privacy.opt_outs import read_opt_outs
     from collector_service.privacy.populations import checked_secret
     from collector_service.twitch.vod_json import ChatJsonError
-    from vieweratlas_dagster.vod.downloader_files import import_vod_json
+    from vieweratlas_dagster.vod.downloader_files import ChatImport
 
     with exit_codes(ChatJsonError):
         settings = Settings.load(config)
         lake = Lake.open(settings.storage)
         with console.status("reading") as status:
-            report = import_vod_json(
-                places,
+            chats = ChatImport(
                 lake,
                 secret=checked_secret(settings.privacy, lake, settings.today),
                 window_seconds=settings.vod.bucket_len_s,
@@ -352,16 +351,16 @@ def _import_vod_json(places: list[str], config: Path | None) -> None:
                 now=datetime.fromtimestamp(settings.clock.now(), UTC),
                 bots=_bots(settings),
                 opt_outs=read_opt_outs(lake),
-                progress=lambda name: status.update(f"reading {name}"),
             )
+            report = chats.run(places, lambda name: status.update(f"reading {name}"))
         for name in report.already_there:
             console.print(f"{name}: the lake has more of this VOD already", soft_wrap=True, markup=False)
         for problem in report.refused:
-            errors.print(f"left out: {problem}", soft_wrap=True, markup=False, highlight=False)
+            errors.print(f"refused: {problem}", soft_wrap=True, markup=False, highlight=False)
         console.print(
             f"{report.files} VODs, {report.comments} comments of {report.viewers} viewers "
             f"({report.null_commenters} of deleted accounts, {report.mirrored} mirrored, "
-            f"{report.left_out} left out, {report.outside} outside the VOD) in {report.objects} objects",
+            f"{report.opted_out} opted out, {report.outside} outside the VOD) in {report.objects} objects",
             soft_wrap=True,
             highlight=False,
         )

@@ -29,7 +29,7 @@ class VodWindows:
         comments: comments counted, those of `resume` included.
         mirrored: comments of another channel's chat in a shared one; they prove no presence in this one.
         null_commenters: comments whose account no longer exists; they prove nobody's presence.
-        left_out: comments of viewers who asked to be left out.
+        opted_out: comments of viewers who have opted out.
         outside: comments before the VOD's start or well after its end; they are left out.
     """
 
@@ -40,7 +40,7 @@ class VodWindows:
         window_seconds: int,
         secret: str,
         bots: Collection[str] = frozenset(),
-        left_out: Collection[int] = frozenset(),
+        opted_out: Collection[int] = frozenset(),
     ) -> None:
         """An empty count.
 
@@ -49,13 +49,13 @@ class VodWindows:
             window_seconds: length of a window; a divisor of a day.
             secret: the key behind viewer keys.
             bots: logins (lower case) to mark as known bots.
-            left_out: keys of viewers who are not counted.
+            opted_out: keys of viewers who have opted out; they are not counted.
         """
         self._vod = vod
         self._window_seconds = window_seconds
         self._secret = secret
         self._bot_logins = bots
-        self._left_out = left_out
+        self._opted_out = opted_out
         self._begin = vod.created_at.timestamp()
         self._windows: defaultdict[int, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
         self._mirrored: defaultdict[int, int] = defaultdict(int)
@@ -64,7 +64,7 @@ class VodWindows:
         self.comments = 0
         self.mirrored = 0
         self.null_commenters = 0
-        self.left_out = 0
+        self.opted_out = 0
         self.outside = 0
 
     @property
@@ -75,13 +75,13 @@ class VodWindows:
     def resume(self, records: Iterable[SnapshotRecord]) -> None:
         """Go on from records that an earlier count of the same VOD left, as if it had never ended.
 
-        Who asked to be left out since then is left out of these records too.
+        Viewers who have opted out since then are removed from these records too.
         """
         for record in records:
             start = int(record.window_start.timestamp())
             for key, messages in zip(record.viewer_keys, record.viewer_messages, strict=True):
-                if key in self._left_out:
-                    self.left_out += messages
+                if key in self._opted_out:
+                    self.opted_out += messages
                     continue
                 self._windows[start][key] += messages
                 self.comments += messages
@@ -105,8 +105,8 @@ class VodWindows:
         key = self._keys.get(comment.user_id)
         if key is None:
             key = self._keys[comment.user_id] = viewer_key(self._secret, comment.user_id)
-        if key in self._left_out:
-            self.left_out += 1
+        if key in self._opted_out:
+            self.opted_out += 1
             return
         if comment.is_bot or (comment.login or "").lower() in self._bot_logins:
             self._bots.add(key)

@@ -12,7 +12,7 @@ import time
 from collector_service.clock import utc
 from collector_service.lake import Lake
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.vod.channels import CollectedChannel
+from vieweratlas_dagster.vod.collected_channels import CollectedChannel
 from vieweratlas_dagster.vod.round import read_vods
 
 from .peak import peak_mb

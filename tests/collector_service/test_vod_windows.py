@@ -207,9 +207,9 @@ def test_against_brute_force(start, duration, read, chat, window_seconds, seed):
 def test_who_asked_to_be_left_out_since_then_is_not_taken_over():
     before = counted([comment(0, 1, "100"), comment(1, 2, "200"), comment(2, 400, "100")]).records((0, 500))
     gone = viewer_key(SECRET, "100")
-    windows = VodWindows(vod(), window_seconds=300, secret=SECRET, left_out={gone})
+    windows = VodWindows(vod(), window_seconds=300, secret=SECRET, opted_out={gone})
     windows.resume(before)
-    assert (windows.comments, windows.viewers, windows.left_out) == (1, 1, 2)
+    assert (windows.comments, windows.viewers, windows.opted_out) == (1, 1, 2)
     kept = [(key, messages) for record in windows.records((0, 500))
             for key, messages in zip(record.viewer_keys, record.viewer_messages, strict=True)]  # fmt: skip
     assert kept == [(viewer_key(SECRET, "200"), 1)]

@@ -125,11 +125,11 @@ def test_an_import_leaves_them_out_and_says_how_many_rows(tmp_path):
     gone = BOTH | OptOuts(frozenset({imported_viewer_key(world.SECRET, "Somebody")}))
     arguments = (lake, world.SECRET, tmp_path / "p.csv", tmp_path / "c.csv", NOW.date())
     report = import_presence(*arguments, opt_outs=gone)
-    assert (report.left_out, report.memberships, report.channels) == (4, 1, 1)
+    assert (report.opted_out, report.memberships, report.channels) == (4, 1, 1)
     text = gzip.decompress(lake.get(report.key))
     assert not any(name in text for name in (b"beta_two", b"renamed", b"9000012", str(KEY).encode()))
     (tmp_path / "p.csv").write_text("channel,viewer\nbeta_two,8\n")
-    with pytest.raises(FileError, match="have asked to be left out"):
+    with pytest.raises(FileError, match="every row is of a viewer or channel that has opted out"):
         import_presence(lake, world.SECRET, tmp_path / "p.csv", None, NOW.date(), opt_outs=gone)
 
 

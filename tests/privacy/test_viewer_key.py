@@ -353,7 +353,7 @@ def test_no_import_brings_the_present_key_into_a_day_of_an_earlier_population(
     _of_three_populations(command, tmp_path, monkeypatch)
     before = _who_is_there(tmp_path)
     code, text = command("import", "--presence", tmp_path / "p.csv", "--date", "2026-03-02")
-    assert (code, "only days from 2026-03-03 on can be imported" in text) == (1, True), text
+    assert (code, "Only days since 2026-03-03 can be imported" in text) == (1, True), text
     chat = {
         "streamer": {"name": "Alpha", "login": "alpha", "id": 9},
         "video": {"title": "T", "id": "1", "created_at": "2026-03-02T23:58:00Z", "start": 0, "end": 600},
@@ -369,5 +369,5 @@ def test_no_import_brings_the_present_key_into_a_day_of_an_earlier_population(
     chat["video"]["length"] = 600
     (tmp_path / "chat.json").write_text(json.dumps(chat))
     code, text = command("import", "--vod-json", tmp_path / "chat.json")
-    assert (code, "only chat from 2026-03-03 on can be imported" in text) == (1, True), text
+    assert (code, "only chat since 2026-03-03 can be imported" in text) == (1, True), text
     assert _who_is_there(tmp_path) == before

@@ -19,10 +19,11 @@ from typer.testing import CliRunner
 
 from collector_service.contract import SnapshotRecord, encode_object, live_key
 from collector_service.lake import Lake
+from collector_service.twitch.vod_chat import VodGoneError
 from tests.vieweratlas_dagster.checks.planted_day import DAY, at, put, put_curated, records
 from tests.vieweratlas_dagster.test_assets import planted_day, put_day, settings_for
-from tests.vieweratlas_dagster.vod import test_vod_discovery as shelves
-from tests.vieweratlas_dagster.vod import test_vod_run as vods
+from tests.vieweratlas_dagster.vod import chats as vods
+from tests.vieweratlas_dagster.vod import past_broadcasts as shelves
 from vieweratlas_dagster.alerts.heartbeat import HEARTBEAT_KEY
 from vieweratlas_dagster.automation.sensors import vieweratlas_alerts
 from vieweratlas_dagster.checks.catalogue import ALL_CHECKS
@@ -53,6 +54,7 @@ from vieweratlas_dagster.tables import (
     PRESENCE,
     Table,
 )
+from vieweratlas_dagster.vod.discovery import discover
 from vieweratlas_dagster.vod.queue_store import QUEUE_KEY, QueueError, QueueStore
 
 CHECKS = {one.name: one for one in ALL_CHECKS}
@@ -195,7 +197,7 @@ def test_a_broken_a_restored_and_a_lost_vod_queue_are_whole_again(desk):
 
     def find() -> int:
         return asyncio.run(
-            shelves.discover(shelf, desk.lake, [shelves.seen(1)], shelves.settings(), now=shelves.NOW)
+            discover(shelf, desk.lake, [shelves.seen(1)], shelves.settings(), now=shelves.NOW)
         ).queued
 
     def usable() -> bool:
@@ -238,7 +240,7 @@ def test_dead_recordings_are_read_once_they_are_retried(desk):
     names = [str(number) for number in range(12)]
     ill = vods.Chats(
         {name: vods.chat(int(name)) for name in names},
-        ends=dict.fromkeys(names[:4], "HTTP 503") | {"11": vods.VodGoneError("deleted")},
+        ends=dict.fromkeys(names[:4], "HTTP 503") | {"11": VodGoneError("deleted")},
         stop_after=dict.fromkeys(names[:4], 0),
     )
     asyncio.run(vods.run(desk.lake, ill, hands, **limits))

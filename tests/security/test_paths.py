@@ -33,7 +33,7 @@ from vieweratlas_dagster.lake.keys import LATEST_MANIFEST, analysis_key
 from vieweratlas_dagster.lake.manifests import BadMapManifestError, publish_latest, read_map_manifest
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.vod.discovery import queue_videos
-from vieweratlas_dagster.vod.downloader_files import import_vod_json
+from vieweratlas_dagster.vod.downloader_files import ChatImport
 
 UNSEEN = ["x\x00y", "x\ny", "x\r\ny", "\x00"]
 NAMES = [
@@ -146,10 +146,10 @@ def test_a_vods_id_or_login_that_is_none_is_no_key(deep, tmp_path, name):
         spoilt = json.loads(json.dumps(whole))
         spoilt[section][field] = name
         (tmp_path / "chat.json").write_text(json.dumps(spoilt))
-        report = import_vod_json(
-            [str(tmp_path / "chat.json")], deep, secret=KEY, window_seconds=300,
-            first_day=date(2020, 1, 1), now=START.replace(day=9),
-        )  # fmt: skip
+        chats = ChatImport(
+            deep, secret=KEY, window_seconds=300, first_day=date(2020, 1, 1), now=START.replace(day=9)
+        )
+        report = chats.run([str(tmp_path / "chat.json")])
         assert (report.files, report.objects, len(report.refused)) == (0, 0, 1)
         with pytest.raises(ValueError, match=r"VOD|login|channel"):
             Vod(name if field == "id" else "1", name if field == "login" else "alpha", 9, None, START, 60.0)

@@ -39,8 +39,7 @@ from vieweratlas_dagster.lake.tables_io import read_table
 from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import PRESENCE
-from vieweratlas_dagster.vod import channels, queue_store, raw_objects
-from vieweratlas_dagster.vod.channels import collected_channels
+from vieweratlas_dagster.vod import collected_channels, queue_store, raw_objects
 from vieweratlas_dagster.vod.queue_store import QUEUE_KEY, QueueError, QueueStore
 from vieweratlas_dagster.vod.raw_objects import stored_chat, write_chat
 
@@ -77,7 +76,7 @@ def chat(channel, channel_id, viewers, source="live"):
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    for module in (raw, curated, channels, raw_objects, rewriting):
+    for module in (raw, curated, collected_channels, raw_objects, rewriting):
         monkeypatch.setattr(module, "MAX_PACKED_BYTES", MOST)
     for module in (manifests, ledger, state):
         monkeypatch.setattr(module, "MAX_STATE_BYTES", MOST)
@@ -133,7 +132,7 @@ def test_a_raw_object_is_quarantined_by_its_reason_alone_and_left_out_of_the_day
 
 def test_discovery_passes_over_a_raw_object(lake):
     put_both(lake)
-    found = collected_channels(lake, START.replace(hour=18), START.replace(hour=21))
+    found = collected_channels.collected_channels(lake, START.replace(hour=18), START.replace(hour=21))
     assert [one.login for one in found] == ["alpha"]
 
 

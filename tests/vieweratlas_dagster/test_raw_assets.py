@@ -16,7 +16,7 @@ from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.vod.queue_store import QueueStore
 
-from .vod.test_vod_queue import item
+from .vod.items import item
 from .vod.twitch_thread import twitch_in_thread, unseen
 
 DAY = "2026-03-01"

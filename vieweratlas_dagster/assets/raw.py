@@ -31,7 +31,7 @@ from vieweratlas_dagster.resources.catalog import catalog_entry, catalogued_asse
 from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.resources.partitions import daily, quarters
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.vod.channels import collected_channels
+from vieweratlas_dagster.vod.collected_channels import collected_channels
 
 live_chat = dg.AssetSpec(
     key="live_chat",

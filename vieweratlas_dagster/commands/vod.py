@@ -105,11 +105,11 @@ def add(
                 soft_wrap=True,
                 highlight=False,
             )
-        for vod_id in outcome.left_out:
-            errors.print(f"{vod_id}: its channel has asked to be left out", highlight=False)
+        for vod_id in outcome.opted_out:
+            errors.print(f"{vod_id}: its channel has opted out", highlight=False)
         if outcome.queued:
             _print_next(settings)
-        if outcome.running or outcome.missing or outcome.left_out:
+        if outcome.running or outcome.missing or outcome.opted_out:
             raise typer.Exit(1)
 
 

@@ -1,1 +1,1 @@
-"""Readers of files that people bring: overlap lists, memberships, names for communities."""
+"""Strict readers of the user's own files: overlap lists, presence rows, names for communities."""

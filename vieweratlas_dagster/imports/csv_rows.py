@@ -1,11 +1,8 @@
-"""CSV files of people, row by row, where anything wrong is said with file and row.
+"""The rows of a CSV file from the user, checked strictly; every error names the file and the row.
 
-Belongs here: opening, decoding, the header, and that every row fits it. Does not belong here: what the
-columns mean (``overlap_list``, ``presence_import``).
-
-Files are UTF-8 with or without a byte order mark, plain or gzipped (known by the content, not the name),
-with commas, and a header in the first row that is not blank. Columns may stand in any order. Blanks around
-fields do not count, nor do rows of nothing but blanks.
+Files are UTF-8 with or without a byte order mark, plain or gzipped (detected by content, not by name),
+separated by commas, with a header in the first row that is not blank. Columns may be in any order. Blanks
+around fields and blank rows are ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +21,7 @@ _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 _FIELD_LIMIT = 1_000_000
 _LONGEST_ROW = 1_200_000
 _MOST_COLUMNS = 1_000
-# Real lists shrink to a tenth, at most a thirtieth; what unpacks to far more was made to fill memory.
+# Real lists compress 10 to 30 times; a file that unpacks to far more was made to exhaust memory.
 _MOST_UNPACKED = 100
 _FREE_CHARACTERS = 4 * 1024 * 1024
 _PIECE = 1024 * 1024
@@ -32,21 +29,21 @@ _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 class FileError(ValueError):
-    """A file or folder that somebody named cannot be used; the text says which, the row if any, and why."""
+    """A given file or folder cannot be used; the text names it, the row if any, and the reason."""
 
 
 def rows(
     path: Path, needed: tuple[str, ...], one_of: tuple[str, ...] = ()
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """The line in which each row ends, counted from 1, and its fields by column.
+    """Yield each row: the 1-based number of the line in which it ends, and its fields by column.
 
     Args:
         path: the file.
-        needed: columns that must be there.
-        one_of: columns of which at least one must be there.
+        needed: required columns.
+        one_of: columns of which at least one is required.
 
     Raises:
-        FileError: while iterating, at the first row that is wrong.
+        FileError: while iterating, at the first wrong row.
     """
     csv.field_size_limit(_FIELD_LIMIT)
     header: list[str] = []
@@ -65,7 +62,7 @@ def rows(
                     header = fields
                     _check_header(header, needed, one_of, path, row)
                 elif len(fields) != len(header):
-                    hint = "; a field with a comma in it must stand in double quotes"
+                    hint = "; put a field that contains a comma in double quotes"
                     raise FileError(
                         f"{path}, row {row}: {len(fields)} fields instead of {len(header)}"
                         f"{hint if len(fields) > len(header) else ''}"
@@ -85,7 +82,7 @@ def rows(
 
 
 class _Lines:
-    """A text's lines, of which no row may take too many or too long ones, nor the whole too much room."""
+    """The lines of a text, with limits on the length of a row and of the whole text."""
 
     def __init__(self, text: io.TextIOBase, path: Path) -> None:
         self._text = text
@@ -96,7 +93,7 @@ class _Lines:
         self._number = 0
 
     def begin_row(self) -> None:
-        """What comes now belongs to a new row."""
+        """Count the following lines towards a new row."""
         self._row_began = self._taken
 
     def __iter__(self) -> Iterator[str]:
@@ -105,13 +102,13 @@ class _Lines:
             self._taken += len(line)
             if self._taken - self._row_began > _LONGEST_ROW:
                 raise FileError(
-                    f"{self._path}, row {self._number}: more than {_LONGEST_ROW} characters in one "
-                    "row or in blank ones; is a quote not closed?"
+                    f"{self._path}, row {self._number}: more than {_LONGEST_ROW} characters in one row "
+                    "or in successive blank rows; check for an unclosed quote"
                 )
             if self._taken > self._most:
                 raise FileError(
                     f"{self._path}, row {self._number}: the file unpacks to more than {_MOST_UNPACKED} "
-                    "times its size, as no list does; unpack it yourself if it is one"
+                    "times its size; if it is a real list, unpack it first"
                 )
             yield line
 
@@ -138,7 +135,7 @@ def _not_text(path: Path) -> FileError:
 
 
 def _undecodable_row(path: Path) -> int:
-    """The first line that is not UTF-8; a reader of text decodes ahead and cannot tell."""
+    """The first line that is not UTF-8; a text reader decodes ahead, so its own position is too late."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     row = 1
     with gzip.open(path) if _packed(path) else path.open("rb") as file:
@@ -159,12 +156,12 @@ def _check_header(
     if one_of and not set(one_of) & set(header):
         missing.append(" or ".join(one_of))
     if missing:
-        there = ", ".join(header)
-        hint = f"there are {there[:100]}"
+        found = ", ".join(header)
+        hint = f"found {found[:100]}"
         for separator, name in _OTHER_SEPARATORS.items():
-            if separator in there:
-                hint = f"fields are separated by {name} there; save the file with commas"
+            if separator in found:
+                hint = f"its fields are separated by {name}; save the file with commas"
         raise FileError(f"{path}, row {row}: no column {', '.join(missing)}; {hint}")
     doubled = sorted({name for name in header if name and header.count(name) > 1})
     if doubled:
-        raise FileError(f"{path}, row {row}: column {', '.join(doubled)[:100]} is there more than once")
+        raise FileError(f"{path}, row {row}: column {', '.join(doubled)[:100]} appears more than once")

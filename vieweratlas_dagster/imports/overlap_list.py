@@ -1,19 +1,15 @@
-"""Somebody's own overlap list as a whole atlas, without a lake and without Dagster.
+"""The user's own overlap list, edges.csv and nodes.csv, read strictly.
 
-Belongs here: reading edges.csv and nodes.csv strictly, and writing all result files at once. Does not
-belong here: the analysis and the drawing, and the command line that calls this.
-
-What the lists may hold
-- edges.csv[.gz]: source, target, and shared_viewers (whole numbers) or weight (numbers); shared_viewers
-  is taken when both are there. Any order of columns, further columns are passed over.
+Format
+- edges.csv[.gz]: source, target, and shared_viewers (whole numbers) or weight (numbers); with both columns,
+  shared_viewers is used. Columns may be in any order; further columns are ignored.
 - nodes.csv[.gz]: channel, and any of viewers, game_name, language. An empty field means unknown.
   Channels that only edges.csv names are added with everything unknown.
-- Names are texts of at most 200 characters, whatever they look like, but for control characters, and for
-  names of which nothing can be seen.
-- The same pair again, also the other way round, is one pair when the values agree. Different values, a
-  channel paired with itself, more shared viewers than one of the two has, a negative or unreadable
-  number, and a channel listed twice are errors that name file and row. A value of 0 means no overlap.
-- Everything else about the files: ``csv_rows``.
+- Names are texts of at most 200 characters, without control characters, and with something visible.
+- A repeated pair, in either order, is one pair when the values agree. Different values, a channel paired
+  with itself, more shared viewers than one of the two has, a negative or unreadable number, and a channel
+  listed twice are errors that name file and row. A value of 0 means no overlap.
+- ``csv_rows`` describes the files themselves.
 """
 
 from __future__ import annotations
@@ -35,13 +31,13 @@ from vieweratlas_dagster.tables import AUDIENCES, EDGES
 _LARGEST_COUNT = 2**53
 _SMALLEST_WEIGHT = 2**-53
 LONGEST_NAME = 200
-# Neither a file of the result nor a screen can show these.
+# The result files and screens cannot show these.
 _UNSHOWABLE = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 
 
 @dataclass(frozen=True)
 class OverlapList:
-    """A list that was read: rows of AUDIENCES and EDGES, and what was tidied up on the way."""
+    """An overlap list: rows of AUDIENCES and EDGES, and how many rows and channels were tidied up."""
 
     audiences: pl.DataFrame
     edges: pl.DataFrame
@@ -51,7 +47,7 @@ class OverlapList:
 
 
 def read_overlap_list(edges_path: Path, nodes_path: Path | None) -> OverlapList:
-    """Read both lists strictly; see the head of this module for what they may hold.
+    """Read both lists strictly; the module's docstring gives their format.
 
     Raises:
         FileError: with the file and the row.
@@ -60,13 +56,13 @@ def read_overlap_list(edges_path: Path, nodes_path: Path | None) -> OverlapList:
     listed = len(nodes)
     pairs, column, repeated, zero = _read_pairs(edges_path, nodes)
     if not nodes:
-        raise FileError(f"{nodes_path or edges_path}: there is no channel in it")
+        raise FileError(f"{nodes_path or edges_path}: contains no channel")
     audiences = AUDIENCES.conform(pl.DataFrame(list(nodes.values()), schema=AUDIENCES.schema, orient="row"))
     counts = column == "shared_viewers"
     links = [(*pair, value if counts else None, float(value)) for pair, value in pairs.items()]
     columns = ("source", "target", "shared_viewers", "weight")
     edges = pl.DataFrame(links, schema={name: EDGES.schema[name] for name in columns}, orient="row")
-    # How many people there are in all is not in such a list, so nothing can be said about chance.
+    # Significance needs the number of all viewers, which such a list does not contain.
     edges = with_measures(edges, audiences).with_columns(significance=None)
     return OverlapList(audiences, EDGES.conform(edges), repeated, zero, len(nodes) - listed)
 
@@ -79,7 +75,7 @@ def _read_nodes(path: Path) -> dict[str, dict[str, Any]]:
         channel = _name(fields, "channel", path, row)
         if channel in nodes:
             raise FileError(
-                f"{path}, row {row}: channel {channel!r} is in row {first_row[channel]} already"
+                f"{path}, row {row}: channel {channel!r} is already in row {first_row[channel]}"
             )
         first_row[channel] = row
         viewers = fields.get("viewers", "")
@@ -94,7 +90,7 @@ def _read_nodes(path: Path) -> dict[str, dict[str, Any]]:
 def _read_pairs(
     path: Path, nodes: dict[str, dict[str, Any]]
 ) -> tuple[dict[tuple[str, str], float], str, int, int]:
-    """Values by pair (source < target), the column they come from, repeated rows and rows of zero.
+    """Values by pair (source < target), their column, and the numbers of repeated and zero rows.
 
     Channels that are not in ``nodes`` are added to it.
     """
@@ -107,14 +103,14 @@ def _read_pairs(
         if not column:
             column = "shared_viewers" if "shared_viewers" in fields else "weight"
             read_value = _whole if column == "shared_viewers" else _number
-        one, other = (_name(fields, end, path, row) for end in ("source", "target"))
+        source, target = (_name(fields, end, path, row) for end in ("source", "target"))
         value = read_value(fields[column], column, path, row)
-        if one == other:
-            raise FileError(f"{path}, row {row}: {one!r} is paired with itself; remove the row")
-        pair = (min(one, other), max(one, other))
+        if source == target:
+            raise FileError(f"{path}, row {row}: {source!r} is paired with itself; remove the row")
+        pair = (min(source, target), max(source, target))
         if pairs.setdefault(pair, value) != value:
             raise FileError(
-                f"{path}, row {row}: {one!r} and {other!r} have {column} {value:g} here and"
+                f"{path}, row {row}: {source!r} and {target!r} have {column} {value:g} here and"
                 f" {pairs[pair]:g} in row {first_row[pair]}"
             )
         repeated += pair in first_row
@@ -145,15 +141,15 @@ def _text(fields: dict[str, str], column: str, path: Path, row: int) -> str | No
     if len(text) > LONGEST_NAME:
         raise FileError(f"{path}, row {row}: {column} has {len(text)} characters; at most {LONGEST_NAME}")
     if _UNSHOWABLE.search(text):
-        raise FileError(f"{path}, row {row}: {column} {text!r} holds a control character")
+        raise FileError(f"{path}, row {row}: {column} {text!r} contains a control character")
     if text and all(unicodedata.category(character)[0] in "CZ" for character in text):
-        raise FileError(f"{path}, row {row}: nothing can be seen of {column} {text!r}")
+        raise FileError(f"{path}, row {row}: {column} {text!r} has no visible character")
     return text or None
 
 
 def _whole(text: str, column: str, path: Path, row: int) -> int:
     if not (text.isascii() and text.isdigit()):
-        hint = "; numbers that are no counts go into a column weight" if column == "shared_viewers" else ""
+        hint = "; put other numbers into a column weight" if column == "shared_viewers" else ""
         raise FileError(f"{path}, row {row}: {column} {text[:60]!r} is not a whole number >= 0{hint}")
     if len(text) > 16 or int(text) > _LARGEST_COUNT:
         raise FileError(f"{path}, row {row}: {column} {text[:20]} is beyond 2^53")

@@ -1,19 +1,15 @@
-"""Membership rows of any origin into the lake, as raw snapshot objects.
+"""The user's own presence rows, read strictly and written as a raw snapshot object like the collector's.
 
-Belongs here: reading presence.csv and channels.csv strictly and turning them into one snapshot object
-that the daily job treats like the collector's. Does not belong here: overlap lists (``overlap_list``)
-and VOD chat (``vod``).
-
-A day's memberships become one window that lasts the whole day. Viewers that are Twitch ids (digits)
-get the collector's viewer_key; any other text gets a key of its own kind. Channels without a Twitch id
-get one derived from the login, far above the ids that Twitch gives.
+A day's rows become one window that lasts the whole day. A viewer given as a Twitch id (digits) gets the
+collector's viewer_key; any other text gets a key from a separate range. A channel without a Twitch id gets
+an id derived from the login, far above the ids that Twitch assigns.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -33,17 +29,17 @@ from collector_service.privacy.populations import counting_since
 from vieweratlas_dagster.curation.imported_ids import derived_channel_id, imported_viewer_key
 from vieweratlas_dagster.imports.csv_rows import FileError, rows
 
-# How collector_id begins for what was imported.
+# Prefix of collector_id in imported records.
 IMPORT_ORIGIN = "import."
 _DAY_SECONDS = 86_400
 _LONGEST_VIEWER = 1_000
-# Below DERIVED_ID_BASE, so that no two channels come to the same id.
+# Digits: all below DERIVED_ID_BASE, so that given and derived ids cannot collide.
 _LONGEST_ID = 18
 
 
 @dataclass(frozen=True)
 class ChannelRow:
-    """What channels.csv says of one channel; None means unknown."""
+    """One channel of channels.csv; None means unknown."""
 
     channel_id: int | None = None
     game_name: str | None = None
@@ -51,15 +47,26 @@ class ChannelRow:
 
 
 @dataclass(frozen=True)
-class ImportReport:
-    """What an import brought in, and where."""
+class ImportedPresence:
+    """The figures of an import.
+
+    Attributes:
+        key: the raw object.
+        channels: channels in it.
+        viewers: distinct viewers.
+        memberships: distinct pairs of viewer and channel.
+        repeated_rows: rows with a pair that had appeared before.
+        opted_out: rows of viewers and channels that have opted out.
+        already_there: the same object existed before.
+        other_imports: addresses of the day's other imports.
+    """
 
     key: str
     channels: int
     viewers: int
     memberships: int
     repeated_rows: int
-    left_out: int
+    opted_out: int
     already_there: bool
     other_imports: tuple[str, ...]
 
@@ -72,82 +79,104 @@ def import_presence(
     day: date,
     bots: Collection[str] = frozenset(),
     opt_outs: OptOuts = NOBODY,
-) -> ImportReport:
-    """Bring membership rows into the lake's raw snapshots of one day; the same files change nothing.
+) -> ImportedPresence:
+    """Write presence rows to one day's raw snapshots; importing the same files again changes nothing.
 
     Args:
-        lake: where to write.
+        lake: for the raw object.
         secret: VIEWER_KEY_SECRET.
         presence: CSV (or .csv.gz) with the columns channel and viewer.
         channels: CSV (or .csv.gz) with channel and any of channel_id, game_name, language; or None.
         day: the UTC day that the rows belong to.
-        bots: logins (lower case) to mark as known bots; a viewer that is a number is nobody's login.
-        opt_outs: viewers and channels that are left out.
+        bots: logins (lower case) to mark as known bots; a viewer given by number is never one.
+        opt_outs: viewers and channels that have opted out.
 
     Raises:
-        FileError: a file or row cannot be read, or the day is of a population before the present viewer
-            key; nothing is written then.
+        FileError: a file or row cannot be read, or the day was counted with an earlier viewer key;
+            nothing is written.
         WrongKeyError: ``secret`` is not the lake's.
     """
     first = counting_since(lake, secret)
     if first is not None and day < first:
         raise FileError(
-            f"{presence}: viewers of {day} were counted with an earlier viewer key, and with the "
-            f"present one everybody would be in that day twice; only days from {first} on can be imported"
+            f"{presence}: viewers of {day} were counted with an earlier viewer key; with the present one "
+            f"every viewer would be counted twice. Only days since {first} can be imported"
         )
     attributes = _read_channels(channels) if channels else {}
-    hidden = {name for name, row in attributes.items() if opt_outs.has_channel(name, row.channel_id)}
-    attributes = {name: row for name, row in attributes.items() if name not in hidden}
-    members: dict[str, set[int]] = {name: set() for name in attributes}
-    repeated = left_out = 0
-    flagged: set[int] = set()
-    for name, viewer in _read_presence(presence):
-        pseudonym = _key(secret, viewer)
-        if name in hidden or opt_outs.has_channel(name, None) or pseudonym in opt_outs.viewer_keys:
-            left_out += 1
-            continue
-        audience = members.setdefault(name, set())
-        repeated += pseudonym in audience
-        audience.add(pseudonym)
-        if viewer.lower() in bots:
-            flagged.add(pseudonym)
-    if not any(members.values()):
-        empty = (
-            "all rows are of those who have asked to be left out"
-            if left_out
-            else "no rows below the header line"
-        )
-        raise FileError(f"{presence}: {empty}")
-
-    if len(members) > MAX_OBJECT_LINES:
-        raise FileError(
-            f"{presence}: {len(members)} channels; at most {MAX_OBJECT_LINES}. Leave out the smallest"
-        )
+    memberships = _read_memberships(presence, attributes, secret, bots, opt_outs)
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    records = [
-        _record(name, members[name], flagged, attributes.get(name, ChannelRow()), start)
-        for name in sorted(members)
-    ]
+    records = memberships.records(attributes, start)
     content = "".join(record.to_json() + "\n" for record in records).encode()
     origin = f"{IMPORT_ORIGIN}{hashlib.sha256(content).hexdigest()[:12]}"
     for record in records:
         record.collector_id = origin
     key = live_key(start, origin)
     created = lake.create(key, encode_object(records))
-    return ImportReport(
+    audiences = memberships.audiences.values()
+    return ImportedPresence(
         key=key,
         channels=len(records),
-        viewers=len(set().union(*members.values())),
-        memberships=sum(len(audience) for audience in members.values()),
-        repeated_rows=repeated,
-        left_out=left_out,
+        viewers=len(set[int]().union(*audiences)),
+        memberships=sum(len(audience) for audience in audiences),
+        repeated_rows=memberships.repeated_rows,
+        opted_out=memberships.opted_out,
         already_there=not created,
         other_imports=_imports_of(lake, day, but=key),
     )
 
 
+@dataclass
+class _Memberships:
+    """The viewer keys of each channel, the known bots among them, and how many rows were dropped."""
+
+    audiences: dict[str, set[int]]
+    known_bots: set[int] = field(default_factory=set)
+    repeated_rows: int = 0
+    opted_out: int = 0
+
+    def records(self, attributes: Mapping[str, ChannelRow], start: datetime) -> list[SnapshotRecord]:
+        """One record for each channel, ordered by login."""
+        return [
+            _record(name, self.audiences[name], self.known_bots, attributes.get(name, ChannelRow()), start)
+            for name in sorted(self.audiences)
+        ]
+
+
+def _read_memberships(
+    path: Path,
+    attributes: Mapping[str, ChannelRow],
+    secret: str,
+    bots: Collection[str],
+    opt_outs: OptOuts,
+) -> _Memberships:
+    opted_out = {name for name, row in attributes.items() if opt_outs.has_channel(name, row.channel_id)}
+    found = _Memberships({name: set() for name in attributes if name not in opted_out})
+    for name, viewer in _read_presence(path):
+        key = _key(secret, viewer)
+        if name in opted_out or opt_outs.has_channel(name, None) or key in opt_outs.viewer_keys:
+            found.opted_out += 1
+            continue
+        audience = found.audiences.setdefault(name, set())
+        found.repeated_rows += key in audience
+        audience.add(key)
+        if viewer.lower() in bots:
+            found.known_bots.add(key)
+    if not any(found.audiences.values()):
+        reason = (
+            "every row is of a viewer or channel that has opted out"
+            if found.opted_out
+            else "no rows below the header line"
+        )
+        raise FileError(f"{path}: {reason}")
+    if len(found.audiences) > MAX_OBJECT_LINES:
+        raise FileError(
+            f"{path}: {len(found.audiences)} channels; at most {MAX_OBJECT_LINES}. Remove the smallest"
+        )
+    return found
+
+
 def _imports_of(lake: Lake, day: date, but: str) -> tuple[str, ...]:
-    """Where the day's other imports lie: a corrected file adds to them until somebody removes them."""
+    """The addresses of the day's other imports: a corrected file adds to them until they are removed."""
     keys = [info.key for info in lake.objects(live_day_prefix(day.isoformat()))]
     return tuple(f"{lake.uri}/{key}" for key in keys if f"-{IMPORT_ORIGIN}" in key and key != but)
 
@@ -159,7 +188,7 @@ def _key(secret: str, viewer: str) -> int:
 
 
 def _record(
-    name: str, audience: set[int], flagged: set[int], row: ChannelRow, start: datetime
+    name: str, audience: set[int], known_bots: set[int], row: ChannelRow, start: datetime
 ) -> SnapshotRecord:
     keys = sorted(audience)
     return SnapshotRecord(
@@ -175,7 +204,7 @@ def _record(
         language=row.language,
         viewer_keys=keys,
         viewer_messages=[0] * len(keys),
-        known_bots=sorted(flagged & audience),
+        known_bots=sorted(known_bots & audience),
         observed_intervals=[(0.0, float(_DAY_SECONDS))],
     )
 
@@ -203,7 +232,7 @@ def _read_channels(path: Path) -> dict[str, ChannelRow]:
         channel_id = int(number) if number else None
         for what, value in (("channel", name), ("channel_id", channel_id)):
             if value is not None and row_of.setdefault(value, row) != row:
-                raise FileError(f"{path}, row {row}: {what} {value} is in row {row_of[value]} already")
+                raise FileError(f"{path}, row {row}: {what} {value} is already in row {row_of[value]}")
         channels[name] = ChannelRow(
             channel_id,
             fields.get("game_name", "")[:MAX_TEXT] or None,

@@ -1,11 +1,8 @@
-"""Discovery: looking through channels' archives, and queueing the recordings that are worth reading.
+"""Discovery: finding past broadcasts that are worth reading, and queueing them.
 
-Belongs here: whom to ask now, what was learned by asking, and the filters. Does not belong here: which
-channels there are (``channels``), the queue's rules (``queue``), reading (``run``).
-
-Asking costs a call a channel, so it is done once a broadcast: a channel is asked when it was seen live and
-no longer is. What was asked is remembered in the lake. The memory only saves calls: without it, everybody
-is asked again, and the queue knows what it has.
+A call per channel is the price, so a channel is asked once per broadcast: after it was seen live, when it
+no longer is. The lake remembers which channels were asked. That memory only saves calls: without it every
+channel is asked again, and the queue recognises the recordings that it has.
 """
 
 from __future__ import annotations
@@ -26,30 +23,32 @@ from collector_service.privacy.opt_outs import NOBODY, OptOuts
 from collector_service.settings import VodSettings
 from collector_service.twitch.helix import CredentialsRefusedError, HelixError, Video
 from vieweratlas_dagster.vod import queue
-from vieweratlas_dagster.vod.channels import CollectedChannel
+from vieweratlas_dagster.vod.collected_channels import CollectedChannel
 from vieweratlas_dagster.vod.queue import Items, VodItem
 from vieweratlas_dagster.vod.queue_store import QueueFullError, QueueStore
 
 MEMORY_KEY = "state/vod/discovery.json"
-# A broadcast that is still running reports a length that lags behind.
+# The reported length of a running broadcast lags behind by less than this.
 _FINISHED = timedelta(seconds=300)
 _KEEP_FINISHED = timedelta(days=7)
 
 
 class PastBroadcasts(Protocol):
-    """What discovery needs of Helix."""
+    """The one method of Helix that discovery uses."""
 
     async def past_broadcasts(self, user_id: int, limit: int) -> list[Video]:
-        """A channel's past broadcasts, the newest first."""
+        """A channel's past broadcasts, newest first."""
         ...
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What earlier discoveries learned, by channel id.
+    """Results of earlier discoveries, by channel id.
 
-    ``asked`` is the time, from and to, in which no broadcast can have ended unseen. ``owed`` are logins of
-    channels to be asked at the next occasion: their broadcast was running, or they could not be listed.
+    Attributes:
+        asked: the span of time in which every broadcast that ended has been seen.
+        owed: logins of channels to ask next time, because their broadcast was still running or because
+            they could not be listed.
     """
 
     schema_version: Literal[1] = 1
@@ -59,14 +58,23 @@ class Memory:
 
 @dataclass(frozen=True)
 class Discovery:
-    """What one discovery saw.
+    """The figures of one discovery. Every video is in exactly one of the counts from queued to unusable.
 
-    Of ``channels``, ``asked_channels`` were asked, ``running_channels`` wait for the end of their
-    broadcast, and the rest had nothing new; ``failed_channels`` of those asked could not be listed. Every
-    video is in exactly one of the counts after ``videos``: ``queued`` are new in the queue, ``known`` were
-    in it, ``no_room`` found it full and will be looked for again, ``unusable`` have no proper id or login.
-    ``pruned`` are old finished entries dropped, ``expired`` are entries that nobody came to read for
-    max_wait_hours.
+    Attributes:
+        channels: channels considered; those not asked had no new broadcast.
+        asked_channels: channels asked for their recordings.
+        running_channels: channels to be asked once their broadcast is over.
+        failed_channels: channels that were asked and could not be listed.
+        videos: distinct videos found.
+        queued: new in the queue.
+        known: already in the queue.
+        no_room: not queued because the queue is full; they will be looked for again.
+        running: of a broadcast that is still running.
+        too_old: ended before ``vod.max_age_hours``.
+        too_few_views: fewer than ``vod.min_views``.
+        unusable: without a valid id or login.
+        pruned: finished entries dropped from the queue because of their age.
+        expired: entries dropped from the queue unread, after ``vod.max_wait_hours``.
     """
 
     channels: int
@@ -98,186 +106,95 @@ async def discover(
     """Queue the finished VODs of channels that are recent enough and have enough views.
 
     Args:
-        helix: where archives are listed; one call a channel.
+        helix: lists past broadcasts; one call per channel.
         lake: where the queue and the memory are.
-        channels: those that the collector had.
+        channels: the channels that the collector had.
         settings: ``vod_limit_per_channel``, ``max_age_hours`` (since the broadcast's end), ``min_views``,
             ``max_wait_hours`` and ``concurrency`` (calls at a time).
-        now: by the clock of the data; broadcasts that ended later are not looked at.
-        found_at: when entries were queued, for how long they wait; ``now`` unless it lies in the past.
-        opt_outs: channels that are left out.
+        now: by the clock of the data; broadcasts that ended later are ignored.
+        found_at: the time from which entries wait in the queue; ``now`` unless it lies in the past.
+        opt_outs: channels that have opted out.
 
     Raises:
         HelixError: Helix refuses the credentials, or answered for no channel.
         QueueError: the queue is unusable.
     """
-    memory = _read_memory(lake)
+    plan = _plan(channels, _read_memory(lake), opt_outs)
+    answers = await _ask(helix, plan.due, settings)
+    found = _sift(answers, plan.logins, settings, now=now, queued_at=found_at or now)
     oldest = now - timedelta(hours=settings.max_age_hours)
-    known = {one.channel_id: one for one in channels}
-    every = {**memory.owed, **{one.channel_id: one.login for one in channels}}
-    logins = {key: login for key, login in every.items() if not opt_outs.has_channel(login, key)}
-    running = {one.channel_id for one in channels if one.running and not one.hidden} & logins.keys()
-    due = [
-        channel_id
-        for channel_id in sorted(logins)
-        if channel_id not in running
-        and (channel_id in memory.owed or _is_news(known[channel_id], memory.asked.get(channel_id)))
-    ]
-    answers = await _ask(helix, due, settings)
+    changes, has_room = await asyncio.to_thread(
+        _enqueue,
+        QueueStore(lake),
+        found.wanted,
+        finished_before=oldest - _KEEP_FINISHED,
+        waiting_before=now - timedelta(hours=settings.max_wait_hours),
+    )
     failed = {key for key, answer in answers.items() if isinstance(answer, HelixError)}
-    counts: Counter[str] = Counter()
-    wanted: dict[str, VodItem] = {}
-    unfinished = set()
-    videos = {
-        video.id: video
-        for answer in answers.values()
-        if not isinstance(answer, HelixError)
-        for video in answer
-    }
-    for video in videos.values():
-        try:
-            item = _item(video, logins.get(video.user_id, video.login), found_at or now)
-        except ValueError:
-            counts["unusable"] += 1
-            continue
-        if item.ended_at > now - _FINISHED:
-            counts["running"] += 1
-            unfinished.add(video.user_id)
-        elif item.ended_at < oldest:
-            counts["too_old"] += 1
-        elif item.view_count < settings.min_views:
-            counts["too_few_views"] += 1
-        else:
-            wanted[item.vod_id] = item
-
-    def add(items: Items, found: Iterable[VodItem]) -> tuple[dict[str, VodItem], Counter[str]]:
-        kept = queue.prune(
-            items,
-            finished_before=oldest - _KEEP_FINISHED,
-            waiting_before=now - timedelta(hours=settings.max_wait_hours),
-        )
-        gone = Counter(
-            "expired" if item.waits else "pruned" for key, item in items.items() if key not in kept
-        )
-        gone["known"] = sum(vod_id in items for vod_id in wanted)
-        return queue.enqueue(kept, found), gone
-
-    store, no_room = QueueStore(lake), set[int]()
-    try:
-        changes = await asyncio.to_thread(store.change, partial(add, found=list(wanted.values())))
-    except QueueFullError:
-        changes = await asyncio.to_thread(store.change, partial(add, found=()))
-        no_room = {item.channel_id for item in wanted.values()}
-    listed = set(due) - failed
-    owed = failed | (unfinished & listed) | running | (no_room & logins.keys())
+    listed = set(plan.due) - failed
+    owed = failed | (found.unfinished & listed) | plan.running
+    if not has_room:
+        owed |= {item.channel_id for item in found.wanted.values()} & plan.logins.keys()
     await asyncio.to_thread(
         _remember,
         lake,
         asked=dict.fromkeys(listed, (oldest, now - _FINISHED)),
-        owed={key: logins[key] for key in owed},
+        owed={key: plan.logins[key] for key in owed},
         settled=listed - owed,
         forget_before=oldest - _KEEP_FINISHED,
     )
     return Discovery(
-        channels=len(logins),
-        asked_channels=len(due),
-        running_channels=len(running),
+        channels=len(plan.logins),
+        asked_channels=len(plan.due),
+        running_channels=len(plan.running),
         failed_channels=len(failed),
-        videos=len(videos),
-        queued=0 if no_room else len(wanted) - changes["known"],
+        videos=found.videos,
+        queued=changes["queued"],
         known=changes["known"],
-        no_room=len(wanted) - changes["known"] if no_room else 0,
-        running=counts["running"],
-        too_old=counts["too_old"],
-        too_few_views=counts["too_few_views"],
-        unusable=counts["unusable"],
+        no_room=changes["no_room"],
+        running=found.counts["running"],
+        too_old=found.counts["too_old"],
+        too_few_views=found.counts["too_few_views"],
+        unusable=found.counts["unusable"],
         pruned=changes["pruned"],
         expired=changes["expired"],
     )
 
 
-def forget(lake: Lake) -> None:
-    """Let the next discoveries ask everybody again, since the queue may have lost what they once found."""
-    lake.delete(MEMORY_KEY)
-
-
-def remembers(lake: Lake, left_out: OptOuts) -> bool:
-    """Whether the memory has any of these channels."""
-    memory = _read_memory(lake)
-    return _without(memory, left_out) != memory
-
-
-def forget_channels(lake: Lake, left_out: OptOuts) -> None:
-    """Take channels out of the memory."""
-
-    def change(data: bytes | None) -> bytes:
-        return _adapter.dump_json(_without(_decode(data), left_out), indent=1) + b"\n"
-
-    lake.update(MEMORY_KEY, change)
-
-
-def _without(memory: Memory, left_out: OptOuts) -> Memory:
-    return Memory(
-        asked={key: span for key, span in memory.asked.items() if key not in left_out.channel_ids},
-        owed={key: login for key, login in memory.owed.items() if not left_out.has_channel(login, key)},
-    )
-
-
 @dataclass(frozen=True)
-class Addition:
-    """What became of VODs that were added by hand; each is in one of the lists."""
+class _Plan:
+    """The channels of a discovery, by id.
 
-    queued: tuple[VodItem, ...]
-    known: tuple[VodItem, ...]
-    missing: tuple[str, ...]
-    running: tuple[str, ...]
-    left_out: tuple[str, ...]
-
-
-def queue_videos(
-    lake: Lake,
-    vod_ids: Sequence[str],
-    videos: Sequence[Video],
-    *,
-    now: datetime,
-    opt_outs: OptOuts = NOBODY,
-) -> Addition:
-    """Queue VODs by their ids.
-
-    Args:
-        lake: where the queue is.
-        vod_ids: those that are wanted.
-        videos: what Helix knows of them; ``missing`` are the others.
-        now: by the clock of the data; broadcasts that are still ``running`` are not queued.
-        opt_outs: channels that are ``left_out``.
-
-    Raises:
-        QueueError: the queue is unusable.
+    Attributes:
+        logins: the logins of all channels.
+        running: channels whose broadcast was still running.
+        due: channels to ask, in order.
     """
-    items: dict[str, VodItem] = {}
-    for video in videos:
-        # One without a proper id or login is as good as none.
-        with suppress(ValueError):
-            items[video.id] = _item(video, video.login, now)
-    left_out = {key for key, item in items.items() if opt_outs.has_channel(item.channel, item.channel_id)}
-    running = {key for key, item in items.items() if item.ended_at > now - _FINISHED} - left_out
-    wanted = [items[key] for key in dict.fromkeys(vod_ids) if key in items.keys() - running - left_out]
 
-    def add(before: Items) -> tuple[dict[str, VodItem], set[str]]:
-        return queue.enqueue(before, wanted), {item.vod_id for item in wanted if item.vod_id in before}
+    logins: Mapping[int, str]
+    running: set[int]
+    due: Sequence[int]
 
-    known = QueueStore(lake).change(add)
-    return Addition(
-        queued=tuple(item for item in wanted if item.vod_id not in known),
-        known=tuple(item for item in wanted if item.vod_id in known),
-        missing=tuple(vod_id for vod_id in dict.fromkeys(vod_ids) if vod_id not in items),
-        running=tuple(vod_id for vod_id in dict.fromkeys(vod_ids) if vod_id in running),
-        left_out=tuple(vod_id for vod_id in dict.fromkeys(vod_ids) if vod_id in left_out),
-    )
+
+def _plan(channels: Sequence[CollectedChannel], memory: Memory, opt_outs: OptOuts) -> _Plan:
+    collected = {channel.channel_id: channel for channel in channels}
+    every = {**memory.owed, **{key: channel.login for key, channel in collected.items()}}
+    logins = {key: login for key, login in every.items() if not opt_outs.has_channel(login, key)}
+    running = {
+        key
+        for key, channel in collected.items()
+        if key in logins and channel.running and not channel.hidden
+    }
+    due = [
+        key
+        for key in sorted(logins.keys() - running)
+        if key in memory.owed or _is_news(collected[key], memory.asked.get(key))
+    ]
+    return _Plan(logins, running, due)
 
 
 def _is_news(channel: CollectedChannel, asked: tuple[datetime, datetime] | None) -> bool:
-    """Whether the channel may have had a broadcast of which nobody has asked."""
+    """Whether the channel may have had a broadcast since it was last asked."""
     if channel.hidden or asked is None:
         return channel.hidden or channel.seen_at is not None
     return channel.seen_at is not None and not asked[0] <= channel.seen_at <= asked[1]
@@ -304,6 +221,174 @@ async def _ask(
     return dict(zip(channel_ids, answers, strict=True))
 
 
+@dataclass(frozen=True)
+class _Found:
+    """The videos of a discovery, sifted.
+
+    Attributes:
+        videos: how many there were.
+        wanted: the entries to queue, by VOD id.
+        unfinished: ids of channels with a broadcast that is still running.
+        counts: how many of the other videos were passed over, by the reason.
+    """
+
+    videos: int
+    wanted: dict[str, VodItem] = field(default_factory=dict)
+    unfinished: set[int] = field(default_factory=set)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def _sift(
+    answers: Mapping[int, list[Video] | HelixError],
+    logins: Mapping[int, str],
+    settings: VodSettings,
+    *,
+    now: datetime,
+    queued_at: datetime,
+) -> _Found:
+    lists = [answer for answer in answers.values() if not isinstance(answer, HelixError)]
+    videos = {video.id: video for answer in lists for video in answer}
+    found = _Found(len(videos))
+    oldest = now - timedelta(hours=settings.max_age_hours)
+    for video in videos.values():
+        try:
+            item = _item(video, logins.get(video.user_id, video.login), queued_at)
+        except ValueError:
+            found.counts["unusable"] += 1
+            continue
+        if item.ended_at > now - _FINISHED:
+            found.counts["running"] += 1
+            found.unfinished.add(video.user_id)
+        elif item.ended_at < oldest:
+            found.counts["too_old"] += 1
+        elif item.view_count < settings.min_views:
+            found.counts["too_few_views"] += 1
+        else:
+            found.wanted[item.vod_id] = item
+    return found
+
+
+def _enqueue(
+    store: QueueStore,
+    wanted: Mapping[str, VodItem],
+    *,
+    finished_before: datetime,
+    waiting_before: datetime,
+) -> tuple[Counter[str], bool]:
+    """Prune the queue and add the wanted VODs, if the queue has room for all of them.
+
+    Returns:
+        Counts of VODs ``queued``, ``known``, ``no_room``, ``pruned`` and ``expired``, and whether there was
+        room.
+    """
+
+    def change(items: Items, added: Iterable[VodItem]) -> tuple[dict[str, VodItem], Counter[str]]:
+        kept = queue.prune(items, finished_before=finished_before, waiting_before=waiting_before)
+        counts = Counter(
+            "expired" if item.waits else "pruned" for key, item in items.items() if key not in kept
+        )
+        counts["known"] = sum(vod_id in items for vod_id in wanted)
+        return queue.enqueue(kept, added), counts
+
+    try:
+        counts = store.change(partial(change, added=wanted.values()))
+    except QueueFullError:
+        counts = store.change(partial(change, added=()))
+        counts["no_room"] = len(wanted) - counts["known"]
+        return counts, False
+    counts["queued"] = len(wanted) - counts["known"]
+    return counts, True
+
+
+def forget(lake: Lake) -> None:
+    """Let the next discovery ask every channel again, because the queue may have lost recordings."""
+    lake.delete(MEMORY_KEY)
+
+
+def remembers(lake: Lake, opt_outs: OptOuts) -> bool:
+    """Whether the memory has any of these channels."""
+    memory = _read_memory(lake)
+    return _without(memory, opt_outs) != memory
+
+
+def forget_channels(lake: Lake, opt_outs: OptOuts) -> None:
+    """Remove channels from the memory."""
+
+    def change(data: bytes | None) -> bytes:
+        return _adapter.dump_json(_without(_decode(data), opt_outs), indent=1) + b"\n"
+
+    lake.update(MEMORY_KEY, change)
+
+
+def _without(memory: Memory, opt_outs: OptOuts) -> Memory:
+    return Memory(
+        asked={key: span for key, span in memory.asked.items() if key not in opt_outs.channel_ids},
+        owed={key: login for key, login in memory.owed.items() if not opt_outs.has_channel(login, key)},
+    )
+
+
+@dataclass(frozen=True)
+class Addition:
+    """The outcome of adding VODs by hand; each VOD is in exactly one of the fields.
+
+    Attributes:
+        queued: new in the queue.
+        known: already in the queue.
+        missing: ids that Twitch does not know.
+        running: ids of broadcasts that are still running.
+        opted_out: ids of channels that have opted out.
+    """
+
+    queued: tuple[VodItem, ...]
+    known: tuple[VodItem, ...]
+    missing: tuple[str, ...]
+    running: tuple[str, ...]
+    opted_out: tuple[str, ...]
+
+
+def queue_videos(
+    lake: Lake,
+    vod_ids: Sequence[str],
+    videos: Sequence[Video],
+    *,
+    now: datetime,
+    opt_outs: OptOuts = NOBODY,
+) -> Addition:
+    """Queue VODs by their ids.
+
+    Args:
+        lake: where the queue is.
+        vod_ids: the VODs to queue.
+        videos: Helix's answer for these ids.
+        now: by the clock of the data; broadcasts that are still running are not queued.
+        opt_outs: channels that have opted out.
+
+    Raises:
+        QueueError: the queue is unusable.
+    """
+    items: dict[str, VodItem] = {}
+    for video in videos:
+        # A video without a valid id or login counts as missing.
+        with suppress(ValueError):
+            items[video.id] = _item(video, video.login, now)
+    opted_out = {key for key, item in items.items() if opt_outs.has_channel(item.channel, item.channel_id)}
+    running = {key for key, item in items.items() if item.ended_at > now - _FINISHED} - opted_out
+    ids = tuple(dict.fromkeys(vod_ids))
+    wanted = [items[vod_id] for vod_id in ids if vod_id in items.keys() - running - opted_out]
+
+    def add(before: Items) -> tuple[dict[str, VodItem], set[str]]:
+        return queue.enqueue(before, wanted), {item.vod_id for item in wanted if item.vod_id in before}
+
+    known = QueueStore(lake).change(add)
+    return Addition(
+        queued=tuple(item for item in wanted if item.vod_id not in known),
+        known=tuple(item for item in wanted if item.vod_id in known),
+        missing=tuple(vod_id for vod_id in ids if vod_id not in items),
+        running=tuple(vod_id for vod_id in ids if vod_id in running),
+        opted_out=tuple(vod_id for vod_id in ids if vod_id in opted_out),
+    )
+
+
 def _item(video: Video, login: str, now: datetime) -> VodItem:
     return VodItem(
         vod_id=video.id,
@@ -328,7 +413,7 @@ def _decode(data: bytes | None) -> Memory:
     try:
         return _adapter.validate_json(data) if data else Memory()
     except ValidationError:
-        # Without it, discovery asks once more than it needs to.
+        # An unreadable memory costs calls, nothing else.
         return Memory()
 
 
@@ -356,7 +441,7 @@ def _remember(
 def _joined(
     old: tuple[datetime, datetime] | None, new: tuple[datetime, datetime]
 ) -> tuple[datetime, datetime]:
-    """One span of both when they touch, else the later."""
+    """The union of two spans that touch, else the later one."""
     if old is None:
         return new
     if new[0] <= old[1] and old[0] <= new[1]:

@@ -1,7 +1,6 @@
-"""Bringing TwitchDownloaderCLI's chat files into the lake.
+"""Import of TwitchDownloaderCLI's chat files, from this machine or from the lake, as raw VOD objects.
 
-Belongs here: from files, on this machine or in the lake, to raw VOD objects. Does not belong here: the
-files' format (``collector_service.twitch.vod_json``) and the queue, which such VODs need not be in.
+Such VODs need not be in the queue.
 """
 
 from __future__ import annotations
@@ -26,11 +25,21 @@ _SUFFIXES = (".json", ".json.gz")
 
 
 @dataclass(frozen=True)
-class ImportReport:
-    """What an import wrote.
+class ImportedChats:
+    """The figures of an import.
 
-    ``refused`` says for each file that was left out which and why; ``already_there`` names the files of
-    whose VODs the lake has more.
+    Attributes:
+        files: files that were written.
+        refused: one message for each file that was not, with its name and the reason.
+        already_there: files whose VODs the lake has in full or in larger part.
+        comments: comments counted.
+        viewers: distinct viewers of each VOD, summed over VODs.
+        null_commenters: comments of deleted accounts.
+        mirrored: comments of other channels in a shared chat.
+        opted_out: comments of viewers who have opted out.
+        outside: comments outside the VOD's length.
+        objects: raw objects written.
+        days: the days of these objects, YYYY-MM-DD.
     """
 
     files: int
@@ -40,7 +49,7 @@ class ImportReport:
     viewers: int
     null_commenters: int
     mirrored: int
-    left_out: int
+    opted_out: int
     outside: int
     objects: int
     days: tuple[str, ...]
@@ -52,126 +61,142 @@ class _Source:
     open: Callable[[], AbstractContextManager[ChatJson]]
 
 
-def import_vod_json(
-    places: Iterable[str],
-    lake: Lake,
-    *,
-    secret: str,
-    window_seconds: int,
-    first_day: date,
-    now: datetime,
-    bots: Collection[str] = frozenset(),
-    opt_outs: OptOuts = NOBODY,
-    progress: Callable[[str], None] | None = None,
-) -> ImportReport:
-    """Write the presence in chat files to the lake's raw VOD objects.
+class ChatImport:
+    """Writes the presence in chat files to the lake's raw VOD objects.
 
-    A file is written as a whole or, when anything in it is wrong, not at all. Importing it again changes
-    nothing, and a file of a part never takes the place of more.
+    A file is written whole, or not at all if anything in it is wrong. Importing it again changes nothing,
+    and a part of a chat never replaces a larger one.
 
     Args:
-        places: files, plain or gzipped; a folder, or ``lake:`` and a prefix in the lake, stands for all its
-            ``*.json`` and ``*.json.gz``.
         lake: for raw objects.
         secret: the key behind viewer keys.
         window_seconds: length of a window.
-        first_day: chat from before it is refused, since no day is made for it; so is chat from days that
-            were counted with an earlier viewer key.
-        now: aware, UTC; chat from after it is refused.
+        first_day: earlier chat is refused, because its days are never made; so is chat of days that were
+            counted with an earlier viewer key.
+        now: aware, UTC; later chat is refused.
         bots: logins to mark as known bots.
-        opt_outs: viewers and channels that are left out.
-        progress: called with each file's name before it is read.
+        opt_outs: viewers and channels that have opted out.
 
     Raises:
-        ChatJsonError: a folder or prefix has no such file; nothing was written.
         WrongKeyError: ``secret`` is not the lake's.
     """
-    counts: Counter[str] = Counter()
-    refused: list[str] = []
-    already_there: list[str] = []
-    keys: set[str] = set()
-    first_of_key = counting_since(lake, secret)
-    # All places are looked at first: a wrong one is told before anything is written.
-    for source in list(_sources(places, lake)):
-        if progress:
+
+    def __init__(
+        self,
+        lake: Lake,
+        *,
+        secret: str,
+        window_seconds: int,
+        first_day: date,
+        now: datetime,
+        bots: Collection[str] = frozenset(),
+        opt_outs: OptOuts = NOBODY,
+    ) -> None:
+        self._lake = lake
+        self._secret = secret
+        self._window_seconds = window_seconds
+        self._first_day = first_day
+        self._now = now
+        self._bots = bots
+        self._opt_outs = opt_outs
+        self._first_of_key = counting_since(lake, secret)
+        self._counts: Counter[str] = Counter()
+        self._keys: set[str] = set()
+
+    def run(self, places: Iterable[str], progress: Callable[[str], None] = lambda _: None) -> ImportedChats:
+        """Import all files.
+
+        Args:
+            places: files, plain or gzipped; a folder, or ``lake:`` and a prefix in the lake, stands for all
+                its ``*.json`` and ``*.json.gz``.
+            progress: called with each file's name before it is read.
+
+        Raises:
+            ChatJsonError: a folder or prefix has no such file; nothing was written.
+        """
+        refused: list[str] = []
+        already_there: list[str] = []
+        # List all places first, so that a wrong one is reported before anything is written.
+        for source in list(_sources(places, self._lake)):
             progress(source.name)
-        try:
-            with source.open() as chat:
-                _refuse_left_out(chat, opt_outs, source.name)
-                _refuse_other_days(chat, first_day, now, source.name)
-                if first_of_key is not None:
-                    _refuse_before_key(chat, first_of_key, source.name)
-                stored = stored_chat(lake, chat.vod)
-                windows = VodWindows(
-                    chat.vod,
-                    window_seconds=window_seconds,
-                    secret=secret,
-                    bots=bots,
-                    left_out=opt_outs.viewer_keys,
-                )
-                for comment in chat.comments:
-                    windows.add(comment)
-        except ChatJsonError as error:
-            refused.append(str(error))
-            continue
+            try:
+                if not self._import(source):
+                    already_there.append(source.name)
+            except ChatJsonError as error:
+                refused.append(str(error))
+        counts = self._counts
+        return ImportedChats(
+            files=counts["files"],
+            refused=tuple(refused),
+            already_there=tuple(already_there),
+            comments=counts["comments"],
+            viewers=counts["viewers"],
+            null_commenters=counts["null_commenters"],
+            mirrored=counts["mirrored"],
+            opted_out=counts["opted_out"],
+            outside=counts["outside"],
+            objects=len(self._keys),
+            days=tuple(sorted({key.split("/date=")[1][:10] for key in self._keys})),
+        )
+
+    def _import(self, source: _Source) -> bool:
+        """Write one file; False when the lake has as much of its VOD already.
+
+        Raises:
+            ChatJsonError: the file cannot be imported.
+        """
+        with source.open() as chat:
+            self._check(chat, source.name)
+            stored = stored_chat(self._lake, chat.vod)
+            windows = VodWindows(
+                chat.vod,
+                window_seconds=self._window_seconds,
+                secret=self._secret,
+                bots=self._bots,
+                opted_out=self._opt_outs.viewer_keys,
+            )
+            for comment in chat.comments:
+                windows.add(comment)
         if stored.covered and not stored.is_within(*chat.covered):
             if stored.covers(*chat.covered):
-                already_there.append(source.name)
-            else:
-                (first, last), (since, until) = chat.covered, stored.covered
-                refused.append(
-                    f"{source.name}: it has seconds {first:g} to {last:g} of VOD {chat.vod.vod_id}, the "
-                    f"lake {since:g} to {until:g}; parts cannot be put together: download the whole chat"
-                )
-            continue
-        counts["files"] += 1
-        for name in ("comments", "viewers", "null_commenters", "mirrored", "left_out", "outside"):
-            counts[name] += getattr(windows, name)
+                return False
+            (first, last), (since, until) = chat.covered, stored.covered
+            raise ChatJsonError(
+                f"{source.name}: it has seconds {first:g} to {last:g} of VOD {chat.vod.vod_id}, the lake "
+                f"{since:g} to {until:g}; parts cannot be joined: download the whole chat"
+            )
+        self._counts["files"] += 1
+        for name in ("comments", "viewers", "null_commenters", "mirrored", "opted_out", "outside"):
+            self._counts[name] += getattr(windows, name)
         records = windows.records(chat.covered)
-        keys.update(write_chat(lake, chat.vod.vod_id, records, secret=secret, opt_outs=opt_outs).keys)
-    return ImportReport(
-        files=counts["files"],
-        refused=tuple(refused),
-        already_there=tuple(already_there),
-        comments=counts["comments"],
-        viewers=counts["viewers"],
-        null_commenters=counts["null_commenters"],
-        mirrored=counts["mirrored"],
-        left_out=counts["left_out"],
-        outside=counts["outside"],
-        objects=len(keys),
-        days=tuple(sorted({key.split("/date=")[1][:10] for key in keys})),
-    )
-
-
-def _refuse_left_out(chat: ChatJson, opt_outs: OptOuts, name: str) -> None:
-    if opt_outs.has_channel(chat.vod.channel, chat.vod.channel_id):
-        raise ChatJsonError(f"{name}: its channel has asked to be left out")
-
-
-def _refuse_before_key(chat: ChatJson, since: date, name: str) -> None:
-    first = chat.vod.created_at + timedelta(seconds=chat.covered[0])
-    if first.date() < since:
-        raise ChatJsonError(
-            f"{name}: it begins on {first:%Y-%m-%d}, when viewers were counted with an earlier viewer key; "
-            f"only chat from {since} on can be imported"
+        written = write_chat(
+            self._lake, chat.vod.vod_id, records, secret=self._secret, opt_outs=self._opt_outs
         )
+        self._keys.update(written.keys)
+        return True
 
-
-def _refuse_other_days(chat: ChatJson, first_day: date, now: datetime, name: str) -> None:
-    first, last = (chat.vod.created_at + timedelta(seconds=seconds) for seconds in chat.covered)
-    if first.date() < first_day:
-        raise ChatJsonError(
-            f"{name}: it begins on {first:%Y-%m-%d}, before {first_day} (analysis.first_day)"
-        )
-    if last > now:
-        raise ChatJsonError(
-            f"{name}: it ends at {last:%Y-%m-%d %H:%M} UTC, which is still to come; is this clock right?"
-        )
+    def _check(self, chat: ChatJson, name: str) -> None:
+        """Refuse a channel that has opted out, and days that must not get this chat."""
+        if self._opt_outs.has_channel(chat.vod.channel, chat.vod.channel_id):
+            raise ChatJsonError(f"{name}: its channel has opted out")
+        first, last = (chat.vod.created_at + timedelta(seconds=seconds) for seconds in chat.covered)
+        if first.date() < self._first_day:
+            raise ChatJsonError(
+                f"{name}: it begins on {first:%Y-%m-%d}, before {self._first_day} (analysis.first_day)"
+            )
+        if last > self._now:
+            raise ChatJsonError(
+                f"{name}: it ends at {last:%Y-%m-%d %H:%M} UTC, in the future; check this machine's clock"
+            )
+        if self._first_of_key is not None and first.date() < self._first_of_key:
+            raise ChatJsonError(
+                f"{name}: it begins on {first:%Y-%m-%d}, when viewers were counted with an earlier viewer "
+                f"key; only chat since {self._first_of_key} can be imported"
+            )
 
 
 def _sources(places: Iterable[str], lake: Lake) -> Iterator[_Source]:
-    """The files that the places stand for.
+    """The files at the given places.
 
     Raises:
         ChatJsonError: a folder or prefix has none, or the prefix is empty.
@@ -181,8 +206,8 @@ def _sources(places: Iterable[str], lake: Lake) -> Iterator[_Source]:
             prefix = place.removeprefix(LAKE_SCHEME).strip("/")
             if not prefix:
                 raise ChatJsonError(
-                    f"{place!r} is the whole lake, most of which is no chat; name a prefix of the lake, "
-                    f"such as {LAKE_SCHEME}imports/chats"
+                    f"{place!r} is the whole lake; name the prefix of the chat files, such as "
+                    f"{LAKE_SCHEME}imports/chats"
                 )
             found = [info.key for info in lake.objects(f"{prefix}/") if info.key.endswith(_SUFFIXES)]
             if lake.exists(prefix):
@@ -195,9 +220,7 @@ def _sources(places: Iterable[str], lake: Lake) -> Iterator[_Source]:
                 files = sorted(file for file in path.rglob("*") if file.name.endswith(_SUFFIXES))
             sources = [_Source(str(file), partial(open_chat_json, file)) for file in files]
         if not sources:
-            raise ChatJsonError(
-                f"{place}: there is no {' and no '.join(f'*{end}' for end in _SUFFIXES)} in it"
-            )
+            raise ChatJsonError(f"{place}: contains neither {' nor '.join(f'*{end}' for end in _SUFFIXES)}")
         yield from sources
 
 

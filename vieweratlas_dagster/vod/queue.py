@@ -1,15 +1,19 @@
-"""The queue of VODs: its states, and the transitions between them.
-
-Belongs here: what happens to a VOD from discovery to done, as pure functions. Does not belong here: the
-queue's object in the lake (``queue_store``), fetching, discovery, reports (``run``).
+"""The queue of VODs: its states, and the transitions between them as pure functions.
 
     pending ──lease──▶ leased ──complete──▶ done
-       ▲                 │ ├────break_off──▶ incomplete ──lease──▶ leased …
-       └─release, fail───┘ └────after max_attempts──▶ dead
+       ▲                 │ ├─fail, release with a part kept──▶ incomplete ──lease──▶ leased …
+       └─fail, release───┘ └─fail after max_attempts, bury──▶ dead
 
-A lease that runs out (its run was killed) may be taken over. Every lease counts as an attempt, so a
-VOD that kills its run each time ends dead too. Transitions take a lease by its id: a run that lost its
-lease changes nothing. Lease and back-off times are real time, whatever clock the data have.
+The life of a VOD, each line in one conditional write (`queue_store`):
+
+    items = enqueue(items, [item])                             # pending
+    items, [leased] = lease(items, now=now, limit=1, ...)      # leased, its first attempt
+    items = extend(items, leased, now=now, kept=kept, ...)     # still leased; resumes after kept if killed
+    items = complete(items, leased, kept=kept)                 # done
+
+An expired lease (its run was killed) may be taken over. Every lease counts as an attempt, so a VOD that
+kills its run each time ends dead too. Transitions identify a lease by its id: a run that has lost its lease
+changes nothing. Leases and back-off use real time, whatever the clock of the data.
 """
 
 from __future__ import annotations
@@ -34,20 +38,25 @@ _STRICT = ConfigDict(strict=True, extra="forbid")
 
 
 class LeaseLostError(Exception):
-    """The lease ran out and the VOD was taken over, or removed; its result belongs to others now."""
+    """The lease expired and the VOD was taken over or removed; this run must not write its result."""
 
 
 @dataclass(frozen=True)
 class VodItem:
     """One VOD in the queue.
 
-    ``attempts`` counts leases; ``next_attempt_at`` is null when the item may be leased at once.
-    ``queued_at`` is when it was found, by the clock of the data. ``reason`` tells why the last attempt
-    failed; ``gone`` says that it cannot be read any more: deleted, or its channel has opted out.
-    ``coverage_seconds``, ``comments``, ``viewers`` and ``resume_seconds`` are those of `Kept`.
+    Attributes:
+        attempts: how often it was leased.
+        next_attempt_at: the time before which it may not be leased; None for at once.
+        lease_id: the current lease; None when it is not leased.
+        lease_expires_at: the time from which another run may take it over.
+        reason: why the last attempt failed.
+        coverage_seconds: see `Kept`, like ``comments``, ``viewers`` and ``resume_seconds``.
+        queued_at: when it was found, by the clock of the data.
+        gone: it can never be read again: Twitch has deleted it, or its channel has opted out.
 
     Raises:
-        ValueError: the fields describe no VOD.
+        ValueError: the fields do not describe a VOD.
     """
 
     __pydantic_config__ = _STRICT
@@ -91,21 +100,25 @@ class VodItem:
 
     @property
     def waits(self) -> bool:
-        """Whether it is to be read, now or later, and nobody holds it."""
+        """Whether it will be read, now or later, and is not leased."""
         return self.status in _DUE
 
     @property
     def waiting_since(self) -> datetime:
-        """Since when it could have been read."""
+        """The time from which it could have been read."""
         return max(self.ended_at, self.queued_at or self.ended_at)
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What the lake has of a VOD's chat: seconds from its start, comments, distinct viewers.
+    """The part of a VOD's chat that is in the lake.
 
-    It has exactly the comments before ``resume_seconds``, so that a later attempt can begin there; 0 when
-    the next attempt must begin at the start.
+    Attributes:
+        coverage_seconds: seconds from the VOD's start.
+        comments: comments in this part.
+        viewers: distinct viewers.
+        resume_seconds: where the next attempt may begin, because the lake has exactly the comments before
+            it; 0 when the next attempt must begin at the start.
     """
 
     coverage_seconds: float
@@ -118,10 +131,10 @@ Items = Mapping[str, VodItem]
 
 
 def enqueue(items: Items, found: Iterable[VodItem]) -> dict[str, VodItem]:
-    """Add VODs that are not in the queue yet.
+    """Add VODs that are not in the queue yet, and update those that are.
 
-    A known one takes over title and views. One that has grown since (it was still running then) takes
-    over its length, and is read again if it was finished.
+    A known VOD gets the new title and views. If it has grown, because it was found while still running, it
+    gets the new length too, and is read again if it was finished.
     """
     result = dict(items)
     for new in found:
@@ -144,7 +157,7 @@ def lease(
     """Take up to ``limit`` VODs that are due, the newest first.
 
     Returns:
-        The new queue, and the leased items. Items whose last permitted lease ran out are dead now.
+        The new queue, and the leased items. Items whose last permitted lease has expired are dead.
     """
     result = dict(items)
     taken: list[VodItem] = []
@@ -152,7 +165,7 @@ def lease(
         if not _due(item, now):
             continue
         if item.status == "leased" and item.attempts >= max_attempts:
-            reason = "the run that had it ended without a word"
+            reason = "the run that was reading it ended without a result"
             result[item.vod_id] = _unleased(item, status="dead", reason=reason)
             continue
         if len(taken) < limit:
@@ -172,30 +185,30 @@ def lease(
 def extend(
     items: Items, leased: VodItem, *, now: datetime, lease_seconds: float, kept: Kept | None = None
 ) -> dict[str, VodItem]:
-    """Prolong a lease from now.
+    """Extend a lease, counted from now.
 
     Args:
         items: the queue.
         leased: the item as it was leased.
         now: real time.
-        lease_seconds: how long the lease holds from now on.
-        kept: what the lake has of the chat by now; None when nothing new.
+        lease_seconds: how long the lease lasts from now.
+        kept: the part of the chat in the lake; None when it has not changed.
 
     Raises:
-        LeaseLostError: it is no longer held.
+        LeaseLostError: the lease is lost.
     """
-    current = _with(held(items, leased), kept)
+    current = _with(current_lease(items, leased), kept)
     expires = now + timedelta(seconds=lease_seconds)
     return {**items, current.vod_id: replace(current, lease_expires_at=expires)}
 
 
 def complete(items: Items, leased: VodItem, *, kept: Kept) -> dict[str, VodItem]:
-    """The whole chat is in the lake. A VOD that has grown since it was leased is pending again.
+    """Finish a VOD whose whole chat is in the lake; if it has grown since it was leased, it waits again.
 
     Raises:
-        LeaseLostError: the lease is no longer held.
+        LeaseLostError: the lease is lost.
     """
-    current = held(items, leased)
+    current = current_lease(items, leased)
     done = _unleased(_with(current, kept), status="done", reason=None)
     if current.duration_seconds > leased.duration_seconds:
         done = _again(done)
@@ -211,7 +224,7 @@ def fail(
     max_attempts: int,
     kept: Kept | None = None,
 ) -> dict[str, VodItem]:
-    """This attempt did not bring the whole chat: tried again after a pause, dead after ``max_attempts``.
+    """End an attempt without the whole chat: retry after a pause, dead after ``max_attempts``.
 
     The pause is min(3600, 30 * 2**(attempts - 1)) seconds.
 
@@ -221,12 +234,12 @@ def fail(
         now: real time.
         reason: why, for people.
         max_attempts: how many attempts a VOD has.
-        kept: what the lake has of the chat since this attempt; None when it brought nothing new.
+        kept: the part of the chat in the lake; None when this attempt has not changed it.
 
     Raises:
-        LeaseLostError: the lease is no longer held.
+        LeaseLostError: the lease is lost.
     """
-    current = _with(held(items, leased), kept)
+    current = _with(current_lease(items, leased), kept)
     if current.attempts >= max_attempts:
         ended = _unleased(current, status="dead", reason=reason)
     else:
@@ -236,33 +249,33 @@ def fail(
 
 
 def release(items: Items, leased: VodItem, *, kept: Kept | None = None) -> dict[str, VodItem]:
-    """Give a lease back before the end, through no fault of the VOD; it does not count as an attempt.
+    """Return a lease early, through no fault of the VOD; it does not count as an attempt.
 
     Args:
         items: the queue.
         leased: the item as it was leased.
-        kept: what the lake has of the chat by now; None when nothing new.
+        kept: the part of the chat in the lake; None when it has not changed.
 
     Raises:
-        LeaseLostError: the lease is no longer held.
+        LeaseLostError: the lease is lost.
     """
-    current = _with(held(items, leased), kept)
+    current = _with(current_lease(items, leased), kept)
     returned = _unleased(current, status=_waiting(current), attempts=current.attempts - 1)
     return {**items, current.vod_id: returned}
 
 
 def bury(items: Items, leased: VodItem, *, reason: str, kept: Kept | None = None) -> dict[str, VodItem]:
-    """The VOD is gone from Twitch, or its channel has opted out; what the lake has of it stays.
+    """Give up a VOD that Twitch has deleted or whose channel has opted out; its part in the lake stays.
 
     Raises:
-        LeaseLostError: the lease is no longer held.
+        LeaseLostError: the lease is lost.
     """
-    current = _with(held(items, leased), kept)
+    current = _with(current_lease(items, leased), kept)
     return {**items, leased.vod_id: _unleased(current, status="dead", reason=reason, gone=True)}
 
 
 def retry(items: Items, vod_ids: Iterable[str]) -> dict[str, VodItem]:
-    """Make VODs due at once with all attempts before them, whatever became of them.
+    """Make VODs due at once, with all their attempts, whatever their status.
 
     Raises:
         KeyError: a VOD is not in the queue.
@@ -271,12 +284,12 @@ def retry(items: Items, vod_ids: Iterable[str]) -> dict[str, VodItem]:
 
 
 def prune(items: Items, *, finished_before: datetime, waiting_before: datetime) -> dict[str, VodItem]:
-    """Drop what no longer matters.
+    """Drop old entries.
 
     Args:
         items: the queue.
-        finished_before: finished VODs that ended earlier go; discovery no longer finds them.
-        waiting_before: VODs that wait since earlier go: nobody came to them, and Twitch deletes them soon.
+        finished_before: finished VODs that ended earlier are dropped; discovery no longer finds them.
+        waiting_before: VODs that have waited since before this are dropped; Twitch will delete them soon.
     """
     return {
         vod_id: item
@@ -286,11 +299,11 @@ def prune(items: Items, *, finished_before: datetime, waiting_before: datetime) 
     }
 
 
-def held(items: Items, leased: VodItem) -> VodItem:
-    """The item as it is now, if the lease is still held.
+def current_lease(items: Items, leased: VodItem) -> VodItem:
+    """The leased item as it is in the queue.
 
     Raises:
-        LeaseLostError: it is not.
+        LeaseLostError: the lease is lost.
     """
     current = items.get(leased.vod_id)
     if current is None or current.status != "leased" or current.lease_id != leased.lease_id:

@@ -1,8 +1,4 @@
-"""What the lake has of one VOD's chat: its raw objects, read back and written.
-
-Belongs here: which of the days have an object, what part of the VOD they cover, and writing them. Does
-not belong here: making records of comments (``collector_service.twitch.vod_records``), and the queue.
-"""
+"""The raw objects of one VOD's chat in the lake, read back and written."""
 
 from __future__ import annotations
 
@@ -28,16 +24,18 @@ from collector_service.twitch.vod_records import vod_objects
 
 # Times in records are whole milliseconds.
 _ROUNDING_SECONDS = 0.002
-# Chat that goes on after the end may reach into the next window.
+# Chat continues for a while after the end, perhaps in the next window.
 _BEYOND_END = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class StoredChat:
-    """A VOD's records in the order of time, and the stretch of it that they cover.
+    """A VOD's records in the lake.
 
-    ``covered`` is from and to, in seconds after the VOD's start; None when nothing is observed, or not in
-    one stretch.
+    Attributes:
+        records: in the order of time.
+        covered: begin and end of the stretch that they cover, in seconds after the VOD's start; None when
+            they cover nothing or more than one stretch.
     """
 
     records: list[SnapshotRecord]
@@ -49,20 +47,20 @@ class StoredChat:
         return sum(record.messages for record in self.records)
 
     def covers(self, first: float, last: float) -> bool:
-        """Whether the covered stretch holds this one."""
+        """Whether the covered stretch contains this one."""
         return self.covered is not None and (
             self.covered[0] <= first + _ROUNDING_SECONDS and last <= self.covered[1] + _ROUNDING_SECONDS
         )
 
     def is_within(self, first: float, last: float) -> bool:
-        """Whether this stretch holds the covered one."""
+        """Whether this stretch contains the covered one."""
         return self.covered is not None and (
             first <= self.covered[0] + _ROUNDING_SECONDS and self.covered[1] <= last + _ROUNDING_SECONDS
         )
 
 
 def stored_chat(lake: Lake, vod: Vod) -> StoredChat:
-    """What the lake has of a VOD; nothing when a line of it cannot be used, since all can be read again."""
+    """A VOD's records; none if any line is unusable, because the VOD can be read again."""
     records: list[SnapshotRecord] = []
     for day in _days(vod):
         try:
@@ -78,7 +76,7 @@ def stored_chat(lake: Lake, vod: Vod) -> StoredChat:
 
 @dataclass(frozen=True)
 class WrittenChat:
-    """The keys of the objects, and how many windows of days before the present viewer key were left out."""
+    """The keys of the objects, and the number of windows dropped as older than the present viewer key."""
 
     keys: tuple[str, ...]
     before_key: int
@@ -93,20 +91,20 @@ def write_chat(
     opt_outs: OptOuts = NOBODY,
     permitted: Callable[[], object] = lambda: None,
 ) -> WrittenChat:
-    """Write a VOD's records, one object per UTC day, without those whom the lake lists as opted out by now.
+    """Write a VOD's records, one object per UTC day, without anything on the lake's list of opt-outs.
 
     Args:
-        lake: where to.
+        lake: where the objects are.
         vod_id: the VOD.
         records: in the order of time.
         secret: the key behind their viewer keys.
-        opt_outs: others who are left out.
-        permitted: raises when the objects are no longer ours to write. Whoever writes one between this
-            question and our own writing is not overwritten: it is asked again. Only what is too large to be
-            read is replaced.
+        opt_outs: further viewers and channels that have opted out.
+        permitted: raises when this process may no longer write the objects. If an object changes between
+            this call and the write, it is called again before the next try. Only an object that is too
+            large to be read is replaced without that.
 
     Raises:
-        WrongKeyError: the lake has another viewer key by now.
+        WrongKeyError: the lake has a different viewer key.
         BadOptOutsError: the lake's list is unusable.
     """
 
@@ -119,9 +117,9 @@ def write_chat(
     ours = [record for record in counted if first is None or record.window_start.date() >= first]
     written: set[str] = set()
     while True:
-        gone = opt_outs | read_opt_outs(lake)
-        left = (record_without(record, gone) for record in ours)
-        objects = vod_objects(vod_id, [record for record in left if record is not None])
+        opted_out = opt_outs | read_opt_outs(lake)
+        remaining = (record_without(record, opted_out) for record in ours)
+        objects = vod_objects(vod_id, [record for record in remaining if record is not None])
         for key, data in objects.items():
             try:
                 lake.update(key, partial(unless_forbidden, data=data), MAX_PACKED_BYTES)
@@ -130,8 +128,8 @@ def write_chat(
         for key in written - objects.keys():
             lake.delete(key)
         written = set(objects)
-        # Who opted out while we wrote may have been looked for, and not found, before we had done so.
-        if opt_outs | read_opt_outs(lake) == gone:
+        # `forget` may have searched these objects before they were written: write again without them.
+        if opt_outs | read_opt_outs(lake) == opted_out:
             return WrittenChat(tuple(objects), len(counted) - len(ours))
 
 

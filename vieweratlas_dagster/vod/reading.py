@@ -1,10 +1,7 @@
 """Reading the chat of one leased VOD, page by page, into its raw objects.
 
-Belongs here: where reading begins, what is certain at any moment, and when it is written. Does not belong
-here: which VOD is next and what becomes of its queue entry (``run``), and the comments' source.
-
-What is written before the end holds exactly the comments before a whole second, so that a later attempt
-goes on there and no comment is lost or counted twice. The comments of the second that is being read wait.
+An object that is written before the end has exactly the comments before a whole second, so that a later
+attempt resumes there without losing or repeating a comment. Comments of the second that is being read wait.
 """
 
 from __future__ import annotations
@@ -25,12 +22,12 @@ class VodReading:
     """One attempt at one VOD.
 
     Attributes:
-        start: the second at which the source has to begin.
-        reached: everything before this second of the VOD has been read.
-        windows: what was counted.
-        earlier: how many of the counted comments are of earlier attempts.
+        start: the second at which the source must begin.
+        reached: all of the VOD before this second has been read.
+        windows: the counts.
+        earlier: how many of the counted comments are from earlier attempts.
         written: keys of the objects that were written.
-        before_key: how many windows of days before the present viewer key were left out.
+        before_key: windows of days before the present viewer key; they are not written.
     """
 
     def __init__(
@@ -43,7 +40,7 @@ class VodReading:
         bots: Collection[str],
         opt_outs: OptOuts,
     ) -> None:
-        """Go on where the last attempt ended, if the lake still has exactly what it left."""
+        """Resume where the last attempt ended, if the lake still has exactly its comments."""
         self._lake = lake
         self._secret = secret
         self._opt_outs = opt_outs
@@ -51,11 +48,15 @@ class VodReading:
         self._waiting: list[VodComment] = []
         self._passed_over = 0
         self.windows = VodWindows(
-            item.vod, window_seconds=window_seconds, secret=secret, bots=bots, left_out=opt_outs.viewer_keys
+            item.vod,
+            window_seconds=window_seconds,
+            secret=secret,
+            bots=bots,
+            opted_out=opt_outs.viewer_keys,
         )
         self.start = 0
         stored = stored_chat(lake, item.vod)
-        # Not the queue's word: objects may have gone since then, or a file may have brought more.
+        # Measured, not taken from the queue: objects may have expired, or an import may have added some.
         since, until = stored.covered or (0.0, 0.0)
         self._had = (round(until - since, 3), stored.messages)
         resume = item.resume_seconds
@@ -68,29 +69,29 @@ class VodReading:
         self.before_key = 0
 
     def add(self, page: CommentPage) -> None:
-        """Count a page's comments, as far as their second is over."""
+        """Count a page's comments, except those of the second that it ends in."""
         self.reached = page.coverage_seconds
         self._passed_over = page.passed_over
         self._waiting += page.comments
         self._count(before=int(self.reached))
 
     def finish(self) -> Kept:
-        """Write the whole chat; returns what the lake has now.
+        """Write the whole chat; returns the part in the lake.
 
         Raises:
-            LeaseLostError: the VOD was taken over; nothing of others was overwritten.
+            LeaseLostError: the VOD was taken over; its objects were not overwritten.
         """
         self._count(before=float("inf"))
         return self._write(Kept(self.reached, self.windows.comments, self.windows.viewers))
 
     def keep(self, *, last: bool = False) -> Kept | None:
-        """Write what was read so far, unless the lake had as much of it when this attempt began.
+        """Write the part read so far, unless the lake had as much when this attempt began.
 
         Args:
-            last: nobody will go on from here: the second that was reached counts as far as it was read.
+            last: no attempt will follow, so the comments of the unfinished second are written too.
 
         Returns:
-            What the lake has now; None when nothing was written.
+            The part in the lake; None when nothing was written.
 
         Raises:
             LeaseLostError: see `finish`.
@@ -117,8 +118,8 @@ class VodReading:
         return kept
 
     def _must_be_leased(self) -> None:
-        # A process may sleep for longer than its lease between any two steps.
-        queue.held(QueueStore(self._lake).load(), self._item)
+        # A process may sleep longer than its lease between any two steps.
+        queue.current_lease(QueueStore(self._lake).load(), self._item)
 
     def _count(self, *, before: float) -> None:
         waiting, self._waiting = self._waiting, []

@@ -1,11 +1,7 @@
-"""One run over the queue of VODs, within its limits.
+"""A round of reading: it leases queued VODs, reads them within its limits, and updates the queue.
 
-Belongs here: leasing, and what becomes of a VOD's queue entry. Does not belong here: the queue's rules
-(``queue``), reading one VOD (``reading``), which VODs are queued (``discovery``), schedules and metadata
-(``assets``).
-
-Raw objects are written before the queue says so, and the same chat gives the same bytes, so a run that
-is killed anywhere is simply repeated. Only whole reads replace better ones.
+Raw objects are written before the queue changes, and the same chat gives the same bytes, so a round that is
+killed anywhere can simply be repeated. Only a complete reading may replace a longer one.
 """
 
 from __future__ import annotations
@@ -36,23 +32,36 @@ from vieweratlas_dagster.vod.queue import Items, Kept, LeaseLostError, VodItem
 from vieweratlas_dagster.vod.queue_store import QueueStore
 from vieweratlas_dagster.vod.reading import VodReading
 
-Progress = Callable[[VodItem, float], None]
 T = TypeVar("T")
-# So many VODs refused, and none read, are the endpoint's doing and not theirs.
+# After this many refusals without one success, blame the endpoint, not the VODs.
 _REFUSALS = 3
 
 
 @dataclass(frozen=True)
-class VodRunReport:
-    """What one run did, and how the queue is after it.
+class RoundReport:
+    """The figures of one round, and the queue after it.
 
-    ``done``, ``incomplete``, ``dead``, ``failed`` (to be tried again, nothing new read), ``released``
-    (given back: time was up or the endpoint refused us; what was read is kept) and ``lost`` (taken over by
-    another run) count the VODs this run leased; ``queue_...`` all VODs by their status now. ``comments``,
-    ``viewers`` (summed over VODs), ``null_commenters``, ``mirrored``, ``left_out`` and ``outside`` count
-    what was read, ``before_key`` the windows of days before the present viewer key, which are not written.
-    ``oldest_pending_age_seconds`` is since when the VOD that waits longest could be read; ``stopped`` is
-    why the run ended early, when the endpoint refused.
+    The first six count the VODs that this round leased.
+
+    Attributes:
+        done: read completely.
+        incomplete: broke off with something new read; to be continued.
+        dead: given up.
+        failed: nothing new read; to be retried.
+        released: returned because the time was up or the endpoint refused; the part that was read is kept.
+        lost: taken over by another run.
+        queue_pending: VODs in the queue with this status now; the same for the four that follow.
+        comments: comments read.
+        viewers: distinct viewers of each VOD, summed over VODs.
+        null_commenters: comments of deleted accounts.
+        mirrored: comments of other channels in a shared chat.
+        opted_out: comments of viewers who have opted out.
+        outside: comments outside the VOD's length.
+        before_key: windows of days before the present viewer key; they are not written.
+        oldest_pending_age_seconds: how long the VOD that waits longest could have been read; None without.
+        objects: raw objects written.
+        days: the days of these objects, YYYY-MM-DD.
+        stopped: why the endpoint ended the round early; None when it did not.
     """
 
     done: int
@@ -70,7 +79,7 @@ class VodRunReport:
     viewers: int
     null_commenters: int
     mirrored: int
-    left_out: int
+    opted_out: int
     outside: int
     before_key: int
     oldest_pending_age_seconds: float | None
@@ -79,19 +88,8 @@ class VodRunReport:
     stopped: str | None
 
 
-async def process(
-    lake: Lake,
-    source: CommentSource,
-    settings: VodSettings,
-    *,
-    secret: str,
-    clock: Clock,
-    bots: Collection[str] = frozenset(),
-    opt_outs: OptOuts = NOBODY,
-    progress: Progress | None = None,
-    wall: Clock | None = None,
-) -> VodRunReport:
-    """Read the chat of queued VODs into the lake until the queue or the run's limits are used up.
+class ReadingRound:
+    """Reads the chat of queued VODs into the lake until the queue or the round's limits are used up.
 
     Args:
         lake: for raw objects and the queue.
@@ -101,50 +99,32 @@ async def process(
         secret: the key behind viewer keys.
         clock: the clock of the data, for ages in the report.
         bots: logins to mark as known bots.
-        opt_outs: viewers and channels that are left out, with those whom the lake lists.
-        progress: called after each page with the VOD and the seconds of it that are known.
-        wall: the clock of leases, back-off and the run's limit; real time unless a test says otherwise.
-
-    Raises:
-        QueueError: the queue is unusable.
-        WrongKeyError: the lake has another viewer key.
-        BadOptOutsError: the lake's list of opt-outs is unusable.
+        opt_outs: viewers and channels that have opted out, besides those on the lake's list.
+        wall: the clock of leases, back-off and the round's limit: real time outside tests.
     """
-    run = _Run(lake, source, settings, secret, bots, opt_outs, progress, wall or SystemClock())
-    try:
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(settings.concurrency):
-                workers.create_task(run.work())
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    await run.judge_refused()
-    return await run.report(clock.now())
-
-
-class _Run:
-    """The state that the workers of one run share."""
 
     def __init__(
         self,
         lake: Lake,
         source: CommentSource,
         settings: VodSettings,
+        *,
         secret: str,
-        bots: Collection[str],
-        opt_outs: OptOuts,
-        progress: Progress | None,
-        wall: Clock,
+        clock: Clock,
+        bots: Collection[str] = frozenset(),
+        opt_outs: OptOuts = NOBODY,
+        wall: Clock | None = None,
     ) -> None:
         self._lake = lake
         self._queue = QueueStore(lake)
         self._source = source
         self._settings = settings
         self._secret = secret
+        self._clock = clock
         self._bots = bots
         self._opt_outs = opt_outs
-        self._progress = progress
-        self._wall = wall
-        self._deadline = wall.now() + settings.max_processing_hours * 3600
+        self._wall = wall or SystemClock()
+        self._deadline = self._wall.now() + settings.max_processing_hours * 3600
         self._leases = 0
         self._counts: Counter[str] = Counter()
         self._days: set[str] = set()
@@ -152,7 +132,24 @@ class _Run:
         self._refused: list[tuple[VodItem, str]] = []
         self._answered = False
 
-    async def work(self) -> None:
+    async def run(self) -> RoundReport:
+        """Read the queue once.
+
+        Raises:
+            QueueError: the queue is unusable.
+            WrongKeyError: the lake has a different viewer key.
+            BadOptOutsError: the lake's list of opt-outs is unusable.
+        """
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(self._settings.concurrency):
+                    workers.create_task(self._work())
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        await self._judge_refused()
+        return await self._report()
+
+    async def _work(self) -> None:
         while (item := await self._lease()) is not None:
             await self._read_safely(item)
 
@@ -176,7 +173,7 @@ class _Run:
         try:
             taken: list[VodItem] = await asyncio.shield(leasing)
         except asyncio.CancelledError:
-            # The thread cannot be stopped, so what it leases has to be given back.
+            # The thread cannot be stopped, so its lease must be returned.
             for item in await leasing:
                 await self._release(item)
             raise
@@ -189,12 +186,12 @@ class _Run:
         return self._wall.now() >= self._deadline
 
     async def _read_safely(self, item: VodItem) -> None:
-        """Read one VOD; whatever happens to it, its queue entry says so."""
+        """Read one VOD and record the outcome in its queue entry."""
         try:
-            # Runs take hours, so both are asked for each VOD.
+            # A round takes hours, so both are read again for each VOD.
             opt_outs = self._opt_outs | await asyncio.to_thread(read_opt_outs, self._lake)
             first = await asyncio.to_thread(counting_since, self._lake, self._secret)
-            if reason := _why_not(item, opt_outs, first):
+            if reason := _why_skipped(item, opt_outs, first):
                 await self._settle(item, "dead", partial(queue.bury, leased=item, reason=reason))
                 return
             reading = await asyncio.to_thread(
@@ -220,7 +217,7 @@ class _Run:
                 self._stopped = str(error)
                 await self._release(item, await self._save(item, reading.keep))
             finally:
-                self._tell(reading)
+                self._count(reading)
         except LeaseLostError:
             self._counts["lost"] += 1
         except asyncio.CancelledError:
@@ -235,8 +232,6 @@ class _Run:
             async for page in pages:
                 self._answered = True
                 reading.add(page)
-                if self._progress:
-                    self._progress(item, page.coverage_seconds)
                 if page.complete:
                     kept = await self._save(item, reading.finish)
                     await self._settle(item, "done", partial(queue.complete, leased=item, kept=kept))
@@ -246,12 +241,12 @@ class _Run:
                     await self._release(item, await self._save(item, reading.keep))
                     return
                 elif self._wall.now() >= renew_at:
-                    # What a killed run has read is not read again.
+                    # Save the part read so far, in case this run is killed.
                     await self._extend(item, await self._save(item, reading.keep))
                     renew_at = self._wall.now() + settings.lease_seconds / 2
 
-    async def judge_refused(self) -> None:
-        """End the leases of VODs that were refused at once: no attempt is lost when all were."""
+    async def _judge_refused(self) -> None:
+        """End the leases of refused VODs; when all were refused, none loses an attempt."""
         for item, reason in self._refused:
             if self._stopped:
                 await self._release(item)
@@ -274,12 +269,12 @@ class _Run:
         await self._settle(item, "incomplete" if kept else "failed", failed)
 
     async def _save(self, item: VodItem, write: Callable[[], T]) -> T:
-        """Let a reading write, if the VOD is still ours."""
+        """Let a reading write, if its lease is still valid."""
         await self._extend(item)
         return await asyncio.to_thread(write)
 
-    def _tell(self, reading: VodReading) -> None:
-        """Count what a reading has written."""
+    def _count(self, reading: VodReading) -> None:
+        """Add a reading to the report, if it has written anything."""
         self._counts["before_key"] += reading.before_key
         if not reading.written:
             return
@@ -287,13 +282,13 @@ class _Run:
         self._days |= {key.split("/date=")[1][:10] for key in reading.written}
         self._counts["objects"] += len(reading.written)
         self._counts["comments"] += windows.comments - reading.earlier
-        for name in ("viewers", "null_commenters", "mirrored", "left_out", "outside"):
+        for name in ("viewers", "null_commenters", "mirrored", "opted_out", "outside"):
             self._counts[name] += getattr(windows, name)
 
     async def _settle(
         self, item: VodItem, outcome: str, transition: Callable[[Items], dict[str, VodItem]]
     ) -> None:
-        """End a lease, and count the outcome; an attempt that was the last one counts as dead."""
+        """End a lease and count the outcome; a VOD without attempts left counts as dead."""
 
         def settle(items: Items) -> tuple[dict[str, VodItem], bool]:
             changed = transition(items)
@@ -319,13 +314,13 @@ class _Run:
         )
         await asyncio.to_thread(self._queue.apply, extend)
 
-    async def report(self, now: float) -> VodRunReport:
-        """The report, with the queue as it is now."""
+    async def _report(self) -> RoundReport:
+        now = self._clock.now()
         items = await asyncio.to_thread(self._queue.load)
         states = Counter(item.status for item in items.values())
         ages = [now - item.waiting_since.timestamp() for item in items.values() if item.waits]
         counts = self._counts
-        return VodRunReport(
+        return RoundReport(
             done=counts["done"],
             incomplete=counts["incomplete"],
             dead=counts["dead"],
@@ -341,7 +336,7 @@ class _Run:
             viewers=counts["viewers"],
             null_commenters=counts["null_commenters"],
             mirrored=counts["mirrored"],
-            left_out=counts["left_out"],
+            opted_out=counts["opted_out"],
             outside=counts["outside"],
             before_key=counts["before_key"],
             oldest_pending_age_seconds=max(ages, default=None),
@@ -351,10 +346,10 @@ class _Run:
         )
 
 
-def _why_not(item: VodItem, opt_outs: OptOuts, first: date | None) -> str | None:
-    """Why a VOD is not read at all."""
+def _why_skipped(item: VodItem, opt_outs: OptOuts, first: date | None) -> str | None:
+    """Why a VOD must not be read at all; None when it may be."""
     if opt_outs.has_channel(item.channel, item.channel_id):
-        return "the channel has asked to be left out"
+        return "the channel has opted out"
     if first is not None and item.ended_at.date() < first:
         return f"it ended before {first}, the first day that is counted with the present viewer key"
     return None

@@ -1,8 +1,4 @@
-"""VOD work with the real clients: a round of looking for recordings and reading, and adding some by hand.
-
-Belongs here: putting clients, settings and key together. Does not belong here: either step
-(``discovery``, ``run``).
-"""
+"""VOD work with the real clients: a round of discovery and reading, and adding recordings by hand."""
 
 from __future__ import annotations
 
@@ -18,39 +14,39 @@ from collector_service.privacy.populations import checked_secret
 from collector_service.twitch.helix import Helix, HelixError
 from collector_service.twitch.vod_chat import GraphqlComments
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.vod.channels import CollectedChannel
+from vieweratlas_dagster.vod.collected_channels import CollectedChannel
 from vieweratlas_dagster.vod.discovery import Addition, Discovery, discover, queue_videos
-from vieweratlas_dagster.vod.reading_round import VodRunReport, process
+from vieweratlas_dagster.vod.reading_round import ReadingRound, RoundReport
 
-# The collector asks Helix too, with the same credentials.
+# The collector uses the same credentials for its own requests to Helix.
 _POINTS_LEFT_TO_OTHERS = 0.5
 
 
 @dataclass(frozen=True)
 class Round:
-    """What a round did; ``problems`` say what kept it from doing all of it."""
+    """The results of a round; ``problems`` are the reasons why it could not do all of its work."""
 
     discovery: Discovery | None
-    report: VodRunReport
+    report: RoundReport
     problems: tuple[str, ...]
 
 
 async def read_vods(
     lake: Lake, channels: list[CollectedChannel], settings: Settings, *, now: datetime
 ) -> Round:
-    """Queue the recordings that had ended by ``now`` and read queued ones within the run's limits.
+    """Queue the recordings that had ended by ``now`` and read queued ones within the round's limits.
 
-    What is queued is read even when Helix cannot be asked for more.
+    Queued recordings are read even when Helix does not answer.
 
     Args:
         lake: for the queue and the raw objects.
-        channels: those that the collector had.
+        channels: the channels that the collector had.
         settings: Twitch access, limits, viewer key and bot list.
         now: aware, UTC; by the clock of the data.
 
     Raises:
         QueueError: the queue is unusable.
-        SettingsError: the viewer key, the bot list or the list of opt-outs is.
+        SettingsError: the viewer key, the bot list or the list of opt-outs is unusable.
     """
     secret, bots = checked_secret(settings.privacy, lake, settings.today), known_bots(settings.collection)
     opt_outs = read_opt_outs(lake)
@@ -62,14 +58,14 @@ async def read_vods(
                 helix, lake, channels, settings.vod, now=now, found_at=found_at, opt_outs=opt_outs
             )
     except HelixError as error:
-        problems.append(f"recordings could not be looked for: {error}")
+        problems.append(f"could not look for recordings: {error}")
     if discovery and discovery.no_room:
         problems.append(
-            f"the queue is full: {discovery.no_room} recordings were not queued, and are looked for again "
-            "next time; raise vod.min_views or lower vod.max_age_hours to queue fewer"
+            f"the queue is full: {discovery.no_room} recordings were not queued, and will be looked for "
+            "again next time; raise vod.min_views or lower vod.max_age_hours to queue fewer"
         )
     async with GraphqlComments.open(settings.twitch) as comments:
-        report = await process(
+        reading = ReadingRound(
             lake,
             comments,
             settings.vod,
@@ -78,13 +74,14 @@ async def read_vods(
             bots=bots,
             opt_outs=opt_outs,
         )
+        report = await reading.run()
     if report.stopped:
         problems.append(f"the comments endpoint refused: {report.stopped}")
     return Round(discovery, report, tuple(problems))
 
 
 async def add_vods(lake: Lake, vod_ids: Sequence[str], settings: Settings, *, now: datetime) -> Addition:
-    """Queue VODs that somebody wants, whatever their age and views.
+    """Queue VODs by hand, whatever their age and views.
 
     Args:
         lake: for the queue.
@@ -93,7 +90,7 @@ async def add_vods(lake: Lake, vod_ids: Sequence[str], settings: Settings, *, no
         now: aware, UTC; by the clock of the data.
 
     Raises:
-        HelixError: Helix cannot be asked.
+        HelixError: Helix does not answer.
         QueueError: the queue is unusable.
     """
     async with Helix.open(settings.twitch) as helix:

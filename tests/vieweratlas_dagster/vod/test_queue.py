@@ -1,50 +1,17 @@
 """The VOD queue: its transitions, one by one and against a model."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, multiple, rule
 
+from tests.vieweratlas_dagster.vod.items import NOW, at, item, queued, take
 from vieweratlas_dagster.vod import queue
-from vieweratlas_dagster.vod.queue import Kept, LeaseLostError, VodItem
+from vieweratlas_dagster.vod.queue import Kept, LeaseLostError
 from vieweratlas_dagster.vod.queue_store import decode, encode
-
-NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-
-
-def item(number, *, hours=1.0, **changes):
-    plain = VodItem(
-        vod_id=str(number),
-        channel=f"channel{number}",
-        channel_id=number,
-        title=f"title {number}",
-        created_at=NOW - timedelta(hours=hours),
-        duration_seconds=1800.0,
-        view_count=5,
-    )
-    return replace(plain, **changes)
-
-
-def queued(*items):
-    return {one.vod_id: one for one in items}
-
-
-def take(items, *, now=NOW, limit=1, lease_seconds=900, max_attempts=5, lease_id="me"):
-    return queue.lease(
-        items,
-        now=now,
-        limit=limit,
-        lease_seconds=lease_seconds,
-        max_attempts=max_attempts,
-        lease_id=lease_id,
-    )
-
-
-def at(seconds):
-    return NOW + timedelta(seconds=seconds)
 
 
 def test_enqueue_is_idempotent_and_lets_vods_grow():
@@ -108,7 +75,7 @@ def test_a_killed_run_is_repeated_and_counted():
     items, taken = take(items, now=at(900 * 5))
     assert taken == []
     assert items["1"].status == "dead"
-    assert "ended without a word" in items["1"].reason
+    assert "ended without a result" in items["1"].reason
 
 
 def test_part_of_a_chat_is_kept_and_tried_again():

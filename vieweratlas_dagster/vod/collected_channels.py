@@ -1,8 +1,6 @@
-"""Which channels' recordings to look for: those that the collector wanted, even where it was not joined.
+"""The channels that the collector wanted in a span of time, read from raw live objects.
 
-Belongs here: reading channels, and when they were live, off the raw live objects of a span of time. Does
-not belong here: anything about the recordings themselves, and which channels were asked before
-(``discovery``).
+Channels that it wanted but had not joined count too: their recordings fill the gap.
 """
 
 from __future__ import annotations
@@ -18,13 +16,13 @@ from collector_service.support.limits import TooLargeError
 from vieweratlas_dagster.curation.imported_ids import DERIVED_ID_BASE
 from vieweratlas_dagster.curation.validation import Rejection, usable_records
 
-# A broadcast shorter than this many windows may be overlooked; reading all of them would cost more.
+# Only every sixth window is read, which costs a sixth and may miss a shorter broadcast.
 _EVERY = 6
-# How the name of a live object begins.
+# The time at the beginning of a live object's name.
 _STAMP = "%Y%m%dT%H%M%SZ"
-# Live chat that is missing for so long may hide whole broadcasts.
+# A longer gap in live chat may hide whole broadcasts.
 _OUTAGE = timedelta(minutes=30)
-# Who was known in this time before an outage may have had a broadcast in it.
+# Channels seen within this time before an outage may have broadcast during it.
 _KNOWN_BEFORE = timedelta(hours=24)
 
 
@@ -32,9 +30,12 @@ _KNOWN_BEFORE = timedelta(hours=24)
 class CollectedChannel:
     """A channel of the collector in a span of time.
 
-    ``seen_at`` is the end of the last window in which it was live; None when it was not seen live.
-    ``running`` says that one broadcast of it was seen, and goes on at the end of the span. ``hidden`` says
-    that live chat was missing for a while, so that it may have had a broadcast that nobody saw.
+    Attributes:
+        channel_id: Twitch's id.
+        login: its latest login.
+        seen_at: the end of the last window in which it was live; None when it was not seen live.
+        running: one broadcast was seen, and it was still running at the end of the span.
+        hidden: live chat was missing for a while, so a broadcast may have been missed.
     """
 
     channel_id: int
@@ -45,9 +46,9 @@ class CollectedChannel:
 
 
 def collected_channels(lake: Lake, start: datetime, end: datetime) -> list[CollectedChannel]:
-    """The channels with live records, from every sixth window and the last; in the order of their ids.
+    """The channels with live records, from every sixth window and the last, ordered by id.
 
-    After an outage, those of the 24 hours before the span are in it too.
+    If the span has an outage, channels of the 24 hours before it are included.
 
     Args:
         lake: where the raw objects are.
@@ -57,20 +58,20 @@ def collected_channels(lake: Lake, start: datetime, end: datetime) -> list[Colle
     keys = _keys(lake, start, end)
     found = _channels(lake, keys, end)
     if not _has_outage(keys, start, end):
-        return sorted(found.values(), key=lambda one: one.channel_id)
+        return sorted(found.values(), key=lambda channel: channel.channel_id)
     before = start - _KNOWN_BEFORE
     earlier = _channels(lake, _keys(lake, before, start), start)
-    every = {**{key: CollectedChannel(key, one.login) for key, one in earlier.items()}, **found}
+    every = {**{key: CollectedChannel(key, channel.login) for key, channel in earlier.items()}, **found}
     return [replace(every[key], hidden=True) for key in sorted(every)]
 
 
 def _keys(lake: Lake, start: datetime, end: datetime) -> dict[str, datetime]:
-    """The live objects of a span with the start of their window, in order."""
+    """The keys of a span's live objects, in order, with the start of their windows."""
     count = ((end - timedelta(seconds=1)).date() - start.date()).days + 1
     days = [f"{start + timedelta(days=offset):%Y-%m-%d}" for offset in range(count)]
     found: dict[str, datetime] = {}
     for info in (info for day in days for info in lake.objects(live_day_prefix(day))):
-        # What the collector did not name is no window of its.
+        # Other names are not the collector's: such an object is not a window.
         with suppress(ValueError):
             at = datetime.strptime(info.key.rsplit("/", 1)[-1][:16], _STAMP).replace(tzinfo=UTC)
             if start <= at < end:
@@ -86,33 +87,34 @@ def _has_outage(keys: dict[str, datetime], start: datetime, end: datetime) -> bo
 def _channels(lake: Lake, keys: dict[str, datetime], end: datetime) -> dict[int, CollectedChannel]:
     found: dict[int, CollectedChannel] = {}
     broadcasts: dict[int, set[datetime]] = {}
-    # In the order of time: what is seen later counts.
+    # Oldest first, so that later windows win.
     for key in _sampled(keys):
         try:
             data = lake.get(key, MAX_PACKED_BYTES)
         except TooLargeError:
-            continue  # the snapshots asset tells of it
+            continue  # the snapshots asset reports it
         records = [
-            item
-            for item in usable_records(key, data, day=f"{keys[key]:%Y-%m-%d}", now=end)
-            if not isinstance(item, Rejection) and item.channel_id < DERIVED_ID_BASE
+            record
+            for record in usable_records(key, data, day=f"{keys[key]:%Y-%m-%d}", now=end)
+            if not isinstance(record, Rejection) and record.channel_id < DERIVED_ID_BASE
         ]
-        # Without Helix the collector cannot say who is live; then chat has to do.
-        told = any(record.started_at for record in records)
-        for item in records:
-            known = found.get(item.channel_id, CollectedChannel(item.channel_id, item.channel))
-            until = item.window_start + timedelta(seconds=item.window_seconds)
-            if item.started_at:
-                broadcasts.setdefault(item.channel_id, set()).add(item.started_at)
-            found[item.channel_id] = replace(
+        # Without Helix no record has a start time; then a channel with messages counts as live.
+        helix_answered = any(record.started_at for record in records)
+        for record in records:
+            known = found.get(record.channel_id, CollectedChannel(record.channel_id, record.channel))
+            until = record.window_start + timedelta(seconds=record.window_seconds)
+            if record.started_at:
+                broadcasts.setdefault(record.channel_id, set()).add(record.started_at)
+            live = record.started_at if helix_answered else record.messages
+            found[record.channel_id] = replace(
                 known,
-                login=item.channel,
-                seen_at=until if (item.started_at if told else item.messages) else known.seen_at,
-                running=item.started_at is not None and until >= end - _OUTAGE,
+                login=record.channel,
+                seen_at=until if live else known.seen_at,
+                running=record.started_at is not None and until >= end - _OUTAGE,
             )
     return {
-        key: replace(one, running=one.running and len(broadcasts.get(key, ())) == 1)
-        for key, one in found.items()
+        key: replace(channel, running=channel.running and len(broadcasts.get(key, ())) == 1)
+        for key, channel in found.items()
     }
 
 

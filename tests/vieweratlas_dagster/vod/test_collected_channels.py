@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from collector_service.contract import SnapshotRecord, encode_object, live_key
 from vieweratlas_dagster.curation.imported_ids import derived_channel_id
-from vieweratlas_dagster.vod.channels import CollectedChannel, collected_channels
+from vieweratlas_dagster.vod.collected_channels import CollectedChannel, collected_channels
 
 START = datetime(2026, 3, 1, 18, tzinfo=UTC)
 END = START + timedelta(hours=6)

@@ -12,7 +12,7 @@ from vieweratlas_dagster.commands import map_list
 from vieweratlas_dagster.commands.map_list import map_overlap_list
 from vieweratlas_dagster.imports.labels import LabelsFileError, read_labels_file
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 EXAMPLE = REPOSITORY / "examples" / "twitch-atlas-2020-08"
 
 
@@ -45,22 +45,22 @@ def test_the_file_that_comes_with_the_project_names_nothing_and_its_example_is_r
 
 
 BAD = [
-    ("community:\n  1: A\n  x: B\n", "line 3: community 'x' is no id: a whole number from 1 on"),
-    ("community:\n  0: A\n", "line 2: community '0' is no id"),
-    ("community:\n  -4: A\n", "line 2: community '-4' is no id"),
-    ("region:\n  1.5: A\n", "line 2: region '1.5' is no id"),
-    ("region:\n  [1]: A\n", "line 2: region '<no text>' is no id"),
+    ("community:\n  1: A\n  x: B\n", "line 3: community 'x' is not an id (a whole number, at least 1)"),
+    ("community:\n  0: A\n", "line 2: community '0' is not an id"),
+    ("community:\n  -4: A\n", "line 2: community '-4' is not an id"),
+    ("region:\n  1.5: A\n", "line 2: region '1.5' is not an id"),
+    ("region:\n  [1]: A\n", "line 2: region '<no text>' is not an id"),
     ("community:\n  1: A\n\n  1: B\n", "line 4: community 1 has a name already: 'A'"),
-    ("community:\n  1: 2024\n", "line 2: the name of community 1 is no text; put it in quotes"),
-    ("community:\n  1: yes\n", "line 2: the name of community 1 is no text"),
-    ("community:\n  1:\n", "line 2: the name of community 1 is no text"),
-    ("community:\n  1: [a]\n", "line 2: the name of community 1 is no text"),
+    ("community:\n  1: 2024\n", "line 2: the name of community 1 is not text; put it in quotes"),
+    ("community:\n  1: yes\n", "line 2: the name of community 1 is not text"),
+    ("community:\n  1:\n", "line 2: the name of community 1 is not text"),
+    ("community:\n  1: [a]\n", "line 2: the name of community 1 is not text"),
     ("community:\n  1: '  '\n", "line 2: the name of community 1 is not one line of 1 to 80"),
     ("community:\n  1: |\n    a\n    b\n", "line 2: the name of community 1 is not one line"),
     (f"community:\n  1: {'x' * 81}\n", "line 2: the name of community 1 is not one line"),
-    ("community:\n  1: Ab\n  2: aB\n", "line 3: community 2 has the name 'aB' of line 2; names differ"),
-    ("communities:\n  1: A\n", "line 1: unknown section 'communities'; there are community and region"),
-    ("region:\nregion:\n", "line 2: section region is there already"),
+    ("community:\n  1: Ab\n  2: aB\n", "line 3: community 2 has the same name as line 2: 'aB'"),
+    ("communities:\n  1: A\n", "line 1: unknown section 'communities'; use community and region"),
+    ("region:\nregion:\n", "line 2: section region appears twice"),
     ("community: Speedrunners\n", "line 1: community has no lines such as 12: Speedrunners"),
     ("community:\n  - A\n", "line 2: community has no lines such as"),
     ("- A\n", "line 1: the file has no sections community and region"),

@@ -103,11 +103,11 @@ def test_gzipped_files_are_read_alike(lake, folder):
 @pytest.mark.parametrize(
     ("presence", "channels", "expected"),
     [
-        ("chan,viewer\na,1\n", None, "presence.csv, row 1: no column channel; there are chan, viewer"),
+        ("chan,viewer\na,1\n", None, "presence.csv, row 1: no column channel; found chan, viewer"),
         (
             "channel;viewer\na;1\n",
             None,
-            "presence.csv, row 1: no column channel, viewer; fields are separated",
+            "presence.csv, row 1: no column channel, viewer; its fields are separated",
         ),
         ("", None, "presence.csv: empty; expected a header with channel, viewer"),
         ("channel,viewer\n", None, "presence.csv: no rows below the header line"),
@@ -118,14 +118,14 @@ def test_gzipped_files_are_read_alike(lake, folder):
         ("channel,viewer\n../x,1\n", None, "row 2: channel '../x' is not a login"),
         ("channel,viewer\na,1,2\n", None, "row 2: 3 fields instead of 2"),
         ("channel,viewer\na," + "x" * 2000 + "\n", None, "row 2: viewer has 2000 characters; at most 1000"),
-        ("channel,viewer\na,1\n", "channel\na\na\n", "channels.csv, row 3: channel a is in row 2 already"),
+        ("channel,viewer\na,1\n", "channel\na\na\n", "channels.csv, row 3: channel a is already in row 2"),
         ("channel,viewer\na,1\n", "channel,channel_id\na,x\n", "row 2: channel_id 'x' is not a Twitch id"),
         ("channel,viewer\na,1\n", "channel,channel_id\na,-1\n", "row 2: channel_id '-1' is not"),
         ("channel,viewer\na,1\n", "channel,channel_id\na," + "9" * 19 + "\n", "row 2: channel_id '9999"),
         (
             "channel,viewer\na,1\n",
             "channel,channel_id\na,5\n\nb,5\n",
-            "channels.csv, row 4: channel_id 5 is in row 2 already",
+            "channels.csv, row 4: channel_id 5 is already in row 2",
         ),
     ],
 )

@@ -12,51 +12,30 @@ from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import OptOuts
 from collector_service.settings import StorageSettings
 from collector_service.twitch.vod_json import ChatJsonError
-from vieweratlas_dagster.vod.downloader_files import import_vod_json
+from tests.vieweratlas_dagster.vod.chat_json import chat_json
+from vieweratlas_dagster.vod.downloader_files import ChatImport
 
 SECRET = "f" * 32
-
-
-def text(vod_id, comments):
-    return json.dumps(
-        {
-            "streamer": {"name": "Alpha", "login": "alpha", "id": 9},
-            "video": {
-                "title": "T", "id": vod_id, "created_at": "2026-01-02T23:58:00Z",
-                "start": 0, "end": 600, "length": 600,
-            },
-            "comments": [
-                {
-                    "_id": f"c{n}",
-                    "content_offset_seconds": at,
-                    "commenter": user and {"_id": user, "name": f"marker_login_{user}"},
-                    "message": {"body": "MARKER TEXT", "user_badges": []},
-                }
-                for n, (at, user) in enumerate(comments)
-            ],
-        }
-    ).encode()  # fmt: skip
 
 
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "a.json").write_bytes(
-        text("1", [(0, "777001"), (130, "777002"), (131, "777001"), (9, None)])
+        chat_json("1", [(0, "777001"), (130, "777002"), (131, "777001"), (9, None)])
     )
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "b.json.gz").write_bytes(
-        gzip.compress(text("2", [(700, "777001"), (1, "777003")]))
+        gzip.compress(chat_json("2", [(700, "777001"), (1, "777003")]))
     )
-    (tmp_path / "bad.json").write_bytes(text("3", [(0, "777001"), (1, "not a number")]))
+    (tmp_path / "bad.json").write_bytes(chat_json("3", [(0, "777001"), (1, "not a number")]))
     (tmp_path / "notes.txt").write_text("no chat")
     return tmp_path
 
 
-def run(lake, *paths, **options):
+def run(lake, *paths, progress=lambda _: None, **options):
     days = {"first_day": date(2026, 1, 2), "now": datetime(2026, 1, 3, 1, tzinfo=UTC)}
-    return import_vod_json(
-        [str(path) for path in paths], lake, secret=SECRET, window_seconds=300, **{**days, **options}
-    )
+    chats = ChatImport(lake, secret=SECRET, window_seconds=300, **{**days, **options})
+    return chats.run([str(path) for path in paths], progress)
 
 
 def test_a_folder_is_imported_once_and_for_all(folder):
@@ -112,22 +91,22 @@ def test_files_in_the_lake_are_the_same_as_on_this_machine(folder, tmp_path):
         assert {info.key: lake.get(info.key) for info in lake.objects("raw/")} == raw
 
 
-def test_who_asked_to_be_left_out_is_left_out(folder):
+def test_viewers_and_channels_that_opted_out_are_not_imported(folder):
     lake = Lake.in_memory()
     viewer = viewer_key(SECRET, "777001")
     report = run(lake, folder / "a.json", opt_outs=OptOuts(frozenset({viewer})))
-    assert (report.comments, report.left_out) == (1, 2)
+    assert (report.comments, report.opted_out) == (1, 2)
     records = [
         parse_record(line) for info in lake.objects("raw/") for line in decode_lines(lake.get(info.key))
     ]
     assert {key for record in records for key in record.viewer_keys} == {viewer_key(SECRET, "777002")}
     report = run(Lake.in_memory(), folder / "a.json", opt_outs=OptOuts(channels=frozenset({"alpha"})))
     assert (report.files, len(report.refused)) == (0, 1)
-    assert "its channel has asked to be left out" in report.refused[0]
+    assert "its channel has opted out" in report.refused[0]
 
 
 def cropped(start, end, comments, length=600):
-    data = json.loads(text("1", comments))
+    data = json.loads(chat_json("1", comments))
     data["video"] |= {"start": start, "end": end, "length": length}
     return json.dumps(data).encode()
 
@@ -135,7 +114,7 @@ def cropped(start, end, comments, length=600):
 def test_a_part_never_takes_the_place_of_more(tmp_path):
     lake = Lake.in_memory()
     told = [(at, "777001") for at in range(0, 600, 50)]
-    (tmp_path / "whole.json").write_bytes(text("1", told))
+    (tmp_path / "whole.json").write_bytes(chat_json("1", told))
     (tmp_path / "begin.json").write_bytes(cropped(0, 250, told[:5]))
     (tmp_path / "end.json").write_bytes(cropped(200, 600, told[4:]))
     assert run(lake, tmp_path / "begin.json").comments == 5
@@ -155,10 +134,10 @@ def test_places_without_chat_are_refused_before_anything_is_written(folder, tmp_
     lake, empty = Lake.in_memory(), tmp_path / "empty"
     empty.mkdir()
     for place in (empty, "lake:chats"):
-        with pytest.raises(ChatJsonError, match=r"there is no \*\.json"):
+        with pytest.raises(ChatJsonError, match=r"contains neither \*\.json nor \*\.json\.gz"):
             run(lake, folder / "a.json", place)
     for place in ("lake:", "lake:/"):
-        with pytest.raises(ChatJsonError, match=r"name a prefix of the lake, such as lake:imports"):
+        with pytest.raises(ChatJsonError, match=r"name the prefix of the chat files, such as lake:imports"):
             run(lake, folder / "a.json", place)
     assert lake.objects("raw/") == []
 
@@ -170,7 +149,10 @@ def test_chat_of_days_that_are_not_made_is_refused(folder):
             {"first_day": date(2026, 1, 3)},
             r"it begins on 2026-01-02, before 2026-01-03 \(analysis.first_day",
         ),
-        ({"now": datetime(2026, 1, 3, 0, 7, 59, tzinfo=UTC)}, r"it ends at 2026-01-03 00:08 UTC, which is"),
+        (
+            {"now": datetime(2026, 1, 3, 0, 7, 59, tzinfo=UTC)},
+            r"it ends at 2026-01-03 00:08 UTC, in the future",
+        ),
     ):
         report = run(lake, folder / "a.json", **days)
         assert report.files == 0

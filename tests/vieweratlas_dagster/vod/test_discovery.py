@@ -1,21 +1,19 @@
 """Discovery: who is asked, what is queued, what is remembered."""
 
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import OptOuts
-from collector_service.settings import StorageSettings, VodSettings
-from collector_service.twitch.helix import CredentialsRefusedError, HelixError, Video
+from collector_service.settings import StorageSettings
+from collector_service.twitch.helix import CredentialsRefusedError, HelixError
+from tests.vieweratlas_dagster.vod.past_broadcasts import HOUR, NOW, Shelf, seen, settings, video
 from vieweratlas_dagster.vod import queue_store
-from vieweratlas_dagster.vod.channels import CollectedChannel
+from vieweratlas_dagster.vod.collected_channels import CollectedChannel
 from vieweratlas_dagster.vod.discovery import MEMORY_KEY, discover, forget, queue_videos
 from vieweratlas_dagster.vod.queue_store import QUEUE_KEY, QueueStore
-
-NOW = datetime(2026, 5, 2, 6, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -23,40 +21,7 @@ def lake(tmp_path):
     return Lake.open(StorageSettings(dir=tmp_path / "lake"))
 
 
-def settings(**changes):
-    return VodSettings(**{"enabled": True, **changes})
-
-
-def seen(number, *, hours_ago=2.0, now=NOW, **changes):
-    return CollectedChannel(number, f"channel{number}", now - hours_ago * HOUR, **changes)
-
-
 ONE_AND_TWO = [seen(1), seen(2)]
-
-
-@dataclass
-class Shelf:
-    videos: dict
-    failing: dict = field(default_factory=dict)
-    asked: list = field(default_factory=list)
-
-    async def past_broadcasts(self, user_id, limit):
-        self.asked.append((user_id, limit))
-        if user_id in self.failing:
-            raise self.failing[user_id]
-        return self.videos.get(user_id, [])[:limit]
-
-
-def video(number, *, ended_hours_ago=2.0, hours=1.0, views=3, user_id=1):
-    return Video(
-        id=str(number),
-        user_id=user_id,
-        login=f"login{user_id}",
-        title="title",
-        created_at=NOW - timedelta(hours=ended_hours_ago + hours),
-        duration_seconds=int(hours * 3600),
-        view_count=views,
-    )
 
 
 async def test_discovery_queues_what_is_worth_reading(lake):
@@ -225,7 +190,7 @@ def test_vods_are_added_by_hand_whatever_their_age_and_views(lake):
     assert ([item.vod_id for item in outcome.known], outcome.queued) == (["1"], ())
 
 
-async def test_who_asked_to_be_left_out_is_neither_asked_nor_queued(lake):
+async def test_channels_that_opted_out_are_neither_asked_nor_queued(lake):
     shelf = Shelf({}, failing={1: HelixError("503")})
     await discover(shelf, lake, ONE_AND_TWO, settings(), now=NOW)
     shelf.asked.clear()
@@ -234,7 +199,7 @@ async def test_who_asked_to_be_left_out_is_neither_asked_nor_queued(lake):
     assert [user for user, _ in shelf.asked] == [4]
     assert report.channels == 1
     outcome = queue_videos(lake, ["1", "2"], [video(1), video(2, user_id=2)], now=NOW, opt_outs=gone)
-    assert ([item.vod_id for item in outcome.queued], outcome.left_out) == (["2"], ("1",))
+    assert ([item.vod_id for item in outcome.queued], outcome.opted_out) == (["2"], ("1",))
 
 
 def test_a_video_without_a_proper_login_cannot_be_added(lake):

@@ -10,13 +10,12 @@ from typer.testing import CliRunner
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
 from collector_service.simulator.world import WorldOptions, plant
+from tests.vieweratlas_dagster.vod.chat_json import chat_json
+from tests.vieweratlas_dagster.vod.items import item
+from tests.vieweratlas_dagster.vod.twitch_thread import twitch_in_thread
 from vieweratlas_dagster.cli import app
 from vieweratlas_dagster.vod import queue
 from vieweratlas_dagster.vod.queue_store import QUEUE_KEY, QueueStore
-
-from .test_vod_chat_files import text
-from .test_vod_queue import item
-from .twitch_thread import twitch_in_thread
 
 
 @pytest.fixture
@@ -130,20 +129,20 @@ def test_add_queues_what_twitch_has(lake, monkeypatch):
 
 
 def test_chat_files_are_imported_with_their_dates(lake, tmp_path):
-    (tmp_path / "a.json").write_bytes(text("1", [(0, "777001"), (130, "777002"), (9, None)]))
+    (tmp_path / "a.json").write_bytes(chat_json("1", [(0, "777001"), (130, "777002"), (9, None)]))
     result = run("import", "--vod-json", tmp_path / "a.json")
     assert result.exit_code == 0
     told = " ".join(result.output.split())
     assert (
-        "1 VODs, 2 comments of 2 viewers (1 of deleted accounts, 0 mirrored, 0 left out, 0 outside the VOD)"
-        in told
+        "1 VODs, 2 comments of 2 viewers "
+        "(1 of deleted accounts, 0 mirrored, 0 opted out, 0 outside the VOD)" in told
     )
     assert "in 2 objects" in told
     assert "Next: vieweratlas analyze --from 2026-01-02 --to 2026-01-03" in told
     (tmp_path / "b.json").write_text("{}")
     result = run("import", "--vod-json", tmp_path / "b.json", "--vod-json", tmp_path / "a.json")
     assert result.exit_code == 1
-    assert "left out: " in result.output
+    assert "refused: " in result.output
     assert "1 VODs" in result.output
     for wrong in (
         [], ["--presence", "x.csv"], ["--date", "2026-01-02"],

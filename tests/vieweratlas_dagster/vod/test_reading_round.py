@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,113 +15,21 @@ from collector_service.contract import VOD_PREFIX, decode_lines, encode_object, 
 from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import OptOuts, add_opt_outs
 from collector_service.privacy.populations import WrongKeyError, agree, begin_population
-from collector_service.settings import StorageSettings, VodSettings
+from collector_service.settings import StorageSettings
 from collector_service.twitch.vod_chat import (
-    CommentPage,
     CommentsRefusedError,
     CommentsUnavailableError,
-    VodComment,
     VodGoneError,
 )
+from tests.vieweratlas_dagster.vod.chats import NOW, SECRET, Chats, Hands, chat, fill, item, run, settings
 from vieweratlas_dagster.vod import queue
-from vieweratlas_dagster.vod.queue import VodItem
 from vieweratlas_dagster.vod.queue_store import QueueStore
-from vieweratlas_dagster.vod.reading_round import process
-
-NOW = datetime(2026, 5, 2, 6, tzinfo=UTC)
-SECRET = "k" * 32
-LENGTH = 7200.0
-
-
-@dataclass
-class Hands:
-    """A clock that moves when told."""
-
-    instant: float = NOW.timestamp()
-    rate: float = 1.0
-
-    def now(self):
-        return self.instant
-
-
-@dataclass
-class Chats:
-    """VOD id -> offsets and users, ten comments a page. ``ends`` gives a VOD's fault after its pages."""
-
-    chats: dict
-    ends: dict = field(default_factory=dict)
-    stop_after: dict = field(default_factory=dict)
-    on_page: object = None
-    reads: Counter = field(default_factory=Counter)
-    starts: list = field(default_factory=list)
-    passed_over: int = 0
-    together: int = 0
-    most_together: int = 0
-
-    async def pages(self, vod_id, duration_seconds, start_seconds=0):
-        self.reads[vod_id] += 1
-        self.starts.append(start_seconds)
-        self.together += 1
-        self.most_together = max(self.most_together, self.together)
-        try:
-            chat = [one for one in self.chats[vod_id] if one[0] >= start_seconds]
-            reached = float(start_seconds)
-            limit = min(self.stop_after.get(vod_id, len(chat)), len(chat))
-            for start in range(0, limit, 10):
-                await asyncio.sleep(0)
-                if self.on_page:
-                    await self.on_page(vod_id, start)
-                part = chat[start : min(start + 10, limit)]
-                comments = [
-                    VodComment(f"{vod_id}-{at}-{start + i}", at, user, f"marker_login_{user}", is_bot=False)
-                    for i, (at, user) in enumerate(part)
-                ]
-                reached = min(part[-1][0], duration_seconds)
-                yield CommentPage(comments, reached)
-            end = self.ends.get(vod_id)
-            if isinstance(end, Exception):
-                raise end
-            if end:
-                yield CommentPage([], reached, reason=end, passed_over=self.passed_over)
-            else:
-                yield CommentPage([], duration_seconds, complete=True)
-        finally:
-            self.together -= 1
-
-
-def chat(number, count=35):
-    users = [None, *(str(90000 + number * 10 + n) for n in range(6))]
-    return [(i * 200.0, users[i % 7]) for i in range(count)]
-
-
-def item(number):
-    return VodItem(
-        vod_id=str(number),
-        channel=f"channel{number}",
-        channel_id=number,
-        title=None,
-        created_at=NOW - timedelta(hours=4.5 + number),
-        duration_seconds=LENGTH,
-        view_count=1,
-    )
+from vieweratlas_dagster.vod.reading_round import ReadingRound
 
 
 @pytest.fixture
 def lake(tmp_path):
     return Lake.open(StorageSettings(dir=tmp_path / "lake"))
-
-
-def fill(lake, count):
-    QueueStore(lake).apply(lambda items: queue.enqueue(items, [item(n) for n in range(count)]))
-
-
-def settings(**changes):
-    return VodSettings(**{"enabled": True, **changes})
-
-
-async def run(lake, source, hands=None, **changes):
-    hands = hands or Hands()
-    return await process(lake, source, settings(**changes), secret=SECRET, clock=hands, wall=hands)
 
 
 def objects(lake):
@@ -407,21 +315,21 @@ async def test_limits_leave_the_rest_queued(lake):
     assert presence(lake) == expected(6)
 
 
-async def test_who_asked_to_be_left_out_is_left_out(lake):
+async def test_viewers_and_channels_that_opted_out_are_not_read(lake):
     fill(lake, 3)
     viewer = viewer_key(SECRET, "90011")
     opt_outs = OptOuts(frozenset({viewer}), channel_ids=frozenset({2}), channels=frozenset({"channel0"}))
     source = Chats({str(n): chat(n) for n in range(3)})
     hands = Hands()
-    report = await process(
+    report = await ReadingRound(
         lake, source, settings(), secret=SECRET, clock=hands, wall=hands, opt_outs=opt_outs
-    )
-    assert (report.done, report.dead, report.left_out) == (1, 2, 5)
+    ).run()
+    assert (report.done, report.dead, report.opted_out) == (1, 2, 5)
     assert list(source.reads) == ["1"]
     truth = {place: count for place, count in expected(3).items() if place[0] == 1 and place[2] != viewer}
     assert presence(lake) == truth
     assert {one.reason for key, one in QueueStore(lake).load().items() if key != "1"} == {
-        "the channel has asked to be left out"
+        "the channel has opted out"
     }
 
 

@@ -18,10 +18,10 @@ from collector_service.support.retry import RetryPolicy
 from collector_service.twitch.helix import Helix
 from collector_service.twitch.vod_chat import GraphqlComments
 from vieweratlas_dagster.settings import Settings
-from vieweratlas_dagster.vod.channels import CollectedChannel
+from vieweratlas_dagster.vod.collected_channels import CollectedChannel
 from vieweratlas_dagster.vod.discovery import discover
 from vieweratlas_dagster.vod.queue_store import QueueStore
-from vieweratlas_dagster.vod.reading_round import process
+from vieweratlas_dagster.vod.reading_round import ReadingRound
 from vieweratlas_dagster.vod.round import read_vods
 
 SECRET = "z" * 32
@@ -58,7 +58,7 @@ async def read(lake, world, twitch, clock, **changes):
     async with Helix.open(twitch) as helix:
         discovery = await discover(helix, lake, channels, settings, now=utc(clock.now()))
     async with GraphqlComments.open(twitch, retry=RetryPolicy(0.001, 0.001, attempts=6)) as source:
-        report = await process(lake, source, settings, secret=SECRET, clock=clock)
+        report = await ReadingRound(lake, source, settings, secret=SECRET, clock=clock).run()
     return discovery, report
 
 
@@ -179,7 +179,7 @@ async def test_what_is_queued_is_read_while_helix_refuses(world):
         done = await read_vods(lake, asked, settings, now=utc(clock.now()))
     assert done.discovery is None
     (problem,) = done.problems
-    assert "recordings could not be looked for" in problem
+    assert "could not look for recordings" in problem
     assert "wrong" not in problem
     assert done.report.done == len(world.streams)
     assert presence(lake) == truth(world)
