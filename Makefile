@@ -21,7 +21,7 @@ PORT ?= 3000
 TEST_NEEDS := need-git+java+chromium+postgres
 # Tests that measure in real seconds, and the others: of those that take minutes each, the longest first.
 TIMED := tests/bench/test_bench.py tests/faults \
-    $(addprefix tests/collector_service/test_,$(addsuffix .py,archive end_to_end opt_outs service shards))
+    tests/collector_service/test_end_to_end.py $(addprefix tests/collector_service/live/test_,pool_sockets.py service.py)
 LONGEST := tests/aws/test_terraform.py tests/e2e tests/vieweratlas_dagster/spark tests/vieweratlas_dagster/automation tests/runbook tests/aws tests/images tests/browser
 
 .PHONY: help setup viewer pictures demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-page bench-spark fuzz chaos long-test aws-test images images-test lock audit sbom clean

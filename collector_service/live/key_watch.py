@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from datetime import date
 from pathlib import Path
 
+from collector_service.clock import Clock, utc
 from collector_service.lake import LAKE_ERRORS, Lake
+from collector_service.live.lake_reads import LakeReadTimings, read_before_collecting, read_within
 from collector_service.privacy.populations import (
     agree,
     compare,
@@ -18,91 +18,92 @@ from collector_service.privacy.populations import (
 from collector_service.privacy.viewer_secret import given_viewer_key_secret
 from collector_service.settings import PrivacySettings, SettingsError
 from collector_service.support.durable_files import replace_file
-from collector_service.support.retry import NETWORK
 from collector_service.support.threads import brief, in_daemon_thread
 
-_COPY = "viewer_key.json"
-_READ_SECONDS = 30.0
-# With a copy at hand, the start does not wait for long.
-_READ_SECONDS_WITH_COPY = 5.0
+_SUBJECT = "the lake's viewer key"
 _log = logging.getLogger(__name__)
 
 
-async def refuse_if_lost_before_collecting(privacy: PrivacySettings, lake: Lake) -> None:
-    """Like `refuse_if_lost`, for the collector: waits for the lake where no key is at hand.
+async def refuse_if_lost_before_collecting(
+    privacy: PrivacySettings, lake: Lake, timings: LakeReadTimings
+) -> None:
+    """Like `refuse_if_lost`, for the collector: without a key it waits for the lake.
 
     Raises: see `refuse_if_lost`.
     """
-    failures = 0
-    while given_viewer_key_secret(privacy) is None:
-        try:
-            async with asyncio.timeout(_READ_SECONDS):
-                await in_daemon_thread(lambda: refuse_if_lost(privacy, lake))
-        except LAKE_ERRORS as error:
-            failures += 1
-            await _wait_for_lake(error, failures)
-        else:
-            return
+    if given_viewer_key_secret(privacy) is None:
+        await read_before_collecting(
+            lambda: refuse_if_lost(privacy, lake), _SUBJECT, has_copy=False, timings=timings
+        )
 
 
-async def agree_while_collecting(lake: Lake, secret: str) -> None:
-    """Compare again, since the key may have been rotated meanwhile; a lake that is away changes nothing.
+class KeyWatch:
+    """Compares the collector's viewer key with the lake's, and keeps a copy of the result.
 
-    Raises:
-        WrongKeyError: the lake's viewers are counted with another key by now.
+    Args:
+        lake: the lake.
+        secret: VIEWER_KEY_SECRET.
+        folder: the collector's own folder, for the copy.
+        clock: the clock of the data: the first day that a new key counts.
+        timings: how long a read of the lake may take.
     """
-    try:
-        async with asyncio.timeout(_READ_SECONDS):
-            known = await in_daemon_thread(lambda: populations(lake))
-    except (*LAKE_ERRORS, SettingsError) as error:
-        problem = error if isinstance(error, SettingsError) else brief(error)
-        _log.error("it was not looked whether the viewer key is the lake's still: %s", problem)
-        return
-    await in_daemon_thread(lambda: compare(fingerprint(secret), known, lake.uri))
 
+    def __init__(
+        self,
+        lake: Lake,
+        secret: str,
+        folder: Path,
+        clock: Clock,
+        timings: LakeReadTimings,
+    ) -> None:
+        self._lake = lake
+        self._secret = secret
+        self._fingerprint = fingerprint(secret)
+        self._path = folder / "viewer_key.json"
+        self._clock = clock
+        self._timings = timings
 
-async def agree_before_collecting(lake: Lake, secret: str, folder: Path, today: date) -> None:
-    """Like `agree`, for the collector: waits for the lake, unless a copy of an earlier start says the same.
+    async def before_collecting(self) -> None:
+        """Like `agree`, but waits for the lake, unless a copy of an earlier start has the same key.
 
-    Raises:
-        WrongKeyError: the lake's viewers were counted with another key.
-        SettingsError: the lake's record is unusable.
-    """
-    path = folder / _COPY
-    mine = fingerprint(secret)
-    failures = 0
-    has_copy = _copy(path) == mine
-    while True:
+        Raises:
+            WrongKeyError: the lake's viewers were counted with a different key.
+            SettingsError: the lake's record is unusable.
+        """
+        today = utc(self._clock.now()).date()
         try:
-            async with asyncio.timeout(_READ_SECONDS_WITH_COPY if has_copy else _READ_SECONDS):
-                await in_daemon_thread(lambda: agree(lake, secret, today))
+            await read_before_collecting(
+                lambda: agree(self._lake, self._secret, today),
+                _SUBJECT,
+                has_copy=self._copy() == self._fingerprint,
+                timings=self._timings,
+            )
         except LAKE_ERRORS as error:
-            failures += 1
-            if has_copy:
-                _log.warning(
-                    "the lake cannot be read (%s); the viewer key is that of the last start", brief(error)
-                )
-                return
-            await _wait_for_lake(error, failures)
-        else:
-            try:
-                replace_file(path, [mine.encode() + b"\n"])
-            except OSError as error:
-                _log.warning("cannot keep %s: %s", path, error.strerror)
+            _log.warning(
+                "cannot read the lake (%s); the viewer key is that of the last start", brief(error)
+            )
             return
+        try:
+            replace_file(self._path, [self._fingerprint.encode() + b"\n"])
+        except OSError as error:
+            _log.warning("cannot write %s: %s", self._path, error.strerror)
 
+    async def again(self) -> None:
+        """Compare again, since a rotation may have changed the lake's key; a lake that is away is ignored.
 
-async def _wait_for_lake(error: Exception, failures: int) -> None:
-    delay = NETWORK.wait_seconds(failures)
-    _log.warning(
-        "the lake cannot be read (%s); nothing is collected until it is known which viewer key is its own; "
-        "next try in %.0f s", brief(error), delay,
-    )  # fmt: skip
-    await asyncio.sleep(delay)
+        Raises:
+            WrongKeyError: the lake's viewers are counted with a different key.
+        """
+        try:
+            known = await read_within(self._timings.read_seconds, lambda: populations(self._lake))
+        except (*LAKE_ERRORS, SettingsError) as error:
+            problem = error if isinstance(error, SettingsError) else brief(error)
+            _log.error("could not check whether the viewer key still matches the lake: %s", problem)
+            return
+        await in_daemon_thread(lambda: compare(self._fingerprint, known, self._lake.uri))
 
-
-def _copy(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return None
+    def _copy(self) -> str | None:
+        try:
+            return self._path.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            return None

@@ -15,6 +15,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from collector_service.contract import ChannelStatus
@@ -25,25 +26,45 @@ from collector_service.metrics import Stats
 from collector_service.settings import CollectionSettings, TwitchSettings
 from collector_service.support.pace import Pace
 from collector_service.support.retry import NETWORK
-from collector_service.twitch.irc_client import ConnectError, Connection
+from collector_service.twitch.irc_client import ConnectError, Connection, ConnectionTimings
 
-RECONCILE_SECONDS = 15.0
 JOIN_TRIES = 3
-# Renamed and deleted channels never answer.
-NO_ANSWER_RETRY_SECONDS = 300.0
-STABLE_SECONDS = 60.0
-# After RECONNECT: the longest time for which two connections serve the same channels, and how long the
-# old one stays after the new one has them all, for lines that are still on their way.
-HANDOVER_SECONDS = 120.0
-LINGER_SECONDS = 2.0
-# The longest time to wait, when stopping, for what is on its way: in all, and without a sign of life.
-DRAIN_SECONDS = 8.0
-DRAIN_SILENCE_SECONDS = 4.0
-_REMEMBER_SECONDS = HANDOVER_SECONDS + 60.0
 
 _log = logging.getLogger(__name__)
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+
+
+@dataclass(frozen=True)
+class PoolTimings:
+    """Real seconds.
+
+    Attributes:
+        reconcile_seconds: between two comparisons of wanted and joined channels.
+        no_answer_retry_seconds: before the next JOIN of a channel whose JOINs got no answer. Renamed and
+            deleted channels never answer.
+        stable_seconds: after which a connection that ends does not count as a failure.
+        handover_seconds: the longest time for which two connections serve the same channels, after a
+            RECONNECT.
+        linger_seconds: for which the old connection then stays, for lines that are still on their way.
+        drain_seconds: the longest wait for lines on their way when a connection is ended.
+        drain_silence_seconds: the longest such wait without a sign of life.
+        connection: those of each connection.
+    """
+
+    reconcile_seconds: float = 15.0
+    no_answer_retry_seconds: float = 300.0
+    stable_seconds: float = 60.0
+    handover_seconds: float = 120.0
+    linger_seconds: float = 2.0
+    drain_seconds: float = 8.0
+    drain_silence_seconds: float = 4.0
+    connection: ConnectionTimings = field(default_factory=ConnectionTimings)
+
+    @property
+    def remember_seconds(self) -> float:
+        """For how long two connections may bring the same line after a JOIN."""
+        return self.handover_seconds + 60.0
 
 
 class Shard:
@@ -54,6 +75,7 @@ class Shard:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._timings = pool.timings
         self._changed = asyncio.Event()
         self._connections: list[Connection] = []
         self.wanted: dict[str, Channel] = {}
@@ -82,7 +104,7 @@ class Shard:
             else:
                 opened = loop.time()
                 cause = await self._serve(connection)
-                failures = 0 if loop.time() - opened >= STABLE_SECONDS else failures + 1
+                failures = 0 if loop.time() - opened >= self._timings.stable_seconds else failures + 1
             self._pool.stats.reconnects[cause] += 1
             if cause == "reconnect":
                 # The first time at once, since the connection is about to be closed.
@@ -122,10 +144,12 @@ class Shard:
                 for login in batch:
                     tries[login] += 1
                     asked[login] = loop.time()
-                    self._pool.roster.asking(self.wanted[login], loop.time() + _REMEMBER_SECONDS)
+                    self._pool.roster.asking(
+                        self.wanted[login], loop.time() + self._timings.remember_seconds
+                    )
                 connection.join(batch)
             try:
-                async with asyncio.timeout(RECONCILE_SECONDS):
+                async with asyncio.timeout(self._timings.reconcile_seconds):
                     await self._changed.wait()
             except TimeoutError:
                 continue
@@ -136,19 +160,22 @@ class Shard:
         for login, channel in self.wanted.items():
             if login in connection.joined:
                 tries[login] = 0
-            elif channel.retry_at > now or asked.get(login, -math.inf) > now - RECONCILE_SECONDS:
+            elif (
+                channel.retry_at > now
+                or asked.get(login, -math.inf) > now - self._timings.reconcile_seconds
+            ):
                 continue
             elif tries[login] < JOIN_TRIES:
                 due.append(login)
             else:
                 tries[login] = 0
-                self._pool.roster.give_up(channel, now + NO_ANSWER_RETRY_SECONDS)
+                self._pool.roster.give_up(channel, now + self._timings.no_answer_retry_seconds)
         return due
 
     async def _retire_older(self, connection: Connection) -> None:
         """Close older connections once the new one has taken over their channels."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + HANDOVER_SECONDS
+        deadline = loop.time() + self._timings.handover_seconds
         while older := [one for one in self.connections if one is not connection]:
             await asyncio.sleep(0.1)
             replaced = [
@@ -157,11 +184,11 @@ class Shard:
                 if one.joined & self.wanted.keys() <= connection.joined or loop.time() >= deadline
             ]
             if replaced:
-                await asyncio.sleep(LINGER_SECONDS)
-                await drain(replaced)
+                await asyncio.sleep(self._timings.linger_seconds)
+                await drain(replaced, self._timings)
 
 
-async def drain(connections: Sequence[Connection]) -> None:
+async def drain(connections: Sequence[Connection], timings: PoolTimings) -> None:
     """Read what is on its way to these connections, then end them.
 
     One that says nothing any more counts as watched until it was last heard.
@@ -172,9 +199,9 @@ async def drain(connections: Sequence[Connection]) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
     # Whoever cancels this drains them again: closed now, they would lose what is on its way.
-    while open_ones and loop.time() < began + DRAIN_SECONDS:
+    while open_ones and loop.time() < began + timings.drain_seconds:
         await asyncio.wait([one.ended for one in open_ones], timeout=0.1)
-        heard_since = loop.time() - DRAIN_SILENCE_SECONDS
+        heard_since = loop.time() - timings.drain_silence_seconds
         for connection in open_ones:
             if max(connection.last_received, began) < heard_since:
                 connection.close("stopped", silent=True)
@@ -192,7 +219,7 @@ class Pool:
         windows: told what is being watched.
         intake: gets the chat lines.
         stats: counters.
-        spawn: starts a task of the service.
+        timings: how long to wait for what.
 
     Attributes:
         roster: the wanted channels.
@@ -205,12 +232,13 @@ class Pool:
         windows: Windows,
         intake: Intake,
         stats: Stats,
-        spawn: Spawn,
+        timings: PoolTimings = PoolTimings(),
     ) -> None:
         self._twitch = twitch
         self._collection = collection
         self._windows = windows
-        self._spawn = spawn
+        self._start: Spawn | None = None
+        self.timings = timings
         self._shards: dict[Shard, asyncio.Task[None]] = {}
         self._of: dict[str, Shard] = {}
         self._ending: list[Connection] = []
@@ -243,7 +271,11 @@ class Pool:
         Raises:
             ConnectError: it could not be made.
         """
-        return await Connection.connect(self._twitch, self.roster, self.stats)
+        return await Connection.connect(self._twitch, self.roster, self.stats, self.timings.connection)
+
+    def start(self, spawn: Spawn) -> None:
+        """Let the pool start tasks; before that it must not be given channels to want."""
+        self._start = spawn
 
     def want(self, logins: Sequence[str], channel_ids: Mapping[str, int]) -> None:
         """Set the wanted channels; once it is stopping, nothing changes any more.
@@ -277,13 +309,13 @@ class Pool:
         self.roster.freeze()
         for task in self._shards.values():
             task.cancel()
-        await drain(self._connections())
+        await drain(self._connections(), self.timings)
 
     def end(self, connections: Sequence[Connection]) -> None:
         """Read what is on its way to these connections, then end them, in the background."""
         if connections:
             self._ending.extend(connections)
-            self._spawn(drain(connections))
+            self._spawn(drain(connections, self.timings))
 
     def probe(self) -> None:
         """Ask every connection for a sign of life: it, or the machine, may have slept."""
@@ -307,6 +339,11 @@ class Pool:
         """Connections that are up, and shards that have none now."""
         up = [len(shard.connections) for shard in self._shards]
         return {"open": sum(up), "missing": up.count(0)}
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        if self._start is None:
+            raise RuntimeError("the pool has not been started")
+        return self._start(work)
 
     def _heard(self, connection: Connection) -> float:
         """The world time at which anything last arrived on the connection."""

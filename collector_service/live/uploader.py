@@ -41,12 +41,8 @@ from collector_service.privacy.opt_outs import OptOuts
 from collector_service.support.retry import NETWORK
 from collector_service.support.threads import brief, in_daemon_thread
 
-FLUSH_SECONDS = 1.0
-SYNC_SECONDS = 3.0
-# An object that has failed so often lets all others pass for so long, and again after each further failure.
-# That is longer than the longest back-off: they get their turn even if the lake fails for several.
+# After this many failed uploads, and after each further one, an object yields to the others.
 PATIENCE = 3
-HOLD_SECONDS = 90.0
 # What the closed shares may hold while the disk hangs: five busy windows, about 200 bytes a pair. A thinned
 # share still knows every channel, about 2 MB of them.
 CLOSED_PAIRS = 1_000_000
@@ -58,6 +54,22 @@ _FIRST_SHARES = 2**30
 _STUCK = "the disk hangs, and no room for the next window in memory"
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class UploaderTimings:
+    """Real seconds.
+
+    Attributes:
+        flush_seconds: between two flushes of the open shares to the journal.
+        sync_seconds: between two syncs of the journal, which survive a power failure.
+        hold_seconds: for which an object that has failed `PATIENCE` times yields to the others: longer than
+            the longest back-off, so that they get their turn even if the lake fails for several.
+    """
+
+    flush_seconds: float = 1.0
+    sync_seconds: float = 3.0
+    hold_seconds: float = 90.0
 
 
 @dataclass
@@ -78,6 +90,9 @@ class Uploader:
         stats: counters.
         user_ids: gives Twitch's ids by key for the objects; None where none are kept. What is recovered
             from the journal has none.
+        closed_pairs: (channel, viewer) pairs that closed shares may hold while the disk hangs.
+        closed_shares: how many closed shares may wait for such a disk.
+        timings: how often to flush and sync, and how long a failing object yields.
     """
 
     def __init__(
@@ -87,6 +102,10 @@ class Uploader:
         collector_id: str,
         stats: Stats,
         user_ids: Callable[[], Mapping[int, bytes]] | None = None,
+        *,
+        closed_pairs: int = CLOSED_PAIRS,
+        closed_shares: int = CLOSED_SHARES,
+        timings: UploaderTimings = UploaderTimings(),
     ) -> None:
         self._journal = journal
         self._spool = spool
@@ -94,6 +113,9 @@ class Uploader:
         self._collector_id = collector_id
         self._user_ids = user_ids
         self._stats = stats
+        self._closed_pairs = closed_pairs
+        self._closed_shares = closed_shares
+        self._timings = timings
         self._journal_turn = asyncio.Lock()
         self._spool_turn = asyncio.Lock()
         self._upload_turn = asyncio.Lock()
@@ -102,7 +124,7 @@ class Uploader:
         self._has_spooled = asyncio.Event()
         self._failures: dict[ShareName, _Failures] = {}
         self._losses: Counter[str] = Counter()
-        self._last_sync = 0.0
+        self._synced_at = -math.inf
 
     def recover(self) -> int:
         """Spool what earlier processes left in the journal. Blocks; call before anything else.
@@ -144,7 +166,7 @@ class Uploader:
         """Flush the open shares to the journal every second, until cancelled."""
         failing = False
         while True:
-            await asyncio.sleep(FLUSH_SECONDS)
+            await asyncio.sleep(self._timings.flush_seconds)
             # Lines that are on their way are not in the journal, so nobody may count on them.
             arrived = windows.now() - LATENCY_SECONDS * windows.rate
             quiet = windows.reader.quiet(arrived)
@@ -299,14 +321,16 @@ class Uploader:
         async with self._journal_turn:
             # Asked for only now: a share whose file was discarded meanwhile must not get a new one.
             flushes = self._journal.take(shares(), now, quiet)
-            sync = time.monotonic() - self._last_sync >= SYNC_SECONDS
+            now = asyncio.get_running_loop().time()
+            sync = now - self._synced_at >= self._timings.sync_seconds
             await asyncio.to_thread(self._write_and_sync, flushes, sync)
+            if sync:
+                self._synced_at = now
 
     def _write_and_sync(self, flushes: list[Flush | Whole], sync: bool) -> None:
         self._journal.write(flushes)
         if sync:
             self._journal.sync()
-            self._last_sync = time.monotonic()
 
     async def _discard_journal(self, name: ShareName) -> None:
         async with self._journal_turn:
@@ -315,7 +339,7 @@ class Uploader:
     def _bound_closed(self) -> None:
         """Make room among the closed shares, oldest first, in memory alone: the disk may hang."""
         pairs = [share.pairs for share in self._closed]
-        surplus = sum(pairs) - CLOSED_PAIRS
+        surplus = sum(pairs) - self._closed_pairs
         # The first may be on its way into the spool.
         busy = 1 if self._spool_turn.locked() else 0
         for share, held in list(zip(self._closed, pairs, strict=True))[busy:]:
@@ -326,7 +350,7 @@ class Uploader:
                 surplus -= held
                 self._losses["thinned"] += 1
                 _log.error("%s: dropped what was seen in the window of %s", _STUCK, _window(share))
-        while len(self._closed) > CLOSED_SHARES + busy:
+        while len(self._closed) > self._closed_shares + busy:
             share = self._closed[busy]
             del self._closed[busy]
             self._losses["removed"] += 1
@@ -421,7 +445,7 @@ class Uploader:
         failed = self._failures.setdefault(name, _Failures())
         failed.count += 1
         if failed.count >= PATIENCE:
-            failed.until = asyncio.get_running_loop().time() + HOLD_SECONDS
+            failed.until = asyncio.get_running_loop().time() + self._timings.hold_seconds
 
     def _measure(self) -> None:
         """Show what waits for the lake, on disk and in memory."""

@@ -292,14 +292,18 @@ class Windows:
         clock: the world's clock.
         window_seconds: length of a window; windows start at multiples of it.
         first_sequence: number of the first share.
+        max_pairs: (channel, viewer) pairs at which a share stops counting.
     """
 
-    def __init__(self, clock: Clock, window_seconds: int, first_sequence: int = 0) -> None:
+    def __init__(
+        self, clock: Clock, window_seconds: int, first_sequence: int = 0, max_pairs: int = MAX_PAIRS
+    ) -> None:
         self._clock = clock
         self._seconds = window_seconds
         self._grace = GRACE_SECONDS * clock.rate
         self._max_lateness = MAX_LATENESS_SECONDS * clock.rate
         self._next_sequence = first_sequence
+        self._max_pairs = max_pairs
         self._now = clock.now()
         self._last_tick = self._now
         self._started = self._now
@@ -381,7 +385,7 @@ class Windows:
         self._last_tick = now
         self._open_up_to(now)
         for share in self._open.values():
-            if not share.full and share.pairs > MAX_PAIRS:
+            if not share.full and share.pairs > self._max_pairs:
                 share.stop_counting(now)
                 self.overflows += 1
         over = [

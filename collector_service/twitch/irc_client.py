@@ -13,6 +13,7 @@ import math
 import random
 import ssl
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
@@ -21,9 +22,6 @@ from collector_service.metrics import Stats
 from collector_service.settings import TwitchSettings
 from collector_service.twitch.irc import Chat, Control, Ignored, Malformed, parse
 
-CONNECT_SECONDS = 20.0
-IDLE_SECONDS = 10.0
-PONG_SECONDS = 10.0
 # Twitch's lines stay below 8 KiB of tags and 512 bytes of message.
 MAX_LINE_BYTES = 64 * 1024
 _JOIN_BYTES = 450
@@ -38,6 +36,21 @@ REFUSALS = {
 }
 _DRAIN = "vieweratlas-drain"
 _LOGIN_REFUSED = (b"Login", b"Improperly")
+
+
+@dataclass(frozen=True)
+class ConnectionTimings:
+    """Real seconds.
+
+    Attributes:
+        connect_seconds: within which a connection must be open and logged in.
+        idle_seconds: without a byte, after which the server is asked for a sign of life.
+        pong_seconds: within which it must answer.
+    """
+
+    connect_seconds: float = 20.0
+    idle_seconds: float = 10.0
+    pong_seconds: float = 10.0
 
 
 class ConnectError(Exception):
@@ -75,10 +88,11 @@ class Connection(asyncio.Protocol):
         ended: the cause of the end, once the connection is over.
     """
 
-    def __init__(self, listener: Listener, stats: Stats) -> None:
+    def __init__(self, listener: Listener, stats: Stats, timings: ConnectionTimings) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._stats = stats
+        self._timings = timings
         self._transport: asyncio.Transport | None = None
         self._rest = b""
         self._oversize = False
@@ -94,7 +108,13 @@ class Connection(asyncio.Protocol):
         self.ended: asyncio.Future[str] = self._loop.create_future()
 
     @classmethod
-    async def connect(cls, twitch: TwitchSettings, listener: Listener, stats: Stats) -> Connection:
+    async def connect(
+        cls,
+        twitch: TwitchSettings,
+        listener: Listener,
+        stats: Stats,
+        timings: ConnectionTimings = ConnectionTimings(),
+    ) -> Connection:
         """Connect and log in.
 
         Raises:
@@ -105,9 +125,9 @@ class Connection(asyncio.Protocol):
         context = ssl.create_default_context(cafile=twitch.ca_file) if secure else None
         connection: Connection | None = None
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout(timings.connect_seconds):
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: cls(listener, stats),
+                    lambda: cls(listener, stats, timings),
                     url.hostname or "",
                     url.port or (6697 if secure else 6667),
                     ssl=context,
@@ -161,12 +181,14 @@ class Connection(asyncio.Protocol):
             self._left(login, self._loop.time() - self.last_received)
 
     def ping(self) -> None:
-        """Ask for a sign of life now; without one within 10 s the connection is over."""
+        """Ask for a sign of life now; without one in time the connection is over."""
         if self._timer is not None and not self._asked_for_life and not self.ended.done():
             self._asked_for_life = True
             self._timer.cancel()
             self._send("PING :vieweratlas")
-            self._timer = self._loop.call_later(PONG_SECONDS, self._check_pong, self._loop.time())
+            self._timer = self._loop.call_later(
+                self._timings.pong_seconds, self._check_pong, self._loop.time()
+            )
 
     def drain(self) -> None:
         """Leave all channels, and end the connection as soon as everything sent before is read.
@@ -198,7 +220,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._send("CAP REQ :twitch.tv/tags twitch.tv/commands")
         self._send(f"NICK {self._nick}")
-        self._timer = self._loop.call_later(IDLE_SECONDS, self._check_idle)
+        self._timer = self._loop.call_later(self._timings.idle_seconds, self._check_idle)
 
     def data_received(self, data: bytes) -> None:
         """Take the lines apart; chat goes on in one batch, everything else is answered here."""
@@ -294,14 +316,14 @@ class Connection(asyncio.Protocol):
 
     def _check_idle(self) -> None:
         idle = self._loop.time() - self.last_received
-        if idle >= IDLE_SECONDS:
+        if idle >= self._timings.idle_seconds:
             self.ping()
         else:
-            self._timer = self._loop.call_later(IDLE_SECONDS - idle, self._check_idle)
+            self._timer = self._loop.call_later(self._timings.idle_seconds - idle, self._check_idle)
 
     def _check_pong(self, asked: float) -> None:
         if self.last_received > asked:
-            self._timer = self._loop.call_later(IDLE_SECONDS, self._check_idle)
+            self._timer = self._loop.call_later(self._timings.idle_seconds, self._check_idle)
             return
         # Nothing was heard since then, so nothing was watched either.
         self._end("silent", self._loop.time() - self.last_received)

@@ -25,7 +25,7 @@ from collector_service.live.windows import MAX_PAUSE_SECONDS, MAX_STEP_BACK_SECO
 from collector_service.simulator.irc_rules import IrcOptions, Limit
 from collector_service.simulator.server import Simulator, SimulatorOptions
 from collector_service.simulator.world import World, WorldOptions, plant
-from collector_service.twitch.irc_client import IDLE_SECONDS
+from collector_service.twitch.irc_client import ConnectionTimings
 
 from .s3 import FaultyS3, faulty_s3
 from .truth import SECRET, Allowed, Collected, Truth, Verdict, compare
@@ -292,7 +292,7 @@ class Session:
         await eventually(lambda: not self.simulator.irc.connections)
         self.allowed.lost += Truth.of(self.simulator).since(before)
         # A quiet channel may count as watched only until it was last heard.
-        quiet_since = began - (IDLE_SECONDS + 1.0) * self.rate
+        quiet_since = began - (ConnectionTimings.idle_seconds + 1.0) * self.rate
         self.allowed.unwatched.append((quiet_since, self.now()))
 
     def allow_wrong_clock(self, seconds: float, begin: float, end: float) -> None:

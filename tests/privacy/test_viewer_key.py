@@ -10,14 +10,12 @@ from datetime import UTC, date, datetime
 import pytest
 from typer.testing import CliRunner
 
+from collector_service.clock import ScaledClock
 from collector_service.contract import decode_lines, parse_record, viewer_key
 from collector_service.lake import Lake
-from collector_service.live import key_watch
-from collector_service.live.key_watch import (
-    agree_before_collecting,
-    agree_while_collecting,
-    refuse_if_lost_before_collecting,
-)
+from collector_service.live import lake_reads
+from collector_service.live.key_watch import KeyWatch, refuse_if_lost_before_collecting
+from collector_service.live.lake_reads import LakeReadTimings
 from collector_service.privacy.opt_outs import OptOuts, add_opt_outs
 from collector_service.privacy.populations import (
     KEY_RECORD,
@@ -42,6 +40,11 @@ from vieweratlas_dagster.settings import Settings
 TODAY = date(2026, 3, 4)
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 RIGHT, WRONG = "r" * 32, "w" * 32
+TIMINGS = LakeReadTimings()
+
+
+def watch(lake, secret, folder):
+    return KeyWatch(lake, secret, folder, ScaledClock(NOW.timestamp(), NOW.timestamp(), 1.0), TIMINGS)
 
 
 def given(secret):
@@ -100,20 +103,20 @@ def test_an_unreadable_record_is_never_taken_for_none(lake, text):
 async def test_a_collector_with_another_key_does_not_start_to_collect(lake, tmp_path):
     agree(lake, RIGHT, TODAY)
     with pytest.raises(WrongKeyError):
-        await agree_before_collecting(lake, WRONG, tmp_path, TODAY)
+        await watch(lake, WRONG, tmp_path).before_collecting()
 
 
 async def test_without_the_lake_a_collector_waits_unless_its_copy_says_the_same(
     lake, tmp_path, monkeypatch, caplog
 ):
-    await agree_before_collecting(lake, RIGHT, tmp_path, TODAY)
+    await watch(lake, RIGHT, tmp_path).before_collecting()
 
     def away(key, most=None):
         raise OSError("no route to the lake")
 
     monkeypatch.setattr(lake, "get", away)
     with caplog.at_level(logging.WARNING):
-        await agree_before_collecting(lake, RIGHT, tmp_path, TODAY)
+        await watch(lake, RIGHT, tmp_path).before_collecting()
     assert "the viewer key is that of the last start" in caplog.text
     waits = asyncio.Event()
 
@@ -122,12 +125,12 @@ async def test_without_the_lake_a_collector_waits_unless_its_copy_says_the_same(
             waits.set()
             return super().wait_seconds(failures)
 
-    monkeypatch.setattr(key_watch, "NETWORK", Long(3600.0, 3600.0))
-    waiting = asyncio.create_task(agree_before_collecting(lake, WRONG, tmp_path, TODAY))
+    monkeypatch.setattr(lake_reads, "NETWORK", Long(3600.0, 3600.0))
+    waiting = asyncio.create_task(watch(lake, WRONG, tmp_path).before_collecting())
     async with asyncio.timeout(30):
         await waits.wait()
     await asyncio.sleep(0)
-    assert "nothing is collected until it is known" in caplog.text
+    assert "nothing is collected until the lake's viewer key is known" in caplog.text
     assert not waiting.done()
     waiting.cancel()
 
@@ -146,22 +149,22 @@ async def test_without_a_key_and_the_lake_a_collector_waits_before_it_makes_one(
         return get(key, most)
 
     monkeypatch.setattr(lake, "get", away_at_first)
-    monkeypatch.setattr(key_watch, "NETWORK", RetryPolicy(0.0, 0.0))
+    monkeypatch.setattr(lake_reads, "NETWORK", RetryPolicy(0.0, 0.0))
     with pytest.raises(WrongKeyError, match="is missing, but the viewers"):
-        await refuse_if_lost_before_collecting(privacy, lake)
+        await refuse_if_lost_before_collecting(privacy, lake, TIMINGS)
     assert not privacy.viewer_key_file.exists()
     assert list(answers) == []
 
 
 async def test_a_collector_goes_on_while_nobody_can_tell_whether_its_key_is_the_lakes_still(
-    lake, monkeypatch, caplog
+    lake, tmp_path, caplog
 ):
     agree(lake, RIGHT, TODAY)
-    await agree_while_collecting(lake, RIGHT)
+    await watch(lake, RIGHT, tmp_path).again()
     with pytest.raises(WrongKeyError):
-        await agree_while_collecting(lake, WRONG)
+        await watch(lake, WRONG, tmp_path).again()
     lake.put(KEY_RECORD, b"{")
-    await agree_while_collecting(lake, WRONG)
+    await watch(lake, WRONG, tmp_path).again()
     assert "put an earlier version back" in caplog.text
 
 

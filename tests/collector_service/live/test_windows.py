@@ -127,7 +127,7 @@ def test_a_clock_that_is_set_back_a_little_stands_still():
     assert (record.viewer_keys, record.observed_seconds) == ([4], 10.0)
 
 
-def test_a_clock_that_is_set_back_far_ends_the_parts_and_goes_on_from_there():
+def test_a_clock_that_is_set_back_far_ends_the_shares_and_goes_on_from_there():
     clock = ManualClock()
     windows = Windows(clock, 300)
     windows.joined(7, "channel7", START)
@@ -255,10 +255,9 @@ def test_a_gap_in_the_middle_shows_where_it_was():
     assert record.observed_seconds == 269.5
 
 
-def test_memory_is_bounded_and_the_rest_of_the_window_declared_unwatched(monkeypatch):
-    monkeypatch.setattr("collector_service.live.windows.MAX_PAIRS", 50)
+def test_memory_is_bounded_and_the_rest_of_the_window_declared_unwatched():
     clock = ManualClock()
-    windows = Windows(clock, 300)
+    windows = Windows(clock, 300, max_pairs=50)
     windows.joined(7, "channel7", START)
     for key in range(51):
         count(windows, 7, START + 1, key=key)

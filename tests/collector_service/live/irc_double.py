@@ -80,11 +80,11 @@ async def irc_double(rooms, **options):
             client.writer.transport.abort()
 
 
-async def eventually(condition, seconds=8.0):
+async def eventually(condition, seconds=60.0):
     """Wait until ``condition()`` is true."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - other processes and threads cannot set an event here
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(seconds / 6000)
 
 
 def message(room_id, user_id, message_id, sent_ms, channel="chan", text="hi"):
