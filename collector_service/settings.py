@@ -30,7 +30,7 @@ from pydantic import (
 
 from collector_service.clock import Clock, parse_clock
 from collector_service.contract import COLLECTOR_ID
-from collector_service.support.safe_yaml import PlainYamlError, read_plain
+from collector_service.support.safe_yaml import YamlError, load_yaml
 
 DEFAULT_CONFIG = Path("config/config.yaml")
 # Names the settings file for all programs that are given none.
@@ -338,16 +338,15 @@ def read_config(config: Path | None) -> dict[str, Any]:
     if config is None and not path.exists():
         return {}
     try:
-        data = read_plain(path)
+        data = load_yaml(path)
     except OSError as error:
         raise SettingsError(
             f"cannot read the config file {path}: {error.strerror}; "
             f"--config names it, else {CONFIG_VARIABLE}, else it is {DEFAULT_CONFIG}"
         ) from None
-    except PlainYamlError as error:
+    except YamlError as error:
         place = f", line {error.line}, column {error.column}" if error.line else ""
-        advice = "; long lists of channels go into collection.channels_file" if error.too_large else ""
-        raise SettingsError(f"{path}{place}: {error.problem}{advice}") from None
+        raise SettingsError(f"{path}{place}: {error}") from None
     if data is None:
         return {}
     if not isinstance(data, dict):

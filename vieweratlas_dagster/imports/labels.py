@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from collector_service.support.safe_yaml import PlainYamlError, compose_plain
+from collector_service.support.safe_yaml import YamlError, compose_yaml
 
 LEVELS = ("community", "region")
 
@@ -30,12 +30,12 @@ def read_labels_file(path: Path) -> dict[str, dict[int, str]]:
         LabelsFileError: the file cannot be read, or an entry is not an id with a name.
     """
     try:
-        root = compose_plain(path)
+        root = compose_yaml(path)
     except OSError as error:
         raise LabelsFileError(f"{path}: cannot be read: {error.strerror}") from None
-    except PlainYamlError as error:
+    except YamlError as error:
         line = f", line {error.line}" if error.line else ""
-        raise LabelsFileError(f"{path}{line}: {error.problem}") from None
+        raise LabelsFileError(f"{path}{line}: {error}") from None
     found: dict[str, dict[int, str]] = {}
     for key, section in _entries(path, root, "the file", "sections community and region"):
         level = _text(key)

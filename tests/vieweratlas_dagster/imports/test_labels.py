@@ -66,7 +66,7 @@ BAD = [
     ("- A\n", "line 1: the file has no sections community and region"),
     ("community:\n  1: A\n 2: B\n", "line 3: not valid YAML: "),
     ("community: {1: A\n", "not valid YAML: "),
-    ("community: *other\n", "line 1: not valid YAML: aliases"),
+    ("community: *other\n", "line 1: not valid YAML: found undefined alias"),
     ("region:\n---\nregion:\n", "line 2: not valid YAML: "),
     ("\x00", "not valid YAML: special characters"),
     (b"community:\n  1: \xff\n", "not UTF-8"),
