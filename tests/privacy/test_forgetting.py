@@ -21,7 +21,6 @@ from tests.privacy import world
 from tests.privacy.world import CHANNEL, DAYS, KEY, KEY_IN_ANY_FORM, NOW, VIEWER, VOD, WITH_RAW
 from vieweratlas_dagster.automation.late_plan import GRAPH_ONLY, Plan, scan
 from vieweratlas_dagster.commands import doctor
-from vieweratlas_dagster.curation.validation import manifest_objects
 from vieweratlas_dagster.forgetting import ledger
 from vieweratlas_dagster.forgetting.erase import Forgetting
 from vieweratlas_dagster.forgetting.lock import TURN_KEY
@@ -29,7 +28,7 @@ from vieweratlas_dagster.forgetting.rewriting import UnreadableObjectError
 from vieweratlas_dagster.forgetting.s3_versions import Versions
 from vieweratlas_dagster.forgetting.subject import Subject, SubjectError, find_channel, find_viewer
 from vieweratlas_dagster.lake.keys import LATEST_PREFIX, SPARK_PREFIX, analysis_key, manifest_key
-from vieweratlas_dagster.lake.manifests import finish_map, publish_latest
+from vieweratlas_dagster.lake.manifests import day_manifest, finish_map, publish_latest
 from vieweratlas_dagster.lake.parquet import parquet_bytes
 from vieweratlas_dagster.lake.redaction import without
 from vieweratlas_dagster.maps import drawing
@@ -159,9 +158,8 @@ def test_a_hidden_channel_is_in_no_byte_of_the_lake(lake, settings):
     ]:
         assert table(after[key]).equals(table(before[key]).filter(pl.col("channel_id") != 9000012)), key
     for day in WITH_RAW:
-        assert vod_key(day, VOD) not in {
-            entry["key"] for entry in manifest_objects(after[manifest_key(day)])
-        }
+        listed = day_manifest(day).parse(after[manifest_key(day)], day).objects
+        assert vod_key(day, VOD) not in {entry.key for entry in listed}
     assert list(QueueStore(lake).load()) == ["700901"]
     assert "quarantine/vod_queue/4567.json" in after
 

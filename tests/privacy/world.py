@@ -23,7 +23,7 @@ from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import OptOuts
 from collector_service.settings import StorageSettings
 from vieweratlas_dagster.curation.merge import curate
-from vieweratlas_dagster.curation.validation import inspect_object, manifest
+from vieweratlas_dagster.curation.validation import inspect_object
 from vieweratlas_dagster.forgetting.erase import Forgetting
 from vieweratlas_dagster.forgetting.maps import draw
 from vieweratlas_dagster.forgetting.subject import Subject
@@ -31,11 +31,10 @@ from vieweratlas_dagster.lake.keys import (
     analysis_key,
     channels_key,
     day_audience_key,
-    manifest_key,
     presence_key,
     quarantine_prefix,
 )
-from vieweratlas_dagster.lake.manifests import finish_map, publish_latest
+from vieweratlas_dagster.lake.manifests import finish_map, publish_latest, write_day_manifest
 from vieweratlas_dagster.lake.tables_io import write_table
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import (
@@ -122,7 +121,7 @@ def plant(lake, settings, *, maps=True):
             for key, data in raw.items():
                 lake.put(key, data)
         reports = [inspect_object(key, data, day=day, now=NOW) for key, data in raw.items()]
-        lake.put(manifest_key(day), manifest(day, reports))
+        write_day_manifest(lake, day, reports)
         every = [*records_of(day, 20), *records_of(day, 21), *records_of(day, 22, "vod")]
         curated = curate(every)
         for source, frame in curated.presence.items():

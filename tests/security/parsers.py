@@ -56,7 +56,7 @@ from collector_service.twitch.vod_json import ChatJsonError, open_chat_json
 from collector_service.twitch.vod_records import VodWindows
 from vieweratlas_dagster import tables
 from vieweratlas_dagster.commands.map_list import read_previous
-from vieweratlas_dagster.curation.validation import inspect_object, manifest_objects
+from vieweratlas_dagster.curation.validation import inspect_object
 from vieweratlas_dagster.forgetting.ledger import (
     JOBS_PREFIX,
     LEDGER_PREFIX,
@@ -68,8 +68,8 @@ from vieweratlas_dagster.imports.csv_rows import FileError
 from vieweratlas_dagster.imports.labels import LabelsFileError, read_labels_file
 from vieweratlas_dagster.imports.overlap_list import read_overlap_list
 from vieweratlas_dagster.imports.presence import import_presence
-from vieweratlas_dagster.lake.keys import LATEST_MANIFEST
-from vieweratlas_dagster.lake.manifests import BadMapManifestError, read_map_manifest
+from vieweratlas_dagster.lake.keys import LATEST_MANIFEST, manifest_key
+from vieweratlas_dagster.lake.manifests import BadMapManifestError, read_day_manifest, read_map_manifest
 from vieweratlas_dagster.lake.parquet import read_parquet
 from vieweratlas_dagster.lake.tables_io import read_table
 from vieweratlas_dagster.publish.exports import gexf_bytes, graphml_bytes
@@ -493,7 +493,11 @@ def _read_queue(lake: Lake) -> None:
 
 
 def _manifests() -> list[bytes]:
-    return [b'{"schema_version": 1, "day": "2026-03-01", "objects": [{"key": "raw/x", "sha256": "0"}]}']
+    entry = (
+        b'{"bytes": 9, "key": "raw/x", "presences": 2, "reasons": [], "records": 1, "rejected": 0,'
+        b' "sha256": "0"}'
+    )
+    return [b'{"day": "2026-03-01", "objects": [' + entry + b'], "schema_version": 1}']
 
 
 def _journals() -> list[bytes]:
@@ -735,7 +739,13 @@ PARSERS = [
     ),
     Parser("vod queue", "json", _queue, in_lake(QUEUE_KEY, _read_queue)),
     Parser("vod queue, rows", "lines", _queue, in_lake(QUEUE_KEY, _read_queue)),
-    Parser("day manifest", "json", _manifests, lambda _: manifest_objects, (ValueError,)),
+    Parser(
+        "day manifest",
+        "json",
+        _manifests,
+        in_lake(manifest_key("2026-03-01"), lambda lake: read_day_manifest(lake, "2026-03-01")),
+        (ValueError,),
+    ),
     Parser(
         "map manifest",
         "json",

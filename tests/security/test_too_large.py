@@ -6,6 +6,7 @@ too large once it is unpacked or parsed (``parsers``).
 
 import json
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import boto3
@@ -78,8 +79,10 @@ def chat(channel, channel_id, viewers, source="live"):
 def _small(monkeypatch):
     for module in (raw, curated, collected_channels, raw_objects, rewriting):
         monkeypatch.setattr(module, "MAX_PACKED_BYTES", MOST)
-    for module in (manifests, ledger, state):
+    for module in (ledger, state):
         monkeypatch.setattr(module, "MAX_STATE_BYTES", MOST)
+    for kind in ("DAY_MANIFESTS", "MAP_MANIFESTS"):
+        monkeypatch.setattr(manifests, kind, replace(getattr(manifests, kind), most=MOST))
     monkeypatch.setattr(queue_store, "_MAX_BYTES", MOST)
 
 
@@ -201,7 +204,7 @@ def test_a_maps_manifest_is_named_and_nothing_is_published(lake, data):
 def test_a_days_manifest_is_named_and_the_day_counts_as_made_of_nothing(lake):
     put_both(lake)
     lake.put(manifest_key(DAY), b" " * (MOST + 1))
-    with pytest.raises(ValueError, match=f"{manifest_key(DAY)}: {SAID}"):
+    with pytest.raises(ValueError, match=rf"{manifest_key(DAY)} cannot be read \({SAID}"):
         manifests.read_day_manifest(lake, DAY)
     [late] = scan(lake, first=START.date(), today=START.date().replace(day=5)).late
     assert late.day == DAY

@@ -9,7 +9,7 @@ Dagster tells nobody when a sensor fails or the daemon is gone, and a process ca
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import dagster as dg
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
@@ -78,8 +78,7 @@ def beat(
 def atlas_age_hours(lake: Lake, now: datetime) -> float | None:
     """Hours since the end of the day that the published atlas shows; None while none is published."""
     manifest = read_map_manifest(lake, LATEST_MANIFEST)
-    if not manifest:
+    if manifest is None:
         return None
-    day = date.fromisoformat(manifest["date"])
-    end = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+    end = datetime.combine(manifest.date, time(), tzinfo=UTC) + timedelta(days=1)
     return round(max(now - end, timedelta(0)) / timedelta(hours=1), 2)

@@ -53,14 +53,14 @@ def _records(
     opt_outs = read_opt_outs(lake)
     for entry in read_day_manifest(lake, day):
         try:
-            data = lake.get(entry["key"], MAX_PACKED_BYTES)
+            data = lake.get(entry.key, MAX_PACKED_BYTES)
         except TooLargeError as error:
-            context.log.warning("%s is left out: %s", entry["key"], error)
+            context.log.warning("%s is left out: %s", entry.key, error)
             continue
-        if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-            context.log.warning("%s changed after it was validated; the new content is used", entry["key"])
-            changed.append(entry["key"])
-        for item in usable_records(entry["key"], data, day=day, now=now):
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            context.log.warning("%s changed after it was validated; the new content is used", entry.key)
+            changed.append(entry.key)
+        for item in usable_records(entry.key, data, day=day, now=now):
             if isinstance(item, Rejection):
                 continue
             # Whatever brought it here: a backup, a spool that was uploaded late, an earlier version.

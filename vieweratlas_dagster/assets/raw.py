@@ -22,11 +22,10 @@ from vieweratlas_dagster.curation.validation import (
     ObjectReport,
     holds_identities,
     inspect_object,
-    manifest,
     unread_object,
 )
 from vieweratlas_dagster.lake.keys import manifest_key, quarantine_prefix
-from vieweratlas_dagster.lake.manifests import read_day_manifest
+from vieweratlas_dagster.lake.manifests import read_day_manifest, write_day_manifest
 from vieweratlas_dagster.resources.catalog import catalog_entry, catalogued_asset, rounded, rows
 from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.resources.partitions import daily, quarters
@@ -96,7 +95,7 @@ def _nothing_is_lost(lake: Lake, day: str, objects: list[ObjectInfo]) -> None:
     """
     key = manifest_key(day)
     try:
-        listed = {entry["key"] for entry in read_day_manifest(lake, day)}
+        listed = {entry.key for entry in read_day_manifest(lake, day)}
     except (FileNotFoundError, ValueError):
         # A manifest that cannot be read is to be made anew, as it says itself.
         return
@@ -140,7 +139,7 @@ def snapshots(
             store.put(f"{target}.reasons.ndjson", report.quarantine_note())
             context.log.warning("%s: %d refusals, see %s", info.key, report.refused, target)
         reports.append(report)
-    store.put(manifest_key(day), manifest(day, reports))
+    write_day_manifest(store, day, reports)
     live = [report for report in reports if report.key.startswith(LIVE_PREFIX)]
     context.log_event(
         dg.AssetMaterialization(

@@ -215,7 +215,7 @@ def scan(lake: Lake, *, first: date, today: date) -> Scan:
 
 def _made_from(lake: Lake, day: str) -> dict[str, int]:
     try:
-        return {entry["key"]: entry["bytes"] for entry in read_day_manifest(lake, day)}
+        return {entry.key: entry.bytes for entry in read_day_manifest(lake, day)}
     except ValueError:
         return {}
 

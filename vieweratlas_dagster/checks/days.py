@@ -37,10 +37,10 @@ _FEWEST_USUAL_DAYS = 3
 def quarantine_is_small(view: View) -> Verdict:
     """Few of the day's lines had to be refused."""
     objects = read_day_manifest(view.lake, view.day)
-    rejected = sum(entry["rejected"] for entry in objects)
-    lines = rejected + sum(entry["records"] for entry in objects)
+    rejected = sum(entry.rejected for entry in objects)
+    lines = rejected + sum(entry.records for entry in objects)
     share = rejected / lines if lines else 0.0
-    reasons = sorted({reason for entry in objects for reason in entry["reasons"]})
+    reasons = sorted({reason for entry in objects for reason in entry.reasons})
     return Verdict(
         passed=share <= view.limits.max_quarantined_share,
         text=f"{rejected} of {lines} lines refused" + (f": {', '.join(reasons)}" if reasons else ""),
@@ -52,7 +52,7 @@ def quarantine_is_small(view: View) -> Verdict:
 def day_has_data(view: View) -> Verdict:
     """Something arrived on this day."""
     objects = read_day_manifest(view.lake, view.day)
-    records = sum(entry["records"] for entry in objects)
+    records = sum(entry.records for entry in objects)
     return Verdict(
         passed=records > 0,
         text=f"{records} usable records" if records else f"no usable record on {view.day}",

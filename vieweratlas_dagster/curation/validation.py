@@ -12,10 +12,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from collector_service.contract import BadRecordError, SnapshotRecord, decode_lines, parse_record
-from collector_service.support.limits import read_json
 
 _SUFFIX = ".ndjson.gz"
 _KEPT_LINE_BYTES = 4096
@@ -35,6 +33,19 @@ class Rejection:
     reason: str
     detail: str
     content: str = ""
+
+
+@dataclass(frozen=True)
+class ObjectSummary:
+    """A raw object in a day's manifest; ``sha256`` is None when it was too large to be read."""
+
+    bytes: int
+    key: str
+    presences: int
+    reasons: list[str]
+    records: int
+    rejected: int
+    sha256: str | None
 
 
 @dataclass
@@ -61,17 +72,17 @@ class ObjectReport:
         if len(self.rejections) < _NOTED_REJECTIONS:
             self.rejections.append(rejection)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> ObjectSummary:
         """The object's row in the manifest."""
-        return {
-            "key": self.key,
-            "bytes": self.size,
-            "sha256": self.sha256,
-            "records": self.records,
-            "presences": self.presences,
-            "rejected": self.refused,
-            "reasons": sorted(self.reasons),
-        }
+        return ObjectSummary(
+            bytes=self.size,
+            key=self.key,
+            presences=self.presences,
+            reasons=sorted(self.reasons),
+            records=self.records,
+            rejected=self.refused,
+            sha256=self.sha256,
+        )
 
     def quarantine_note(self) -> bytes:
         """The kept refusals as NDJSON, one a line, with the start of each refused line."""
@@ -149,26 +160,3 @@ def holds_identities(data: bytes) -> bool:
         # Damaged from the start, or no gzip at all: text then shows what it is.
         return _IDENTITIES in data or "\ufffd" in data.decode(errors="replace")
     return _MARK in head
-
-
-def manifest(day: str, reports: list[ObjectReport]) -> bytes:
-    """The day's manifest as JSON: every object that was there, and what of it can be used."""
-    body = {"schema_version": 1, "day": day, "objects": [report.summary() for report in reports]}
-    return (json.dumps(body, indent=1, sort_keys=True) + "\n").encode()
-
-
-def manifest_objects(data: bytes) -> list[dict[str, Any]]:
-    """The objects that a manifest lists.
-
-    Raises:
-        ValueError: not a manifest of a known version.
-    """
-    body = read_json(data)
-    if not isinstance(body, dict) or body.get("schema_version") != 1:
-        raise ValueError("not a snapshot manifest of schema_version 1; materialize snapshots again")
-    objects = body.get("objects")
-    if not isinstance(objects, list) or not all(
-        isinstance(entry, dict) and isinstance(entry.get("key"), str) for entry in objects
-    ):
-        raise ValueError("not a whole snapshot manifest; materialize snapshots again")
-    return objects

@@ -11,14 +11,15 @@ the day again. Channel rows, whose numbers of viewers follow from presence, come
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import polars as pl
 
 from collector_service.contract import LIVE_PREFIX, VOD_PREFIX
 from collector_service.lake import Lake
+from collector_service.support.state_object import UnreadableStateError
 from vieweratlas_dagster.forgetting.rewriting import (
     CURATED_PREFIXES,
     Rewritten,
@@ -29,11 +30,10 @@ from vieweratlas_dagster.forgetting.subject import Subject
 from vieweratlas_dagster.lake.keys import (
     SOURCES,
     channels_key,
-    manifest_key,
     presence_key,
     quarantine_prefix,
 )
-from vieweratlas_dagster.lake.manifests import read_day_manifest
+from vieweratlas_dagster.lake.manifests import DayManifest, day_manifest, read_day_manifest
 from vieweratlas_dagster.lake.parquet import parquet_bytes, read_parquet
 from vieweratlas_dagster.lake.redaction import without
 
@@ -95,21 +95,15 @@ def _changes(
 
 def _drop_entries(lake: Lake, day: str, keys: set[str]) -> None:
     """Take objects off the day's manifest, so that it does not miss them."""
-    key = manifest_key(day)
-    if not lake.exists(key):
-        return
 
-    def change(data: bytes | None) -> bytes:
-        body = json.loads(data or b"{}")
-        body["objects"] = [entry for entry in body["objects"] if entry["key"] not in keys]
-        return (json.dumps(body, indent=1, sort_keys=True) + "\n").encode()
+    def without_keys(manifest: DayManifest | None) -> DayManifest:
+        listed = manifest.objects if manifest else ()
+        return DayManifest(day, tuple(entry for entry in listed if entry.key not in keys))
 
-    try:
-        listed = {entry["key"] for entry in read_day_manifest(lake, day)}
-    except ValueError:
-        return  # unusable, so the day is made again with a new one
-    if listed & keys:
-        lake.update(key, change)
+    # Without a usable manifest the day is made again with a new one.
+    with suppress(FileNotFoundError, UnreadableStateError):
+        if any(entry.key in keys for entry in read_day_manifest(lake, day)):
+            day_manifest(day).update(lake, without_keys)
 
 
 def _write_channels(lake: Lake, day: str, subject: Subject) -> None:

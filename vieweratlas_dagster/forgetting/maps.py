@@ -59,7 +59,7 @@ def days_with_maps(lake: Lake) -> list[str]:
 
 def is_finished(lake: Lake, day: str) -> bool:
     """Whether the day's map has its manifest."""
-    return bool(read_map_manifest(lake, analysis_key(day, MAP_MANIFEST)))
+    return read_map_manifest(lake, analysis_key(day, MAP_MANIFEST)) is not None
 
 
 def held(lake: Lake, day: str, subject: Subject) -> Counter[str]:
@@ -123,7 +123,8 @@ def renew_latest(lake: Lake, days: set[str], subject: Subject) -> None:
 
     Without a finished map of its day, it is removed.
     """
-    day = str(read_map_manifest(lake, LATEST_MANIFEST).get("date", ""))
+    latest = read_map_manifest(lake, LATEST_MANIFEST)
+    day = f"{latest.date}" if latest else ""
     holds = any(True for _ in _tables(lake, LATEST_PREFIX, subject))
     if day not in days and not holds:
         return

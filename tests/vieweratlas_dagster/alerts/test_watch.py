@@ -461,9 +461,8 @@ def test_the_heartbeat_tells_the_ages_of_checks_and_atlas(desk):
     assert (first.checks_age_minutes, first.atlas_age_hours) == (None, None)
     assert first.metrics() == {"Heartbeat": 1.0}
     desk.check()
-    desk.lake.put(
-        LATEST_MANIFEST, json.dumps({"date": f"{datetime.now(UTC):%Y-%m-%d}", "files": {}}).encode()
-    )
+    manifest = {"channels": 1, "complete": True, "date": f"{datetime.now(UTC):%Y-%m-%d}", "files": {}}
+    desk.lake.put(LATEST_MANIFEST, json.dumps(manifest).encode())
     desk.watch(4)
     assert last_heartbeat(desk.lake) == first
     desk.watch(20)
@@ -494,5 +493,5 @@ def test_a_heartbeat_from_the_future_or_in_pieces_does_not_stop_the_next(desk):
 )
 def test_an_atlas_ages_from_the_end_of_its_day(lake, now, hours):
     assert atlas_age_hours(lake, now) is None
-    lake.put(LATEST_MANIFEST, b'{"date": "2026-03-01", "files": {}}')
+    lake.put(LATEST_MANIFEST, b'{"channels": 1, "complete": true, "date": "2026-03-01", "files": {}}')
     assert atlas_age_hours(lake, now) == hours

@@ -18,9 +18,10 @@ from vieweratlas_dagster.automation.late_plan import (
     late_day,
     scan,
 )
-from vieweratlas_dagster.curation.validation import ObjectReport, manifest
+from vieweratlas_dagster.curation.validation import ObjectReport
 from vieweratlas_dagster.forgetting.ledger import Entry
 from vieweratlas_dagster.lake.keys import manifest_key
+from vieweratlas_dagster.lake.manifests import write_day_manifest
 
 MADE = datetime(2026, 3, 2, 3, tzinfo=UTC)
 BEFORE, AFTER = MADE - timedelta(hours=1), MADE + timedelta(hours=1)
@@ -73,7 +74,7 @@ def test_the_digest_stands_for_names_sizes_and_times_of_all_objects():
 
 def make(lake, day):
     raw = [*lake.objects(live_day_prefix(day)), *lake.objects(f"raw/vod_chat/date={day}/")]
-    lake.put(manifest_key(day), manifest(day, [ObjectReport(info.key, info.size, "") for info in raw]))
+    write_day_manifest(lake, day, [ObjectReport(info.key, info.size, "") for info in raw])
 
 
 def test_scan_finds_planted_late_objects_and_no_others(any_lake):

@@ -12,14 +12,14 @@ from vieweratlas_dagster.analysis.audiences import day_audience
 from vieweratlas_dagster.analysis.overlap import overlap_graph
 from vieweratlas_dagster.checks.check import definitions_of
 from vieweratlas_dagster.curation.merge import channel_attributes, curate
-from vieweratlas_dagster.curation.validation import inspect_object, manifest
+from vieweratlas_dagster.curation.validation import inspect_object
 from vieweratlas_dagster.lake.keys import (
     analysis_key,
     channels_key,
     day_audience_key,
-    manifest_key,
     presence_key,
 )
+from vieweratlas_dagster.lake.manifests import write_day_manifest
 from vieweratlas_dagster.lake.tables_io import write_table
 from vieweratlas_dagster.resources.partitions import daily
 from vieweratlas_dagster.settings import Settings
@@ -58,7 +58,7 @@ def put(lake, key, frame):
 
 def put_manifest(lake, data, day=DAY):
     report = inspect_object(live_key(START, "c1"), data, day=day, now=START + timedelta(days=1))
-    lake.put(manifest_key(day), manifest(day, [report]))
+    write_day_manifest(lake, day, [report])
 
 
 def put_curated(lake, day, rows):

@@ -6,8 +6,8 @@ import pytest
 
 from collector_service.contract import SnapshotRecord, encode_object
 from vieweratlas_dagster.checks import days
-from vieweratlas_dagster.curation.validation import manifest
-from vieweratlas_dagster.lake.keys import channels_key, days_up_to, manifest_key
+from vieweratlas_dagster.lake.keys import channels_key, days_up_to
+from vieweratlas_dagster.lake.manifests import write_day_manifest
 
 from .planted_day import (
     DAY,
@@ -42,7 +42,7 @@ def test_no_refused_line_passes(resource, made):
 def test_a_day_without_records_is_a_warning(resource, made):
     evaluation = result(days.day_has_data, resource)
     assert (evaluation.passed, numbers(evaluation)) == (True, {"records": 6, "objects": 1})
-    resource.lake.put(manifest_key(DAY), manifest(DAY, []))
+    write_day_manifest(resource.lake, DAY, [])
     evaluation = result(days.day_has_data, resource)
     assert verdict(evaluation) == (False, "WARN")
     assert evaluation.description == f"no usable record on {DAY}"

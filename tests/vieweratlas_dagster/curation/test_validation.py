@@ -10,8 +10,6 @@ from collector_service.contract import SnapshotRecord, encode_object
 from vieweratlas_dagster.curation.validation import (
     Rejection,
     inspect_object,
-    manifest,
-    manifest_objects,
     usable_records,
 )
 
@@ -84,14 +82,3 @@ def test_other_names_are_not_read():
 def test_an_empty_object_is_refused_and_an_object_without_lines_is_not():
     assert inspect_object(KEY, b"", day=DAY, now=NOW).records == 0
     assert inspect_object(KEY, encode_object([]), day=DAY, now=NOW).rejections == []
-
-
-def test_the_manifest_lists_what_was_there():
-    report = inspect_object(KEY, encode_object([record(1)]), day=DAY, now=NOW)
-    [entry] = manifest_objects(manifest(DAY, [report]))
-    assert entry["key"] == KEY
-    assert entry["records"] == 1
-    assert entry["rejected"] == 0
-    assert entry["sha256"] == report.sha256
-    with pytest.raises(ValueError, match="manifest"):
-        manifest_objects(b'{"schema_version": 2}')

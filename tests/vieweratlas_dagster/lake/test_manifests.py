@@ -1,21 +1,24 @@
-"""Which map is the latest, which one a new map continues, and what stands there in between."""
+"""Which map is the latest, which one a new map continues, and the manifests that say so."""
 
 import hashlib
-import io
 import json
 
 import polars as pl
 import pytest
 
-from vieweratlas_dagster.lake.keys import LATEST_MANIFEST, LATEST_PREFIX, analysis_key, days_up_to
+from collector_service.support.state_object import UnreadableStateError
+from vieweratlas_dagster.curation.validation import ObjectReport
+from vieweratlas_dagster.lake.keys import LATEST_MANIFEST, LATEST_PREFIX, analysis_key, manifest_key
 from vieweratlas_dagster.lake.manifests import (
     begin_map,
     finish_map,
     previous_analysis_day,
     publish_latest,
+    read_day_manifest,
     read_map_manifest,
+    write_day_manifest,
 )
-from vieweratlas_dagster.lake.tables_io import read_table, write_table
+from vieweratlas_dagster.lake.tables_io import write_table
 from vieweratlas_dagster.tables import NODES
 
 
@@ -65,12 +68,12 @@ def test_a_publication_that_breaks_off_says_so_and_no_older_day_takes_its_place(
         publish_latest(lake, "2026-03-03")
     monkeypatch.undo()
     manifest = read_map_manifest(lake, LATEST_MANIFEST)
-    assert (manifest["date"], manifest["complete"]) == ("2026-03-03", False)
+    assert (f"{manifest.date}", manifest.complete) == ("2026-03-03", False)
     assert not publish_latest(lake, "2026-03-01")
     assert publish_latest(lake, "2026-03-03")
     manifest = read_map_manifest(lake, LATEST_MANIFEST)
-    assert (manifest["date"], manifest["complete"]) == ("2026-03-03", True)
-    assert manifest["files"] == {
+    assert (f"{manifest.date}", manifest.complete) == ("2026-03-03", True)
+    assert manifest.files == {
         name: hashlib.sha256(lake.get(LATEST_PREFIX + name)).hexdigest()
         for name in ("atlas.html", "nodes.parquet")
     }
@@ -96,20 +99,54 @@ def test_a_map_continues_the_newest_finished_one_with_channels(any_lake):
     assert previous_analysis_day(any_lake, "2026-03-01") is None
 
 
-def test_a_table_that_lacks_a_column_is_named(lake):
-    path, data = "x/nodes.parquet", io.BytesIO()
-    nodes("a").drop("degree").write_parquet(data)
-    lake.put(path, data.getvalue())
-    with pytest.raises(ValueError, match=r"x/nodes\.parquet lacks degree; materialize nodes again"):
-        read_table(lake, path, NODES)
+def test_manifests_are_written_byte_for_byte_and_read_back(lake):
+    report = ObjectReport("raw/live_chat/date=2026-03-01/x.ndjson.gz", 9, None, 3, 7, 2, {"late", "early"})
+    write_day_manifest(lake, "2026-03-01", [report])
+    assert lake.get(manifest_key("2026-03-01")).decode() == DAY_MANIFEST
+    assert read_day_manifest(lake, "2026-03-01") == (report.summary(),)
+    put_map(lake, "2026-03-01", "a")
+    assert lake.get(analysis_key("2026-03-01", "manifest.json")).decode() == MAP_MANIFEST.format(
+        *(
+            hashlib.sha256(lake.get(analysis_key("2026-03-01", name))).hexdigest()
+            for name in ("atlas.html", "nodes.parquet")
+        )
+    )
 
 
-def test_a_column_that_older_objects_lack_is_null_in_them(lake):
-    data = io.BytesIO()
-    nodes("a").drop("game_name").write_parquet(data)
-    lake.put("x/nodes.parquet", data.getvalue())
-    assert read_table(lake, "x/nodes.parquet", NODES)["game_name"].to_list() == [None]
+DAY_MANIFEST = """{
+ "day": "2026-03-01",
+ "objects": [
+  {
+   "bytes": 9,
+   "key": "raw/live_chat/date=2026-03-01/x.ndjson.gz",
+   "presences": 7,
+   "reasons": [
+    "early",
+    "late"
+   ],
+   "records": 3,
+   "rejected": 2,
+   "sha256": null
+  }
+ ],
+ "schema_version": 1
+}
+"""
+MAP_MANIFEST = """{{
+ "channels": 1,
+ "complete": true,
+ "date": "2026-03-01",
+ "files": {{
+  "atlas.html": "{}",
+  "nodes.parquet": "{}"
+ }}
+}}
+"""
 
 
-def test_days_are_counted_backwards_over_months():
-    assert days_up_to("2026-03-01", 3) == ["2026-02-27", "2026-02-28", "2026-03-01"]
+def test_a_days_manifest_that_is_absent_or_of_an_unknown_version_is_named(lake):
+    with pytest.raises(FileNotFoundError):
+        read_day_manifest(lake, "2026-03-01")
+    lake.put(manifest_key("2026-03-01"), b'{"schema_version": 2}')
+    with pytest.raises(UnreadableStateError, match=r"2026-03-01\.json cannot be read .*schema_version"):
+        read_day_manifest(lake, "2026-03-01")
