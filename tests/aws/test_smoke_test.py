@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from collector_service.contract import live_key, vod_key
 from vieweratlas_dagster.alerts import incidents
 from vieweratlas_dagster.alerts.heartbeat import HEARTBEAT_KEY, Heartbeat
-from vieweratlas_dagster.alerts.incidents import STATE_KEY, CheckEvaluated, Report
+from vieweratlas_dagster.alerts.incidents import STATE_KEY, CheckEvaluated, Failure
 from vieweratlas_dagster.lake.keys import MAP_MANIFEST, analysis_key
 
 from .fargate_double import REGION
@@ -200,13 +200,13 @@ def test_the_heartbeat_tells_how_old_the_checks_are(look, lake, age, checks, wel
 
 
 def test_what_fails_now_is_named_and_what_is_over_is_not(look, lake):
-    late = Report("check live_chat_is_fresh", "the newest window is 40 minutes old", (), "", "")
+    late = Failure("check live_chat_is_fresh", "the newest window is 40 minutes old", (), "", "")
     failed = CheckEvaluated("live_chat", "live_chat_is_fresh", "", NOW - HOUR, late)
     over = [
         replace(failed, check="day_has_data"),
         replace(failed, check="day_has_data", at=NOW, failure=None),
     ]
-    lake.put(STATE_KEY, incidents.dump(incidents.observe(incidents.State(), [failed, *over])))
+    lake.put(STATE_KEY, incidents.STATE.encode(incidents.observe(incidents.State(), [failed, *over])))
     seen = look()["checks and runs"]
     assert (seen.ok, seen.text) == (
         False,

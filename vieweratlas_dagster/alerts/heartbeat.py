@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
 import dagster as dg
-from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter
 
 from collector_service.clock import Clock
 from collector_service.lake import Lake
+from collector_service.support.state_object import StateObject, UnreadableStateError
 from vieweratlas_dagster.alerts.delivery import Backend
 from vieweratlas_dagster.alerts.run_log import last_success
 from vieweratlas_dagster.lake.keys import LATEST_MANIFEST
@@ -40,14 +41,19 @@ class Heartbeat:
         return {"Heartbeat": 1.0} | {name: age for name, age in ages.items() if age is not None}
 
 
-_HEARTBEAT = TypeAdapter(Heartbeat)
+HEARTBEAT = StateObject.of_type(
+    HEARTBEAT_KEY,
+    TypeAdapter(Heartbeat),
+    advice="the next round of vieweratlas_alerts replaces it",
+    indent=None,
+)
 
 
 def last_heartbeat(lake: Lake) -> Heartbeat | None:
     """The last heartbeat in the lake; None when there is none, or it cannot be read."""
     try:
-        return _HEARTBEAT.validate_json(lake.get(HEARTBEAT_KEY))
-    except (FileNotFoundError, ValidationError):
+        return HEARTBEAT.read(lake)
+    except (FileNotFoundError, UnreadableStateError):
         return None
 
 
@@ -71,7 +77,7 @@ def beat(
     )
     # The lake's object comes last: with it alone, a metric that was not taken would not be sent again.
     backend.measure(heartbeat.metrics())
-    lake.put(HEARTBEAT_KEY, _HEARTBEAT.dump_json(heartbeat) + b"\n")
+    HEARTBEAT.write(lake, heartbeat)
     return True
 
 

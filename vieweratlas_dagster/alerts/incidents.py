@@ -16,7 +16,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, ConfigDict, TypeAdapter
+
+from collector_service.support.state_object import StateObject
 
 STATE_KEY = "state/alerts.json"
 # Bounds of the state: some 300 KB.
@@ -28,12 +30,16 @@ _STRICT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a person reads about a failure.
+class Failure:
+    """A failure in words for people.
 
-    ``name`` says what it concerns and ``what`` what happened to it; ``lines`` are details; ``path`` is a
-    page of the UI; ``anchor`` a section of the runbook. Reports with the same ``digest`` (not empty) are
-    told in one message.
+    Attributes:
+        name: the run or check that failed.
+        what: how it failed, such as "did not pass".
+        lines: details.
+        path: the page of the UI about it.
+        anchor: the section of the runbook about it.
+        digest: failures with the same digest, unless it is empty, share one message.
     """
 
     __pydantic_config__ = _STRICT
@@ -62,7 +68,7 @@ class RunEnded:
     succeeded: bool
     made: frozenset[str] = frozenset()
     unmade: frozenset[str] = frozenset()
-    failure: Report | None = None
+    failure: Failure | None = None
 
     @property
     def key(self) -> str:
@@ -78,7 +84,7 @@ class CheckEvaluated:
     check: str
     partition: str
     at: datetime
-    failure: Report | None = None
+    failure: Failure | None = None
 
     @property
     def key(self) -> str:
@@ -97,7 +103,7 @@ class Incident:
     __pydantic_config__ = _STRICT
 
     key: str
-    report: Report
+    report: Failure
     since: AwareDatetime
     at: AwareDatetime
     failing: bool = True
@@ -119,31 +125,16 @@ class State:
     sending_until: AwareDatetime | None = None
 
 
-_STATE = TypeAdapter(State)
+STATE = StateObject.of_type(
+    STATE_KEY,
+    TypeAdapter(State),
+    advice="watching starts from an empty state, so messages of the last day may come again",
+)
 
 
 def made_name(asset: str, partition: str) -> str:
     """How a materialization is named in `RunEnded`."""
     return f"{asset}@{partition}"
-
-
-def load(data: bytes | None) -> State:
-    """The state from its object; empty when there is none.
-
-    Raises:
-        ValueError: the object is no such state.
-    """
-    if data is None:
-        return State()
-    try:
-        return _STATE.validate_json(data)
-    except ValidationError as error:
-        raise ValueError(f"{STATE_KEY} is unusable: {error.errors()[0]['msg']}") from None
-
-
-def dump(state: State) -> bytes:
-    """The state's object."""
-    return _STATE.dump_json(state, indent=1) + b"\n"
 
 
 def observe(state: State, events: Iterable[RunEnded | CheckEvaluated]) -> State:
@@ -217,10 +208,10 @@ def release(state: State, sender: str) -> State:
     return replace(state, sender="", sending_until=None) if state.sender == sender else state
 
 
-def tell(state: State, told: Iterable[Incident], now: datetime) -> State:
-    """People have got the news of these incidents, as they were then."""
+def mark_reported(state: State, reported: Iterable[Incident], now: datetime) -> State:
+    """The state after people have got the news of these incidents, as they were then."""
     incidents = dict(state.incidents)
-    for incident in told:
+    for incident in reported:
         if current := incidents.get(incident.key):
             news = current.failures - incident.failures
             incidents[incident.key] = replace(

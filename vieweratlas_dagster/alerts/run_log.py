@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from dagster import DagsterEventType as Kind
 
-from vieweratlas_dagster.alerts.incidents import CheckEvaluated, Report, RunEnded, made_name
+from vieweratlas_dagster.alerts.incidents import CheckEvaluated, Failure, RunEnded, made_name
 from vieweratlas_dagster.alerts.messages import one_line
 from vieweratlas_dagster.resources.dagster_internals import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
@@ -82,7 +82,7 @@ def read(instance: dg.DagsterInstance, read_up_to: datetime | None, now: datetim
         event
         for run_id, record in ended.items()
         if not _retry_is_undecided(instance, record, now)
-        for event in _Run.read(instance, record, rules, final=run_id in broken_promises).events()
+        for event in _EndedRun.read(instance, record, rules, final=run_id in broken_promises).events()
     )
     more = len(records) == _RUNS_PER_READING
     # One tick of the storage's clock back: others may have the last one's time.
@@ -155,7 +155,7 @@ def _utc(seconds: float) -> datetime:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _EndedRun:
     """One ended run with the events that matter; ``final`` when no retry comes, whatever it says."""
 
     run: dg.DagsterRun
@@ -166,7 +166,9 @@ class _Run:
     ended_all_steps: bool
 
     @classmethod
-    def read(cls, instance: dg.DagsterInstance, record: dg.RunRecord, rules: Rules, *, final: bool) -> _Run:
+    def read(
+        cls, instance: dg.DagsterInstance, record: dg.RunRecord, rules: Rules, *, final: bool
+    ) -> _EndedRun:
         run = record.dagster_run
         logged = instance.get_records_for_run(run.run_id, of_type=_EVENTS).records
         return cls(run, _ended_at(record), logged, rules, final, ended_all_steps(instance, run))
@@ -199,7 +201,7 @@ class _Run:
             evaluation = event.asset_check_evaluation_data
             partition = evaluation.partition or ""
             if evaluation.passed or self._told(evaluation, partition, again=event.step_key not in done):
-                failure = None if evaluation.passed else self._check_report(evaluation, partition)
+                failure = None if evaluation.passed else self._check_failure(evaluation, partition)
                 asset = evaluation.asset_key.to_user_string()
                 yield CheckEvaluated(asset, evaluation.check_name, partition, at, failure)
         made = self._materializations(Kind.ASSET_MATERIALIZATION)
@@ -212,7 +214,7 @@ class _Run:
             succeeded=self.run.status == dg.DagsterRunStatus.SUCCESS,
             made=made,
             unmade=planned - made,
-            failure=self._run_report(),
+            failure=self._run_failure(),
         )
 
     def _of(self, kind: Kind) -> Iterator[tuple[dg.DagsterEvent, datetime]]:
@@ -242,7 +244,7 @@ class _Run:
     def _line(self, text: str, longest: int = 300) -> str:
         return one_line(text, self.rules.secrets, longest)
 
-    def _check_report(self, evaluation: dg.AssetCheckEvaluation, partition: str) -> Report:
+    def _check_failure(self, evaluation: dg.AssetCheckEvaluation, partition: str) -> Failure:
         warning = evaluation.severity == dg.AssetCheckSeverity.WARN
         place = "/".join(evaluation.asset_key.path)
         lines = [f"Severity: {evaluation.severity.value}"]
@@ -252,7 +254,7 @@ class _Run:
             lines.append(f"Numbers: {numbers}")
         if evaluation.blocking and not warning:
             lines.append("The run stopped here: what depends on this asset was not made.")
-        return Report(
+        return Failure(
             name=f"{evaluation.check_name} of {place} {partition}".strip(),
             what="did not pass",
             lines=tuple(lines),
@@ -269,7 +271,7 @@ class _Run:
                 shown.append(f"{name} {self._line(text, _LONGEST_NUMBER)}")
         return ", ".join(shown[:_MOST_NUMBERS])
 
-    def _run_report(self) -> Report | None:
+    def _run_failure(self) -> Failure | None:
         if self.run.status != dg.DagsterRunStatus.FAILURE or self.will_retry:
             return None
         failed = [event for event, _ in self._of(Kind.STEP_FAILURE)]
@@ -290,7 +292,7 @@ class _Run:
             what += f" at {own[0].step_key}{others}"
         ends = own or [event for event, _ in self._of(Kind.RUN_FAILURE)]
         reason = _reason(ends[0]) if ends else "the run ended without a word"
-        return Report(
+        return Failure(
             name=self._line(f"{self.job} {self.partition}"),
             what=what,
             lines=(f"Error: {self._line(reason)}",),

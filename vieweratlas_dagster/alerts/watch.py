@@ -18,14 +18,16 @@ import os
 import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import dagster as dg
 
 from collector_service.lake import Lake
+from collector_service.support.state_object import StateObject, UnreadableStateError
 from vieweratlas_dagster.alerts import incidents, run_log
 from vieweratlas_dagster.alerts.delivery import Backend
 from vieweratlas_dagster.alerts.heartbeat import beat
-from vieweratlas_dagster.alerts.incidents import STATE_KEY, Incident, State
+from vieweratlas_dagster.alerts.incidents import STATE, Incident, State
 from vieweratlas_dagster.alerts.messages import Message, compose, known_secrets
 from vieweratlas_dagster.settings import Settings
 
@@ -60,37 +62,38 @@ def watch(
         all_warnings=settings.alerts.min_severity == "WARN",
         secrets=known_secrets(settings, os.environ),
     )
-    known = _load(_get(lake), log)
+    stored = _state(log)
+    known = stored.read(lake) or State()
     reading = run_log.read(instance, known.read_up_to, now, rules)
     quiet = timedelta(minutes=settings.alerts.quiet_minutes)
     sender = uuid.uuid4().hex
     news: list[Incident] = []
 
-    def take(old: bytes | None) -> bytes:
-        state = incidents.observe(_load(old, log), reading.events)
+    def take(old: State | None) -> State:
+        state = incidents.observe(old or State(), reading.events)
         state = incidents.forget(replace(state, read_up_to=reading.read_up_to), now)
         news[:] = incidents.due(state, now, quiet)
         claimed = incidents.claim(state, sender, now) if news else None
         if claimed is None:
             news.clear()
-        return incidents.dump(claimed or state)
+        return claimed or state
 
     after = incidents.forget(incidents.observe(known, reading.events), now)
     behind = known.read_up_to is None or reading.read_up_to - known.read_up_to > _LAG
     if behind or reading.more or after != known or incidents.due(after, now, quiet):
-        after = incidents.load(lake.update(STATE_KEY, take))
-    sent = _send(lake, backend, compose(news, settings.alerts), sender, now, log) if news else 0
+        after = stored.update(lake, take)
+    sent = _send(lake, stored, backend, compose(news, settings.alerts), sender, now) if news else 0
     beat(instance, lake, backend, settings.clock, now, timedelta(minutes=settings.alerts.heartbeat_minutes))
     return Round(reading.runs, sent, sum(incident.failing for incident in after.incidents.values()))
 
 
 def _send(
     lake: Lake,
+    stored: StateObject[State],
     backend: Backend,
     messages: list[Message],
     sender: str,
     now: datetime,
-    log: logging.Logger,
 ) -> int:
     refused: list[Exception] = []
     for message in messages:
@@ -99,29 +102,25 @@ def _send(
         except Exception as error:  # noqa: BLE001 - the other messages may still get through
             refused.append(error)
             continue
-        lake.update(
-            STATE_KEY,
-            lambda old, told=message.incidents: incidents.dump(  # type: ignore[misc]
-                incidents.tell(_load(old, log), told, now)
-            ),
-        )
-    lake.update(STATE_KEY, lambda old: incidents.dump(incidents.release(_load(old, log), sender)))
+        stored.update(lake, partial(_mark_reported, reported=message.incidents, now=now))
+    stored.update(lake, lambda old: incidents.release(old or State(), sender))
     if refused:
         raise refused[0]
     return len(messages)
 
 
-def _get(lake: Lake) -> bytes | None:
-    try:
-        return lake.get(STATE_KEY)
-    except FileNotFoundError:
-        return None
+def _mark_reported(old: State | None, reported: tuple[Incident, ...], now: datetime) -> State:
+    return incidents.mark_reported(old or State(), reported, now)
 
 
-def _load(data: bytes | None, log: logging.Logger) -> State:
-    """The state, or an empty one: better to tell a day's failures again than never anything."""
-    try:
-        return incidents.load(data)
-    except ValueError as error:
-        log.warning("%s; beginning anew, so messages of the last day may come again", error)
-        return State()
+def _state(log: logging.Logger) -> StateObject[State]:
+    """The state in the lake, empty when it is unreadable: better repeat messages than never send one."""
+
+    def decode(data: bytes) -> State:
+        try:
+            return STATE.parse(data, STATE.key)
+        except UnreadableStateError as error:
+            log.warning("%s", error)
+            return State()
+
+    return replace(STATE, decode=decode)

@@ -14,8 +14,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Self
 
+from pydantic import TypeAdapter
+
 from collector_service.contract import LIVE_PREFIX, VOD_PREFIX
 from collector_service.lake import Lake, ObjectInfo
+from collector_service.support.state_object import validated
 from vieweratlas_dagster.forgetting.ledger import Entry
 from vieweratlas_dagster.lake.keys import manifest_key
 from vieweratlas_dagster.lake.manifests import read_day_manifest
@@ -80,16 +83,12 @@ class Plan:
 
     @classmethod
     def parse(cls, text: str | None) -> Self:
-        """The plan that `text` kept; an empty one for None."""
-        if not text:
-            return cls()
-        body = json.loads(text)
-        running = body["running"]
-        return cls(
-            Step(**running) if running else None,
-            tuple(Step(**step) for step in body["waiting"]),
-            body["seen"],
-        )
+        """The plan that `text` kept; an empty one for None.
+
+        Raises:
+            ValueError: the text is not a plan.
+        """
+        return validated(TypeAdapter(cls), text.encode()) if text else cls()
 
     @property
     def settled(self) -> frozenset[str]:

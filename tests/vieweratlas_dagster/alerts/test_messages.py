@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from vieweratlas_dagster.alerts.incidents import Incident, Report
+from vieweratlas_dagster.alerts.incidents import Failure, Incident
 from vieweratlas_dagster.alerts.messages import compose, known_secrets, one_line
 from vieweratlas_dagster.settings import AlertSettings, Settings
 
@@ -13,7 +13,7 @@ DESK = AlertSettings(ui_url="https://desk.example/", runbook="https://docs.examp
 
 
 def incident(name, *, failing=True, digest="", failures=1, what="failed at atlas"):
-    report = Report(name, what, ("Error: ValueError: no",), "/runs/7", "run_failed", digest)
+    report = Failure(name, what, ("Error: ValueError: no",), "/runs/7", "run_failed", digest)
     until = SINCE + timedelta(minutes=80)
     return Incident(f"run {name}", report, SINCE, until, failing=failing, failures=failures)
 

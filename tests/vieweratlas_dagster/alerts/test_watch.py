@@ -17,10 +17,7 @@ from vieweratlas_dagster.lake.keys import LATEST_MANIFEST
 from vieweratlas_dagster.settings import Settings
 
 DAY = "2026-03-01"
-RETRIES = """\
-telemetry: {enabled: false}
-run_retries: {enabled: true, max_retries: 1, retry_on_asset_or_op_failure: true}
-"""
+RETRIES = {"run_retries": {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": True}}
 days = dg.DailyPartitionsDefinition("2026-03-01")
 
 
@@ -31,64 +28,75 @@ class World:
         self.broken: dict[str, str] = {}
         self.severity: dict[str, dg.AssetCheckSeverity] = {}
 
-    def definitions(self) -> dg.Definitions:
-        """Assets a -> b, checks of a (one of them blocking), and a check of the present."""
+    def make(self, name: str) -> dg.MaterializeResult:
+        """Materialize an asset."""
+        if name in self.broken:
+            raise ValueError(self.broken[name])
+        return dg.MaterializeResult()
 
-        def make(name: str) -> dg.MaterializeResult:
-            if name in self.broken:
-                raise ValueError(self.broken[name])
-            return dg.MaterializeResult()
-
-        def judge(name: str) -> dg.AssetCheckResult:
-            if name in self.broken:
-                raise ValueError(self.broken[name])
-            return dg.AssetCheckResult(
-                passed=name not in self.severity,
-                severity=self.severity.get(name, dg.AssetCheckSeverity.WARN),
-                description=f"{name} says so",
-                metadata={"share": 0.123456, "table": dg.MetadataValue.md("|x|"), "lines": 7},
-            )
-
-        @dg.asset(partitions_def=days)
-        def a():
-            return make("a")
-
-        @dg.asset(partitions_def=days, deps=[a])
-        def b():
-            return make("b")
-
-        @dg.asset_check(asset=a, blocking=True, partitions_def=days)
-        def gate():
-            return judge("gate")
-
-        @dg.asset_check(asset=a, partitions_def=days)
-        def small():
-            return judge("small")
-
-        @dg.asset_check(asset=a, partitions_def=days)
-        def named():
-            return judge("named")
-
-        @dg.asset_check(asset=dg.AssetKey("live"))
-        def fresh():
-            return judge("fresh")
-
-        present = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("live"), "fresh"))
-        return dg.Definitions(
-            assets=[dg.AssetSpec("live"), a, b],
-            asset_checks=[gate, small, named, fresh],
-            jobs=[
-                dg.define_asset_job("daily", selection=dg.AssetSelection.assets("a", "b")),
-                dg.define_asset_job("freshness", selection=present),
-            ],
+    def judge(self, name: str) -> dg.AssetCheckResult:
+        """Evaluate a check."""
+        if name in self.broken:
+            raise ValueError(self.broken[name])
+        return dg.AssetCheckResult(
+            passed=name not in self.severity,
+            severity=self.severity.get(name, dg.AssetCheckSeverity.WARN),
+            description=f"{name} says so",
+            metadata={"share": 0.123456, "table": dg.MetadataValue.md("|x|"), "lines": 7},
         )
+
+
+WORLD = World()
+
+
+@dg.asset(partitions_def=days)
+def a():
+    return WORLD.make("a")
+
+
+@dg.asset(partitions_def=days, deps=[a])
+def b():
+    return WORLD.make("b")
+
+
+@dg.asset_check(asset=a, blocking=True, partitions_def=days)
+def gate():
+    return WORLD.judge("gate")
+
+
+@dg.asset_check(asset=a, partitions_def=days)
+def small():
+    return WORLD.judge("small")
+
+
+@dg.asset_check(asset=a, partitions_def=days)
+def named():
+    return WORLD.judge("named")
+
+
+@dg.asset_check(asset=dg.AssetKey("live"))
+def fresh():
+    return WORLD.judge("fresh")
+
+
+DEFINITIONS = dg.Definitions(
+    assets=[dg.AssetSpec("live"), a, b],
+    asset_checks=[gate, small, named, fresh],
+    jobs=[
+        dg.define_asset_job("daily", selection=dg.AssetSelection.assets("a", "b")),
+        dg.define_asset_job(
+            "freshness",
+            selection=dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("live"), "fresh")),
+        ),
+    ],
+)
 
 
 class Desk:
     """An instance, a lake and somebody who reads the log."""
 
     def __init__(self, instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> None:
-        self.instance, self.lake, self.settings, self.world = instance, lake, settings, World()
+        self.instance, self.lake, self.settings, self.world = instance, lake, settings, WORLD
         self.heard: list[str] = []
         self.log = logging.Logger("alerts")  # noqa: LOG001 - one that no other test can see
         handler = logging.Handler()
@@ -97,16 +105,12 @@ class Desk:
 
     def run(self, job: str = "daily", partition: str | None = DAY, **options) -> dg.ExecuteInProcessResult:
         """A real run."""
-        return (
-            self.world.definitions()
-            .resolve_job_def(job)
-            .execute_in_process(
-                instance=self.instance,
-                partition_key=partition,
-                raise_on_error=False,
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                **options,
-            )
+        return DEFINITIONS.resolve_job_def(job).execute_in_process(
+            instance=self.instance,
+            partition_key=partition,
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            **options,
         )
 
     def check(self) -> dg.ExecuteInProcessResult:
@@ -121,6 +125,11 @@ class Desk:
         return self.heard[before:]
 
 
+@pytest.fixture(autouse=True)
+def all_is_well():
+    WORLD.__init__()
+
+
 @pytest.fixture
 def desk(lake):
     with dg.DagsterInstance.ephemeral() as instance:
@@ -128,27 +137,21 @@ def desk(lake):
 
 
 @pytest.fixture
-def retrying(lake, tmp_path):
+def retrying(lake):
     """A desk whose failed runs say that they will be retried."""
-    (tmp_path / "dagster.yaml").write_text(RETRIES)
-    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+    with dg.DagsterInstance.ephemeral(settings=RETRIES) as instance:
         yield Desk(instance, lake, Settings())
 
 
-@pytest.fixture(params=["sqlite", "ephemeral"])
-def any_desk(request, lake, tmp_path):
-    if request.param == "ephemeral":
-        with dg.DagsterInstance.ephemeral() as instance:
-            yield Desk(instance, lake, Settings())
-    else:
-        (tmp_path / "home").mkdir()
-        (tmp_path / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-        with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
-            yield Desk(instance, lake, Settings())
+@pytest.fixture
+def sqlite_desk(lake, tmp_path):
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        yield Desk(instance, lake, Settings())
 
 
-def test_a_failed_run_is_told_once_and_so_is_its_end(any_desk):
-    desk = any_desk
+@pytest.mark.parametrize("storage", ["desk", "sqlite_desk"])
+def test_a_failed_run_is_told_once_and_so_is_its_end(storage, request):
+    desk = request.getfixturevalue(storage)
     desk.world.broken["b"] = "no such file\nand more"
     run = desk.run()
     [message] = desk.watch()
@@ -173,7 +176,7 @@ def test_a_run_that_other_runs_made_up_for_is_over(desk):
     assert len(desk.watch()) == 1
     desk.world.broken.clear()
     done = dg.materialize(
-        [asset for asset in desk.world.definitions().assets if isinstance(asset, dg.AssetsDefinition)],
+        [a, b],
         instance=desk.instance,
         partition_key=DAY,
         selection=dg.AssetSelection.assets("b"),
@@ -185,7 +188,7 @@ def test_a_run_that_other_runs_made_up_for_is_over(desk):
 
 def test_checks_that_were_started_by_hand_and_broke_are_no_incident(desk):
     desk.world.broken["small"] = "no day"
-    whole = desk.world.definitions().get_implicit_global_asset_job_def()
+    whole = DEFINITIONS.get_implicit_global_asset_job_def()
     key = dg.AssetCheckKey(dg.AssetKey("a"), "small")
     part = whole.get_subset(asset_selection=set(), asset_check_selection={key})
     assert not part.execute_in_process(instance=desk.instance, raise_on_error=False).success
@@ -250,7 +253,7 @@ def test_a_retry_that_was_announced_and_never_came_is_told(made_good, retrying):
 
 def test_a_failure_whose_retry_is_not_decided_yet_waits_and_is_then_told(retrying):
     # Started by hand, and failed by an event of its own: Dagster's tag never comes.
-    job = retrying.world.definitions().resolve_job_def("daily")
+    job = DEFINITIONS.resolve_job_def("daily")
     run = retrying.instance.create_run_for_job(job, tags={"dagster/partition": DAY})
     failed = dg.DagsterEvent(
         event_type_value=dg.DagsterEventType.RUN_FAILURE.value, job_name="daily", message="gone"
@@ -262,7 +265,7 @@ def test_a_failure_whose_retry_is_not_decided_yet_waits_and_is_then_told(retryin
 
 
 def test_a_run_that_was_killed_says_what_dagster_knows(desk):
-    job = desk.world.definitions().resolve_job_def("daily")
+    job = DEFINITIONS.resolve_job_def("daily")
     run = desk.instance.create_run_for_job(job, tags={"dagster/partition": DAY})
     desk.instance.report_run_failed(run, "Run worker vanished")
     [message] = desk.watch()
@@ -270,14 +273,13 @@ def test_a_run_that_was_killed_says_what_dagster_knows(desk):
 
 
 def test_a_cancelled_run_is_no_failure(desk):
-    job = desk.world.definitions().resolve_job_def("daily")
+    job = DEFINITIONS.resolve_job_def("daily")
     run = desk.instance.create_run_for_job(job, tags={"dagster/partition": DAY})
     desk.instance.report_run_canceled(run)
     assert desk.watch() == []
 
 
-def test_a_check_of_the_present_is_told_with_what_it_measured(any_desk):
-    desk = any_desk
+def test_a_check_of_the_present_is_told_with_what_it_measured(desk):
     desk.check()
     assert desk.watch() == []
     desk.world.severity["fresh"] = dg.AssetCheckSeverity.WARN
@@ -356,8 +358,7 @@ def test_secrets_are_neither_told_nor_kept(lake, monkeypatch):
         assert "database-password" not in text
 
 
-def test_a_daemon_that_starts_anew_says_nothing_again(any_desk):
-    desk = any_desk
+def test_a_daemon_that_starts_anew_says_nothing_again(desk):
     desk.world.broken["b"] = "no"
     desk.run()
     assert len(desk.watch()) == 1
@@ -389,7 +390,7 @@ def test_an_unusable_state_is_replaced_and_failures_are_told_again(desk):
     desk.lake.put(STATE_KEY, b"{")
     said = desk.watch()
     assert len(said) == 3
-    assert said[0].startswith("state/alerts.json is unusable")
+    assert said[0].startswith("state/alerts.json cannot be read")
     assert f"daily {DAY} failed at b" in said[-1]
     assert desk.watch() == []
 

@@ -1,5 +1,6 @@
 """Which runs go and which stay, on a real SQLite instance with real runs whose age is planted."""
 
+import shutil
 import sqlite3
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -104,21 +105,35 @@ def records(tmp_path):
         yield Records(tmp_path, instance)
 
 
-@pytest.fixture
-def year(records):
+@pytest.fixture(scope="module")
+def made_year(tmp_path_factory):
     """Runs of every kind, the oldest first as in life."""
-    records.run("superseded", "both", "2026-01-01", 200)
-    records.run("newest of its day", "both", "2026-01-01", 199)
-    records.run("failed, half of it newest", "both", "2026-01-02", 150, fail=True)
-    records.run("failed, made again", "both", "2026-01-03", 149, fail=True)
-    records.run("made again", "both", "2026-01-03", 148)
-    records.run("young and superseded", "both", "2026-01-04", 80)
-    records.run("young and failed", "both", "2026-01-04", 79, fail=True)
-    records.run("young and newest", "both", "2026-01-04", 78)
-    records.run("old check", "freshness", None, 20)
-    records.run("older check", "freshness", None, 21)
-    records.run("young check", "freshness", None, 1)
+    folder = tmp_path_factory.mktemp("year")
+    with dg.instance_for_test(temp_dir=str(folder)) as instance:
+        records = Records(folder, instance)
+        records.run("superseded", "both", "2026-01-01", 200)
+        records.run("newest of its day", "both", "2026-01-01", 199)
+        records.run("failed, half of it newest", "both", "2026-01-02", 150, fail=True)
+        records.run("failed, made again", "both", "2026-01-03", 149, fail=True)
+        records.run("made again", "both", "2026-01-03", 148)
+        records.run("young and superseded", "both", "2026-01-04", 80)
+        records.run("young and failed", "both", "2026-01-04", 79, fail=True)
+        records.run("young and newest", "both", "2026-01-04", 78)
+        records.run("old check", "freshness", None, 20)
+        records.run("older check", "freshness", None, 21)
+        records.run("young check", "freshness", None, 1)
     return records
+
+
+@pytest.fixture
+def year(made_year, tmp_path):
+    """A copy of the made year."""
+    folder = tmp_path / "year"
+    shutil.copytree(made_year.folder, folder)
+    with dg.instance_for_test(temp_dir=str(folder)) as instance:
+        copy = Records(folder, instance)
+        copy.runs = dict(made_year.runs)
+        yield copy
 
 
 GO = {"superseded", "failed, made again", "old check", "older check"}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
-from vieweratlas_dagster.alerts.incidents import STATE_KEY, load
+from vieweratlas_dagster.alerts.incidents import STATE, State
 
 from .platform_on_aws import SERVICES, Platform, environment
 
@@ -188,7 +188,9 @@ def _heartbeat(bucket: Bucket, now: datetime) -> tuple[bool, str]:
 
 
 def _incidents(bucket: Bucket) -> tuple[bool, str]:
-    failing = [one.report for one in load(bucket.get(STATE_KEY)).incidents.values() if one.failing]
+    data = bucket.get(STATE.key)
+    state = State() if data is None else STATE.parse(data, STATE.key)
+    failing = [incident.report for incident in state.incidents.values() if incident.failing]
     if not failing:
         return True, "green: nothing fails"
     named = "; ".join(f"{report.name}: {report.what}" for report in failing[:_SHOWN])
