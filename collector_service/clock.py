@@ -1,13 +1,11 @@
-"""The clocks of the data: which instant a message, a window or a refresh belongs to.
+"""The clocks of the data: the instant that a message, a window or a refresh belongs to, in UTC.
 
-Belongs here: reading UTC time, real or scaled. Does not belong here: time-outs, pings, back-off and
-join pacing. Those concern the network, so they use the event loop's monotonic clock even when the
-world's clock runs faster.
+Time-outs, pings, retries and rate limits concern the network. They use the event loop's monotonic clock,
+even when the world's clock runs faster.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from dataclasses import dataclass
@@ -57,6 +55,10 @@ class ScaledClock:
         elapsed = max(0.0, time.time() - self.real_origin) * self.rate
         return min(self.world_origin + elapsed, self.world_end)
 
+    def rounded(self) -> ScaledClock:
+        """This clock as its `spec` gives it, so that processes that share the text count the same."""
+        return ScaledClock(*map(float, self.spec().split("/")))
+
     def spec(self) -> str:
         """The text that `parse_clock` turns back into this clock."""
         return f"{self.real_origin:.6f}/{self.world_origin:.3f}/{self.rate:g}/{self.world_end:.3f}"
@@ -79,15 +81,6 @@ def parse_clock(spec: str) -> Clock:
     if not 0 < clock.rate < math.inf:
         raise ValueError("the clock's rate must be a positive number")
     return clock
-
-
-async def sleep_until(clock: Clock, instant: float) -> None:
-    """Sleep until ``clock`` reads ``instant`` (seconds since the epoch)."""
-    while True:
-        remaining = instant - clock.now()
-        if remaining <= 0:
-            return
-        await asyncio.sleep(min(remaining / clock.rate, 60.0))
 
 
 def utc(seconds: float) -> datetime:

@@ -14,15 +14,13 @@ import struct
 import termios
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from fcntl import ioctl
 from random import Random
-from typing import TYPE_CHECKING, cast
+from typing import Any, Protocol, cast
 
-from collector_service.simulator.broadcast import Room
-from collector_service.simulator.irc_rules import SlidingWindow
-
-if TYPE_CHECKING:
-    from collector_service.simulator.irc_server import IrcServer
+from collector_service.simulator.broadcast import Broadcaster, Room
+from collector_service.simulator.irc_rules import Gate, IrcOptions, SlidingWindow
 
 CAPABILITIES = ("twitch.tv/tags", "twitch.tv/commands", "twitch.tv/membership")
 _ANONYMOUS_NICK = re.compile(r"justinfan[0-9]+")
@@ -33,10 +31,62 @@ _DRAIN_SECONDS = 2.0
 _TRICKLE_BYTES = 120
 
 
+@dataclass(slots=True)
+class ConnectionTotals:
+    """Counts of all connections since the start."""
+
+    connections: int = 0
+    accepted_joins: int = 0
+    refused_joins: int = 0
+    ignored_joins: int = 0
+    dropped_joins: int = 0
+    refused_logins: int = 0
+    slow_clients: int = 0
+    unanswered_pings: int = 0
+
+
+class Server(Protocol):
+    """The part of the server that a connection uses; see ``irc_server.IrcServer``."""
+
+    broadcaster: Broadcaster
+    options: IrcOptions
+    gate: Gate
+    suspended: set[str]
+    totals: ConnectionTotals
+
+    def now(self) -> float:
+        """World seconds."""
+        ...
+
+    def opened(self, connection: Connection) -> int:
+        """Register a new connection; returns its number."""
+        ...
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        ...
+
+    def admit_login(self, nick: str, transport: Any) -> bool:
+        """Whether the limit of logins allows this one."""
+        ...
+
+    def joins_of(self, nick: str) -> SlidingWindow:
+        """The JOIN limit that all connections of an account share."""
+        ...
+
+    def channels_of(self, nick: str) -> int:
+        """How many channels an account has joined, over all its connections."""
+        ...
+
+    def present(self, room: Room) -> list[str]:
+        """Logins for NAMES."""
+        ...
+
+
 class Connection(asyncio.Protocol):
     """One client. ``silenced`` keeps the TCP connection alive but writes nothing more to it."""
 
-    def __init__(self, server: IrcServer) -> None:
+    def __init__(self, server: Server) -> None:
         self.server = server
         self.number = 0
         self.tags = False
@@ -101,7 +151,7 @@ class Connection(asyncio.Protocol):
             data, self._held_back = data[:cut], data[cut:]
         self._transport.write(data)
         if self._transport.get_write_buffer_size() > self.server.options.max_buffered_bytes:
-            self.server.slow_clients += 1
+            self.server.totals.slow_clients += 1
             self._stop()
             self._transport.abort()
 
@@ -249,7 +299,7 @@ class Connection(asyncio.Protocol):
             return
         problem = self.server.gate.login_refusal()
         if problem:
-            self.server.refused_logins += 1
+            self.server.totals.refused_logins += 1
         elif not self.server.admit_login(nick if not anonymous else "", self._transport):
             problem = "Login unsuccessful"
         elif not anonymous:
@@ -279,11 +329,11 @@ class Connection(asyncio.Protocol):
     def _join(self, name: str) -> None:
         server, login = self.server, name.lower().removeprefix("#")
         if not self._joins.admit():
-            server.refused_joins += 1
+            server.totals.refused_joins += 1
             self.close()
             return
         if server.gate.drops_join():
-            server.dropped_joins += 1
+            server.totals.dropped_joins += 1
             return
         if login in server.suspended:
             self._say_suspended(login)
@@ -293,10 +343,10 @@ class Connection(asyncio.Protocol):
             return
         anonymous = _ANONYMOUS_NICK.fullmatch(self.nick) is not None
         if not anonymous and server.channels_of(self.nick) >= server.options.max_named_channels:
-            server.ignored_joins += 1
+            server.totals.ignored_joins += 1
             return
         self.rooms[login] = room
-        server.accepted_joins += 1
+        server.totals.accepted_joins += 1
         self.tell(f":{self._prefix()} JOIN #{login}")
         host = f"{self.nick}.tmi.twitch.tv"
         present = server.present(room) if self.membership else []

@@ -10,10 +10,11 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from collector_service.simulator.broadcast import Broadcaster, Room
-from collector_service.simulator.irc_connection import Connection
+from collector_service.simulator.irc_connection import Connection, ConnectionTotals
 from collector_service.simulator.irc_rules import Gate, IrcOptions, SlidingWindow
 
 _NAMES_LIMIT = 1_000
@@ -43,14 +44,7 @@ class IrcServer:
         self.broadcaster = broadcaster
         self.options = options
         self.connections: dict[int, Connection] = {}
-        self.total_connections = 0
-        self.accepted_joins = 0
-        self.refused_joins = 0
-        self.ignored_joins = 0
-        self.dropped_joins = 0
-        self.refused_logins = 0
-        self.slow_clients = 0
-        self.unanswered_pings = 0
+        self.totals = ConnectionTotals()
         self.gate = gate
         self.suspended = suspended
         self._present = present
@@ -103,7 +97,7 @@ class IrcServer:
                 if connection.silenced:
                     continue
                 if connection.awaiting_pong and waited >= options.pong_seconds:
-                    self.unanswered_pings += 1
+                    self.totals.unanswered_pings += 1
                     connection.close()
                 elif not connection.awaiting_pong and waited >= options.ping_seconds:
                     connection.pinged_at, connection.awaiting_pong = now, True
@@ -114,19 +108,13 @@ class IrcServer:
         for connection in list(self.connections.values()):
             connection.flush()
 
-    def totals(self) -> dict[str, int]:
-        """Counts since the start."""
+    def counts(self) -> dict[str, int]:
+        """Counts since the start, and the connections that are open now."""
+        totals = asdict(self.totals)
         return {
-            "connections": self.total_connections,
+            "connections": totals.pop("connections"),
             "connections_open": len(self.connections),
-            "accepted_joins": self.accepted_joins,
-            "refused_joins": self.refused_joins,
-            "ignored_joins": self.ignored_joins,
-            "dropped_joins": self.dropped_joins,
-            "refused_logins": self.refused_logins,
-            "slow_clients": self.slow_clients,
-            "unanswered_pings": self.unanswered_pings,
-        }
+        } | totals
 
     def _stop_listening(self) -> None:
         for server in self._servers:
@@ -141,9 +129,9 @@ class IrcServer:
 
     def opened(self, connection: Connection) -> int:
         """Register a new connection; returns its number."""
-        self.total_connections += 1
-        self.connections[self.total_connections] = connection
-        return self.total_connections
+        self.totals.connections += 1
+        self.connections[self.totals.connections] = connection
+        return self.totals.connections
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
@@ -155,7 +143,7 @@ class IrcServer:
         key = nick or str(peer[0] if peer else "")
         window = self._logins.setdefault(key, SlidingWindow(self.options.auth_limit))
         if not window.admit():
-            self.refused_logins += 1
+            self.totals.refused_logins += 1
             return False
         return True
 

@@ -69,7 +69,7 @@ class Simulator:
             self.broadcaster, options.irc, suspended, self.faults, self._present, options.host
         )
         self.faults.attach(self.irc)
-        self.oracle.watch(self.broadcaster, self.irc.totals)
+        self.oracle.watch(self.broadcaster, self.irc.counts)
         self.http = HttpApi(
             world,
             clock,
@@ -110,9 +110,7 @@ class Simulator:
         Raises:
             OSError: a port is taken.
         """
-        # Rounded as its text form is, so that a client that reads it counts the same.
-        shared = ScaledClock(*map(float, clock.spec().split("/")))
-        simulator = cls(world, shared, options or SimulatorOptions())
+        simulator = cls(world, clock.rounded(), options or SimulatorOptions())
         with tempfile.TemporaryDirectory(prefix="simulated-twitch-") as folder:
             runner = web.AppRunner(simulator.http.application(), access_log=None, shutdown_timeout=0.1)
             tasks: list[asyncio.Task[None]] = []

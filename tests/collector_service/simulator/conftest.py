@@ -85,6 +85,30 @@ class Client:
             await self.until(r" 366 ")
 
 
+class HeldClock:
+    """A clock that stands at a world second until `go`: a busy machine has the time that it needs."""
+
+    def __init__(self, instant: float, rate: float) -> None:
+        self.rate = rate
+        self._instant = instant
+        self._running: ScaledClock | None = None
+
+    def now(self) -> float:
+        return self._instant if self._running is None else self._running.now()
+
+    def go(self) -> None:
+        self._running = ScaledClock(time.time(), self._instant, self.rate)
+
+    def rounded(self) -> "HeldClock":
+        return self
+
+
+@pytest.fixture
+def held() -> Callable[[float, float], HeldClock]:
+    """Makes a clock that stands at a world second until it is let go."""
+    return HeldClock
+
+
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], object]], Awaitable[None]]:
     """Waits until a condition holds."""

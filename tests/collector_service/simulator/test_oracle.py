@@ -91,9 +91,9 @@ def happened(world, window_seconds=300):
 
 
 async def test_a_client_joined_everywhere_receives_exactly_what_happened(
-    lively, start, connect, eventually
+    lively, start, connect, eventually, held
 ):
-    clock = ScaledClock(time.time() + 1.0, lively.start, RATE)
+    clock = held(lively.start, RATE)
     simulator = await start(lively, clock)
     listener = Listener()
     logins = [channel.login for channel in lively.channels]
@@ -101,6 +101,8 @@ async def test_a_client_joined_everywhere_receives_exactly_what_happened(
         asyncio.create_task(listener.listen(await connect(simulator.irc_url), part))
         for part in (logins[:12], logins[12:])
     ]
+    await eventually(lambda: simulator.oracle.totals()["accepted_joins"] == len(logins))
+    clock.go()
     await eventually(lambda: simulator.oracle.totals()["complete"])
     await asyncio.sleep(0.1)
     simulator.faults.close()
@@ -192,13 +194,16 @@ async def test_what_nobody_received_is_not_delivered(lively, start, connect, eve
         )
 
 
-async def test_notices_need_a_connection_that_asked_for_commands(lively, start, connect, eventually):
-    simulator = await start(lively, ScaledClock(time.time() + 1.0, lively.start, 2 * RATE))
+async def test_notices_need_a_connection_that_asked_for_commands(lively, start, connect, eventually, held):
+    clock = held(lively.start, 2 * RATE)
+    simulator = await start(lively, clock)
     listener = Listener()
     logins = [channel.login for channel in lively.channels]
     task = asyncio.create_task(
         listener.listen(await connect(simulator.irc_url), logins, capabilities=("tags",))
     )
+    await eventually(lambda: simulator.oracle.totals()["accepted_joins"] == len(logins))
+    clock.go()
     await eventually(lambda: simulator.oracle.totals()["complete"])
     await asyncio.sleep(0.1)
     simulator.faults.close()
@@ -296,12 +301,14 @@ async def test_the_files(lively, start, eventually, tmp_path):
     assert (folder / "presence.csv.gz").read_bytes() == before
 
 
-async def test_a_renamed_channel_goes_on_under_its_new_login(world, start, connect, eventually):
+async def test_a_renamed_channel_goes_on_under_its_new_login(world, start, connect, eventually, held):
     old, new, instant = world.oddities.renamed
-    clock = ScaledClock(time.time() + 0.3, world.start, RATE)
+    clock = held(world.start, RATE)
     simulator = await start(world, clock)
     listener = Listener()
     task = asyncio.create_task(listener.listen(await connect(simulator.irc_url), [old]))
+    await eventually(lambda: simulator.oracle.totals()["accepted_joins"] == 1)
+    clock.go()
     await eventually(lambda: simulator.clock.now() > instant + RATE * 0.05)
     second = asyncio.create_task(listener.listen(await connect(simulator.irc_url), [old, new]))
     await eventually(lambda: simulator.oracle.totals()["complete"])
