@@ -1,8 +1,4 @@
-"""Faults of Twitch's HTTP endpoints: which answers of Helix and GraphQL go wrong.
-
-Belongs here: the switches, in the order in which they were ordered. Does not belong here: what a fault
-looks like (``http_api``), and connections (``faults``).
-"""
+"""Faults of Twitch's HTTP endpoints: the answers of Helix and GraphQL that go wrong, in their order."""
 
 from __future__ import annotations
 
@@ -11,6 +7,10 @@ from typing import Literal
 
 HelixFault = Literal["unauthorized", "rate_limited", "server_error", "invalid_cursor", "empty", "hang"]
 GqlFault = Literal["integrity", "persisted_query", "rate_limited", "server_error", "null_comments", "hang"]
+
+
+# A hanging answer takes longer than clients wait.
+HANG_SECONDS = 60.0
 
 
 class HttpFaults:
@@ -26,7 +26,7 @@ class HttpFaults:
         self._helix.extend([kind] * calls)
 
     def next_helix(self) -> HelixFault | None:
-        """The fault for the Helix call at hand."""
+        """The fault for this call of Helix."""
         return self._helix.popleft() if self._helix else None
 
     def gql(self, kind: GqlFault, calls: int | None = None) -> None:

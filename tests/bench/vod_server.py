@@ -11,6 +11,7 @@ import sys
 from aiohttp import web
 
 from collector_service.clock import ScaledClock
+from collector_service.simulator.comments_api import CommentsApi
 from collector_service.simulator.faults import Faults
 from collector_service.simulator.http_api import HttpApi
 from collector_service.simulator.oracle import Comment
@@ -19,14 +20,11 @@ from collector_service.simulator.world import Stream, World
 from .vod_world import long_chat, long_world
 
 
-class LongChat(HttpApi):
-    """Twitch's HTTP endpoints, with comments that were made before."""
+class LongChat(CommentsApi):
+    """The comments query, with comments that were made before."""
 
     def __init__(self, world: World, clock: ScaledClock, made: list[Comment]) -> None:
-        super().__init__(
-            world, clock, Faults(0), client_id="bench", client_secret="bench", points_per_minute=800,
-            write_oracle=None, status=dict,
-        )  # fmt: skip
+        super().__init__(world, clock, Faults(0))
         self._made = made
 
     def chat(self, stream: Stream) -> list[Comment]:
@@ -39,7 +37,11 @@ async def main() -> None:
     comments = int(sys.argv[1])
     world = long_world(comments)
     clock = ScaledClock(0.0, world.streams[0].ended_at + 3600.0, 1e-9)
-    api = LongChat(world, clock, long_chat(world, comments))
+    api = HttpApi(
+        world, clock, Faults(0), client_id="bench", client_secret="bench", points_per_minute=800,
+        write_oracle=None, status=dict,
+    )  # fmt: skip
+    api.comments = LongChat(world, clock, long_chat(world, comments))
     runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

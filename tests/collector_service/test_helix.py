@@ -499,7 +499,7 @@ async def test_validation_against_the_simulated_twitch():
                 assert stats.token_expires_at > time.time() + 1_000_000
                 ids = [channel.channel_id for channel in world.channels]
                 assert sorted(user.id for user in await client.users(ids=ids)) == sorted(ids)
-                simulator.http.expire_tokens()
+                simulator.http.oauth.expire_all()
             # Each round: two answers and, but for the first, a 401 before the new token.
             assert stats.helix_requests["401"] == 2
         wrong = settings.model_copy(update={"client_id": "another"})

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from collector_service.contract import VOD_PREFIX
-from collector_service.simulator.http_api import _PAGE_SIZES
+from collector_service.simulator.comments_api import PAGE_SIZES
 
 from .harness import planted
 from .vods import vod_session
@@ -164,7 +164,7 @@ async def test_a_vod_that_is_deleted_half_way_keeps_what_was_read(tmp_path):
             assert (report["dead"], report["done"]) == (1, len(it.world.streams) - 1)
             served = 0
             for _ in range(3):
-                served += _PAGE_SIZES[served % len(_PAGE_SIZES)]
+                served += PAGE_SIZES[served % len(PAGE_SIZES)]
             assert it.collected().messages == it.truth({victim: served})
             assert (it.items()[victim].status, it.items()[victim].gone) == ("dead", True)
             _, report = await it.play(**SHORT)

@@ -6,9 +6,9 @@ import aiohttp
 import pytest
 import twitchio
 
-from collector_service.simulator import http_api
+from collector_service.simulator import comments_api
 from collector_service.simulator.chat import Kind, stream_events
-from collector_service.simulator.http_api import GQL_CLIENT_ID, GQL_HASH, GQL_OPERATION
+from collector_service.simulator.comments_api import GQL_CLIENT_ID, GQL_HASH, GQL_OPERATION
 from collector_service.simulator.oracle import Comment
 from collector_service.simulator.world import WorldOptions, plant
 
@@ -112,7 +112,7 @@ async def test_credentials_in_the_query_work_too_and_tokens_validate(world, star
             assert response.status == status
             if status == 200:
                 assert (await response.json())["client_id"] == simulator.client_id
-    simulator.http.expire_tokens()
+    simulator.http.oauth.expire_all()
     status, body, _ = await helix(simulator, http, "/users", {"login": "x"}, bearer=bearer)
     assert (status, body["message"]) == (401, "Invalid OAuth token")
 
@@ -504,7 +504,7 @@ async def test_a_page_of_a_long_chat_costs_no_more_than_one_of_a_short(
             for n in range(500_000)
         ]
     )
-    monkeypatch.setattr(http_api, "comments", lambda *_: chat)
+    monkeypatch.setattr(comments_api, "comments", lambda *_: chat)
     simulator = await start(world, standing(world.end))
     _, body = await gql(simulator, http, stream.video_id, contentOffsetSeconds=length // 2)
     edges = body["data"]["video"]["comments"]["edges"]
