@@ -23,7 +23,8 @@ import yaml
 from collector_service.contract import live_key
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
-from collector_service.simulator.world import WorldOptions, plant
+from collector_service.simulator.planting import plant
+from collector_service.simulator.world import WorldOptions
 from tests.vieweratlas_dagster.checks.test_timing import vod
 from tests.vieweratlas_dagster.test_assets import planted_day, put_day
 from tests.vieweratlas_dagster.vod.twitch_thread import twitch_in_thread

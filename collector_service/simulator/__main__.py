@@ -16,8 +16,9 @@ import typer
 from collector_service.clock import ScaledClock, utc
 from collector_service.simulator.irc_rules import IrcOptions, Limit
 from collector_service.simulator.oracle import write_atomically
+from collector_service.simulator.planting import plant
 from collector_service.simulator.server import Simulator, SimulatorOptions
-from collector_service.simulator.world import World, WorldOptions, plant
+from collector_service.simulator.world import World, WorldOptions
 
 _PROGRESS_SECONDS = 10.0
 

@@ -1,4 +1,4 @@
-"""The HTTP side of the simulated Twitch: OAuth, Helix, the comments query and the control API on one port."""
+"""The HTTP side of the simulated Twitch on one port: OAuth, Helix, comments and the control API."""
 
 from __future__ import annotations
 

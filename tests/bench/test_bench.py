@@ -11,7 +11,8 @@ import pytest
 
 from collector_service.simulator.chat import Kind, stream_events
 from collector_service.simulator.lines import RoomLines
-from collector_service.simulator.world import WorldOptions, plant
+from collector_service.simulator.planting import plant
+from collector_service.simulator.world import WorldOptions
 from collector_service.twitch.irc import MESSAGE, Chat, parse
 
 from . import stream

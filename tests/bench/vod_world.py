@@ -17,7 +17,8 @@ from collector_service.clock import utc
 from collector_service.contract import viewer_key
 from collector_service.simulator.lines import badges_of, color_of
 from collector_service.simulator.oracle import Comment
-from collector_service.simulator.world import Stream, World, WorldOptions, plant
+from collector_service.simulator.planting import plant
+from collector_service.simulator.world import Stream, World, WorldOptions
 
 SECRET = "the-viewer-key-secret-of-the-bench"
 WINDOW_SECONDS = 300

@@ -13,8 +13,9 @@ from aiohttp import web
 from collector_service.clock import ScaledClock
 from collector_service.metrics import Stats
 from collector_service.settings import TwitchSettings
+from collector_service.simulator.planting import plant
 from collector_service.simulator.server import Simulator
-from collector_service.simulator.world import WorldOptions, plant
+from collector_service.simulator.world import WorldOptions
 from collector_service.support.retry import RetryPolicy
 from collector_service.twitch.helix import (
     RESTARTS,

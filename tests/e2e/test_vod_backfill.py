@@ -18,7 +18,8 @@ from collector_service.contract import live_key, viewer_key
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
 from collector_service.simulator.oracle import comments
-from collector_service.simulator.world import WorldOptions, plant
+from collector_service.simulator.planting import plant
+from collector_service.simulator.world import WorldOptions
 from tests.vieweratlas_dagster.vod.twitch_thread import twitch_in_thread, unseen
 from vieweratlas_dagster.commands.run_jobs import open_instance, quarters_of
 from vieweratlas_dagster.lake.keys import presence_key

@@ -23,8 +23,9 @@ from collector_service.clock import ScaledClock
 from collector_service.contract import LIVE_PREFIX
 from collector_service.live.windows import MAX_PAUSE_SECONDS, MAX_STEP_BACK_SECONDS
 from collector_service.simulator.irc_rules import IrcOptions, Limit
+from collector_service.simulator.planting import plant
 from collector_service.simulator.server import Simulator, SimulatorOptions
-from collector_service.simulator.world import World, WorldOptions, plant
+from collector_service.simulator.world import World, WorldOptions
 from collector_service.twitch.irc_client import ConnectionTimings
 
 from .s3 import FaultyS3, faulty_s3

@@ -9,7 +9,8 @@ import pytest
 from collector_service.clock import ScaledClock
 from collector_service.contract import SnapshotRecord, encode_object, live_key, vod_key
 from collector_service.simulator.oracle import comments
-from collector_service.simulator.world import WorldOptions, plant
+from collector_service.simulator.planting import plant
+from collector_service.simulator.world import WorldOptions
 from vieweratlas_dagster.assets import raw
 from vieweratlas_dagster.lake.keys import manifest_key
 from vieweratlas_dagster.resources.lake_resource import LakeResource

@@ -22,8 +22,9 @@ from collector_service.logins import read_logins
 from collector_service.metrics import Stats
 from collector_service.privacy.opt_outs import OptOuts
 from collector_service.settings import CollectionSettings, SettingsError, TwitchSettings
+from collector_service.simulator.planting import plant
 from collector_service.simulator.server import Simulator, SimulatorOptions
-from collector_service.simulator.world import WorldOptions, plant
+from collector_service.simulator.world import WorldOptions
 from collector_service.support.retry import RetryPolicy
 from collector_service.twitch.helix import CredentialsRefusedError, Helix, HelixError, HelixTimings
 

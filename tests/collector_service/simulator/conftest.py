@@ -13,8 +13,9 @@ import pytest
 
 from collector_service.clock import ScaledClock
 from collector_service.simulator.irc_rules import IrcOptions, Limit
+from collector_service.simulator.planting import plant
 from collector_service.simulator.server import Simulator, SimulatorOptions
-from collector_service.simulator.world import World, WorldOptions, plant
+from collector_service.simulator.world import World, WorldOptions
 
 SECONDS = 10.0
 

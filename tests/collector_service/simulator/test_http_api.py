@@ -10,7 +10,8 @@ from collector_service.simulator import comments_api
 from collector_service.simulator.chat import Kind, stream_events
 from collector_service.simulator.comments_api import GQL_CLIENT_ID, GQL_HASH, GQL_OPERATION
 from collector_service.simulator.oracle import Comment
-from collector_service.simulator.world import WorldOptions, plant
+from collector_service.simulator.planting import plant
+from collector_service.simulator.world import WorldOptions
 
 
 @pytest.fixture(scope="module")

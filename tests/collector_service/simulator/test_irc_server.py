@@ -4,8 +4,9 @@ import pytest
 
 from collector_service.clock import ScaledClock
 from collector_service.simulator.irc_rules import Limit
+from collector_service.simulator.planting import plant
 from collector_service.simulator.server import SimulatorOptions
-from collector_service.simulator.world import WorldOptions, plant
+from collector_service.simulator.world import WorldOptions
 
 
 @pytest.fixture

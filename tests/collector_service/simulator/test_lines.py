@@ -5,7 +5,8 @@ import pytest
 
 from collector_service.simulator.chat import ANONYMOUS, Event, Kind, stream_events
 from collector_service.simulator.lines import RoomLines, badges_of, without_tags
-from collector_service.simulator.world import WorldOptions, plant
+from collector_service.simulator.planting import plant
+from collector_service.simulator.world import WorldOptions
 
 LINE = re.compile(
     r"@(?P<tags>\S+) :(?P<prefix>\S+) (?P<command>[A-Z]+) #(?P<channel>\w+)(?: :(?P<text>.*))?"

@@ -14,7 +14,8 @@ from collector_service.simulator.broadcast import Broadcast
 from collector_service.simulator.chat import ANONYMOUS, Event, Kind, stream_events
 from collector_service.simulator.lines import RoomLines
 from collector_service.simulator.oracle import Oracle, Presence, write_files
-from collector_service.simulator.world import WorldOptions, plant
+from collector_service.simulator.planting import plant
+from collector_service.simulator.world import WorldOptions
 
 RATE = 40_000.0
 PRESENT = {"sub", "resub", "subgift", "submysterygift", "announcement", "viewermilestone"}

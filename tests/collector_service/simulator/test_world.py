@@ -11,8 +11,9 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 from collector_service.simulator.chat import Kind, stream_events
 from collector_service.simulator.lines import RoomLines
+from collector_service.simulator.planting import plant
 from collector_service.simulator.vocabulary import LISTED_BOTS
-from collector_service.simulator.world import DAY, World, WorldOptions, plant
+from collector_service.simulator.world import DAY, World, WorldOptions
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
-from collector_service.simulator.world import WorldOptions, plant
+from collector_service.simulator.planting import plant
+from collector_service.simulator.world import WorldOptions
 from tests.vieweratlas_dagster.vod.chat_json import chat_json
 from tests.vieweratlas_dagster.vod.items import item
 from tests.vieweratlas_dagster.vod.twitch_thread import twitch_in_thread

@@ -12,8 +12,9 @@ from collector_service.contract import VOD_PREFIX, decode_lines, parse_record, v
 from collector_service.lake import Lake
 from collector_service.settings import PrivacySettings, TwitchSettings, VodSettings
 from collector_service.simulator.oracle import comments
+from collector_service.simulator.planting import plant
 from collector_service.simulator.server import Simulator
-from collector_service.simulator.world import WorldOptions, plant
+from collector_service.simulator.world import WorldOptions
 from collector_service.support.retry import RetryPolicy
 from collector_service.twitch.helix import Helix
 from collector_service.twitch.vod_chat import GraphqlComments
