@@ -7,12 +7,17 @@ from pathlib import Path
 
 import boto3
 import pytest
+from hypothesis import settings as examples
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
 from tests.s3_api import s3_api
+
+# How long an example takes says more about the machine than about the code.
+examples.register_profile("any machine", deadline=None)
+examples.load_profile("any machine")
 
 # The command as users run it.
 VIEWERATLAS = str(Path(sys.executable).with_name("vieweratlas"))

@@ -31,7 +31,7 @@ from collector_service.contract import MAX_TEXT, BadRecordError, parse_utc
 from collector_service.twitch.vod_chat import BOT_BADGE, Vod, VodComment
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_CHUNK = 1024 * 1024
+CHUNK_CHARACTERS = 1024 * 1024
 _MAX_VALUE = 64 * 1024 * 1024
 _NO_SPACE = re.compile(r"[^ \t\r\n]")
 _decode = json.JSONDecoder().raw_decode
@@ -108,8 +108,13 @@ def open_chat_json(path: Path) -> Iterator[ChatJson]:
         raise ChatJsonError(f"{path}: {error.strerror or error}") from None
 
 
-def read_chat_json(stream: BinaryIO, name: str) -> ChatJson:
-    """Read up to the first comment; ``name`` stands in error texts.
+def read_chat_json(stream: BinaryIO, name: str, chunk: int = CHUNK_CHARACTERS) -> ChatJson:
+    """Read up to the first comment.
+
+    Args:
+        stream: the file.
+        name: its name, for error texts.
+        chunk: how many characters are read at a time.
 
     Raises:
         ChatJsonError: see `open_chat_json`.
@@ -119,7 +124,7 @@ def read_chat_json(stream: BinaryIO, name: str) -> ChatJson:
     binary = gzip.GzipFile(fileobj=stream) if head == _GZIP_MAGIC else stream
     # No line ends are looked for.
     text = io.TextIOWrapper(cast("BinaryIO", binary), encoding="utf-8-sig", newline="\n")
-    scanner = _Scanner(text, name)
+    scanner = _Scanner(text, name, chunk)
     scanner.take("{")
     sections: dict[str, dict[str, Any]] = {}
     while True:
@@ -229,9 +234,10 @@ def _seconds(data: dict[str, Any], field: str, place: str) -> float:
 class _Scanner:
     """Takes one JSON value after the other from a text, holding little more than one value."""
 
-    def __init__(self, text: TextIO, name: str) -> None:
+    def __init__(self, text: TextIO, name: str, chunk: int) -> None:
         self._text = text
         self._name = name
+        self._chunk = chunk
         self._buffer = ""
         self._position = 0
         self._singly_until = 0
@@ -306,7 +312,7 @@ class _Scanner:
         if self._ended or len(left) > _MAX_VALUE:
             return False
         try:
-            piece = self._text.read(max(_CHUNK, len(left)))
+            piece = self._text.read(max(self._chunk, len(left)))
         except (UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ChatJsonError(f"{self._name}: cannot be unpacked: {error}") from None
         self._buffer, self._position, self._singly_until = left + piece, 0, 0

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from collector_service.twitch import vod_json
 from collector_service.twitch.vod_chat import VodComment
-from collector_service.twitch.vod_json import ChatJsonError, open_chat_json, read_chat_json
+from collector_service.twitch.vod_json import (
+    CHUNK_CHARACTERS,
+    ChatJsonError,
+    open_chat_json,
+    read_chat_json,
+)
 
 
 def entry(number, offset, commenter="default", badges=None):
@@ -67,9 +72,9 @@ def compact(root):
     return json.dumps(root, ensure_ascii=False, separators=(",", ":"))
 
 
-def read(root, encode=lambda text: text.encode()):
+def read(root, chunk=CHUNK_CHARACTERS, *, encode=str.encode):
     text = root if isinstance(root, str) else json.dumps(root, ensure_ascii=False)
-    chat = read_chat_json(io.BytesIO(encode(text)), "chat.json")
+    chat = read_chat_json(io.BytesIO(encode(text)), "chat.json", chunk)
     return chat, list(chat.comments)
 
 
@@ -163,14 +168,13 @@ def test_every_truncation_is_noticed():
     assert len(read(text[:end_of_comments])[1]) == 2
 
 
-def test_the_checksum_of_a_gzip_is_looked_at_behind_the_last_comment(monkeypatch):
-    monkeypatch.setattr(vod_json, "_CHUNK", 1000)
+def test_the_checksum_of_a_gzip_is_looked_at_behind_the_last_comment():
     text = json.dumps(document([entry(0, 1)], embeddedData={"thirdParty": ["picture" * 50_000]}))
     packed = gzip.compress(text.encode(), compresslevel=0)
-    assert len(list(read_chat_json(io.BytesIO(packed), "chat.json").comments)) == 1
+    assert len(list(read_chat_json(io.BytesIO(packed), "chat.json", 1000).comments)) == 1
     for data in (packed[:-4], packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:]):
         with pytest.raises(ChatJsonError, match=r"chat\.json: cannot be unpacked"):
-            list(read_chat_json(io.BytesIO(data), "chat.json").comments)
+            list(read_chat_json(io.BytesIO(data), "chat.json", 1000).comments)
 
 
 def test_a_torn_gzip_and_bad_bytes_are_refused(tmp_path):
@@ -185,13 +189,12 @@ def test_a_torn_gzip_and_bad_bytes_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("number", ["0.5", "12.25", "1e3", "1e-3", "2.5E+2", "7"])
-def test_a_number_that_a_piece_cuts_anywhere_is_whole(number, monkeypatch):
+def test_a_number_that_a_piece_cuts_anywhere_is_whole(number):
     text = json.dumps(document([entry(0, 98127)])).replace("98127", number)
     expected = [one.offset_seconds for one in read(text)[1]]
     assert expected == [float(number)]
     for chunk in range(1, len(text)):
-        monkeypatch.setattr(vod_json, "_CHUNK", chunk)
-        assert [one.offset_seconds for one in read(text)[1]] == expected
+        assert [one.offset_seconds for one in read(text, chunk)[1]] == expected
 
 
 @settings(max_examples=50)
@@ -204,21 +207,19 @@ def test_a_number_that_a_piece_cuts_anywhere_is_whole(number, monkeypatch):
 def test_pieces_of_any_size_give_the_same(chunk, offsets, indent):
     comments = [entry(number, offset) for number, offset in enumerate(offsets)]
     text = json.dumps(document(comments), indent=indent, ensure_ascii=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vod_json, "_CHUNK", chunk)
-        got = read(text)[1]
+    got = read(text, chunk)[1]
     assert [(one.id, one.offset_seconds) for one in got] == [
         (f"id-{number}", offset) for number, offset in enumerate(offsets)
     ]
 
 
-def outcome(text, boundary):
+def outcome(text, boundary, chunk=CHUNK_CHARACTERS):
     """The comments up to the first error, and the error's text."""
     got, problem = [], None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vod_json, "_BOUNDARY", boundary)
         try:
-            got.extend(read_chat_json(io.BytesIO(text.encode()), "chat.json").comments)
+            got.extend(read_chat_json(io.BytesIO(text.encode()), "chat.json", chunk).comments)
         except ChatJsonError as error:
             problem = str(error)
     return got, problem
@@ -255,9 +256,7 @@ ODD = [
 def test_many_at_a_time_give_what_each_by_itself_gives(odd, chunk):
     comments = [change(entry(number, number)) for number, change in enumerate(odd)]
     text = compact(document(comments))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vod_json, "_CHUNK", chunk)
-        assert outcome(text, vod_json._BOUNDARY) == outcome(text, "nowhere")
+    assert outcome(text, vod_json._BOUNDARY, chunk) == outcome(text, "nowhere", chunk)
 
 
 @given(at=st.integers(0, 10_000), byte=st.characters(min_codepoint=1, max_codepoint=255))
