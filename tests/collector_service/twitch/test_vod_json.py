@@ -94,7 +94,7 @@ def test_reads_a_real_shape(encode):
     missing = entry(3, 3)
     del missing["commenter"]
     mirrored = entry(4, 4) | {"channel_id": "10"}
-    chat, got = read(document([*comments, missing, mirrored]), encode)
+    chat, got = read(document([*comments, missing, mirrored]), encode=encode)
     assert chat.vod.vod_id == "555"
     assert (chat.vod.channel, chat.vod.channel_id, chat.vod.title) == ("alpha", 9, "A title")
     assert chat.vod.created_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
