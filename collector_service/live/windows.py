@@ -121,7 +121,8 @@ class WindowShare:
     Attributes:
         start: the window's start, a multiple of its length.
         sequence: number of the share, unique within the state directory.
-        close_at: when the share closes.
+        close_at: when the share closes. An event that arrives after the window's end puts this off.
+        close_by: the latest time for ``close_at``.
         until: watching counts up to here.
         partial: whether it cannot hold the whole window.
         full: whether it counts nothing more, for want of memory.
@@ -135,7 +136,7 @@ class WindowShare:
     """
 
     __slots__ = (
-        "close_at", "coverage", "events", "full", "new_channels", "partial", "seconds", "sequence", "start",
+        "close_at", "close_by", "coverage", "events", "full", "new_channels", "partial", "seconds", "sequence", "start",
         "statuses", "stream_infos", "supplementary", "tallies", "until",
     )  # fmt: skip
 
@@ -152,7 +153,7 @@ class WindowShare:
         self.start = start
         self.seconds = seconds
         self.sequence = sequence
-        self.close_at = close_at
+        self.close_at = self.close_by = close_at
         self.until = float(start + seconds)
         self.partial = partial or supplementary
         self.supplementary = supplementary
@@ -368,7 +369,11 @@ class Windows:
         elif sent < now - self._max_lateness:
             sent = now - self._max_lateness
         start = self._align(sent)
-        return self._open.get(start) or self._open_for(start, now)
+        share = self._open.get(start) or self._open_for(start, now)
+        if now >= share.end:
+            # More may be on its way: reading on costs less than a further object of the window.
+            share.close_at = min(now + self._grace, share.close_by)
+        return share
 
     def tick(self) -> list[WindowShare]:
         """Open the windows that have begun; take out and return the shares that are over, oldest first.
@@ -450,6 +455,7 @@ class Windows:
             partial=partial,
             supplementary=supplementary,
         )
+        share.close_by = close_at + SETTLE_SECONDS * self.rate
         share.stream_infos = self._stream_infos
         self._next_sequence += 1
         self._open[start] = share

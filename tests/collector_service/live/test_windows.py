@@ -101,6 +101,23 @@ def test_events_for_a_closed_window_are_kept_in_a_supplement():
     assert windows.supplementary_shares == 1
 
 
+@pytest.mark.parametrize(("seconds", "supplements"), [(10, 0), (25, 1)])
+def test_a_window_whose_events_keep_arriving_late_stays_open_for_a_while(seconds, supplements):
+    """A reader that is behind writes one object of a window, and one more if it is far behind."""
+    clock = ManualClock()
+    windows = Windows(clock, 300)
+    shares = advance(windows, clock, START + 300)
+    for key in range(seconds):
+        count(windows, 7, START + 299, key=key)
+        shares += advance(windows, clock, clock.time + 1.0)
+    shares += advance(windows, clock, clock.time + 60.0)
+    found = [share for share in shares if share.start == START]
+    assert len(found) == 1 + supplements == 1 + windows.supplementary_shares
+    assert sorted(key for record in records(found) for key in record.viewer_keys) == list(range(seconds))
+    longest = GRACE_SECONDS + SETTLE_SECONDS
+    assert found[0].close_at == START + 300 + min(seconds - 1 + GRACE_SECONDS, longest)
+
+
 def test_event_times_are_brought_into_range():
     clock = ManualClock(START + 10.0)
     windows = Windows(clock, 300)
