@@ -1,1 +1,1 @@
-"""The long-running collector: which channels it reads, what it counts, and how windows reach the lake."""
+"""The running collector: which channels it reads, which lines it counts, and how windows reach the lake."""

@@ -1,8 +1,7 @@
-"""Channels: which ones to watch, and what Helix says about them and their streams.
+"""The channels to watch, from settings, a file or Helix, with Helix's metadata of their streams.
 
-Belongs here: the list from settings, file or Helix, its refreshes and its hysteresis, this collector's
-share of it, and which of its channels there is nothing to watch of. Does not belong here: joining them
-(``shards``) and Helix's requests (``twitch.helix``).
+This module has the refreshes and their hysteresis, and this collector's share of the list; ``roster`` and
+``pool`` join the channels.
 """
 
 from __future__ import annotations
@@ -60,14 +59,14 @@ class Listing:
 
 
 class NoChannelsError(SettingsError):
-    """There is neither a list of channels nor a way to ask Twitch for one."""
+    """There is neither a list of channels nor a way to ask Twitch for it."""
 
 
 def needs_helix(twitch: TwitchSettings, collection: CollectionSettings) -> bool:
-    """Whether Helix is to be asked: for the list, or for the metadata of a given list.
+    """Whether there are credentials for Helix, which then gives the list or the metadata of a given list.
 
     Raises:
-        NoChannelsError: there is neither a list nor a way to ask for one.
+        NoChannelsError: there is neither a list nor a way to ask for it.
     """
     if twitch.has_credentials:
         return True
@@ -80,10 +79,10 @@ def needs_helix(twitch: TwitchSettings, collection: CollectionSettings) -> bool:
 
 
 def given_logins(collection: CollectionSettings) -> list[str] | None:
-    """The logins that the settings list, themselves or in a file; None when Helix is to choose.
+    """The logins that the settings list, themselves or in a file; None when Helix chooses them.
 
     Raises:
-        SettingsError: the file cannot be read, one of them is no login, or there is none.
+        SettingsError: the file cannot be read or is empty, or an entry is not a login.
     """
     if collection.channels:
         logins = list(dict.fromkeys(name.strip().lower().removeprefix("#") for name in collection.channels))
@@ -102,11 +101,11 @@ def given_logins(collection: CollectionSettings) -> list[str] | None:
 
 
 def owner(login: str, collectors: int) -> int:
-    """Which of so many collectors watches a channel: a number from 0 on.
+    """The 0-based number of the collector that watches a channel.
 
-    The one that draws the highest lot has the channel (rendezvous hashing). Everybody can draw everybody's
-    lots, so nobody has to ask, and one more collector takes over only the channels for which it draws the
-    highest.
+    The collector with the highest lot has the channel (rendezvous hashing). Each collector can draw the
+    lots of all, so they need not talk, and a new collector takes over only the channels for which its own
+    lot is the highest.
     """
     return _highest_lot(login, collectors) if collectors > 1 else 0
 
@@ -155,7 +154,7 @@ class ChannelList:
         Raises:
             SettingsError: the list's file cannot be read.
             CredentialsRefusedError: Twitch refuses the credentials.
-            HelixError: there is no list without Helix, and Helix gave no usable answer.
+            HelixError: the list needs Helix, and Helix gave no usable answer.
         """
         async with self._turn:
             try:
@@ -171,8 +170,8 @@ class ChannelList:
     async def recheck(self, logins: Iterable[str]) -> Listing:
         """Ask Helix at once about watched channels with which something is wrong.
 
-        Twitch does not answer their JOINs, or their room has an unexpected id. A fault of Helix leaves
-        what is known.
+        Twitch does not answer their JOINs, or their id is not the expected one. A fault of Helix leaves
+        the last answers.
 
         Raises:
             CredentialsRefusedError: Twitch refuses the credentials.
@@ -187,7 +186,7 @@ class ChannelList:
         return self.listing()
 
     def listing(self) -> Listing:
-        """What is known now, without asking anybody: for new opt-outs."""
+        """The list as of the last answers, with the opt-outs of now; asks for nothing."""
         logins: dict[str, None] = {}
         channel_ids: dict[str, int] = {}
         statuses: dict[str, ChannelStatus] = {}
@@ -215,13 +214,13 @@ class ChannelList:
 
     def _count_failure(self, error: HelixError) -> None:
         self._stats.refresh_failures += 1
-        _log.warning("channels not checked, what was known stays: %s", error)
+        _log.warning("channels not checked, the last answers stay: %s", error)
 
 
 class _Entry(NamedTuple):
     """A wanted channel of this collector's share.
 
-    ``login`` is its login of today, None if there is no such channel; ``channel_id`` is its id, if known.
+    ``login`` is its login of today, None if the channel does not exist; ``channel_id`` is its id, if known.
     """
 
     wanted: str
@@ -230,13 +229,13 @@ class _Entry(NamedTuple):
 
 
 class _GivenList:
-    """A list that somebody wrote, and the accounts behind its logins.
+    """A list from the settings, and the accounts behind its logins.
 
     A login means the account that had it when it was first looked up. That account is followed through
-    renames; only when it is gone does the login mean whoever has it now.
+    renames; only when it no longer exists does the login mean its present owner.
 
     ``_ids`` maps wanted logins to such accounts, ``_names`` accounts that exist to their logins of today;
-    ``_unknown`` holds wanted logins that nobody has.
+    ``_unknown`` has the wanted logins without an account.
     """
 
     needs_helix = False
@@ -283,7 +282,7 @@ class _GivenList:
         if due:
             self._checked = now
         streams = await self._helix.streams(self._names)
-        # Who streams tells the login of today, so these renames need not wait for the next check.
+        # A stream has the login of today, so these renames need not wait for the next check.
         self._names |= {stream.user_id: stream.login for stream in streams}
         self.stream_infos = {stream.user_id: _info(stream) for stream in streams}
 
@@ -318,11 +317,11 @@ class _GivenList:
         self._names |= {user.id: user.login for user in users}
         self._forget_others()
         if len(set(self._names.values())) < len(self._names):
-            # Somebody has taken over the login of a channel that must have another one by now.
+            # A login has a new owner, so its former owner must have a different login by now.
             self._checked = float("-inf")
 
     def _forget_others(self) -> None:
-        """Keep nothing of logins that are not wanted any more."""
+        """Drop logins that are not wanted any more."""
         wanted = set(self._logins)
         self._ids = {login: channel_id for login, channel_id in self._ids.items() if login in wanted}
         self._unknown &= wanted
@@ -334,7 +333,7 @@ class _TopList:
     """The biggest streams; a channel leaves when it was not among them several times in a row.
 
     ``_tracked`` maps the channels' ids to their logins, ``_misses`` counts for how many refreshes in a row
-    a channel was missed, ``_gone`` holds those whose account is gone since they were last seen live.
+    a channel was missed, ``_gone`` has those whose account was deleted since they were last seen live.
     """
 
     needs_helix = True
@@ -357,11 +356,11 @@ class _TopList:
             raise HelixError("the biggest streams are only known to Helix")
         streams = await self._helix.top_streams(self._collection.top_channels_limit)
         if not streams and self._tracked:
-            raise HelixError("Helix says that nobody streams")
+            raise HelixError("Helix lists no streams at all")
         if not streams:
-            _log.warning("nobody streams yet; the next refresh asks again")
+            _log.warning("Helix lists no streams yet; the next refresh asks again")
         live = {stream.user_id: stream.login for stream in streams}
-        # A login that somebody else has by now is no channel of its former owner.
+        # A login with a new owner does not mean its former owner's channel.
         taken = set(live.values())
         misses = {
             channel_id: self._misses.get(channel_id, 0) + 1
@@ -376,7 +375,7 @@ class _TopList:
         kept = {channel_id: self._tracked[channel_id] for channel_id in misses}
         mine = [channel_id for channel_id, login in kept.items() if self._is_mine(login)]
         still_live = await self._helix.streams(mine) if mine else []
-        # A rename shows as a new login of the same id; keyed by id, the old one goes at once.
+        # A rename shows as a new login of the same id; keyed by id, the old one vanishes at once.
         kept |= {stream.user_id: stream.login for stream in still_live}
         self._tracked = live | kept
         self._misses = misses
@@ -408,17 +407,17 @@ async def _accounts(
 ) -> list[User]:
     """The accounts with these logins or ids; those left out do not exist.
 
-    Helix has given empty answers to good questions before. So what is missing is asked for again, together
-    with an account that exists: an answer without that one proves nothing.
+    Helix has given empty answers to good questions before. So missing accounts are asked for again,
+    together with an account that exists: an answer without the latter proves nothing.
 
     Args:
-        helix: whom to ask.
+        helix: the client.
         logins: logins.
         ids: ids.
         existing: accounts that are believed to exist.
 
     Raises:
-        HelixError: no usable answer, or none that can be believed.
+        HelixError: the answer is unusable or not credible.
     """
     users = await helix.users(logins=logins, ids=ids)
     missing_logins = set(logins) - {user.login for user in users}
@@ -426,15 +425,15 @@ async def _accounts(
     missing: list[str | int] = [*sorted(missing_logins), *sorted(missing_ids)]
     if not missing:
         return users
-    witnesses = [user.id for user in users] or [one for one in existing if one not in missing_ids]
+    witnesses = [user.id for user in users] or sorted(set(existing) - missing_ids)
     if not witnesses:
         raise HelixError(f"Helix knows none of the {len(missing)} accounts that were asked for")
     witness = random.choice(witnesses)  # noqa: S311 - any of them will do
     for at in range(0, len(missing), PAGE - 1):
         chunk = missing[at : at + PAGE - 1]
         again = await helix.users(
-            logins=[one for one in chunk if isinstance(one, str)],
-            ids=[witness, *(one for one in chunk if isinstance(one, int))],
+            logins=[account for account in chunk if isinstance(account, str)],
+            ids=[witness, *(account for account in chunk if isinstance(account, int))],
         )
         if all(user.id != witness for user in again):
             raise HelixError("Helix does not know an account that it knew before")

@@ -1,7 +1,6 @@
-"""Health, metrics and the status table, over HTTP on the local machine.
+"""Health, metrics and the status table, over HTTP on the local machine: /healthz, /metrics and /channels.
 
-Belongs here: what counts as healthy, the page /healthz, /metrics in Prometheus' format, and /channels.
-Does not belong here: counting (``stats``). No label of a metric names a channel, nothing names a viewer.
+No label of a metric names a channel, and nothing names a viewer.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from collector_service.live.status_table import Row
 from collector_service.metrics import Stats
 from collector_service.settings import SettingsError
 
-# A reader that hears nothing at all for so long is broken: every connection asks for a sign of life after
-# ten seconds.
+# A reader that hears nothing for this long is broken: every connection asks for a sign of life after ten
+# seconds.
 SILENT_SECONDS = 150.0
 OLD_SPOOL_SECONDS = 900.0
 LOW_JOIN_RATIO = 0.5
@@ -40,7 +39,7 @@ class ReaderState:
         statuses: wanted channels by status.
         connections: connections by state.
         viewers: (channel, viewer) pairs in the open windows.
-        overflows: windows that were cut short for want of memory.
+        overflows: windows that were cut short for lack of memory.
     """
 
     seconds_up: float
@@ -67,10 +66,10 @@ class ReaderState:
 
 
 def judge(now: ReaderState, stats: Stats) -> dict[str, Any]:
-    """What /healthz says.
+    """The answer of /healthz.
 
-    ``failing`` is for what a restart may heal: the reader stands still. Everything else that is wrong is
-    ``degraded``: a restart would not help, and could lose what waits on the local disk.
+    ``failing`` means that a restart may help: the reader stands still. Every other problem is ``degraded``:
+    a restart would not help, and could lose objects that wait on the local disk.
     """
     spool_age = time.time() - stats.spool_oldest if stats.spool_files else 0.0
     problems = []
@@ -82,13 +81,13 @@ def judge(now: ReaderState, stats: Stats) -> dict[str, Any]:
     if spool_age > OLD_SPOOL_SECONDS:
         problems.append(f"an object has waited {spool_age:.0f} s for the lake")
     if now.overflows:
-        problems.append(f"{now.overflows} windows were cut short for want of memory")
+        problems.append(f"{now.overflows} windows were cut short for lack of memory")
     if stats.journal_failures or stats.spool_failures:
         problems.append("the local disk refused writes")
     if stats.spool_thinned:
         problems.append(f"no room to wait for the lake: {stats.spool_thinned} windows lost their viewers")
     if stats.spool_removed:
-        problems.append(f"no room to wait for the lake: {stats.spool_removed} windows are gone altogether")
+        problems.append(f"no room to wait for the lake: {stats.spool_removed} windows were removed")
     if stats.spool_unreadable:
         problems.append(f"the local disk cannot read {stats.spool_unreadable} windows any more")
     return {
@@ -146,10 +145,10 @@ class StatsCollector(Collector):
             ("journal_failures", "Failed writes of the journal", stats.journal_failures),
             ("spool_failures", "Failed writes of the spool", stats.spool_failures),
             ("spool_thinned", "Waiting windows that lost their viewers to a bound", stats.spool_thinned),
-            ("spool_removed", "Waiting windows removed altogether", stats.spool_removed),
+            ("spool_removed", "Waiting windows removed", stats.spool_removed),
             ("spool_unreadable", "Waiting windows that the disk cannot read", stats.spool_unreadable),
             ("refresh_failures", "Failed refreshes of the channel list", stats.refresh_failures),
-            ("windows_cut", "Windows cut short for want of memory", now.overflows),
+            ("windows_cut", "Windows cut short for lack of memory", now.overflows),
             ("recovered_parts", "Windows recovered from the journal", stats.recovered_parts),
             ("recovered_lost_bytes", "Torn bytes cut from the journal", stats.recovered_lost_bytes),
         ):
@@ -176,7 +175,7 @@ async def serve(
     """Serve /healthz, /metrics and /channels while the context lasts.
 
     Args:
-        port: on 127.0.0.1; 0 serves nothing.
+        port: on 127.0.0.1; 0 for no server.
         stats: counters; their registry is completed here.
         look: the reader's state.
         table: the status table.
@@ -209,7 +208,7 @@ async def serve(
     app.add_routes(
         [web.get("/healthz", healthz), web.get("/metrics", metrics), web.get("/channels", channels)]
     )
-    # Nobody who is slow to read may hold up the end of the collection.
+    # A slow client must not hold up the end of the collection.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

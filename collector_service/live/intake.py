@@ -1,8 +1,4 @@
-"""The intake: from chat lines to counts.
-
-Belongs here: the hot path between a connection and the windows, leaving out second copies and those who
-opted out. Does not belong here: parsing (``twitch.irc``) and what a window does with a count (``windows``).
-"""
+"""The intake: from chat lines to counts in the windows, without second copies and opted-out viewers."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ _REMEMBERED_IDS = 50_000
 class Duplicates:
     """Message ids of the channels that two connections read at once, for as long as they may.
 
-    Everywhere else a line comes once, so nothing is remembered there.
+    In all other channels a line arrives once, so nothing is remembered.
     """
 
     def __init__(self) -> None:
@@ -29,12 +25,12 @@ class Duplicates:
         self._until: dict[int, float] = {}
 
     def watch(self, channel_id: int, until: float) -> None:
-        """Remember the channel's ids until ``until`` (by one clock of the caller's choice)."""
+        """Remember the channel's ids until ``until`` (by any clock, always the same)."""
         self._seen.setdefault(channel_id, {})
         self._until[channel_id] = until
 
     def expire(self, now: float) -> None:
-        """Forget what need not be remembered any more."""
+        """Forget the ids of channels whose time is over."""
         for channel_id in [channel_id for channel_id, end in self._until.items() if end <= now]:
             del self._seen[channel_id], self._until[channel_id]
 
@@ -66,14 +62,14 @@ class Intake:
         self.duplicates = Duplicates()
 
     def leave_out(self, opt_outs: OptOuts) -> None:
-        """From now on nothing of these viewers and channels is counted.
+        """Count nothing of these viewers and channels.
 
-        What the open windows have counted before stays in them until they are uploaded (``spool``). A
-        shared-chat copy carries nobody's id, so it adds to ``mirrored_messages`` whoever wrote it.
+        Earlier counts stay in the open windows until they are uploaded (``spool``). A shared-chat copy has
+        no viewer id, so it adds to ``mirrored_messages`` for opted-out viewers, too.
         """
         self._viewers.leave_out(opt_outs.viewer_keys)
         self._left_out_logins = opt_outs.channels
-        # A channel that has a tally is known by its id alone from here on.
+        # A channel that has a tally is only looked up by its id.
         self._left_out_ids = opt_outs.channel_ids | {
             channel_id
             for share in self._windows.open_shares

@@ -1,18 +1,19 @@
-"""The journal: what the open shares hold, on disk, so that a killed collector loses seconds at most.
+"""The journal: the content of the open shares on disk, so that a killed collector loses seconds at most.
 
-Belongs here: writing the journal's files, and reading them back at the next start. Does not belong
-here: finished objects (``spool``) and when to write (``uploader``).
+This module writes the journal's files and reads them back at the next start. Finished objects are in
+``spool``; ``uploader`` decides when to write.
 
 One file per share, one frame per flush: ``length, CRC-32`` of the payload and the payload. The payload is
-the length of its JSON, the JSON, and numbers. A frame usually says what the share has gained: the JSON has
-time, new channels, coverage and which channels were quiet, the numbers are pairs of an event's code and its
+the length of its JSON, the JSON, and numbers. A frame usually states the gain of a share: the JSON has the
+time, new channels, coverage and the quiet channels, the numbers are pairs of an event's code and its
 viewer key. The first frames may also state whole channels: then the numbers are each channel's viewer
 keys, their messages, and its bots. Numbers are little-endian uint64. A file is read up to its first frame
-that is damaged, or that another version wrote and this one cannot use: nothing behind it can be trusted.
-Viewers appear as keys only.
+that is damaged, or that a different version wrote and this one cannot use: the frames behind it cannot be
+trusted. Viewers appear as keys only.
 
-What a disk refuses is kept for later, within a number of bytes. Beyond that it is dropped, and the files
-concerned are replaced by whole shares as soon as the disk takes them; until then, they end where they end.
+Frames that a disk refuses are kept for later, within a number of bytes. Beyond that they are dropped, and
+their files are replaced by whole shares as soon as the disk takes them; until then the files stay as they
+are.
 """
 
 from __future__ import annotations
@@ -49,14 +50,14 @@ _CHANNELS_PER_FRAME = 100
 _FRAME = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
 _SUFFIX = ".journal"
-# What a frame may raise that is sound, but not as this version writes it, or that speaks of channels which
-# no frame has named: the file's beginning was taken away.
+# Errors from a sound frame that a different version wrote, or that refers to channels without a name
+# because the file's beginning is missing.
 _USELESS = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True)
 class Flush:
-    """What a share gained since its last flush: bytes for the end of its file."""
+    """The gain of a share since its last flush: bytes for the end of its file."""
 
     path: Path
     data: bytes
@@ -64,9 +65,9 @@ class Flush:
 
 @dataclass(frozen=True)
 class Whole:
-    """All that a share holds, for a new file. A copy, not bytes yet, for those take long to make.
+    """The content of a share, for a new file. A copy and not bytes, since those take long to make.
 
-    ``channels`` holds what `_restore` takes up again, and each channel's viewers, messages and bots.
+    ``channels`` has the values that `_restore` reads, and each channel's viewers, messages and bots.
     """
 
     path: Path
@@ -78,7 +79,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Recovered:
-    """A share read back from a file, None if no frame is of use, and the bytes behind the last good one."""
+    """A share from a file (None without a usable frame), and the bytes behind the last good frame."""
 
     share: WindowShare | None
     name: ShareName
@@ -90,8 +91,8 @@ class Journal:
 
     Args:
         folder: of this process alone; made when it is missing.
-        collector_id: whose shares are written.
-        backlog_bytes: how much of what the disk refuses is kept.
+        collector_id: the collector whose shares are written.
+        backlog_bytes: how many bytes of refused frames are kept.
     """
 
     def __init__(self, folder: Path, collector_id: str, backlog_bytes: int = BACKLOG_BYTES) -> None:
@@ -109,22 +110,22 @@ class Journal:
     def take(
         self, shares: Iterable[WindowShare], now: float, quiet: Mapping[int, float] | None = None
     ) -> list[Flush | Whole]:
-        """Take what the shares gained, ready to be written.
+        """Take the gain of the shares, ready to be written.
 
         Args:
             shares: open shares, or shares that have just closed.
             now: the world's time up to which everything has arrived; a recovered share counts watching
                 up to here.
             quiet: channels of which nothing was heard until then, by id, and when they were last heard: a
-                recovered share counts watching them up to there, for nobody knows whether they were dead.
+                recovered share counts watching them up to there, since their connection may have been dead.
         """
         return [self._take(share, min(now, share.until), quiet or {}) for share in shares]
 
     def write(self, flushes: Iterable[Flush | Whole]) -> None:
         """Bring the files up to date.
 
-        What the disk refuses is written first the next time, or, if it is too much, within the whole of
-        its share the next time it is taken.
+        Refused frames are written first the next time, or, if they are too many, with the whole of their
+        share the next time it is taken.
 
         Raises:
             OSError: the disk refuses.
@@ -161,7 +162,7 @@ class Journal:
         sync_folder(self._folder)
 
     def discard(self, name: ShareName) -> None:
-        """Remove a share's file, since the share is safe elsewhere: now, or with the next write."""
+        """Remove the file of a share that is safe elsewhere: at once, or with the next write."""
         path = self._path(name)
         self._backlog = deque(flush for flush in self._backlog if flush.path != path)
         self._unsynced.discard(path)
@@ -171,10 +172,10 @@ class Journal:
             self._remove_discarded()
 
     def recover(self) -> Iterator[Recovered]:
-        """Read what the folder holds, oldest window first: what an earlier process left, or this one.
+        """Read back the shares in the folder, oldest window first.
 
-        A file without one whole frame holds nothing and is removed. One whose frames are of no use gives no
-        share, but tells its bytes.
+        Files without a complete frame are removed. Files whose frames cannot be used yield no share, only
+        the number of bytes lost.
         """
         for name in self.names():
             found = _read(self._path(name), name)
@@ -194,7 +195,7 @@ class Journal:
         path = self._path(ShareName.of(share, self._collector_id))
         if path not in self._outdated:
             return Flush(path, _gain(share, now, quiet))
-        # The whole of the share holds what was gained, too.
+        # The whole of the share includes its gain.
         share.new_channels, share.coverage, share.events = [], [], array("Q")
         return _whole(path, share, now, quiet)
 
@@ -204,7 +205,7 @@ class Journal:
             self._backlog.clear()
 
     def _append(self, flush: Flush) -> None:
-        # Unbuffered: a buffer would write what was refused once more when the file is closed.
+        # Unbuffered: a buffer would write the refused bytes once more when the file is closed.
         with flush.path.open("ab", buffering=0) as file:
             end = os.fstat(file.fileno()).st_size
             try:
@@ -212,7 +213,7 @@ class Journal:
             except OSError:
                 try:
                     os.ftruncate(file.fileno(), end)
-                except OSError:  # the torn frame stays, and whatever came behind it could not be read
+                except OSError:  # the torn frame stays, and frames behind it could not be read
                     self._outdated.add(flush.path)
                 raise
         self._unsynced.add(flush.path)
@@ -299,15 +300,13 @@ def _read(path: Path, name: ShareName) -> Recovered | None:
         return None
     share, good = _replay(name, payloads)
     if good < len(payloads):
-        share, _ = _replay(
-            name, payloads[:good]
-        )  # without what the next frame did before it proved useless
+        share, _ = _replay(name, payloads[:good])  # without the useless frame's partial changes
     used = sum(_FRAME.size + len(payload) for payload in payloads[:good])
     return Recovered(share, name, len(data) - used)
 
 
 def _replay(name: ShareName, payloads: Iterable[bytes]) -> tuple[WindowShare | None, int]:
-    """What the frames say of a share, up to the first that cannot be used, and how many those are."""
+    """The share up to the first frame that cannot be used, and how many frames come before that."""
     share: WindowShare | None = None
     infos: dict[int, StreamInfo] = {}
     quiet: list[tuple[int, float]] = []

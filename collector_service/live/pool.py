@@ -1,10 +1,9 @@
-"""Shards: which connection serves which channels, and wanted against joined.
+"""The pool: the connections, the channels that each of them serves, and the JOINs at the allowed pace.
 
-Belongs here: spreading the wanted channels over connections, joining them at the allowed pace, trying
-again, replacing connections. Does not belong here: the protocol (``connection``), what is known of each
-channel (``roster``), and choosing the channels (``channels``).
+``irc_client`` has the protocol, ``roster`` the state of each channel, ``channel_list`` the choice of
+channels.
 
-Timers are real: seconds of the event loop's clock. Only the instants that go to the windows are world time.
+Timers are real: seconds of the event loop's clock. Only the instants given to the windows are world time.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from collector_service.contract import ChannelStatus
@@ -70,7 +70,7 @@ class PoolTimings:
 class Shard:
     """A slot for a limited number of channels, and the connection that serves them.
 
-    ``wanted`` holds the channels that it has to keep joined, in order of importance.
+    ``wanted`` has the channels that must stay joined, in order of importance.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -82,8 +82,8 @@ class Shard:
 
     @property
     def connections(self) -> list[Connection]:
-        """The connections that are up, the oldest first: one, or more during a handover."""
-        self._connections = [one for one in self._connections if not one.ended.done()]
+        """The open connections, the oldest first: one, or more during a handover."""
+        self._connections = _open(self._connections)
         return self._connections
 
     def change(self) -> None:
@@ -116,7 +116,7 @@ class Shard:
 
     async def _serve(self, connection: Connection) -> str:
         """Use a connection until it ends or the server wants a new one; returns the cause."""
-        # Of those that were to be replaced, only the newest is worth keeping.
+        # Only the newest of the replaced connections is worth keeping.
         self._pool.end(self.connections[:-1])
         self._connections.append(connection)
         async with asyncio.TaskGroup() as tasks:
@@ -176,37 +176,41 @@ class Shard:
         """Close older connections once the new one has taken over their channels."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timings.handover_seconds
-        while older := [one for one in self.connections if one is not connection]:
+        while older := [old for old in self.connections if old is not connection]:
             await asyncio.sleep(0.1)
             replaced = [
-                one
-                for one in older
-                if one.joined & self.wanted.keys() <= connection.joined or loop.time() >= deadline
+                old
+                for old in older
+                if old.joined & self.wanted.keys() <= connection.joined or loop.time() >= deadline
             ]
             if replaced:
                 await asyncio.sleep(self._timings.linger_seconds)
                 await drain(replaced, self._timings)
 
 
-async def drain(connections: Sequence[Connection], timings: PoolTimings) -> None:
-    """Read what is on its way to these connections, then end them.
+def _open(connections: Sequence[Connection]) -> list[Connection]:
+    return [connection for connection in connections if not connection.ended.done()]
 
-    One that says nothing any more counts as watched until it was last heard.
+
+async def drain(connections: Sequence[Connection], timings: PoolTimings) -> None:
+    """Read the lines on their way to these connections, then end them.
+
+    A connection that has fallen silent counts as watched until it was last heard.
     """
-    open_ones = list(connections)
-    for connection in open_ones:
+    draining = list(connections)
+    for connection in draining:
         connection.drain()
     loop = asyncio.get_running_loop()
     began = loop.time()
-    # Whoever cancels this drains them again: closed now, they would lose what is on its way.
-    while open_ones and loop.time() < began + timings.drain_seconds:
-        await asyncio.wait([one.ended for one in open_ones], timeout=0.1)
+    # A cancelled drain is repeated by its caller: closed here, they would lose the lines on their way.
+    while draining and loop.time() < began + timings.drain_seconds:
+        await asyncio.wait([connection.ended for connection in draining], timeout=0.1)
         heard_since = loop.time() - timings.drain_silence_seconds
-        for connection in open_ones:
+        for connection in draining:
             if max(connection.last_received, began) < heard_since:
                 connection.close("stopped", silent=True)
-        open_ones = [one for one in open_ones if not one.ended.done()]
-    for connection in open_ones:
+        draining = _open(draining)
+    for connection in draining:
         connection.close("stopped", silent=True)
 
 
@@ -216,7 +220,7 @@ class Pool:
     Args:
         twitch: where to connect.
         collection: limits and paces.
-        windows: told what is being watched.
+        windows: get the watched channels.
         intake: gets the chat lines.
         stats: counters.
         timings: how long to wait for what.
@@ -256,8 +260,8 @@ class Pool:
 
     @property
     def last_heard(self) -> float:
-        """When anything last arrived on any connection, as far as was asked (loop's clock; 0 for none)."""
-        heard = [one.last_received for one in self._connections()]
+        """When anything last arrived on any connection, as of this call (loop's clock; 0 for never)."""
+        heard = [connection.last_received for connection in self._connections()]
         self._last_heard = max([self._last_heard, *heard])
         return self._last_heard
 
@@ -278,10 +282,10 @@ class Pool:
         self._start = spawn
 
     def want(self, logins: Sequence[str], channel_ids: Mapping[str, int]) -> None:
-        """Set the wanted channels; once it is stopping, nothing changes any more.
+        """Set the wanted channels; without effect once the pool is stopping.
 
         Args:
-            logins: all that are wanted, the most important first.
+            logins: all wanted channels, the most important first.
             channel_ids: the ids that are known.
         """
         if self.roster.is_frozen:
@@ -305,14 +309,14 @@ class Pool:
                 self.end(shard.connections)
 
     async def stop(self) -> None:
-        """Read what is on its way, then end every connection; watching ends with what was read."""
+        """Read the lines on their way, then end every connection; watching ends with the last line read."""
         self.roster.freeze()
         for task in self._shards.values():
             task.cancel()
         await drain(self._connections(), self.timings)
 
     def end(self, connections: Sequence[Connection]) -> None:
-        """Read what is on its way to these connections, then end them, in the background."""
+        """Drain these connections in the background."""
         if connections:
             self._ending.extend(connections)
             self._spawn(drain(connections, self.timings))
@@ -324,7 +328,7 @@ class Pool:
 
     def heard_until(self) -> float:
         """The world time up to which every connection is known to have delivered what was sent."""
-        heard = (self._heard(one) for one in self._connections() if one.joined)
+        heard = (self._heard(connection) for connection in self._connections() if connection.joined)
         return min(heard, default=self._windows.now())
 
     def quiet(self, since: float) -> dict[int, float]:
@@ -336,7 +340,7 @@ class Pool:
         return self.roster.statuses()
 
     def connection_counts(self) -> dict[str, int]:
-        """Connections that are up, and shards that have none now."""
+        """Open connections, and shards without any."""
         up = [len(shard.connections) for shard in self._shards]
         return {"open": sum(up), "missing": up.count(0)}
 
@@ -351,9 +355,11 @@ class Pool:
         return self._windows.now() - silence * self._windows.rate
 
     def _connections(self) -> list[Connection]:
-        self._ending = [one for one in self._ending if not one.ended.done()]
+        self._ending = _open(self._ending)
         return list(
-            dict.fromkeys([*(one for shard in self._shards for one in shard.connections), *self._ending])
+            dict.fromkeys(
+                [*chain.from_iterable(shard.connections for shard in self._shards), *self._ending]
+            )
         )
 
     def _with_room(self) -> Shard:

@@ -1,8 +1,6 @@
-"""The roster: the wanted channels, on which connections each of them is joined, and its status.
+"""The roster: the wanted channels, the connections on which each of them is joined, and its status.
 
-Belongs here: what connections report about channels, which channel a login means, and what of it the
-windows have to know. Does not belong here: connections and JOINs (``shards``), and choosing the channels
-(``channels``).
+It turns the reports of the connections into the watching times of the windows.
 """
 
 from __future__ import annotations
@@ -22,14 +20,14 @@ from collector_service.metrics import Stats
 from collector_service.twitch.irc import Chat
 from collector_service.twitch.irc_client import Connection
 
-# A suspension takes at least a day, most often.
+# Most suspensions take at least a day.
 REFUSED_RETRY_SECONDS = 3600.0
 
 _log = logging.getLogger(__name__)
 
 
 class Channel:
-    """A channel that is wanted, or that still has to be left.
+    """A channel that is wanted, or that must still be left.
 
     Attributes:
         login: its login.
@@ -37,7 +35,7 @@ class Channel:
         listed_id: the id that the list has for it, if any.
         status: its state, or the reason why Twitch refuses it.
         changed_at: world time of the last change of ``status``.
-        holders: the connections on which it is joined, and the world time since when it is.
+        holders: the connections on which it is joined, and since which world time.
     """
 
     __slots__ = (
@@ -62,24 +60,24 @@ class Channel:
         self.retry_at = 0.0
 
     def become(self, status: ChannelStatus, now: float) -> None:
-        """Have this status from the world time ``now`` on."""
+        """Take this status, as of the world time ``now``."""
         if status != self.status:
             self.status, self.changed_at = status, now
 
 
 @dataclass(frozen=True)
 class _Frozen:
-    """What was true when the collection was stopped."""
+    """The state when the collection was stopped."""
 
     statuses: dict[int, tuple[str, ChannelStatus]]
     table: list[Row]
 
 
 class Roster:
-    """The wanted channels, and those that still have to be left. It is the listener of all connections.
+    """The wanted channels, and those that must still be left. It is the listener of all connections.
 
     Args:
-        windows: told what is being watched.
+        windows: get the watched channels.
         intake: gets the chat lines.
         stats: counters.
         lost: called with each wanted login that is not joined any more.
@@ -103,7 +101,7 @@ class Roster:
         return self._frozen is not None
 
     def freeze(self) -> None:
-        """From now on `statuses` and `table` stay as they are: the connections are about to end."""
+        """Keep `statuses` and `table` as they are: the connections are about to end."""
         self._frozen = _Frozen(self.statuses(), self.table())
 
     def want(
@@ -112,11 +110,11 @@ class Roster:
         """Set the wanted channels.
 
         Args:
-            logins: all that are wanted, the most important first.
+            logins: all wanted channels, the most important first.
             channel_ids: the ids that are known.
 
         Returns:
-            The channels that are wanted from now on, and those that are not any more.
+            The channels that are newly wanted, and those that are not wanted any more.
         """
         removed = [self._channels[login] for login in sorted(self._wanted.difference(logins))]
         added = []
@@ -132,13 +130,13 @@ class Roster:
                 self._wanted.add(login)
                 added.append(channel)
             channel.listed_id = channel_ids.get(login)
-            # What Twitch itself says of a channel that is joined is newer than any list.
+            # Twitch's own word about a joined channel is newer than any list.
             if channel.listed_id is not None and not channel.holders:
                 self.identified(login, channel.listed_id)
         return added, removed
 
     def leave_out(self, channel_ids: frozenset[int]) -> None:
-        """From now on leave channels with these ids as soon as their id is known."""
+        """Leave channels with these ids, as soon as their id is known."""
         self._left_out = channel_ids
         for channel in self._channels.values():
             if channel.channel_id in channel_ids:
@@ -153,8 +151,8 @@ class Roster:
         """The channels of which nothing was heard since a world time, by id, and when it last was.
 
         Args:
-            connections: those that are open.
-            heard: tells when one was last heard.
+            connections: the open ones.
+            heard: gives the world time at which a connection was last heard.
             since: the time.
         """
         found = {}
@@ -175,9 +173,9 @@ class Roster:
             return self._frozen.statuses
         wanted = (self._channels[login] for login in self._wanted)
         return {
-            one.channel_id: (one.login, one.status)
-            for one in wanted
-            if one.channel_id is not None and one.channel_id not in self._left_out
+            channel.channel_id: (channel.login, channel.status)
+            for channel in wanted
+            if channel.channel_id is not None and channel.channel_id not in self._left_out
         }
 
     def table(self) -> list[Row]:
@@ -185,20 +183,22 @@ class Roster:
         if self._frozen is not None:
             return self._frozen.table
         wanted = (self._channels[login] for login in sorted(self._wanted))
-        return [Row(one.login, one.channel_id, one.status, one.changed_at) for one in wanted]
+        return [
+            Row(channel.login, channel.channel_id, channel.status, channel.changed_at) for channel in wanted
+        ]
 
     def counts(self) -> Counter[ChannelStatus]:
         """How many wanted channels are in which status."""
         return Counter(self._channels[login].status for login in self._wanted)
 
     def doubtful(self) -> list[str]:
-        """The wanted channels whose JOINs Twitch does not answer, or that have another id than listed."""
+        """The wanted channels whose JOINs get no answer, or whose id differs from the listed channel."""
         wanted = (self._channels[login] for login in sorted(self._wanted))
         return [
-            one.login
-            for one in wanted
-            if one.status == ChannelStatus.NO_ANSWER
-            or (one.holders and one.listed_id not in (None, one.channel_id))
+            channel.login
+            for channel in wanted
+            if channel.status == ChannelStatus.NO_ANSWER
+            or (channel.holders and channel.listed_id not in (None, channel.channel_id))
         ]
 
     def asking(self, channel: Channel, remember_until: float) -> None:
@@ -206,7 +206,7 @@ class Roster:
 
         Args:
             channel: the channel.
-            remember_until: until when another connection may bring the same lines (loop's clock).
+            remember_until: until when a second connection may bring the same lines (loop's clock).
         """
         channel.asked_at = asyncio.get_running_loop().time()
         if not channel.holders:
@@ -246,7 +246,7 @@ class Roster:
         channel.holders.pop(connection)
         rest = min(channel.holders.values(), default=math.inf)
         gone = self._windows.now() - ago * self._windows.rate
-        # Nobody watched from when this one fell silent until the next one had joined.
+        # The channel was not watched between the silence of this connection and the next one's JOIN.
         if channel.channel_id is not None and first < rest and gone < rest:
             self._windows.left(channel.channel_id, ago)
             if channel.holders:
@@ -266,12 +266,12 @@ class Roster:
         if channel is None or channel.channel_id == channel_id:
             return
         if channel.holders and channel.channel_id is not None:
-            # The login belongs to another channel now.
+            # The login belongs to a different channel now.
             self._windows.left(channel.channel_id, 0.0)
             channel.holders = dict.fromkeys(channel.holders, self._windows.now())
         former = self._owners.get(channel_id)
         if former is not None and former is not channel:
-            # The channel has another login now; what is joined under the old one shows nothing of it.
+            # The channel has a new login; the connections that joined the old one show nothing of it.
             former.channel_id = None
             if former.holders:
                 self._windows.left(channel_id, 0.0)
@@ -295,7 +295,7 @@ class Roster:
             del self._owners[channel.channel_id]
 
     def _leave(self, channel: Channel) -> None:
-        """Leave a channel that has opted out; its name did not tell, its id does."""
+        """Leave a channel whose id, and not its login, is among the opt-outs."""
         channel.become(ChannelStatus.OPTED_OUT, self._windows.now())
         channel.retry_at = math.inf
         for connection in list(channel.holders):

@@ -1,15 +1,15 @@
 """The spool: finished snapshot objects, until the lake has them.
 
-Belongs here: keeping objects on disk (or in memory, when the disk refuses them) within a number of bytes,
-whole or not at all, and bringing them into the lake exactly once. Does not belong here: what is in an
-object (``windows``), and when to try again (``uploader``).
+Objects are kept on disk, or in memory when the disk refuses them, within a number of bytes, whole or not at
+all, and reach the lake exactly once. ``windows`` has the content of an object; ``uploader`` decides when to
+try again.
 
-An object is known by its window, its collector and its part number, which every record holds. So an object
-that is in the lake already is found there, even if what is left here of the same share is less by now:
-thinned, or read back from a journal that had not everything.
+An object is known by its window, its collector and its part number, which every record has. So an object
+that is in the lake already is found there, even if the copy here has less by now: thinned, or read back
+from a journal that had not everything.
 
-A file that the disk can no longer read is moved aside (its name ends in ``.unreadable``): what lies there
-is for people to look at, and holds up nothing.
+A file that the disk can no longer read is moved aside (its name ends in ``.unreadable``): people have to
+look at it, and it must not hold up the others.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ from collector_service.privacy.redaction import object_without
 from collector_service.support.durable_files import replace_file, sync_folder
 
 SPOOL_BYTES = 2 * 1024**3
-# What may wait in memory: six million (channel, viewer) pairs, several busy windows, in a fifth of the
-# memory that the collector may have.
+# Room in memory for six million (channel, viewer) pairs, several busy windows, in a fifth of the memory
+# that the collector may have.
 OVERFLOW_BYTES = 64 * 1024**2
 
 _SUFFIX = ".ndjson.gz"
 _UNREADABLE = ".unreadable"
-# What the disk says of a file whose content is gone; anything else may pass.
+# Error numbers for a file whose content is lost; any other error may pass.
 _DAMAGE = {errno.EIO, errno.EBADMSG, errno.EUCLEAN}
 _TIME = "%Y%m%dT%H%M%SZ"
 _NAME = re.compile(r"(\d{8}T\d{6}Z)-([a-z0-9][a-z0-9_.]*)-(\d{6,})")
@@ -99,13 +99,13 @@ class _Entry:
 class Spool(ABC):
     """Objects that wait for the lake, within a number of bytes. Any thread may call.
 
-    When there is no room for a new object, the oldest are thinned (see `thin`), and only when all of them
-    are, the oldest are removed. The newest object stays whole, even if it is larger than the room.
+    To make room for a new object, the oldest are thinned (see `thin`), and only when all of them are thin,
+    the oldest are removed. The newest object stays whole, even if it is larger than the room.
 
     Attributes:
-        lake: where the objects go.
+        lake: the destination of the objects.
         losses: how many objects were ``thinned``, were ``removed`` after that, and were ``unreadable``.
-            What was lost here of an object that the lake has taken as a whole does not count.
+            A loss here of an object that the lake has taken as a whole does not count.
     """
 
     def __init__(self, lake: Lake, max_bytes: int, place: str) -> None:
@@ -116,22 +116,22 @@ class Spool(ABC):
         self._entries: dict[ShareName, _Entry] = {}
         self._bytes = 0
         self._thin: set[ShareName] = set()
-        # What is lost of the objects that are on their way to the lake.
+        # Losses of the objects that are on their way to the lake.
         self._uploading: dict[ShareName, Counter[str]] = {}
         self._opt_outs = NOBODY
         self._not_counted_since = math.inf
-        # Held while an object changes, never while the lake is asked.
+        # Held while an object changes, never during a request to the lake.
         self._lock = threading.Lock()
 
     def leave_out(self, opt_outs: OptOuts, since: float = math.inf) -> None:
-        """From now on nothing of these viewers and channels goes to the lake, even if counted before.
+        """Upload nothing of these viewers and channels, even if it was counted before.
 
         Args:
-            opt_outs: who is left out.
-            since: from when on nobody counts them any more, by the clock of the windows; objects of windows
-                that began later are not searched.
+            opt_outs: the viewers and channels that are left out.
+            since: the world time after which they are not counted any more; objects of windows that began
+                later are not searched.
         """
-        # In this order: another thread may be uploading.
+        # In this order: a thread may be uploading.
         self._not_counted_since = since
         self._opt_outs = opt_outs
 
@@ -147,7 +147,7 @@ class Spool(ABC):
             self._thin.discard(name)
 
     def names(self) -> list[ShareName]:
-        """What is here, oldest window first."""
+        """The objects, oldest window first."""
         return sorted(list(self._entries))  # noqa: C414  (a copy: other threads add and remove)
 
     def size(self) -> tuple[int, int, float]:
@@ -177,9 +177,9 @@ class Spool(ABC):
     def upload(self, name: ShareName) -> str:
         """Bring an object into the lake and remove it from here.
 
-        The object takes the first part number whose key is free. A key that holds the same share, and no
-        less of it, holds this very object, written by an attempt whose answer got lost or by a process
-        that was killed before it could tell.
+        The object takes the first part number whose key is free. A key with the same share, and no less
+        of it, has this very object, written by an attempt whose answer got lost or by a process that was
+        killed before it could remove its copy.
 
         Returns:
             The object's key.
@@ -202,7 +202,7 @@ class Spool(ABC):
         if self._opt_outs == NOBODY or name.window_start > self._not_counted_since:
             return data
         left = object_without(data, self._opt_outs)
-        # An object that cannot be read is for readers to judge; one without lines is an object still.
+        # Readers judge an object that cannot be read; an object without lines remains an object.
         return data if left.cut else left.data or encode_object([])
 
     def _bring(self, name: ShareName, data: bytes) -> str:
@@ -229,17 +229,17 @@ class Spool(ABC):
         try:
             less = thin(data)
         except BadRecordError:
-            less = data  # nobody can read it, so there is nothing to take out
+            less = data  # unreadable, so there is nothing to take out
         if less != data:
             self._keep(name, less, self._entries[name].added)
             self._lose(name, "thinned")
-            _log.error("%s: dropped what was seen in the window of %s", self._full(), _window(name))
+            _log.error("%s: dropped the viewers of the window of %s", self._full(), _window(name))
         self._thin.add(name)
 
     def _drop(self, name: ShareName) -> None:
         self._forget(name)
         self._lose(name, "removed")
-        _log.error("%s: removed what was left of the window of %s", self._full(), _window(name))
+        _log.error("%s: removed the rest of the window of %s", self._full(), _window(name))
 
     def _lose(self, name: ShareName, how: str) -> None:
         self._uploading.get(name, self.losses)[how] += 1
@@ -252,7 +252,7 @@ class Spool(ABC):
         self._note(name, _Entry(len(data), added))
 
     def _note(self, name: ShareName, entry: _Entry | None) -> None:
-        """Keep the books: what is there now under a name."""
+        """Record the object that now has this name, or that it has none."""
         old = self._entries.pop(name, None)
         self._bytes -= old.size if old else 0
         if entry:
@@ -316,8 +316,8 @@ class DiskSpool(Spool):
         self._note(name, None)
         self._lose(name, "unreadable")
         _log.error(
-            "the disk cannot read the window of %s any more; moved to %s: save what can be saved of it, "
-            "remove it, and check the disk", _window(name), aside,
+            "the disk cannot read the window of %s any more; moved to %s: rescue its content if "
+            "possible, remove it, and check the disk", _window(name), aside,
         )  # fmt: skip
         sync_folder(self._folder)
 
@@ -349,10 +349,10 @@ class MemorySpool(Spool):
 
 
 def thin(data: bytes) -> bytes:
-    """An object without viewers, messages and coverage: what is left says that there is a gap.
+    """An object without viewers, messages and coverage: the rest declares a gap.
 
-    Records keep their channel and window and become ``dropped`` and partial. Those that had nothing to
-    lose (channels that were never read) stay as they are, with the reason that they give.
+    Records keep their channel and window and become ``dropped`` and partial. Records without
+    any content to lose (channels that were never read) stay as they are, with their own reason.
 
     Raises:
         BadRecordError: the object cannot be read.
@@ -361,7 +361,7 @@ def thin(data: bytes) -> bytes:
 
 
 def thin_share(share: WindowShare) -> None:
-    """Take out of a closed share, in memory, what `thin` takes out of its object.
+    """Thin a closed share in memory, as `thin` thins its object.
 
     The journal must not be given the share any more: it would watch on where nothing was counted.
     """
@@ -398,7 +398,7 @@ def _holds(there: bytes, name: ShareName, data: bytes) -> bool:
 
 
 def _is_share(data: bytes, sequence: int) -> bool:
-    """Whether an object is the share of that number; reads no further than the first record that is not."""
+    """Whether an object is the share of that number; reads up to the first record that differs."""
     found = False
     try:
         for line in decode_lines(data):

@@ -1,4 +1,4 @@
-"""The collector's state folder: locked for one process, with the collector's own id."""
+"""The collector's state folder: locked for a single process, with the collector's own id."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from collector_service.support.durable_files import create_once
 def own_collector_id(folder: Path) -> str:
     """The id of the collector whose state is in ``folder``, drawn on first use.
 
-    Two collectors with one id would pass for two parts of one, and everybody would count twice.
+    Two collectors with one id would look like one, and every viewer would count twice.
 
     Raises:
         SettingsError: the file is unusable.
@@ -28,7 +28,9 @@ def own_collector_id(folder: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"collection.state_dir: {path} is unusable: {error}") from None
     if not COLLECTOR_ID.fullmatch(found):
-        raise SettingsError(f"collection.state_dir: {path} holds no collector id; remove it for a new one")
+        raise SettingsError(
+            f"collection.state_dir: {path} does not contain a collector id; remove it for a new one"
+        )
     return found
 
 
@@ -37,7 +39,7 @@ def own_state_dir(folder: Path) -> Iterator[Path]:
     """The state directory, for this process alone.
 
     Raises:
-        SettingsError: it cannot be used, or another collector is using it.
+        SettingsError: it cannot be used, or a different collector is using it.
     """
     name = "collection.state_dir (COLLECTOR_STATE_DIR)"
     try:
@@ -49,5 +51,5 @@ def own_state_dir(folder: Path) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise SettingsError(f"{name}: {folder} is in use by another collector") from None
+            raise SettingsError(f"{name}: {folder} is in use by a different collector") from None
         yield folder

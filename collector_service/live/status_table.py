@@ -1,8 +1,4 @@
-"""The status table: for every wanted channel, what the collector is doing about it and why it has no data.
-
-Belongs here: the table's rows, its bytes in the lake, and its view for people. Does not belong here:
-deciding about channels (``channels``, ``shards``).
-"""
+"""The status table: the status of every wanted channel, its bytes in the lake, and its view for people."""
 
 from __future__ import annotations
 
@@ -22,7 +18,7 @@ class Row:
     """One wanted channel.
 
     ``status`` holds since the world time ``since``; ``channel_id`` is None while
-    nobody knows it; ``renamed_to`` is what a renamed channel is called now.
+    it is unknown; ``renamed_to`` is what a renamed channel is called now.
     """
 
     channel: str

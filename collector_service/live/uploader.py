@@ -43,8 +43,8 @@ from collector_service.support.threads import brief, in_daemon_thread
 
 # After this many failed uploads, and after each further one, an object yields to the others.
 PATIENCE = 3
-# What the closed shares may hold while the disk hangs: five busy windows, about 200 bytes a pair. A thinned
-# share still knows every channel, about 2 MB of them.
+# Room for closed shares while the disk hangs: five busy windows, about 200 bytes a pair. A thinned share
+# still has every channel, about 2 MB of them.
 CLOSED_PAIRS = 1_000_000
 CLOSED_SHARES = 30
 _LONGEST_TICK_SECONDS = 0.5
@@ -74,7 +74,7 @@ class UploaderTimings:
 
 @dataclass
 class _Failures:
-    """How often an object's upload has failed, and until when (event loop's time) it lets others pass."""
+    """How often an object's upload has failed, and until when (event loop's time) it yields to others."""
 
     count: int = 0
     until: float = 0.0
@@ -84,12 +84,12 @@ class Uploader:
     """Takes the windows' shares to the lake.
 
     Args:
-        journal: where open shares are kept, without anybody's id.
-        spool: where objects wait for the lake.
-        collector_id: who saw what is in them.
+        journal: keeps open shares, without Twitch's ids.
+        spool: keeps objects until the lake has them.
+        collector_id: the collector that the objects are from.
         stats: counters.
-        user_ids: gives Twitch's ids by key for the objects; None where none are kept. What is recovered
-            from the journal has none.
+        user_ids: gives Twitch's ids by key for the objects; None if they must not be kept. Shares
+            from the journal have none.
         closed_pairs: (channel, viewer) pairs that closed shares may hold while the disk hangs.
         closed_shares: how many closed shares may wait for such a disk.
         timings: how often to flush and sync, and how long a failing object yields.
@@ -127,13 +127,13 @@ class Uploader:
         self._synced_at = -math.inf
 
     def recover(self) -> int:
-        """Spool what earlier processes left in the journal. Blocks; call before anything else.
+        """Spool the shares that earlier processes left in the journal. Blocks; call before anything else.
 
-        What the disk refuses waits in memory, and its journal stays.
+        Objects that the disk refuses wait in memory, and their journals stay.
 
         Returns:
             The number for this process's first share. It is drawn at random: no other process may give
-            the same number to a share of the same window, not even one whose state directory is gone.
+            the same number to a share of the same window, not even one whose state directory was lost.
 
         Raises:
             OSError: the state directory cannot be read.
@@ -142,12 +142,12 @@ class Uploader:
         return secrets.randbelow(_FIRST_SHARES)
 
     def leave_out(self, opt_outs: OptOuts, since: float) -> None:
-        """From now on nothing of these viewers and channels is uploaded; see `Spool.leave_out`."""
+        """Upload nothing of these viewers and channels; see `Spool.leave_out`."""
         self._spool.leave_out(opt_outs, since)
         self._memory.leave_out(opt_outs, since)
 
     async def tick(self, windows: Windows, longest: float, on_closed: Callable[[], None]) -> None:
-        """Open and close windows as time goes by, until cancelled.
+        """Open and close windows on time, until cancelled.
 
         Args:
             windows: the windows.
@@ -167,7 +167,7 @@ class Uploader:
         failing = False
         while True:
             await asyncio.sleep(self._timings.flush_seconds)
-            # Lines that are on their way are not in the journal, so nobody may count on them.
+            # Lines that are on their way are not in the journal and must not be relied on.
             arrived = windows.now() - LATENCY_SECONDS * windows.rate
             quiet = windows.reader.quiet(arrived)
             try:
@@ -183,7 +183,7 @@ class Uploader:
     async def keep_spooling(self) -> None:
         """Spool the shares that close, in order, until cancelled.
 
-        What the disk refuses waits in memory, for the disk or the lake, whichever comes first.
+        Objects that the disk refuses wait in memory, for the disk or the lake, whichever comes first.
         """
         failures = 0
         while True:
@@ -203,9 +203,9 @@ class Uploader:
                 await self._has_closed.wait()
 
     async def keep_uploading(self) -> None:
-        """Upload what waits, oldest window first, until cancelled.
+        """Upload the waiting objects, oldest window first, until cancelled.
 
-        Whatever fails is tried again after a while; what fails again and again lets the others pass.
+        A failed upload is retried after a while; an object that fails again and again yields to the others.
         """
         failures = 0
         while True:
@@ -224,8 +224,8 @@ class Uploader:
     async def finish(self, shares: Iterable[WindowShare], seconds: float) -> bool:
         """Spool the last shares and upload everything, within a time.
 
-        What is not uploaded by then stays in the spool (what is not spooled, in the journal) for the next
-        start. The tasks above must have been cancelled.
+        Objects that are not uploaded by then stay in the spool for the next start, and shares that are not
+        spooled in the journal. The tasks above must have been cancelled.
 
         Returns:
             Whether everything is in the lake.
@@ -236,7 +236,7 @@ class Uploader:
                 await self._flush_closed(self._closed)
                 await self._finish_steps()
                 if self._losses["removed"] or self._memory.losses["removed"]:
-                    # Of what memory had no room for, the journal has what was seen.
+                    # Windows that were dropped for lack of memory are still in the journal.
                     await in_daemon_thread(self._spool_journal)
                     await self._finish_steps()
         except OSError as error:  # a TimeoutError is one
@@ -250,7 +250,7 @@ class Uploader:
         return True
 
     def _spool_journal(self) -> None:
-        """Spool what the journal holds. Blocks; nobody else may use the journal meanwhile.
+        """Spool the content of the journal. Blocks; the journal must not be used during the call.
 
         Raises:
             OSError: the state directory cannot be read.
@@ -267,7 +267,7 @@ class Uploader:
         self._stats.recovered_lost_bytes += found.lost_bytes
         window = format_utc(utc(found.name.window_start))
         if found.share is None:
-            _log.error("the journal of the window of %s is of no use (%d bytes)", window, found.lost_bytes)
+            _log.error("the journal of the window of %s is unusable (%d bytes)", window, found.lost_bytes)
             return True
         data = encode_object(found.share.records(found.name.collector_id))
         self._stats.recovered_parts += 1
@@ -284,9 +284,9 @@ class Uploader:
         return True
 
     async def _flush_closed(self, shares: Iterable[WindowShare]) -> None:
-        """Whatever happens to the spool, the journal has the closed shares as they are.
+        """Write the closed shares to the journal, in case the spool fails.
 
-        Except for those without channels: there is nothing to write, or they were thinned.
+        Shares without channels are left out: they are empty, or were thinned.
         """
         try:
             await self._write_journal(lambda: [share for share in shares if share.tallies], math.inf)
@@ -319,7 +319,7 @@ class Uploader:
         quiet: Mapping[int, float] | None = None,
     ) -> None:
         async with self._journal_turn:
-            # Asked for only now: a share whose file was discarded meanwhile must not get a new one.
+            # Evaluated here: a share whose file was discarded during the wait must not get a new one.
             flushes = self._journal.take(shares(), now, quiet)
             now = asyncio.get_running_loop().time()
             sync = now - self._synced_at >= self._timings.sync_seconds
@@ -349,12 +349,12 @@ class Uploader:
                 thin_share(share)
                 surplus -= held
                 self._losses["thinned"] += 1
-                _log.error("%s: dropped what was seen in the window of %s", _STUCK, _window(share))
+                _log.error("%s: dropped the viewers of the window of %s", _STUCK, _window(share))
         while len(self._closed) > self._closed_shares + busy:
             share = self._closed[busy]
             del self._closed[busy]
             self._losses["removed"] += 1
-            _log.error("%s: removed what was left of the window of %s", _STUCK, _window(share))
+            _log.error("%s: removed the rest of the window of %s", _STUCK, _window(share))
         self._measure()
 
     async def _spool_next(self) -> bool:
@@ -411,7 +411,7 @@ class Uploader:
     async def _upload_next(self) -> bool:
         """Upload the oldest object that waits; False when there is none.
 
-        Those that let others pass come last; of these, the one that has done so for longest.
+        Objects that yield come last; among them, the one that has yielded for longest is first.
         """
         async with self._upload_turn:
             waiting = [(name, spool) for spool in (self._spool, self._memory) for name in spool.names()]
@@ -436,19 +436,19 @@ class Uploader:
             return True
 
     def _held_until(self, name: ShareName, now: float) -> float:
-        """Until when an object lets others pass; 0 if it does not."""
+        """Until when an object yields to others; 0 if it does not."""
         until = self._failures[name].until if name in self._failures else 0.0
         return until if until > now else 0.0
 
     def _hold_back(self, name: ShareName) -> None:
-        """Let others pass after a failure, if it was one too many."""
+        """Yield to others after a failure, if it was one too many."""
         failed = self._failures.setdefault(name, _Failures())
         failed.count += 1
         if failed.count >= PATIENCE:
             failed.until = asyncio.get_running_loop().time() + self._timings.hold_seconds
 
     def _measure(self) -> None:
-        """Show what waits for the lake, on disk and in memory."""
+        """Count the objects that wait for the lake, on disk and in memory."""
         stats = self._stats
         spools: tuple[Spool, ...] = (self._spool, self._memory)
         sizes = [spool.size() for spool in spools]

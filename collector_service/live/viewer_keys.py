@@ -1,9 +1,8 @@
-"""ViewerKeys: from Twitch's user ids to the keys that may be stored, and which of them are known bots.
+"""Viewer keys: from Twitch's user ids to the keys that may be stored, with the known bots among them.
 
-Belongs here: the bounded cache in front of ``contract.viewer_key``, and who has no key because of an
-opt-out. A login never leaves this module, and an id only by `ViewerKeys.user_ids`, for raw objects of an
-operator who decided to keep ids there. Does not belong here: counting (``windows``), and
-finding bots by what they do (the analysis).
+The module is the bounded cache in front of ``contract.viewer_key``, and gives opted-out viewers `NO_KEY`.
+A login never leaves it, and an id only by `ViewerKeys.user_ids`, for raw objects of an operator who decided
+to keep ids there.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Iterable
 from collector_service.contract import viewer_key
 from collector_service.twitch.irc import Chat
 
-# In place of a key, for a viewer who has opted out. Keys are never negative.
+# Stands for the key of an opted-out viewer. Keys are never negative.
 NO_KEY = -1
 
 _GENERATION = 250_000
@@ -41,7 +40,7 @@ class ViewerKeys:
         self.bots: set[int] = set()
 
     def leave_out(self, keys: frozenset[int]) -> None:
-        """From now on these viewers, and only these, have no key."""
+        """Give these viewers, and only these, `NO_KEY`."""
         if keys != self._left_out:
             self._left_out = keys
             self._young, self._old = {}, {}
@@ -50,7 +49,7 @@ class ViewerKeys:
     def key(self, chat: Chat) -> int:
         """The key of the viewer who sent ``chat``, or `NO_KEY`.
 
-        From now on `bots` holds the key if the login is listed.
+        If the login is listed, the key is added to `bots`.
         """
         key = self._young.get(chat.user_id)
         if key is None:

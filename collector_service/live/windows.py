@@ -1,8 +1,8 @@
-"""Windows: who was seen in which channel, and for how long each channel was really watched.
+"""Windows: the viewers of each channel in each window, and for how long the channel was really watched.
 
-Belongs here: aligned windows of event time, counting, observed seconds, and turning a closed window
-into snapshot records. Does not belong here: files (``journal``, ``spool``) and sockets. Everything here
-is plain memory, touched by the event loop's thread alone until a share is closed.
+This module has aligned windows of event time, counting, observed seconds, and the snapshot records of a
+closed window. It is plain memory, touched by the event loop's thread alone until a share is closed;
+``journal`` and ``spool`` have the files.
 
 All instants are seconds since 1970 of the world clock.
 """
@@ -28,9 +28,9 @@ SETTLE_SECONDS = 15.0
 LATENCY_SECONDS = 1.0
 # Real seconds by which an event's own time may be older than its arrival.
 MAX_LATENESS_SECONDS = 120.0
-# Real seconds without a tick that mean the machine slept; nothing was observed meanwhile.
+# Real seconds without a tick that mean the machine slept; nothing was observed in that time.
 MAX_PAUSE_SECONDS = 15.0
-# Real seconds by which the clock may be set back without notice; meanwhile time stands still.
+# Real seconds by which the clock may be set back without notice; time stands still until it catches up.
 MAX_STEP_BACK_SECONDS = 5.0
 # (channel, viewer) pairs in one share; a pair takes about 200 bytes. Ten times what 5,000 channels show in
 # a busy window.
@@ -41,7 +41,7 @@ _BOT_BIT = 4
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """What Helix said about a channel's stream; all null when it is offline or nobody asked."""
+    """Helix's metadata of a channel's stream; all null when it is offline or unknown."""
 
     viewer_count: int | None = None
     game_id: str | None = None
@@ -55,7 +55,7 @@ _UNKNOWN = StreamInfo()
 
 
 class Reader(Protocol):
-    """What the windows ask of the connections."""
+    """The connections, as the windows need them."""
 
     def heard_until(self) -> float:
         """The world time up to which every connection is known to have delivered what was sent."""
@@ -71,12 +71,12 @@ class Reader(Protocol):
 
 
 class _NoReader:
-    """Nobody to ask."""
+    """Stands for the connections while there are none."""
 
     def heard_until(self) -> float:
         return math.inf
 
-    def quiet(self, since: float) -> Mapping[int, float]:  # noqa: ARG002 - there is nobody
+    def quiet(self, since: float) -> Mapping[int, float]:  # noqa: ARG002 - without connections
         return {}
 
     def probe(self) -> None:
@@ -114,9 +114,9 @@ class Tally:
 
 
 class WindowShare:
-    """What one process saw of one window: the content of one snapshot object.
+    """The share of one process in one window: the content of one snapshot object.
 
-    A window has one share, and further ones after a restart or for events that came too late.
+    A window has one share, and further ones after a restart or for events that arrived too late.
 
     Attributes:
         start: the window's start, a multiple of its length.
@@ -124,20 +124,20 @@ class WindowShare:
         close_at: when the share closes. An event that arrives after the window's end puts this off.
         close_by: the latest time for ``close_at``.
         until: watching counts up to here.
-        partial: whether it cannot hold the whole window.
-        full: whether it counts nothing more, for want of memory.
-        supplementary: whether it only takes events that came after its window had closed.
+        partial: whether it may lack a part of the window.
+        full: whether it has stopped counting, for lack of memory.
+        supplementary: whether it only takes events that arrived after its window had closed.
         tallies: by channel id.
         stream_infos: by channel id, as known at the window's end.
         statuses: login and status of the wanted channels by channel id, at the share's end.
-        events: what `count` did since the journal last took it: pairs of a code and a viewer key.
-        coverage: what `joined` and `left` did since then: channel id, instant, whether joined.
+        events: the counts since the journal last took them: pairs of a code and a viewer key.
+        coverage: the joins and leaves since then: channel id, instant, whether joined.
         new_channels: channel ids whose tally is new since then.
     """
 
     __slots__ = (
-        "close_at", "close_by", "coverage", "events", "full", "new_channels", "partial", "seconds", "sequence", "start",
-        "statuses", "stream_infos", "supplementary", "tallies", "until",
+        "close_at", "close_by", "coverage", "events", "full", "new_channels", "partial", "seconds",
+        "sequence", "start", "statuses", "stream_infos", "supplementary", "tallies", "until",
     )  # fmt: skip
 
     def __init__(
@@ -205,13 +205,13 @@ class WindowShare:
         events.append(key)
 
     def count_again(self, events: Iterable[int]) -> None:
-        """Repeat what `count` did, from its journalled events."""
+        """Count again, from journalled events."""
         numbers = iter(events)
         for code, key in zip(numbers, numbers, strict=True):
             self.count(code >> 3, code & 3, key, bool(code & _BOT_BIT))
 
     def joined(self, channel_id: int, login: str, instant: float) -> None:
-        """The channel is watched from ``instant`` on."""
+        """Begin to watch the channel, at ``instant``."""
         tally = self.tally(channel_id, login)
         tally.login = login  # it may have a new one
         if tally.since is None and not self.full:
@@ -219,7 +219,7 @@ class WindowShare:
             self.coverage.append((channel_id, instant, True))
 
     def left(self, channel_id: int, instant: float) -> None:
-        """The channel is no longer watched from ``instant`` on."""
+        """End watching the channel, at ``instant``."""
         tally = self.tallies.get(channel_id)
         if tally is None or tally.since is None:
             return
@@ -229,7 +229,7 @@ class WindowShare:
         self.coverage.append((channel_id, instant, False))
 
     def stop_counting(self, instant: float) -> None:
-        """Count and watch nothing more from ``instant`` on."""
+        """End counting and watching, at ``instant``."""
         for channel_id in self.tallies:
             self.left(channel_id, instant)
         self.full = True
@@ -241,8 +241,8 @@ class WindowShare:
         """The share's records, ordered by channel id, viewers by key.
 
         Args:
-            collector_id: who saw it.
-            user_ids: Twitch's ids by key, if they are to be in the records.
+            collector_id: the collector.
+            user_ids: Twitch's ids by key, if the records must have them.
 
         Yields:
             A record for each channel that was wanted, was watched for a moment, or had a chat line.
@@ -347,14 +347,14 @@ class Windows:
                 share.stream_infos = stream_infos
 
     def joined(self, channel_id: int, login: str, instant: float) -> None:
-        """The channel is watched from ``instant`` on."""
+        """Begin to watch the channel, at ``instant``."""
         self._watched[channel_id] = (login, instant)
         for share in self._open.values():
             if share.end > instant and not share.supplementary:
                 share.joined(channel_id, login, instant)
 
     def left(self, channel_id: int, ago: float = 0.0) -> None:
-        """The channel is not watched any more, for ``ago`` real seconds already."""
+        """The channel is not watched any more, since ``ago`` real seconds."""
         self._stop_watching(channel_id, self.now() - ago * self.rate)
 
     def share_at(self, sent: float, now: float) -> WindowShare:
@@ -362,7 +362,7 @@ class Windows:
 
         Args:
             sent: when Twitch sent it; brought into [now - 120 real seconds, now].
-            now: what `now` said when it arrived.
+            now: the result of `now` at its arrival.
         """
         if sent > now:
             sent = now
@@ -379,8 +379,8 @@ class Windows:
         """Open the windows that have begun; take out and return the shares that are over, oldest first.
 
         A share is over when every connection was heard after its window's end: only then it is certain
-        that none of them was dead in it. Must be called often: after a longer pause (the machine slept)
-        nothing counts as watched. When the clock was set back, all shares are over.
+        that none of them was dead in the window. Must be called often: a longer pause (the machine slept)
+        does not count as watched. When the clock was set back, all shares are over.
         """
         if self._clock.now() < self._now - MAX_STEP_BACK_SECONDS * self.rate:
             return self._start_again()
@@ -402,7 +402,7 @@ class Windows:
         return over
 
     def close_all(self, instant: float) -> list[WindowShare]:
-        """Take out every share, as it is at ``instant``; those whose window goes on become partial."""
+        """Take out every share, as it is at ``instant``; those of unfinished windows become partial."""
         shares = self.open_shares
         for share in shares:
             share.partial |= share.end > instant
@@ -474,9 +474,9 @@ class Windows:
             self.joined(channel_id, login, now)
 
     def _start_again(self) -> list[WindowShare]:
-        """The clock was set back: end all shares, and go on at the time that it shows now.
+        """The clock was set back: end all shares, and continue at its new time.
 
-        A window that comes a second time has further shares.
+        A window that begins a second time has further shares.
         """
         watched = self._stop_watching_all(self._last_tick)
         shares = self.close_all(self._last_tick)
@@ -488,7 +488,7 @@ class Windows:
         return shares
 
     def _stop_watching_all(self, instant: float) -> dict[int, str]:
-        """From ``instant`` on nothing is watched; returns what was: logins by channel id."""
+        """End watching all channels, at ``instant``; returns them: logins by channel id."""
         self.pauses += 1
         watched = {channel_id: login for channel_id, (login, _) in self._watched.items()}
         for channel_id in watched:

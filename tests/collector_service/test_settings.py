@@ -187,7 +187,7 @@ def test_a_collector_keeps_the_id_it_drew(tmp_path):
     assert own_collector_id(tmp_path / "one") == first
     assert own_collector_id(tmp_path / "two") != first
     (tmp_path / "one" / "collector_id").write_text("../x")
-    with pytest.raises(SettingsError, match="holds no collector id"):
+    with pytest.raises(SettingsError, match="does not contain a collector id"):
         own_collector_id(tmp_path / "one")
 
 

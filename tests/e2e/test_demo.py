@@ -87,7 +87,7 @@ def test_recordings_restored_the_hours_in_which_the_collector_was_down(finished_
 def test_what_the_kill_cost_is_one_second_of_the_machine(finished_demo):
     log = (finished_demo.folder / "logs" / "collector.log").read_text()
     assert "recovered the window of" in log
-    assert log.count("stopped; all that was collected is in the lake") == 1
+    assert log.count("stopped; everything collected is in the lake") == 1
     collection = finished_demo.report["collection"]
     assert 0 < collection["cut_off"] < collection["happened"] * 0.1
 

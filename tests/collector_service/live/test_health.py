@@ -50,7 +50,7 @@ def test_the_health_page_names_windows_that_lost_their_viewers():
     assert verdict["status"] == "degraded"
     assert [text.split(": ")[-1] for text in verdict["problems"]] == [
         "2 windows lost their viewers",
-        "1 windows are gone altogether",
+        "1 windows were removed",
         "the local disk cannot read 3 windows any more",
     ]
     shown = {metric.name: metric.samples[0].value for metric in StatsCollector(

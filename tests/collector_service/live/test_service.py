@@ -335,7 +335,7 @@ async def test_two_collectors_do_not_share_a_state_directory(collector, twitch):
     await collector.start()
     code, output = await collector.end()
     assert code == 2
-    assert "in use by another collector" in output
+    assert "in use by a different collector" in output
     collector.process = first
     assert (await collector.end(signal.SIGTERM))[0] == 0
 

@@ -407,7 +407,7 @@ async def test_a_journal_that_is_of_no_use_does_not_stop_the_start(tmp_path, cap
     rig.uploader.recover()
     assert (rig.stats.recovered_parts, rig.stats.recovered_lost_bytes) == (0, len(frame))
     assert rig.spool.names() == []
-    assert f"the journal of the window of {utc(START):%Y-%m-%dT%H:%M:%SZ} is of no use" in caplog.text
+    assert f"the journal of the window of {utc(START):%Y-%m-%dT%H:%M:%SZ} is unusable" in caplog.text
 
 
 def test_a_lake_that_hangs_fails_within_a_minute(monkeypatch):
