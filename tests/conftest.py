@@ -1,8 +1,10 @@
 """What tests of several parts share: a lake on a folder, and a real S3 API."""
 
+import fcntl
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
@@ -75,3 +77,23 @@ def any_lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
     if request.param == "s3":
         return Lake.open(request.getfixturevalue("s3_storage"))
     return Lake.in_memory()
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """``made_once(name, make)``: a folder that ``make`` fills once per test run, in whichever process."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name: str, make: Callable[[Path], None]) -> Path:
+        made, draft = shared / f"made-{name}", shared / f"draft-{name}"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                shutil.rmtree(draft, ignore_errors=True)
+                draft.mkdir()
+                make(draft)
+                draft.rename(made)
+        return made
+
+    return folder

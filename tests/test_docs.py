@@ -8,7 +8,7 @@ import pytest
 
 from collector_service.privacy.opt_outs import OPT_OUTS_KEY
 from collector_service.privacy.populations import KEY_RECORD
-from tests.faults.test_faults import SCENARIOS
+from tests.faults.scenarios import SCENARIOS
 from vieweratlas_dagster.automation.retention import days_kept
 from vieweratlas_dagster.cli import app
 from vieweratlas_dagster.forgetting.ledger import JOBS_PREFIX, LEDGER_PREFIX

@@ -25,9 +25,10 @@ from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
 from collector_service.simulator.planting import plant
 from collector_service.simulator.world import WorldOptions
-from tests.vieweratlas_dagster.checks.test_timing import vod
-from tests.vieweratlas_dagster.test_assets import planted_day, put_day
-from tests.vieweratlas_dagster.vod.twitch_thread import twitch_in_thread
+from tests.runbook.page import PAGE, ROOT, commands, sections
+from tests.worlds.checked_queue import vod
+from tests.worlds.days import planted_day, put_day
+from tests.worlds.twitch_thread import twitch_in_thread
 from vieweratlas_dagster.alerts.heartbeat import HEARTBEAT_KEY
 from vieweratlas_dagster.alerts.run_log import RUN_ANCHOR
 from vieweratlas_dagster.automation.sensors import vieweratlas_alerts
@@ -41,22 +42,12 @@ from vieweratlas_dagster.vod.queue_store import QUEUE_KEY, QueueStore, encode
 # The fixture's commands, when other tests share the machine.
 pytestmark = pytest.mark.timeout(900)
 
-ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs/RUNBOOK.md").read_text()
 # Recordings on the page; the one to be added is one of this world.
 DEAD, TO_ADD = "2700000001", "2700000002"
 WORLD = plant(WorldOptions(seed=5, channels=2, viewers=20, days=1))
 
 
 # What is on the page
-
-
-def sections(part: str) -> dict[str, str]:
-    """Title -> text of the sections below a part's heading."""
-    text = re.split(r"^# ", PAGE, flags=re.MULTILINE)
-    [body] = [one for one in text if one.startswith(f"{part}\n")]
-    titles_and_texts = re.split(r"^## (.+)\n", body, flags=re.MULTILINE)[1:]
-    return dict(zip(titles_and_texts[::2], titles_and_texts[1::2], strict=True))
 
 
 def test_every_check_has_its_section_and_its_row_and_there_are_no_others():
@@ -87,17 +78,6 @@ def test_every_section_says_what_it_means_how_to_look_what_to_do_and_what_proves
 
 
 # What its commands do
-
-
-def commands() -> list[str]:
-    """Every shell command of the page, in blocks and in sentences, once each, but those for AWS."""
-    found = []
-    for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL):
-        found += [block] if "<<" in block else block.splitlines()
-    found += re.findall(r"`((?:cat|dagster|grep|ls|python|vieweratlas) [^`\n]+)`", PAGE)
-    # With its comment, a command in a block is the same as without it in a sentence.
-    once = dict.fromkeys(re.sub(r" +# .*", "", command) for command in found)
-    return [command for command in once if "infrastructure/aws/scripts/" not in command]
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from dagster._core.scheduler.instigation import ScheduleInstigatorData, TickStat
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import deserialize_value
 
-from collector_service.contract import SnapshotRecord, encode_object, live_key
+from collector_service.contract import encode_object, live_key
 from collector_service.lake import Lake
+from tests.worlds.records import snapshot
 from vieweratlas_dagster.commands.run_jobs import run_partition
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.settings import Settings
@@ -54,15 +55,10 @@ def plant(lake: Lake, day: date) -> None:
             audiences[place][1000 + viewer] = rng.randint(1, 4)
     start = datetime(day.year, day.month, day.day, 20, tzinfo=UTC)
     records = [
-        SnapshotRecord(
-            source="live",
+        snapshot(
+            place + 1,
             channel=f"channel_{place}",
-            channel_id=place + 1,
-            collector_id="c1",
             window_start=start,
-            window_seconds=300,
-            observed_seconds=300.0,
-            partial=False,
             viewer_count=50,
             game_name=("Chess", "Minecraft", "VALORANT")[place % 3],
             language="en",

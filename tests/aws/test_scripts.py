@@ -22,7 +22,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from collector_service.contract import live_key
-from tests.test_runbook import commands as local_commands
+from tests.runbook.page import commands as local_commands
 from vieweratlas_dagster.alerts.heartbeat import HEARTBEAT_KEY, Heartbeat
 
 from .deployment import AWS, PROGRAMS, eventually

@@ -24,6 +24,7 @@ import dagster as dg
 import vieweratlas_dagster
 from collector_service.contract import SnapshotRecord, encode_object, live_key
 from collector_service.lake import Lake
+from tests.worlds.records import snapshot
 from vieweratlas_dagster.commands.run_jobs import open_instance, run_partition
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.settings import Settings
@@ -59,15 +60,11 @@ def _record(start: datetime, number: int) -> SnapshotRecord:
     group = number % 2
     # Neighbours in a group share half of their viewers.
     keys = [1 + group * 100_000 + (number // 2) * _VIEWERS // 2 + viewer for viewer in range(_VIEWERS)]
-    return SnapshotRecord(
-        source="live",
+    return snapshot(
+        number + 1,
         channel=f"channel_{number}",
-        channel_id=number + 1,
         collector_id="bench",
         window_start=start,
-        window_seconds=300,
-        observed_seconds=300.0,
-        partial=False,
         viewer_count=_VIEWERS,
         game_name=("Chess", "Minecraft")[group],
         language="en",

@@ -28,7 +28,7 @@ import polars as pl
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.chromium import CHROMIUM_ARGUMENTS, chromium_path
-from tests.vieweratlas_dagster.publish.days import planted_days
+from tests.worlds.map_history import planted_days
 from vieweratlas_dagster.publish.history import Day, History
 from vieweratlas_dagster.publish.page import PAGE_BYTES, render_page
 

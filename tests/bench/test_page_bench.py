@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.vieweratlas_dagster.publish.days import planted_days
+from tests.worlds.map_history import planted_days
 
 from . import page
 from .report import render

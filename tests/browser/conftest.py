@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.chromium import CHROMIUM_ARGUMENTS, chromium_path
-from tests.browser.world import Planted, planted, write
+from tests.worlds.pages import Planted, planted, write
 
 DESKTOP = {"width": 1280, "height": 800}
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import polars as pl
 
-from tests.browser.world import Planted
+from tests.worlds.pages import Planted
 from vieweratlas_dagster import tables
 from vieweratlas_dagster.publish.history import Day, History
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Opener
-from tests.browser.world import Planted
+from tests.worlds.pages import Planted
 
 pytestmark = pytest.mark.browser
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Opener
-from tests.browser.world import Planted, planted, write
+from tests.worlds.pages import Planted, planted, write
 
 pytestmark = pytest.mark.browser
 

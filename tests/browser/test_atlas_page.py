@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.chromium import CHROMIUM_ARGUMENTS, chromium_path
 from tests.browser.conftest import Opener
 from tests.browser.pixels import color_at
-from tests.browser.world import Planted, planted, write
+from tests.worlds.pages import Planted, planted, write
 
 pytestmark = pytest.mark.browser
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Opener
 from tests.browser.pixels import color_at, difference
-from tests.browser.world import GAMES, REGIONS, Planted, planted, write
+from tests.worlds.pages import GAMES, REGIONS, Planted, planted, write
 
 pytestmark = pytest.mark.browser
 

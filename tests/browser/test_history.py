@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Opener
 from tests.browser.past import EARLIER, FORMER, NEWCOMER, TODAY, day, left_out, with_past
-from tests.browser.world import Planted
+from tests.worlds.pages import Planted
 from vieweratlas_dagster.publish.page import render_page
 
 pytestmark = pytest.mark.browser

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.browser.world import planted, write
+from tests.worlds.pages import planted, write
 
 pytestmark = pytest.mark.browser
 

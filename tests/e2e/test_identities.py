@@ -16,8 +16,8 @@ from contextlib import closing
 import polars as pl
 import pytest
 
-from tests.privacy.world import unpacked
 from tests.security.planted import shown
+from tests.worlds.full_lake import unpacked
 
 from .conftest import MARK
 

@@ -1,23 +1,17 @@
 """The Dagster UI on what the demo made, in a real browser."""
 
 import json
-import os
 import re
-import signal
-import socket
-import subprocess
 import time
-import urllib.error
-import urllib.request
-from contextlib import contextmanager
 from datetime import date, timedelta
 
 import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.browser.chromium import CHROMIUM_ARGUMENTS, chromium_path
-from tests.conftest import ARTIFACTS, VIEWERATLAS
-from tests.security.planted import UNUSED, command_lines, shown
+from tests.conftest import ARTIFACTS
+from tests.e2e.ui import ask, running_ui
+from tests.security.planted import command_lines, shown
 
 ASSETS = {
     *("live_chat", "vod_chat", "snapshots", "presence_snapshots", "channels", "day_audiences"),
@@ -25,54 +19,10 @@ ASSETS = {
 }
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def running_ui(folder):
-    port = free_port()
-    log = (folder / "logs" / "ui.log").open("wb")
-    process = subprocess.Popen(
-        [VIEWERATLAS, "ui", "--data-dir", str(folder), "--port", str(port)],
-        env=os.environ | UNUSED,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        for _ in range(240):
-            assert process.poll() is None, (folder / "logs" / "ui.log").read_text()
-            try:
-                urllib.request.urlopen(f"{url}/server_info", timeout=2).close()
-                break
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.5)
-        yield url
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
 @pytest.fixture(scope="module")
 def ui(finished_demo):
     with running_ui(finished_demo.folder) as url:
         yield url
-
-
-def ask(url, query):
-    request = urllib.request.Request(
-        f"{url}/graphql", json.dumps({"query": query}).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=60) as response:
-        return json.load(response)["data"]
 
 
 def test_all_assets_are_materialized_and_all_checks_passed(ui):

@@ -20,14 +20,13 @@ from collector_service.settings import StorageSettings
 from collector_service.simulator.oracle import comments
 from collector_service.simulator.planting import plant
 from collector_service.simulator.world import WorldOptions
-from tests.vieweratlas_dagster.vod.twitch_thread import twitch_in_thread, unseen
+from tests.e2e.ui import ask, running_ui
+from tests.worlds.twitch_thread import twitch_in_thread, unseen
 from vieweratlas_dagster.commands.run_jobs import open_instance, quarters_of
 from vieweratlas_dagster.lake.keys import presence_key
 from vieweratlas_dagster.lake.tables_io import read_table
 from vieweratlas_dagster.tables import PRESENCE
 from vieweratlas_dagster.vod.queue_store import QueueStore
-
-from .test_ui import ask, running_ui
 
 # Backfills take their time, more so when other tests share the machine.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]

@@ -9,10 +9,9 @@ import asyncio
 
 import pytest
 
-from . import interruptions, network, processes, storage
 from .chaos import play
+from .scenarios import SCENARIOS
 
-SCENARIOS = network.SCENARIOS | storage.SCENARIOS | processes.SCENARIOS | interruptions.SCENARIOS
 AT_ONCE = 8
 # They take so long that the others can be played meanwhile.
 LONGEST = {"s3-hang", "s3-refuse"}

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector_service.clock import ScaledClock
-from collector_service.contract import SnapshotRecord, encode_object, viewer_key
+from collector_service.contract import encode_object, viewer_key
 from collector_service.simulator.server import Simulator, SimulatorOptions
+from tests.worlds.records import snapshot
 
 from .harness import eventually, planted
 from .intervals import length, minus, union
@@ -76,15 +77,13 @@ def perfect(simulator):
             keys = sorted(k for c, k, w in truth.presence if (c, w) == (channel.channel_id, start))
             counts = [truth.messages[channel.channel_id, key, start] for key in keys]
             records.append(
-                SnapshotRecord(
-                    source="live",
+                snapshot(
+                    channel.channel_id,
                     channel=channel.login,
-                    channel_id=channel.channel_id,
                     collector_id="c",
                     window_start=datetime.fromtimestamp(start, UTC),
                     window_seconds=WINDOW,
                     observed_seconds=round(length(watched), 3),
-                    partial=False,
                     messages=sum(counts),
                     viewer_keys=keys,
                     viewer_messages=counts,

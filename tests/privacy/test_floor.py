@@ -5,8 +5,8 @@ import json
 import polars as pl
 
 from collector_service.lake import Lake
-from tests.privacy import world
-from tests.privacy.world import DAYS
+from tests.worlds import full_lake as world
+from tests.worlds.full_lake import DAYS
 from vieweratlas_dagster.lake.keys import analysis_key
 from vieweratlas_dagster.lake.tables_io import read_table, write_table
 from vieweratlas_dagster.maps.drawing import draw_exports, draw_pages

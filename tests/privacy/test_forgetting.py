@@ -17,8 +17,8 @@ import pytest
 from collector_service.contract import decode_lines, encode_object, live_key, vod_key
 from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import OPT_OUTS_KEY, BadOptOutsError, OptOuts, read_opt_outs
-from tests.privacy import world
-from tests.privacy.world import CHANNEL, DAYS, KEY, KEY_IN_ANY_FORM, NOW, VIEWER, VOD, WITH_RAW
+from tests.worlds import full_lake as world
+from tests.worlds.full_lake import CHANNEL, DAYS, KEY, KEY_IN_ANY_FORM, NOW, VIEWER, VOD, WITH_RAW
 from vieweratlas_dagster.automation.late_plan import GRAPH_ONLY, Plan, scan
 from vieweratlas_dagster.commands import doctor
 from vieweratlas_dagster.forgetting import ledger
@@ -303,7 +303,7 @@ def test_a_run_that_is_killed_at_any_write_is_finished_by_the_next_one(
         monkeypatch.setattr(drawing, name, getattr(drawing, name))
     world.draw_cheaply()
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.privacy.world"])
+    context.set_forkserver_preload(["tests.worlds.full_lake"])
     settings = world.settings_for(tmp_path)
     folder, lake = tmp_path / "lake", None
 

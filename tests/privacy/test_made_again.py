@@ -8,8 +8,8 @@ from collector_service.contract import live_day_prefix
 from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import OptOuts
 from collector_service.privacy.redaction import record_without
-from tests.vieweratlas_dagster.automation.test_late_data import DAYS, FIRST, NOON, Desk, settings_in
-from tests.vieweratlas_dagster.test_assets import planted_day, put_day, run_day
+from tests.worlds.days import planted_day, put_day
+from tests.worlds.late_desk import DAYS, FIRST, NOON, Desk, content_of, run_days, settings_in, with_days
 from vieweratlas_dagster.forgetting.erase import Forgetting
 from vieweratlas_dagster.forgetting.subject import Subject
 from vieweratlas_dagster.lake.keys import channels_key
@@ -23,18 +23,15 @@ def without_them(tmp_path):
     """The content of a lake in which that viewer never was."""
     settings = settings_in(tmp_path / "other")
     lake = Lake.open(settings.storage)
-    with dg.instance_for_test() as instance:
-        for day in DAYS:
-            put_day(lake, day, [record_without(one, VIEWER.gone) for one in planted_day(day)[:12]])
-        for day in DAYS:
-            assert run_day(settings, day, instance).success
-        return Desk(settings, instance).content()
+    for day in DAYS:
+        put_day(lake, day, [record_without(one, VIEWER.gone) for one in planted_day(day)[:12]])
+    run_days(settings)
+    return content_of(lake)
 
 
-def test_graphs_are_made_again_as_if_the_viewer_had_never_been_there(tmp_path, without_them):
+def test_graphs_are_made_again_as_if_the_viewer_had_never_been_there(tmp_path, made_once, without_them):
     with dg.instance_for_test() as instance:
-        desk = Desk(settings_in(tmp_path), instance)
-        desk.put_and_make_days()
+        desk = Desk(with_days(settings_in(tmp_path), made_once), instance)
         assert desk.work_off() == []
         # Raw data of the first day expire; what is left of it is rewritten in place.
         for info in desk.lake.objects(live_day_prefix(FIRST)):

@@ -9,8 +9,8 @@ import pytest
 from collector_service.contract import encode_object, live_key, parse_record
 from collector_service.lake import Lake
 from collector_service.privacy.redaction import line_without, record_without
-from tests.privacy import world
-from tests.privacy.world import DAYS, KEY, NOW, VIEWER
+from tests.worlds import full_lake as world
+from tests.worlds.full_lake import DAYS, KEY, NOW, VIEWER
 from vieweratlas_dagster.assets.curated import curated_tables, day_audiences
 from vieweratlas_dagster.assets.raw import snapshots
 from vieweratlas_dagster.curation.validation import holds_identities

@@ -13,8 +13,8 @@ from collector_service.live import spool
 from collector_service.live.spool import DiskSpool, MemorySpool, ShareName
 from collector_service.privacy.opt_outs import OptOuts, add_opt_outs
 from collector_service.privacy.redaction import line_without, object_without, record_without
-from tests.privacy import world
-from tests.privacy.world import CHANNEL, DAYS, KEY, KEY_IN_ANY_FORM, NOW, VIEWER
+from tests.worlds import full_lake as world
+from tests.worlds.full_lake import CHANNEL, DAYS, KEY, KEY_IN_ANY_FORM, NOW, VIEWER
 from vieweratlas_dagster.assets.atlas import atlas, graph_exports
 from vieweratlas_dagster.assets.curated import curated_tables, day_audiences
 from vieweratlas_dagster.assets.raw import snapshots

@@ -8,8 +8,8 @@ import pytest
 from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import OPT_OUTS_KEY
 from collector_service.settings import StorageSettings
-from tests.privacy import world
-from tests.privacy.world import CHANNEL, KEY_IN_ANY_FORM, NOW, VIEWER
+from tests.worlds import full_lake as world
+from tests.worlds.full_lake import CHANNEL, KEY_IN_ANY_FORM, NOW, VIEWER
 from vieweratlas_dagster.forgetting.erase import Forgetting
 from vieweratlas_dagster.forgetting.lock import TURN_KEY, own_turn
 

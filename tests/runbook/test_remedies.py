@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 from collector_service.contract import SnapshotRecord, encode_object, live_key
 from collector_service.lake import Lake
 from collector_service.twitch.vod_chat import VodGoneError
-from tests.vieweratlas_dagster.checks.planted_day import DAY, at, put, put_curated, records
-from tests.vieweratlas_dagster.test_assets import planted_day, put_day, settings_for
-from tests.vieweratlas_dagster.vod import chats as vods
-from tests.vieweratlas_dagster.vod import past_broadcasts as shelves
+from tests.worlds import past_broadcasts as shelves
+from tests.worlds import vod_chats as vods
+from tests.worlds.checked_day import DAY, at, put, put_curated, records
+from tests.worlds.days import planted_day, put_day, settings_for
 from vieweratlas_dagster.alerts.heartbeat import HEARTBEAT_KEY
 from vieweratlas_dagster.automation.sensors import vieweratlas_alerts
 from vieweratlas_dagster.checks.catalogue import ALL_CHECKS

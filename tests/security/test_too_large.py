@@ -14,11 +14,12 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from collector_service.contract import SnapshotRecord, encode_object, live_key, vod_key
+from collector_service.contract import encode_object, live_key, vod_key
 from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import OptOuts
 from collector_service.support.limits import TooLargeError
 from collector_service.twitch.vod_chat import Vod
+from tests.worlds.records import snapshot
 from vieweratlas_dagster.assets import curated, raw
 from vieweratlas_dagster.automation.late_plan import scan
 from vieweratlas_dagster.cli import app
@@ -56,15 +57,11 @@ def chat(channel, channel_id, viewers, source="live"):
     """A good object; of 600 viewers it is larger than allowed here, of two it is not."""
     draw = random.Random(1)
     keys = sorted(draw.randrange(2, 2**64) for _ in range(viewers))
-    record = SnapshotRecord(
+    record = snapshot(
+        channel_id,
         source=source,
         channel=channel,
-        channel_id=channel_id,
-        collector_id="c1",
         window_start=START,
-        window_seconds=300,
-        observed_seconds=300.0,
-        partial=False,
         messages=viewers,
         viewer_keys=keys,
         viewer_messages=[1] * viewers,

@@ -4,7 +4,6 @@ import base64
 import io
 import itertools
 import json
-import random
 import re
 import zipfile
 import zlib
@@ -17,16 +16,16 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from collector_service.contract import SnapshotRecord, encode_object, live_key
+from collector_service.contract import encode_object, live_key
 from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import OPT_OUTS_KEY, OptOuts
+from tests.worlds.days import FIRST, FLOOR, planted_day, put_day, run_day, settings_for
 from vieweratlas_dagster.commands.run_jobs import run_partition
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.lake.keys import analysis_key, channels_key, day_audience_key, presence_key
 from vieweratlas_dagster.lake.manifests import previous_analysis_day
 from vieweratlas_dagster.lake.redaction import without
 from vieweratlas_dagster.lake.tables_io import read_table, write_table
-from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import (
     CHANNELS,
     COMMUNITIES,
@@ -37,63 +36,6 @@ from vieweratlas_dagster.tables import (
     NODES,
     PRESENCE,
 )
-
-FIRST = date(2026, 3, 1)
-GAMES = {("en", "Chess"): 6, ("en", "Minecraft"): 6, ("es", "Chess"): 6, ("ko", "VALORANT"): 6}
-ANALYSIS = {"min_channel_viewers": 5, "overlap_threshold": 2}
-# Channels of one group share more viewers than this, most others fewer.
-FLOOR = 50
-
-
-def planted_day(day: date, seed: int = 1) -> list[SnapshotRecord]:
-    """Four groups of six channels with viewers of their own, a few who cross, and two listed bots."""
-    rng = random.Random(f"{seed}{day}")
-    groups = [(group, number) for group, count in GAMES.items() for number in range(count)]
-    audience = defaultdict(dict)
-    for viewer in range(800):
-        home = viewer % len(GAMES)
-        mine = [place for place, (group, _) in enumerate(groups) if list(GAMES).index(group) == home]
-        pool = mine if rng.random() < 0.9 else range(len(groups))
-        for place in rng.sample(list(pool), 3):
-            audience[place][1000 + viewer] = rng.randint(1, 4)
-    start = datetime(day.year, day.month, day.day, 20, tzinfo=UTC)
-    return [
-        SnapshotRecord(
-            source="live",
-            channel=f"{language}_{game.lower()}_{number}",
-            channel_id=place + 1,
-            collector_id="c1",
-            window_start=start,
-            window_seconds=300,
-            observed_seconds=300.0,
-            partial=False,
-            viewer_count=50,
-            game_name=game,
-            language=language,
-            messages=sum(audience[place].values()),
-            viewer_keys=[7, 8, *sorted(audience[place])],
-            viewer_messages=[1, 1, *(audience[place][key] for key in sorted(audience[place]))],
-            known_bots=[7, 8],
-        )
-        for place, ((language, game), number) in enumerate(groups)
-    ]
-
-
-def settings_for(folder, **analysis) -> Settings:
-    return Settings(
-        storage={"dir": folder / "lake"},
-        analysis=ANALYSIS | analysis,
-        privacy={"min_shared_published": FLOOR},
-    )
-
-
-def put_day(lake: Lake, day: date, records: list[SnapshotRecord]) -> None:
-    start = datetime(day.year, day.month, day.day, 20, tzinfo=UTC)
-    lake.put(live_key(start, "c1"), encode_object(records))
-
-
-def run_day(settings: Settings, day: date, instance: dg.DagsterInstance):
-    return run_partition(build_definitions(settings), "analysis_daily", day.isoformat(), instance)
 
 
 @pytest.fixture(scope="module")

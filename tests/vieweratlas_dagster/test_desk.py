@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from collector_service.lake import Lake
+from tests.worlds.days import FIRST, planted_day, put_day, settings_for
 from vieweratlas_dagster.commands.run_jobs import run_partition
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.resources.catalog import column_schema, preview_table, rounded
@@ -25,8 +26,6 @@ from vieweratlas_dagster.tables import (
     PARTITION,
     PRESENCE,
 )
-
-from .test_assets import FIRST, planted_day, put_day, settings_for
 
 ROOT = Path(__file__).parents[2]
 GROUPS = {

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from collector_service.contract import SnapshotRecord, encode_object, live_key, viewer_key
+from collector_service.contract import encode_object, live_key, viewer_key
 from collector_service.lake import Lake
+from tests.worlds.records import snapshot
 from vieweratlas_dagster.commands.run_jobs import run_partition
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.imports.presence import import_presence
@@ -44,15 +45,9 @@ def records(day):
     for channel in range(1, 5):
         for window in range(288):
             keys = sorted(viewer_key(SECRET, viewer) for viewer in present(day, channel, window))
-            yield SnapshotRecord(
-                source="live",
-                channel=f"c{channel}",
-                channel_id=channel,
-                collector_id="c1",
+            yield snapshot(
+                channel,
                 window_start=day + timedelta(minutes=5 * window),
-                window_seconds=300,
-                observed_seconds=300.0,
-                partial=False,
                 messages=len(keys),
                 viewer_keys=keys,
                 viewer_messages=[1] * len(keys),

@@ -7,33 +7,28 @@ import dagster as dg
 import pytest
 
 from collector_service.clock import ScaledClock
-from collector_service.contract import SnapshotRecord, encode_object, live_key, vod_key
+from collector_service.contract import encode_object, live_key, vod_key
 from collector_service.simulator.oracle import comments
 from collector_service.simulator.planting import plant
 from collector_service.simulator.world import WorldOptions
+from tests.worlds.records import snapshot
+from tests.worlds.twitch_thread import twitch_in_thread, unseen
+from tests.worlds.vod_items import item
 from vieweratlas_dagster.assets import raw
 from vieweratlas_dagster.lake.keys import manifest_key
 from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.vod.queue_store import QueueStore
 
-from .vod.items import item
-from .vod.twitch_thread import twitch_in_thread, unseen
-
 DAY = "2026-03-01"
 START = datetime(2026, 3, 1, 20, tzinfo=UTC)
 
 
 def window(start):
-    record = SnapshotRecord(
-        source="live",
+    record = snapshot(
+        1,
         channel="c1",
-        channel_id=1,
-        collector_id="c1",
         window_start=start,
-        window_seconds=300,
-        observed_seconds=300.0,
-        partial=False,
         viewer_keys=[1, 2],
         viewer_messages=[1, 1],
     )

@@ -1,8 +1,5 @@
 """Communities and regions: planted truth, connectedness, modularity, real data."""
 
-from functools import cache
-from pathlib import Path
-
 import networkx as nx
 import numpy as np
 import polars as pl
@@ -11,48 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_mutual_info_score
 
+from tests.worlds.communities import communities_of, example, planted_world, tables_of
 from vieweratlas_dagster.analysis.clustering import cluster, evidence, likeliest, merge_small
-from vieweratlas_dagster.analysis.communities import ClusteringOptions, find_communities
 from vieweratlas_dagster.analysis.network import Network, network
 from vieweratlas_dagster.analysis.overlap import overlap_graph
 from vieweratlas_dagster.analysis.quality import modularity
-from vieweratlas_dagster.imports.overlap_list import read_overlap_list
 from vieweratlas_dagster.tables import AUDIENCES, EDGES
-
-from .planted_worlds import planted_world
-
-EXAMPLE = Path(__file__).parents[3] / "examples" / "twitch-atlas-2020-08"
-
-
-@cache
-def example():
-    given_list = read_overlap_list(EXAMPLE / "edges.csv", EXAMPLE / "nodes.csv")
-    return given_list.audiences, given_list.edges
-
-
-def communities_of(audiences, edges, *, runs=10, previous=None, **options):
-    options = ClusteringOptions(**options)
-    return find_communities(audiences, edges, options, runs=runs, previous=previous)
-
-
-def tables_of(edges, channels=()):
-    """AUDIENCES and EDGES from {(one, other): weight}."""
-    names = sorted({name for pair in edges for name in pair} | set(channels))
-    audiences = pl.DataFrame({"channel": names}).with_columns(
-        viewers=1000, channel_id=None, messages=None, game_name=None, language=None
-    )
-    rows = [(min(pair), max(pair), int(weight), float(weight)) for pair, weight in edges.items()]
-    frame = pl.DataFrame(
-        rows,
-        schema={
-            "source": pl.String,
-            "target": pl.String,
-            "shared_viewers": pl.Int64,
-            "weight": pl.Float64,
-        },
-        orient="row",
-    ).with_columns(jaccard=None, overlap=None, cosine=None, significance=None)
-    return AUDIENCES.conform(audiences), EDGES.conform(frame)
 
 
 def agreement(partition, truth):

@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.spatial import KDTree
 
+from tests.worlds.communities import communities_of, example, tables_of
 from vieweratlas_dagster.analysis.atlas import build
 from vieweratlas_dagster.analysis.layout import neighbour_preservation, place, strongest
 from vieweratlas_dagster.analysis.stability import Previous
 from vieweratlas_dagster.tables import EDGES, NODES, PARTITION
-
-from .test_communities import communities_of, example, tables_of
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.worlds.communities import channel_frame, membership_frame, planted_world
 from vieweratlas_dagster import tables
 from vieweratlas_dagster.analysis import overlap
 from vieweratlas_dagster.analysis.overlap import loyalty_weights, overlap_graph
 from vieweratlas_dagster.analysis.plausible import plausible_channels, plausible_windows
-
-from .planted_worlds import channel_frame, membership_frame, planted_world
 
 worlds = st.dictionaries(
     st.integers(1, 12),

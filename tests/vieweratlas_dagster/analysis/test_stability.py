@@ -4,13 +4,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.worlds.communities import planted_world
 from vieweratlas_dagster.analysis.atlas import build
 from vieweratlas_dagster.analysis.communities import ClusteringOptions
 from vieweratlas_dagster.analysis.overlap import overlap_graph
 from vieweratlas_dagster.analysis.stability import Previous, carry_ids
 from vieweratlas_dagster.tables import COMMUNITIES, NODES, PARTITION
-
-from .planted_worlds import planted_world
 
 
 def earlier(groups, newest=None):

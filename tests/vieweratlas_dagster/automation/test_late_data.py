@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
@@ -11,87 +10,20 @@ import pytest
 
 from collector_service.contract import SnapshotRecord, encode_object, live_key, vod_key
 from collector_service.lake import Lake
-from tests.vieweratlas_dagster.test_assets import planted_day, put_day, run_day
-from vieweratlas_dagster.automation.late_data import vieweratlas_late_data
+from tests.worlds.days import planted_day, put_day
+from tests.worlds.late_desk import (
+    DAYS,
+    FIRST,
+    SECOND,
+    THIRD,
+    Desk,
+    content_of,
+    run_days,
+    settings_in,
+    with_days,
+)
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.lake.keys import day_audience_key
-from vieweratlas_dagster.settings import Settings
-
-NOON = datetime.fromisoformat("2026-03-04T12:00:00Z")
-DAYS = [date(2026, 3, 1), date(2026, 3, 2), date(2026, 3, 3)]
-FIRST, SECOND, THIRD = (f"{day}" for day in DAYS)
-
-
-def settings_in(folder, **sections) -> Settings:
-    # A clock that stands still at noon of the day after the last one.
-    real = datetime.fromisoformat("2100-01-01T00:00:00Z").timestamp()
-    return Settings(
-        storage={"dir": folder / "lake"},
-        analysis={"min_channel_viewers": 5, "overlap_threshold": 2, "window_days": 3},
-        simulation={"clock": f"{real}/{NOON.timestamp()}/1"},
-        **({"late_data": {"quiet_minutes": 0}} | sections),
-    )
-
-
-class Desk:
-    """A lake with three days, an instance, and the sensor with its cursor."""
-
-    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
-        self.settings, self.instance, self.cursor = settings, instance, None
-        self.lake = Lake.open(settings.storage)
-        self.definitions = build_definitions(settings)
-
-    def put_and_make_days(self) -> None:
-        for day in DAYS:
-            put_day(self.lake, day, planted_day(day)[:12])
-        for day in DAYS:
-            assert run_day(self.settings, day, self.instance).success
-
-    def tick(self) -> dg.SensorResult:
-        with dg.build_sensor_context(
-            instance=self.instance,
-            cursor=self.cursor,
-            definitions=self.definitions,
-            resources=self.definitions.resources,
-        ) as context:
-            result = vieweratlas_late_data(context)
-        self.cursor = result.cursor
-        return result
-
-    def request(self) -> dg.RunRequest:
-        result = self.tick()
-        assert result.skip_reason is None, result.skip_reason
-        [request] = result.run_requests
-        return request
-
-    def reason(self) -> str:
-        result = self.tick()
-        assert not result.run_requests
-        return result.skip_reason.skip_message
-
-    def execute(self, request: dg.RunRequest) -> bool:
-        tags = {"dagster/run_key": request.run_key} | dict(request.tags)
-        return self.run(request.job_name, request.partition_key, tags)
-
-    def run(self, job: str, day: str, tags: dict[str, str] | None = None) -> bool:
-        job = self.definitions.resolve_job_def(job)
-        done = job.execute_in_process(
-            instance=self.instance, partition_key=day, tags=tags, raise_on_error=False
-        )
-        return done.success
-
-    def work_off(self) -> list[tuple[str, str]]:
-        """Ticks until nothing is requested; the jobs and days that were."""
-        made = []
-        while (result := self.tick()).run_requests:
-            [request] = result.run_requests
-            assert self.execute(request)
-            made.append((request.job_name, request.partition_key))
-            assert len(made) < 20
-        return made
-
-    def content(self) -> dict[str, bytes]:
-        return {info.key: self.lake.get(info.key) for info in self.lake.objects("curated/")}
 
 
 @pytest.fixture
@@ -100,19 +32,10 @@ def desk(tmp_path):
         yield Desk(settings_in(tmp_path), instance)
 
 
-@pytest.fixture(scope="module")
-def three_made_days(tmp_path_factory):
-    """The folder of a lake with three days."""
-    folder = tmp_path_factory.mktemp("made")
-    with dg.instance_for_test() as instance:
-        Desk(settings_in(folder), instance).put_and_make_days()
-    return folder
-
-
 @pytest.fixture
-def made(desk, three_made_days):
-    """A desk over a copy of those days, with their times."""
-    shutil.copytree(three_made_days / "lake", desk.settings.storage.dir, dirs_exist_ok=True)
+def made(desk, made_once):
+    """A desk over three made days."""
+    with_days(desk.settings, made_once)
     return desk
 
 
@@ -135,14 +58,15 @@ def test_late_objects_end_in_what_would_have_been_made_with_them_at_once(made, t
         ("graph_daily", SECOND),
         ("graph_daily", THIRD),
     ]
-    with dg.instance_for_test() as instance:
-        undisturbed = Desk(settings_in(tmp_path / "other"), instance)
-        put_late(undisturbed.lake, DAYS[0])
-        undisturbed.put_and_make_days()
-        assert made.content() == undisturbed.content()
-        assert made.lake.get(f"state/manifests/date={FIRST}.json") == undisturbed.lake.get(
-            f"state/manifests/date={FIRST}.json"
-        )
+    settings = settings_in(tmp_path / "other")
+    undisturbed = Lake.open(settings.storage)
+    for day in DAYS:
+        put_day(undisturbed, day, planted_day(day)[:12])
+    put_late(undisturbed, DAYS[0])
+    run_days(settings)
+    assert made.content() == content_of(undisturbed)
+    manifest = f"state/manifests/date={FIRST}.json"
+    assert made.lake.get(manifest) == undisturbed.get(manifest)
     for _ in range(3):
         assert made.reason() == "everything that came is in its day's map"
     # A cursor that was reset brings nothing back either.

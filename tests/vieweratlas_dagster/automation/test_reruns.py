@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from collector_service.lake import Lake
-from tests.vieweratlas_dagster.test_assets import FIRST, planted_day, put_day, settings_for
+from tests.worlds.days import FIRST, planted_day, put_day, settings_for
 from vieweratlas_dagster.automation.late_plan import scan
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.lake.keys import LATEST_MANIFEST, LATEST_PREFIX, manifest_key, presence_key

@@ -2,9 +2,8 @@
 
 import pytest
 
+from tests.worlds.checked_day import put_good_day
 from vieweratlas_dagster.resources.lake_resource import LakeResource
-
-from .planted_day import put_good_day
 
 
 @pytest.fixture

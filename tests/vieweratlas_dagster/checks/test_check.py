@@ -8,6 +8,7 @@ import pytest
 
 from collector_service.lake import Lake
 from collector_service.settings import SettingsError
+from tests.worlds.checked_day import DAY, limits, result, verdict
 from vieweratlas_dagster.checks import contracts, days, freshness, maps
 from vieweratlas_dagster.checks.catalogue import ALL_CHECKS
 from vieweratlas_dagster.checks.check import definitions_of
@@ -16,8 +17,6 @@ from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.lake.keys import analysis_key, manifest_key
 from vieweratlas_dagster.resources.partitions import daily
 from vieweratlas_dagster.settings import SEVERITIES, Settings
-
-from .planted_day import DAY, limits, result, verdict
 
 OF_A_DAY = [one for one in ALL_CHECKS if one.of_a_day]
 

@@ -3,11 +3,10 @@
 import polars as pl
 import pytest
 
+from tests.worlds.checked_day import DAY, numbers, put, result, verdict
 from vieweratlas_dagster.checks import contracts
 from vieweratlas_dagster.lake.keys import analysis_key, channels_key, day_audience_key, presence_key
 from vieweratlas_dagster.tables import ALL_TABLES
-
-from .planted_day import DAY, numbers, put, result, verdict
 
 # Every table, the check that is to judge it, and where it is.
 PLACES = {

@@ -4,12 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from collector_service.contract import SnapshotRecord, encode_object
-from vieweratlas_dagster.checks import days
-from vieweratlas_dagster.lake.keys import channels_key, days_up_to
-from vieweratlas_dagster.lake.manifests import write_day_manifest
-
-from .planted_day import (
+from collector_service.contract import encode_object
+from tests.worlds.checked_day import (
     DAY,
     START,
     at,
@@ -21,6 +17,10 @@ from .planted_day import (
     result,
     verdict,
 )
+from tests.worlds.records import snapshot
+from vieweratlas_dagster.checks import days
+from vieweratlas_dagster.lake.keys import channels_key, days_up_to
+from vieweratlas_dagster.lake.manifests import write_day_manifest
 
 
 def test_refused_lines_beyond_the_limit_are_a_warning(resource, made):
@@ -73,15 +73,10 @@ def day_with(resource, **statuses):
         for _ in range(count):
             number = len(day) + 1
             day.append(
-                SnapshotRecord(
-                    source="live",
-                    channel=f"c{number}",
-                    channel_id=number,
-                    collector_id="c1",
+                snapshot(
+                    number,
                     window_start=START,
-                    window_seconds=300,
                     observed_seconds=0.0,
-                    partial=False,
                     observed_intervals=[],
                     status=status.replace("_", " "),
                 )

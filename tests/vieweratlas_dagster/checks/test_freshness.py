@@ -6,12 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from collector_service.contract import live_key
+from tests.worlds.checked_day import DAY, START, at, numbers, result, verdict
+from tests.worlds.checked_queue import vod
 from vieweratlas_dagster.checks import freshness
 from vieweratlas_dagster.lake.manifests import finish_map
 from vieweratlas_dagster.vod.queue_store import MARKER_KEY, QUEUE_KEY, encode
-
-from .planted_day import DAY, START, at, numbers, result, verdict
-from .test_timing import vod
 
 HOUR = timedelta(hours=1)
 NOW = datetime(2026, 3, 2, 10, 40, tzinfo=UTC)

@@ -3,12 +3,11 @@
 import polars as pl
 import pytest
 
+from tests.worlds.checked_day import DAY, limits, numbers, put, result, verdict
 from vieweratlas_dagster.checks import maps
 from vieweratlas_dagster.lake.keys import analysis_key
 from vieweratlas_dagster.lake.manifests import finish_map
 from vieweratlas_dagster.settings import Settings
-
-from .planted_day import DAY, limits, numbers, put, result, verdict
 
 BEFORE = "2026-02-28"
 

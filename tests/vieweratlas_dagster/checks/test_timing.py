@@ -1,10 +1,11 @@
 """The rules behind the checks of the present, against brute force and by example."""
 
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
+from tests.worlds.checked_queue import HOUR, NOON, vod
 from vieweratlas_dagster.checks.timing import (
     QueueFailures,
     QueueState,
@@ -14,10 +15,6 @@ from vieweratlas_dagster.checks.timing import (
     queue_failures,
     queue_state,
 )
-from vieweratlas_dagster.vod.queue import VodItem
-
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 
 
 def test_age_is_measured_on_the_data():
@@ -40,24 +37,6 @@ def test_hours_without_are_those_that_no_second_of_a_window_is_in(seconds):
         expected = [first + number * HOUR for number in range(24) if first + number * HOUR not in seen]
         assert hours_without(starts, window, first=first, end=end) == expected
     assert hours_without([], HOUR, first=end, end=first) == []
-
-
-def vod(number, ended_hours_ago, status, lease_hours=None, **changes):
-    leased = (
-        {} if lease_hours is None else {"lease_id": "me", "lease_expires_at": NOON + lease_hours * HOUR}
-    )
-    return VodItem(
-        vod_id=str(number),
-        channel="c",
-        channel_id=number,
-        title=None,
-        created_at=NOON - ended_hours_ago * HOUR - timedelta(seconds=60),
-        duration_seconds=60.0,
-        view_count=1,
-        status=status,
-        **leased,
-        **changes,
-    )
 
 
 def test_the_queue_s_longest_waits():

@@ -11,9 +11,9 @@ from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
 from collector_service.simulator.planting import plant
 from collector_service.simulator.world import WorldOptions
-from tests.vieweratlas_dagster.vod.chat_json import chat_json
-from tests.vieweratlas_dagster.vod.items import item
-from tests.vieweratlas_dagster.vod.twitch_thread import twitch_in_thread
+from tests.worlds.chat_json import chat_json
+from tests.worlds.twitch_thread import twitch_in_thread
+from tests.worlds.vod_items import item
 from vieweratlas_dagster.cli import app
 from vieweratlas_dagster.vod import queue
 from vieweratlas_dagster.vod.queue_store import QUEUE_KEY, QueueStore

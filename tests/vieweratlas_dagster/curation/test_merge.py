@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector_service.contract import ChannelStatus, SnapshotRecord
+from collector_service.contract import ChannelStatus
+from tests.worlds.records import snapshot
 from vieweratlas_dagster.curation.merge import (
     channel_attributes,
     curate,
@@ -24,19 +25,16 @@ DAY = datetime(2026, 3, 1, tzinfo=UTC)
 def record(channel_id=1, window=0, viewers=None, seconds=300, **changes):
     viewers = viewers or {}
     values = {
-        "source": "live",
         "channel": f"channel{channel_id}",
         "channel_id": channel_id,
-        "collector_id": "c1",
         "window_start": DAY + timedelta(seconds=seconds * window),
         "window_seconds": seconds,
         "observed_seconds": float(seconds),
-        "partial": False,
         "messages": sum(viewers.values()),
         "viewer_keys": sorted(viewers),
         "viewer_messages": [viewers[key] for key in sorted(viewers)],
     }
-    return SnapshotRecord(**(values | changes))
+    return snapshot(**(values | changes))
 
 
 def observing(*intervals):

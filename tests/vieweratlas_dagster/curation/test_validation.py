@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from collector_service.contract import SnapshotRecord, encode_object
+from tests.worlds.records import snapshot
 from vieweratlas_dagster.curation.validation import (
     Rejection,
     inspect_object,
@@ -19,15 +20,9 @@ KEY = "raw/snapshots/date=2026-03-01/hour=00/20260301T000000Z-c1.ndjson.gz"
 
 
 def record(channel_id, start=None):
-    return SnapshotRecord(
-        source="live",
-        channel=f"c{channel_id}",
-        channel_id=channel_id,
-        collector_id="c1",
+    return snapshot(
+        channel_id,
         window_start=start or datetime(2026, 3, 1, tzinfo=UTC),
-        window_seconds=300,
-        observed_seconds=300,
-        partial=False,
         viewer_keys=[1, 2],
         viewer_messages=[1, 1],
     )

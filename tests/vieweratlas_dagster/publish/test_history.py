@@ -11,7 +11,7 @@ from itertools import accumulate
 import polars as pl
 import pytest
 
-from tests.vieweratlas_dagster.publish.days import planted_days
+from tests.worlds.map_history import planted_days
 from vieweratlas_dagster import tables
 from vieweratlas_dagster.publish import history, page
 from vieweratlas_dagster.publish.history import Day, History, encode_history

@@ -7,7 +7,7 @@ import zlib
 
 import polars as pl
 
-from tests.vieweratlas_dagster.publish.days import planted_days
+from tests.worlds.map_history import planted_days
 from vieweratlas_dagster.publish.history import History, encode_history
 from vieweratlas_dagster.publish.map_names import with_short_names
 from vieweratlas_dagster.publish.page import encode

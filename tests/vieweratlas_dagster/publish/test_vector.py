@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 import polars as pl
 import pytest
 
-from tests.vieweratlas_dagster.publish.days import planted_days
+from tests.worlds.map_history import planted_days
 from vieweratlas_dagster.publish.picture import EDGE_OF_MAP
 from vieweratlas_dagster.publish.vector import draw_svg
 from vieweratlas_dagster.tables import COMMUNITIES, EDGES, NODES

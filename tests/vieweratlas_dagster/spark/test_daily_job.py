@@ -4,12 +4,10 @@ import dagster as dg
 import pytest
 
 from collector_service.lake import Lake
-from tests.vieweratlas_dagster.test_assets import FIRST, planted_day, put_day, run_day, settings_for
+from tests.worlds.days import FIRST, planted_day, put_day, run_day, settings_for
+from tests.worlds.memberships import ROLE, SMALL, needs_spark
 from vieweratlas_dagster.lake.keys import analysis_key
 from vieweratlas_dagster.settings import Settings
-
-from .test_launch import ROLE, SMALL
-from .worlds import needs_spark
 
 TABLES = ("audiences", "edges", "exclusions", "left_out", "nodes", "communities")
 

@@ -5,6 +5,15 @@ import pytest
 
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
+from tests.worlds.memberships import (
+    OPTIONS,
+    ROLE,
+    SMALL,
+    assert_same_graph,
+    local_graph,
+    needs_spark,
+    planted_days,
+)
 from vieweratlas_dagster.lake.keys import day_audience_key
 from vieweratlas_dagster.lake.tables_io import write_table
 from vieweratlas_dagster.settings import SparkSettings
@@ -12,14 +21,11 @@ from vieweratlas_dagster.spark import launch
 from vieweratlas_dagster.tables import DAY_AUDIENCES
 
 from .emr_double import EmrDouble
-from .worlds import OPTIONS, assert_same_graph, local_graph, needs_spark, planted_days
 
 DAYS = ["2026-03-01", "2026-03-02", "2026-03-03", "2026-03-04"]
-ROLE = "arn:aws:iam::123456789012:role/vieweratlas-spark"
 LEFT_BY_A_KILLED_RUN = "state/spark/date=2026-03-04/killed-0/out/pairs/part-0.parquet"
 # Of three days, 18 hours a day.
 JUDGED = OPTIONS | {"max_windows": 648}
-SMALL = ("--driver-memory", "1g", "--conf", "spark.ui.enabled=false", "--master", "local[2]")
 
 
 def materialize(lake, storage, channels, derived, spark):

@@ -8,9 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from vieweratlas_dagster.spark.finish import graph_of_counts
-
-from .worlds import (
+from tests.worlds.memberships import (
     NO_SPARK,
     OPTIONS,
     assert_same_graph,
@@ -19,6 +17,7 @@ from .worlds import (
     local_graph,
     planted_days,
 )
+from vieweratlas_dagster.spark.finish import graph_of_counts
 
 pytest.importorskip("pyspark", reason=NO_SPARK)
 from pyspark.sql import SparkSession

@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from collector_service.contract import SnapshotRecord, encode_object, live_key
+from collector_service.contract import encode_object, live_key
+from tests.worlds.records import snapshot
 from vieweratlas_dagster.curation.imported_ids import derived_channel_id
 from vieweratlas_dagster.vod.collected_channels import CollectedChannel, collected_channels
 
@@ -14,15 +15,11 @@ WINDOW = timedelta(seconds=300)
 def put(lake, start, *channels, collector="c1", **changes):
     """Channels are (id, login), and live since then with a third field."""
     records = [
-        SnapshotRecord(
-            source="live",
+        snapshot(
+            number,
             channel=name,
-            channel_id=number,
             collector_id=collector,
             window_start=start,
-            window_seconds=300,
-            observed_seconds=300.0,
-            partial=False,
             started_at=since[0] if since else None,
             **changes,
         )

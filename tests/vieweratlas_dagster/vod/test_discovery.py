@@ -9,7 +9,7 @@ from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import OptOuts
 from collector_service.settings import StorageSettings
 from collector_service.twitch.helix import CredentialsRefusedError, HelixError
-from tests.vieweratlas_dagster.vod.past_broadcasts import HOUR, NOW, Shelf, seen, settings, video
+from tests.worlds.past_broadcasts import HOUR, NOW, Shelf, seen, settings, video
 from vieweratlas_dagster.vod import queue_store
 from vieweratlas_dagster.vod.collected_channels import CollectedChannel
 from vieweratlas_dagster.vod.discovery import MEMORY_KEY, discover, forget, queue_videos

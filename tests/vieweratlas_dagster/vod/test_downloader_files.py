@@ -12,7 +12,7 @@ from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import OptOuts
 from collector_service.settings import StorageSettings
 from collector_service.twitch.vod_json import ChatJsonError
-from tests.vieweratlas_dagster.vod.chat_json import chat_json
+from tests.worlds.chat_json import chat_json
 from vieweratlas_dagster.vod.downloader_files import ChatImport
 
 SECRET = "f" * 32

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, multiple, rule
 
-from tests.vieweratlas_dagster.vod.items import NOW, at, item, queued, take
+from tests.worlds.vod_items import NOW, at, item, queued, take
 from vieweratlas_dagster.vod import queue
 from vieweratlas_dagster.vod.queue import Kept, LeaseLostError
 from vieweratlas_dagster.vod.queue_store import decode, encode

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
-from tests.vieweratlas_dagster.vod.items import item, queued, take
+from tests.worlds.vod_items import item, queued, take
 from vieweratlas_dagster.vod import queue, queue_store
 from vieweratlas_dagster.vod.queue_store import (
     MARKER_KEY,

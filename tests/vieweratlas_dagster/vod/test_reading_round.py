@@ -21,7 +21,7 @@ from collector_service.twitch.vod_chat import (
     CommentsUnavailableError,
     VodGoneError,
 )
-from tests.vieweratlas_dagster.vod.chats import NOW, SECRET, Chats, Hands, chat, fill, item, run, settings
+from tests.worlds.vod_chats import NOW, SECRET, Chats, Hands, chat, fill, item, run, settings
 from vieweratlas_dagster.vod import queue
 from vieweratlas_dagster.vod.queue_store import QueueStore
 from vieweratlas_dagster.vod.reading_round import ReadingRound

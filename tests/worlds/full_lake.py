@@ -18,10 +18,11 @@ from pathlib import Path
 
 import polars as pl
 
-from collector_service.contract import SnapshotRecord, encode_object, live_key, viewer_key, vod_key
+from collector_service.contract import encode_object, live_key, viewer_key, vod_key
 from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import OptOuts
 from collector_service.settings import StorageSettings
+from tests.worlds.records import snapshot
 from vieweratlas_dagster.curation.merge import curate
 from vieweratlas_dagster.curation.validation import inspect_object
 from vieweratlas_dagster.forgetting.erase import Forgetting
@@ -79,15 +80,12 @@ def records_of(day, hour, source="live"):
         if source == "vod" and channel_id != 9000012:
             continue
         keys = keys_of(channel_id, day)
-        yield SnapshotRecord(
+        yield snapshot(
+            channel_id,
             source=source,
             channel=name,
-            channel_id=channel_id,
             collector_id=f"vod.{VOD}" if source == "vod" else "c1",
             window_start=start,
-            window_seconds=300,
-            observed_seconds=300.0,
-            partial=False,
             game_name="Chess",
             language="en",
             title="évènement",

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from collector_service.clock import ScaledClock
-from collector_service.contract import SnapshotRecord, encode_object, live_key
+from collector_service.contract import encode_object, live_key
+from tests.worlds.records import snapshot
 from vieweratlas_dagster.analysis.atlas import build
 from vieweratlas_dagster.analysis.audiences import day_audience
 from vieweratlas_dagster.analysis.overlap import overlap_graph
@@ -33,14 +34,9 @@ def records(day=DAY, viewers=20, **changes):
     """Six channels in two groups of three that share no viewer."""
     values = {"game_name": "Chess", "language": "en", "observed_seconds": 300.0} | changes
     return [
-        SnapshotRecord(
-            source="live",
-            channel=f"c{number}",
-            channel_id=number,
-            collector_id="c1",
+        snapshot(
+            number,
             window_start=datetime.fromisoformat(f"{day}T20:00:00+00:00"),
-            window_seconds=300,
-            partial=False,
             viewer_keys=[number + key + 1000 * (number > 3) for key in range(viewers)],
             viewer_messages=[1] * viewers,
             **values,

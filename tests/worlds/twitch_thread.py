@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from collector_service.clock import ScaledClock
-from collector_service.contract import SnapshotRecord, encode_object
+from collector_service.contract import encode_object
 from collector_service.simulator.server import Simulator
 from collector_service.simulator.world import World
+from tests.worlds.records import snapshot
 
 
 @contextmanager
@@ -49,13 +50,10 @@ def unseen(world: World, start: datetime) -> bytes:
     """A live object: the collector wanted every channel of the world in this window, and had none."""
     return encode_object(
         [
-            SnapshotRecord(
-                source="live",
+            snapshot(
+                one.channel_id,
                 channel=one.login,
-                channel_id=one.channel_id,
-                collector_id="c1",
                 window_start=start,
-                window_seconds=300,
                 observed_seconds=0.0,
                 partial=True,
                 status="joining",

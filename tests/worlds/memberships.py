@@ -84,3 +84,9 @@ def assert_same_graph(found, expected):
     """Every table equal, row for row and bit for bit."""
     for table in ("audiences", "edges", "exclusions", "left_out"):
         assert_frame_equal(getattr(found, table), getattr(expected, table), check_exact=True)
+
+
+ROLE = "arn:aws:iam::123456789012:role/vieweratlas-spark"
+
+
+SMALL = ("--driver-memory", "1g", "--conf", "spark.ui.enabled=false", "--master", "local[2]")

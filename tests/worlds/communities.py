@@ -1,9 +1,15 @@
 """Worlds whose communities and regions are known, as the overlap engine's input."""
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import polars as pl
+
+from vieweratlas_dagster.analysis.communities import ClusteringOptions, find_communities
+from vieweratlas_dagster.imports.overlap_list import read_overlap_list
+from vieweratlas_dagster.tables import AUDIENCES, EDGES
 
 CHANNELS = pl.Schema(
     {"channel_id": pl.Int64, "channel": pl.String, "game_name": pl.String, "language": pl.String}
@@ -91,3 +97,37 @@ def planted_world(
         channel_frame({index + 1: name for index, name in enumerate(names)}),
         pl.DataFrame({"channel": names, "community_truth": community, "region_truth": region}),
     )
+
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "twitch-atlas-2020-08"
+
+
+@cache
+def example():
+    given_list = read_overlap_list(EXAMPLE / "edges.csv", EXAMPLE / "nodes.csv")
+    return given_list.audiences, given_list.edges
+
+
+def communities_of(audiences, edges, *, runs=10, previous=None, **options):
+    options = ClusteringOptions(**options)
+    return find_communities(audiences, edges, options, runs=runs, previous=previous)
+
+
+def tables_of(edges, channels=()):
+    """AUDIENCES and EDGES from {(one, other): weight}."""
+    names = sorted({name for pair in edges for name in pair} | set(channels))
+    audiences = pl.DataFrame({"channel": names}).with_columns(
+        viewers=1000, channel_id=None, messages=None, game_name=None, language=None
+    )
+    rows = [(min(pair), max(pair), int(weight), float(weight)) for pair, weight in edges.items()]
+    frame = pl.DataFrame(
+        rows,
+        schema={
+            "source": pl.String,
+            "target": pl.String,
+            "shared_viewers": pl.Int64,
+            "weight": pl.Float64,
+        },
+        orient="row",
+    ).with_columns(jaccard=None, overlap=None, cosine=None, significance=None)
+    return AUDIENCES.conform(audiences), EDGES.conform(frame)
