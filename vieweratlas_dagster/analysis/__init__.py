@@ -1,5 +1,5 @@
 """From presence to a map: overlap, communities, names, places.
 
-Belongs here: pure functions from tables to tables (the contracts are in ``tables``). Does not belong
-here: reading or writing files, Dagster, and every client of the outside world.
+Pure functions from tables to tables; the contracts are in ``tables``. Files, Dagster and every client of
+the outside world stay out, which a contract of the imports holds.
 """

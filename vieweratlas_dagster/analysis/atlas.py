@@ -1,8 +1,4 @@
-"""The finished map: every step in order, and the table of channels that all results are made of.
-
-Belongs here: putting audiences, partition, names and places together. Does not belong here: any step
-itself, and files.
-"""
+"""The finished map: every step in order, and the table of channels that all results are made of."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Audiences: one day's from its presence rows, and a window's from those of its days.
-
-Belongs here: which viewer was in which channel, over windows, sources and days. Does not belong here: which
-days a window has and where their tables are, and what channels share (``overlap``).
-"""
+"""Audiences: of one day from its presence rows, and of a window from the audiences of its days."""
 
 from __future__ import annotations
 

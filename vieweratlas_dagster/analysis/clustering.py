@@ -1,7 +1,6 @@
 """Clustering one level of one graph: Leiden or Louvain, at a given resolution or at the likeliest.
 
-Belongs here: the algorithms, modularity, and the criterion that chooses a resolution. Does not belong
-here: the two levels and how they nest (``communities``), identity over time (``stability``).
+The two levels and how they nest are in ``communities``, identity over time in ``stability``.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from vieweratlas_dagster.analysis.network import Labels, Network, renumber
 Algorithm = Literal["leiden", "louvain"]
 
 _RESOLUTIONS = np.geomspace(0.5, 8, 9)
-# Communities that explain less than this, in nats per unit of weight, are too faint to be shown.
+# Communities that explain less than this, in nats per unit of weight, are too faint to count.
 _FEWEST_NATS = 0.1
 
 
@@ -71,9 +70,9 @@ def likeliest(graph: Network, algorithm: Algorithm, seed: int) -> Labels:
     """The clustering with the most `evidence` over a range of resolutions; one label if there is little.
 
     Modularity at one resolution merges small communities (Fortunato & Barthélemy 2007) or breaks big
-    ones; the likelihood says which resolution the graph itself calls for. Groups are found in graphs
-    without any as well, so the labels must also explain more than it takes to tell them: ln(k) nats for
-    each vertex with k labels (minimum description length; Peixoto 2013, Phys. Rev. Lett. 110:148701).
+    ones; the likelihood says which resolution the graph itself calls for. Groups are found even in graphs
+    without any, so the labels must also explain more than it takes to describe them: ln(k) nats for each
+    vertex with k labels (minimum description length; Peixoto 2013, Phys. Rev. Lett. 110:148701).
     Weights count as observations; where some are below 1, in units of the smallest.
     """
     best, chosen = _FEWEST_NATS, np.zeros(graph.size, dtype=np.int64)
@@ -88,7 +87,7 @@ def likeliest(graph: Network, algorithm: Algorithm, seed: int) -> Labels:
 
 @dataclass(frozen=True)
 class Consensus:
-    """The chosen one of several runs, and the mean AMI of it with the others (1 for a single run)."""
+    """The run chosen among several, and its mean AMI with the others (1 for a single run)."""
 
     labels: Labels
     agreement: float
@@ -104,23 +103,23 @@ def choose(runs: Sequence[Labels], scores: Sequence[float]) -> Consensus:
 def choose_central(runs: Sequence[Labels]) -> Consensus:
     """The run that agrees best with the others, for runs without a common score."""
     agreements = [
-        np.mean([similarity(one, other) for b, other in enumerate(runs) if a != b] or [1.0])
-        for a, one in enumerate(runs)
+        np.mean([similarity(run, rival) for b, rival in enumerate(runs) if a != b] or [1.0])
+        for a, run in enumerate(runs)
     ]
     best = int(np.argmax(agreements))
     return Consensus(runs[best], float(agreements[best]))
 
 
-def similarity(one: Labels, other: Labels) -> float:
+def similarity(first: Labels, second: Labels) -> float:
     """Adjusted mutual information over the vertices labelled in both: 1 equal, about 0 unrelated."""
-    both = (one >= 0) & (other >= 0)
-    return float(adjusted_mutual_info_score(one[both], other[both])) if both.any() else 1.0
+    both = (first >= 0) & (second >= 0)
+    return float(adjusted_mutual_info_score(first[both], second[both])) if both.any() else 1.0
 
 
 def merge_small(graph: Network, labels: Labels, smallest: int) -> Labels:
     """Labels with fewer than ``smallest`` vertices joined to the neighbour they gain most modularity with.
 
-    Smallest first; a label without any neighbour stays as it is, for there is nothing to join.
+    Smallest first; a label without neighbours stays as it is.
     """
     labels = renumber(labels)
     known = labels >= 0
@@ -129,27 +128,27 @@ def merge_small(graph: Network, labels: Labels, smallest: int) -> Labels:
     total = graph.strength.sum()
     between = graph.quotient(labels)
     ties: list[dict[int, float]] = [{} for _ in sizes]
-    for one, other, weight in zip(
+    for source, target, weight in zip(
         between.source.tolist(), between.target.tolist(), between.weight.tolist(), strict=True
     ):
-        ties[one][other] = ties[other][one] = weight
+        ties[source][target] = ties[target][source] = weight
 
     into = np.arange(len(sizes))
     small = {label for label, size in enumerate(sizes.tolist()) if size < smallest and ties[label]}
     while small:
-        one = min(small, key=lambda label: (sizes[label], label))
-        near = np.array(sorted(ties[one]))
-        weight_to = np.array([ties[one][label] for label in near.tolist()])
-        gain = weight_to - strength[one] * strength[near] / total
-        kept, gone = sorted((one, int(near[np.argmax(gain)])))
-        for far, weight in ties[gone].items():
-            del ties[far][gone]
+        least = min(small, key=lambda label: (sizes[label], label))
+        near = np.array(sorted(ties[least]))
+        weight_to = np.array([ties[least][label] for label in near.tolist()])
+        gain = weight_to - strength[least] * strength[near] / total
+        kept, joined = sorted((least, int(near[np.argmax(gain)])))
+        for far, weight in ties[joined].items():
+            del ties[far][joined]
             if far != kept:
                 ties[kept][far] = ties[far][kept] = ties[kept].get(far, 0.0) + weight
-        sizes[kept] += sizes[gone]
-        strength[kept] += strength[gone]
-        into[into == gone] = kept
-        small -= {kept, gone}
+        sizes[kept] += sizes[joined]
+        strength[kept] += strength[joined]
+        into[into == joined] = kept
+        small -= {kept, joined}
         if sizes[kept] < smallest and ties[kept]:
             small.add(kept)
     merged = labels.copy()

@@ -1,11 +1,8 @@
-"""Colours of regions and communities: told apart by most eyes, related within a region.
-
-Belongs here: which colour a new region or community gets, given those already given out. Does not
-belong here: when a colour is kept (``labels``), and how anything is drawn.
+"""Colours of regions and communities: distinct for most eyes, related within a region.
 
 Distances are Euclidean in OKLab (Ottosson 2020): the smallest of those with normal sight, protanopia and
 deuteranopia (Viénot, Brettel & Mollon 1999). Sight that has lost a kind of cone sees fewer hues, so its
-distances count for more, and lightness varies so that there is something else to tell colours by.
+distances count for more, and lightness varies so that colours differ in more than their hue.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Communities on two levels: regions (coarse, mostly languages) and the communities inside them.
 
-Belongs here: how the two levels are found, nested, kept connected and identified over time. Does not
-belong here: the clustering of one level (``clustering``), matching with earlier maps (``stability``).
+The clustering of one level is in ``clustering``, the matching with earlier maps in ``stability``.
 """
 
 from __future__ import annotations
@@ -111,15 +110,15 @@ def find_communities(
     Without one, the graph is first cut into blocks that hardly share viewers, and each block into its
     likeliest communities (`clustering.likeliest`); of several such runs, the most central is taken.
     Regions are unions of communities: each community joins the region that most of its ties are in.
-    They are found on the cosine of audiences, so that the giants of all countries, whom everybody
-    visits, do not tie the countries together.
+    They are found on the cosine of audiences, so that the giants of all countries, which viewers of
+    every country visit, do not tie the countries together.
     Every community and every region is a connected subgraph.
 
     Args:
         audiences: rows of AUDIENCES.
         edges: rows of EDGES.
         options: how to cluster.
-        runs: how many runs the best is taken of.
+        runs: the best of this many runs is taken.
         previous: the earlier map whose ids, and where equally good whose communities, are kept.
 
     Returns:
@@ -211,8 +210,8 @@ def _likeliest(graph: Network, algorithm: Algorithm, seeds: Sequence[int]) -> Co
 def _each(graph: Network, seeds: Sequence[int], run: Callable[[Network, int], Labels]) -> list[Labels]:
     """One run per seed on the vertices that have edges, -1 for the others.
 
-    All runs would agree on those, which says nothing, and to compare so many labels takes long. Leiden
-    releases the interpreter lock, so threads share the work.
+    All runs agree on vertices without edges, which says nothing about the runs, and comparing these labels
+    takes long. Leiden releases the interpreter lock, so threads share the work.
     """
     linked = np.flatnonzero(graph.degree > 0)
     core = graph.induced(linked)
@@ -227,7 +226,7 @@ def _each(graph: Network, seeds: Sequence[int], run: Callable[[Network, int], La
 
 
 def _likeliest_communities(graph: Network, algorithm: Algorithm, seed: int) -> Labels:
-    """The likeliest communities of each block, a block being what hardly shares viewers with the rest."""
+    """The likeliest communities of each block; a block hardly shares viewers with the rest."""
     blocks = cluster(graph, "leiden", _BLOCK_RESOLUTION, seed)
     labels = np.full(graph.size, -1, dtype=np.int64)
     for block in range(blocks.max(initial=-1) + 1):
@@ -242,7 +241,7 @@ def _likeliest_communities(graph: Network, algorithm: Algorithm, seed: int) -> L
 
 
 def _settle(graph: Network, labels: Labels, smallest: int) -> Labels:
-    """Labels of today's channels alone: connected, none too small that has a neighbour, -1 if isolated."""
+    """Labels of today's channels alone: connected, merged where too small, -1 if isolated."""
     own = np.where(graph.degree > 0, labels[: graph.size], -1)
     return merge_small(graph, graph.connected_parts(renumber(own)), smallest)
 
@@ -259,7 +258,7 @@ def _likeliest_regions(
 ) -> Labels:
     """The regions that best explain the ties between the ``reference`` communities.
 
-    Ties inside communities are left out of the judgement: they say nothing about regions. When the
+    Ties inside communities do not count: they say nothing about regions. When the
     ties between communities show no groups, every community is a region of its own.
     """
     between = graph.quotient(reference)
@@ -269,7 +268,7 @@ def _likeliest_regions(
         return communities
     chosen = candidates[int(np.argmax(nats))]
     if (before >= 0).any():
-        # A map that is redrawn should keep its countries while they explain nearly as much.
+        # A new map keeps the countries of the earlier one while they explain nearly as much.
         good = [
             regions for regions, gain in zip(candidates, nats, strict=True) if gain >= _GOOD * max(nats)
         ]
@@ -278,7 +277,7 @@ def _likeliest_regions(
 
 
 def _unite(graph: Network, communities: Labels, found: Labels) -> Labels:
-    """Each community whole in the region of most of its weight; regions in pieces are separated."""
+    """Regions of whole communities, each in the region of most of its weight, split where disconnected."""
     known = communities >= 0
     if not known.any():
         return communities

@@ -1,12 +1,10 @@
 """t-SNE: places in the plane for points that pull on each other along the ties of a sparse matrix.
 
-Belongs here: the forces, and the descent along them. Does not belong here: what the ties are, where the
-points start, and what becomes of the places.
-
-The forces are those of van der Maaten and Hinton (2008). Ties are few, so attraction is summed as it is;
-repulsion is between all pairs, so far groups of points count as one (Barnes and Hut 1986; van der Maaten
-2014), in a quadtree over the points in Morton order. Every point's force is summed by itself in one fixed
-order, so the result does not depend on the number of threads.
+``layout`` chooses the ties and the start. The forces are those of van der Maaten and Hinton (2008). Ties
+are few, so attraction is summed as it is; repulsion acts between all pairs, so far groups of points count
+as one (Barnes and Hut 1986; van der Maaten 2014), in a quadtree over the points in Morton order. Every
+point's force is summed by itself in one fixed order, so the result does not depend on the number of
+threads.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from vieweratlas_dagster.analysis.kernels import compiled
 
 Points = NDArray[np.float64]
 
-# A group of points counts as one from where it looks smaller than this (its width over its distance).
+# A group of points counts as one where its width over its distance is below this.
 _COARSENESS = 0.7
 _LEVELS = 16
 _MIN_GAIN = 0.01
@@ -33,17 +31,17 @@ _FEWEST_PER_THREAD = 500
 def descend(
     ties: sparse.csr_array, points: Points, *, steps: int, exaggeration: float, momentum: float
 ) -> Points:
-    """Places after so many steps of gradient descent, around their mean.
+    """Places after gradient descent, around their mean.
 
     Steps are a quarter as long as those of Belkina et al. (2019), so that groups stay nearer to where they
     started, with the gains of Jacobs (1988).
 
     Args:
         ties: joint probabilities: symmetric, not negative, of sum 1, shape (n, n).
-        points: where to start, shape (n, 2).
-        steps: how many.
+        points: the start, shape (n, 2).
+        steps: number of steps.
         exaggeration: factor of the attraction.
-        momentum: how much of each step goes on in the next.
+        momentum: share of each step that the next one continues.
     """
     places = points.copy()
     moved = np.zeros_like(places)
@@ -71,8 +69,8 @@ def _repulsion(points: Points, pool: Executor, threads: int) -> tuple[Points, fl
 
     Args:
         points: shape (n, 2), n > 0.
-        pool: where to work.
-        threads: how many parts to work on at once.
+        pool: runs the parts.
+        threads: number of parts that run at once.
     """
     corner = points.min(axis=0)
     width = float((points.max(axis=0) - corner).max())
@@ -121,7 +119,7 @@ def _tree(
             sums[i + 1, axis] = sums[i, axis] + points[i, axis]
     centre, mass, squared = np.empty((2 * n, 2)), np.empty(2 * n), np.zeros(2 * n)
     ends, first = np.empty(2 * n, np.int64), np.full(n + 1, -1, np.int64)
-    # Of each level at most three cells wait while the fourth is gone through.
+    # At most three cells of each level wait while the fourth is visited.
     begins, stops = np.empty(4 * (_LEVELS + 1), np.int64), np.empty(4 * (_LEVELS + 1), np.int64)
     begins[0], stops[0] = 0, n
     waiting, cells = 1, 0
@@ -137,7 +135,7 @@ def _tree(
         mass[cells], ends[cells] = stop - begin, stop
         differing = code[begin] ^ code[stop - 1]
         if differing:
-            # The highest pair of bits that differs tells the smallest cell that holds all of these points.
+            # The highest pair of bits that differs gives the smallest cell with all of these points.
             level = 0
             while differing >> (2 * level + 2):
                 level += 1

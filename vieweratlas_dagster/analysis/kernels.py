@@ -1,8 +1,7 @@
-"""The loops that are compiled: merging sorted days, and counting shared viewers.
+"""The compiled loops: merging sorted days, and counting shared viewers.
 
-Belongs here: plain loops over arrays of numbers that no array library has. They are compiled when they are
-first called (numba), which takes some seconds once, and run without the interpreter's lock. Does not
-belong here: frames, names, threads and everything that need not be a loop.
+Plain loops over arrays of numbers that no array library offers. Numba compiles them at their first call,
+which takes some seconds, and they run without the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _MOST = np.int64(2**32 - 1)
 
 
 def compiled(loop: _Loop) -> _Loop:
-    """The loop, compiled at its first call and kept beside the source, where that can be written to.
+    """The loop, compiled at its first call and cached beside the source where that is writable.
 
     It runs without the interpreter's lock. The first call takes some seconds.
     """
@@ -98,8 +97,8 @@ def arrange(
     """
     viewers = len(starts) - 1
     rows[:] = 0
-    for one in channel:
-        rows[one + 1] += 1
+    for number in channel:
+        rows[number + 1] += 1
     for number in range(1, len(rows)):
         rows[number] += rows[number - 1]
     weighted = len(weight) > 0
@@ -142,9 +141,9 @@ def shared_in_rows(
 
     Args:
         lists: as `arrange` fills it.
-        list_weight: likewise.
-        rows: likewise.
-        place: likewise.
+        list_weight: as `arrange` fills it.
+        rows: as `arrange` fills them.
+        place: as `arrange` fills it.
         begin: first channel.
         end: the channel after the last one.
         threshold: fewest shared viewers of a pair, at least 1.
@@ -174,13 +173,13 @@ def shared_in_rows(
                 if weighted:
                     total[lists[index]] += min(mine, list_weight[index])
                 index += 1
-        for other in range(number + 1, channels):
-            if count[other] >= threshold:
-                first[n], second[n], shared[n] = number, other, count[other]
+        for later in range(number + 1, channels):
+            if count[later] >= threshold:
+                first[n], second[n], shared[n] = number, later, count[later]
                 if weighted:
-                    weight[n] = total[other]
+                    weight[n] = total[later]
                 n += 1
-            count[other] = 0
+            count[later] = 0
             if weighted:
-                total[other] = 0
+                total[later] = 0
     return first[:n].copy(), second[:n].copy(), shared[:n].copy(), weight[: n if weighted else 0].copy()

@@ -1,7 +1,7 @@
-"""Names of communities and regions, from what their channels play, speak and are called.
+"""Names of communities and regions, from the games, languages and names of their channels.
 
-Belongs here: choosing a name with its reason and confidence, keeping names unique and steady, and
-giving colours. Does not belong here: who belongs together (``communities``).
+``communities`` finds the groups. This module chooses their names with reasons and confidence, keeps names
+unique and steady, and gives colours.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TWO_GAMES_SHARE = 0.6
 _LANGUAGE_SHARE = 0.6
 # A name is kept while it describes nearly as much of the audience as the best new one would.
 _STEADINESS = 0.15
-# A channel may still name a community while it has so much of the audience of the biggest.
+# A channel may still name a community while it has this share of the biggest channel's audience.
 _STILL_LEADING = 0.5
 _APART = " · "
 _AND = " & "
@@ -100,12 +100,12 @@ def label_communities(
 ) -> pl.DataFrame:
     """Names, reasons and colours of every community and region.
 
-    A channel counts by its viewers; when any audience is unknown, by the weight of its edges in all, or the
-    same as every other when there are none.
+    A channel counts by its viewers; when any audience is unknown, by the total weight of its edges; without
+    edges all channels count the same.
     Communities are named by a game that holds half of the audience (or two that hold 60 %), with the
     language when it is not the one that most of the map speaks; else by language; else by the biggest
-    channel. Regions are named by language first. Names that coincide get the biggest channel added; a
-    community makes way for a region, so that no name is on the map twice unless people gave it twice.
+    channel. Regions are named by language first. Names that coincide get the biggest channel added, a
+    community's rather than a region's, so that a name is on the map twice only if people gave it twice.
 
     Args:
         audiences: rows of AUDIENCES.
@@ -161,7 +161,7 @@ def _row(group: _Group, name: _Name, color: str, newest_id: int) -> dict[str, An
 
 
 def unknown_overrides(communities: pl.DataFrame, overrides: Mapping[str, Mapping[int, str]]) -> list[str]:
-    """The names given by people for what is not on the map: such as ``community 12 (Speedrunners)``.
+    """Names given by people to groups that are not on the map, such as ``community 12 (Speedrunners)``.
 
     Args:
         communities: rows of COMMUNITIES.
@@ -182,7 +182,7 @@ def language_name(code: str) -> str:
 
 
 def _weighted(audiences: pl.DataFrame, edges: pl.DataFrame | None) -> pl.DataFrame:
-    """The channels with how much each counts (> 0)."""
+    """The channels with the weight of each (> 0)."""
     if audiences["viewers"].null_count() == 0:
         return audiences.with_columns(weight=pl.col("viewers").clip(1).cast(pl.Float64))
     if edges is None or edges.is_empty():
@@ -196,7 +196,7 @@ def _weighted(audiences: pl.DataFrame, edges: pl.DataFrame | None) -> pl.DataFra
 
 
 def _groups(channels: pl.DataFrame, partition: pl.DataFrame) -> list[_Group]:
-    """All regions and communities, those that count most first."""
+    """All regions and communities, the weightiest first."""
     members = (
         channels.select("channel", "viewers", "game_name", "language", "weight")
         .join(partition.select("channel", "community", "region"), on="channel", how="inner")
@@ -214,7 +214,7 @@ def _groups(channels: pl.DataFrame, partition: pl.DataFrame) -> list[_Group]:
 
 
 def _usual_language(members: list[dict[str, Any]]) -> str | None:
-    """The language of most of the whole map's audience, if there is one."""
+    """The language of most of the whole map's audience, if any."""
     shares = _Group("map", 0, None, members).shares("language") if members else []
     return shares[0][0] if shares and shares[0][1] > _GAME_SHARE else None
 
@@ -228,9 +228,9 @@ def _candidates(group: _Group, usual: str | None) -> list[_Name]:
     if games and games[0][1] >= _GAME_SHARE:
         found.append(_of_game(games[0], group, usual))
     elif len(games) > 1 and games[0][1] + games[1][1] >= _TWO_GAMES_SHARE:
-        (one, share), (other, rest) = games[:2]
-        reason = f"{_watches(games[0])}, {rest:.0%} {other}"
-        found.append(_with_language(_Name(f"{one}{_AND}{other}", reason, share + rest), language, usual))
+        (first, share), (second, rest) = games[:2]
+        reason = f"{_watches(games[0])}, {rest:.0%} {second}"
+        found.append(_with_language(_Name(f"{first}{_AND}{second}", reason, share + rest), language, usual))
     if group.level == "community" and len(found) > 1:
         found.reverse()
     return [*found, _around(group, 0)]
@@ -241,11 +241,11 @@ def _of_game(game: tuple[str, float], group: _Group, usual: str | None) -> _Name
 
 
 def _around(group: _Group, at: int) -> _Name:
-    """The name by a leading channel, for want of a better one."""
+    """The name after a leading channel, when no game or language prevails."""
     member = group.members[at]
     known = member["viewers"]
     size = "one of its biggest channels" + (f", {known:,} viewers" if known is not None else "")
-    share = member["weight"] / sum(other["weight"] for other in group.members)
+    share = member["weight"] / sum(row["weight"] for row in group.members)
     reason = f"{member['channel']} is {size}; no game or language prevails"
     return _Name(AROUND + member["channel"], reason, share, generic=True)
 
@@ -311,7 +311,7 @@ def _unique(
     before: Mapping[tuple[str, int], Mapping[str, Any]],
     taken: Collection[str],
 ) -> dict[int, _Name]:
-    """Names made different, also from those taken, by adding leading channels; given ones stay."""
+    """Names made distinct, also from those taken, by adding leading channels; given ones stay."""
     result = dict(names)
     most = max((len(group.members) for group in groups), default=0)
     for count in range(1, most + 2):
@@ -329,10 +329,10 @@ def _unique(
 
 
 def _leaders(group: _Group, name: _Name, before: Mapping[str, Any] | None) -> list[str]:
-    """Its channels, largest first, but the one in the name or the earlier label before while it leads."""
+    """Its channels, largest first; a leading one in the name or the earlier label comes before."""
     leading = [member["channel"] for member in group.members if group.leads(member)]
-    told_by = str(before["label"]).rpartition(_APART)[2].partition(_AND)[0] if before else ""
-    first = name.text.removeprefix(AROUND) if name.generic else told_by
+    earlier = str(before["label"]).rpartition(_APART)[2].partition(_AND)[0] if before else ""
+    first = name.text.removeprefix(AROUND) if name.generic else earlier
     return sorted(group.leaders, key=lambda channel: channel != first or channel not in leading)
 
 
@@ -341,7 +341,7 @@ def _give_colors(
     colors: dict[tuple[str, int], str],
     before: Mapping[tuple[str, int], Mapping[str, Any]],
 ) -> None:
-    """Kept by id where there is an earlier map; new ones as far as possible from those in use."""
+    """Colours of the earlier map by id; new ones as far as possible from those in use."""
     for group in groups:
         if (group.level, group.id) in before:
             colors[group.level, group.id] = before[group.level, group.id]["color"]
@@ -350,13 +350,12 @@ def _give_colors(
         if key in colors:
             continue
         if group.parent is None:
-            colors[key] = region_color(
-                [colors[one.level, one.id] for one in groups if (one.level, one.id) in colors]
-            )
+            taken = [(peer.level, peer.id) for peer in groups if (peer.level, peer.id) in colors]
+            colors[key] = region_color([colors[peer] for peer in taken])
         else:
             siblings = [
-                colors[one.level, one.id]
-                for one in groups
-                if one.parent == group.parent and (one.level, one.id) in colors
+                colors[peer.level, peer.id]
+                for peer in groups
+                if peer.parent == group.parent and (peer.level, peer.id) in colors
             ]
             colors[key] = community_color(colors["region", group.parent], siblings)

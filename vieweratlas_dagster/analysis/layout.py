@@ -1,8 +1,5 @@
 """Places on the map: neighbours near each other, regions as countries, the same map every time.
 
-Belongs here: from the graph and its communities to coordinates, alignment with an earlier map, and
-how well neighbours are kept together. Does not belong here: drawing.
-
 Each channel is tied to its strongest neighbours, a little to its community and its region, and these
 ties are embedded by t-SNE (``embedding``) from an arrangement of the regions and of the communities within
 them.
@@ -25,11 +22,11 @@ from vieweratlas_dagster.analysis.stability import Previous
 
 NEIGHBOURS = 10
 _TIES = (0.1, 0.1)  # to the community, to the region; the rest is to the neighbours
-# Groups are moved away from the middle by so much, which opens gaps between them.
+# Groups move away from the middle by these factors, which opens gaps between them.
 _GAP_COMMUNITIES, _GAP_REGIONS = 1.05, 1.15
 # Attraction below 1 makes t-SNE fill its area evenly instead of leaving tight knots.
 _SPREAD = 0.75
-# No two channels shall be nearer than this share of the distance that they had if spread evenly.
+# The least distance of two channels, as a share of the distance that they would have if spread evenly.
 _LEAST_APART = 0.1
 _ROUNDS_APART = 50
 _EARLY_STEPS, _STEPS = 100, 250
@@ -59,8 +56,8 @@ def place(
         edges: rows of EDGES.
         partition: rows of PARTITION.
         seed: makes the result a function of the input.
-        previous: the earlier map: its places are where the embedding starts, and the result is turned,
-            mirrored, shifted and scaled onto it.
+        previous: the earlier map: the embedding starts from its places, and the result is turned, mirrored,
+            shifted and scaled onto it.
 
     Returns:
         channel, x, y (Float64, within about -1 to 1), ordered like ``audiences``.
@@ -82,7 +79,7 @@ def place(
 
 
 def similarities(graph: Network, edges: pl.DataFrame) -> sparse.csr_array:
-    """How alike two channels' audiences are: Jaccard, or `balanced` where audiences are unknown.
+    """Similarity of the audiences of two channels: Jaccard, or `balanced` where audiences are unknown.
 
     Returns:
         Symmetric matrix, shape (channels, channels).
@@ -112,7 +109,7 @@ def strongest(similarity: sparse.csr_array, count: int) -> sparse.csr_array:
 def neighbour_preservation(
     audiences: pl.DataFrame, edges: pl.DataFrame, positions: pl.DataFrame, count: int = NEIGHBOURS
 ) -> float:
-    """Share of a channel's strongest neighbours that are among as many nearest on the map.
+    """Share of a channel's ``count`` strongest neighbours that are among its ``count`` nearest on the map.
 
     The mean over channels with at least ``count`` neighbours; 0 when there are none.
 
@@ -120,7 +117,7 @@ def neighbour_preservation(
         audiences: rows of AUDIENCES.
         edges: rows of EDGES; strongest is by Jaccard (see `similarities`).
         positions: channel, x, y of the same channels.
-        count: how many neighbours.
+        count: number of neighbours.
     """
     graph = network(audiences, edges)
     judged = np.flatnonzero(graph.degree >= count)
@@ -164,7 +161,7 @@ def _embed(
 
 @dataclass(frozen=True)
 class _Ties:
-    """What pulls on each channel: its strongest neighbours, its community and its region.
+    """The forces on each channel: its strongest neighbours, its community and its region.
 
     ``matrix`` holds t-SNE's joint probabilities over channels, then communities, then regions;
     ``in_community`` and ``in_region`` are memberships, shape (channels, groups).
@@ -177,7 +174,7 @@ class _Ties:
 
     @classmethod
     def between(cls, strong: sparse.csr_array, community: Labels, region: Labels) -> _Ties:
-        # Roots soften the lead of the strongest neighbour: all ten are to be near.
+        # Roots soften the lead of the strongest neighbour: all ten should be near.
         roots = strong.sqrt()
         neighbours = sparse.csr_array(sparse.diags_array(1 / roots.sum(axis=1)) @ roots)
         groups = [_membership(labels) for labels in (community, region)]
@@ -194,7 +191,7 @@ class _Ties:
         return np.concatenate([points, *centres])
 
     def arrangement(self, rng: np.random.Generator) -> Points:
-        """Regions placed by their ties, communities within them likewise, channels about those."""
+        """Regions placed by their ties, communities within them by theirs, channels around those."""
         places = self.in_region @ _scaled(self.in_region.T @ self.neighbours @ self.in_region)
         between = sparse.csr_array(self.in_community.T @ self.neighbours @ self.in_community)
         region_of = (self.in_community.T @ self.in_region).toarray().argmax(axis=1)
@@ -229,7 +226,7 @@ def _scaled(ties: sparse.csr_array) -> Points:
     centring = np.eye(size) - 1 / size
     values, vectors = np.linalg.eigh(-centring @ squared @ centring / 2)
     axes = np.round(vectors[:, -2:] * np.sqrt(np.clip(values[-2:], 0, None)), _SAME_EVERYWHERE)
-    # An eigenvector's sign is arbitrary: its largest entry shall be positive.
+    # An eigenvector's sign is arbitrary: make its largest entry positive.
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])] + 1e-300)
     return _into_disc(axes, radius=1.0)
 
@@ -266,30 +263,30 @@ def _into_disc(points: Points, radius: float = _RADIUS) -> Points:
 
 
 def _apart(points: Points) -> Points:
-    """Points moved, where two lie on each other or nearly so, until they can be told apart.
+    """Points moved apart where two lie on or almost on each other.
 
-    Two channels that share viewers with nobody else pull on each other so strongly that t-SNE takes very
-    long to part them.
+    Two channels that share viewers only with each other pull on each other so strongly that t-SNE takes
+    very long to part them.
     """
     least = _LEAST_APART * _RADIUS * np.sqrt(np.pi / len(points))
     for _ in range(_ROUNDS_APART):
         pairs = KDTree(points).query_pairs(0.99 * least, output_type="ndarray")
         if not len(pairs):
             break
-        one, other = pairs[np.lexsort(pairs.T)].T
-        between = points[one] - points[other]
+        first, second = pairs[np.lexsort(pairs.T)].T
+        between = points[first] - points[second]
         distance = np.linalg.norm(between, axis=1, keepdims=True)
         sideways = distance[:, 0] == 0
         between[sideways], distance[sideways] = (1.0, 0.0), 1.0
         push = between / distance * (least - np.where(sideways[:, None], 0, distance)) / 2
         points = points.copy()
-        np.add.at(points, one, push)
-        np.subtract.at(points, other, push)
+        np.add.at(points, first, push)
+        np.subtract.at(points, second, push)
     return points
 
 
 def _around(count: int, *, alone: bool) -> Points:
-    """Rings outside the disc of the others, closer when there are many; a disc when there are no others."""
+    """Rings outside the disc of the linked channels, closer when there are many; ``alone``: a disc."""
     at = np.arange(count)
     if alone:
         golden = np.pi * (3 - np.sqrt(5))
@@ -302,7 +299,7 @@ def _around(count: int, *, alone: bool) -> Points:
 
 
 def _places_before(channels: pl.Series, previous: Previous | None) -> Points:
-    """Each channel's earlier place, nan without one; channels that were isolated have none either."""
+    """Each channel's earlier place; nan for channels that are new or were isolated."""
     if previous is None:
         return np.full((len(channels), 2), np.nan)
     nodes = previous.nodes.filter(pl.col("community").is_not_null()).select("channel", "x", "y")

@@ -1,10 +1,7 @@
 """The Leiden algorithm (Traag, Waltman & van Eck 2019, Sci. Rep. 9:5233) for modularity.
 
-Belongs here: moving vertices, refining, aggregating, and when to stop. Does not belong here: which
-resolution and which of several runs is taken (``clustering``).
-
 Two choices differ from the paper. Refinement takes the best part to join, not a random one: chance comes
-from the order of the vertices alone. And the whole is repeated on its own result until that stops
+from the order of the vertices alone. And the algorithm is repeated on its own result until that stops
 getting better, which the paper proposes as an option.
 """
 
@@ -17,15 +14,15 @@ from vieweratlas_dagster.analysis.kernels import compiled
 from vieweratlas_dagster.analysis.network import Labels, Network, renumber
 
 _Weights = NDArray[np.float64]
-# More of them hardly ever change anything.
+# Further cycles hardly ever change anything.
 _MOST_CYCLES = 10
 # A vertex moves for a gain above this share of its own weights: sums of fractions are not exact.
 _LEAST_GAIN = 1e-10
 
 
-# The graph, or its parts as vertices: where each one's neighbours begin, the neighbours, the weights of
-# the ties to them (a symmetric matrix by rows, without its diagonal), and the strengths, which hold the
-# weight inside of a part too.
+# The graph, or its parts as vertices: the start of each vertex's neighbours, the neighbours, the weights of
+# the ties to them (a symmetric matrix by rows, without its diagonal), and the strengths, which include the
+# weight inside a part.
 _Level = tuple[NDArray[np.int32], NDArray[np.int32], _Weights, _Weights]
 
 
@@ -35,7 +32,7 @@ def leiden(graph: Network, resolution: float, seed: int) -> Labels:
     Args:
         graph: at least one edge.
         resolution: of the modularity; 1 is the standard one.
-        seed: of the order in which vertices are looked at.
+        seed: of the order in which vertices are visited.
     """
     rng = np.random.default_rng(seed)
     matrix, strength = graph.adjacency, graph.strength
@@ -50,9 +47,9 @@ def leiden(graph: Network, resolution: float, seed: int) -> Labels:
 
 
 def _cycle(level: _Level, labels: Labels, scale: float, rng: np.random.Generator) -> Labels:
-    """Labels at least as good: vertices moved, then the parts of each label as vertices, and so on up.
+    """Labels at least as good: vertices moved, then the parts of each label as vertices, level by level.
 
-    ``scale`` is the resolution by twice the weight of the graph.
+    ``scale`` is the resolution divided by twice the weight of the graph.
     """
     size = len(level[-1])
     labels = _moved(*level, labels, rng.permutation(size), scale)
@@ -74,7 +71,7 @@ def _aggregated(
     parts: Labels,
     count: int,
 ) -> _Level:
-    """The ``count`` parts as vertices, tied by the weights between them; those inside are left out."""
+    """The ``count`` parts as vertices, tied by the weights between them."""
     size = len(strength)
     first = np.zeros(count + 1, np.int64)
     for part in parts:
@@ -120,9 +117,9 @@ def _moved(
     order: NDArray[np.int64],
     scale: float,
 ) -> Labels:
-    """Labels after every vertex has gone where it adds most, until none wants to move.
+    """Labels after every vertex has moved to where it adds most, until none gains by moving.
 
-    Labels are below the number of vertices. A vertex whose neighbour has moved away from it is looked at
+    Labels are below the number of vertices. A vertex whose neighbour has moved away from it is visited
     again.
     """
     size = len(strength)
@@ -183,7 +180,7 @@ def _moved(
 def _inside(
     indptr: NDArray[np.int32], indices: NDArray[np.int32], data: _Weights, labels: Labels
 ) -> _Weights:
-    """Of each vertex, the weight to others of its label."""
+    """The weight of each vertex to others of its label."""
     inside = np.zeros(len(labels))
     for vertex in range(len(labels)):
         for at in range(indptr[vertex], indptr[vertex + 1]):
@@ -210,7 +207,7 @@ def _refined(
     whole = np.zeros(size)
     for vertex in range(size):
         whole[labels[vertex]] += strength[vertex]
-    # Of each part, the weight to the rest of its label.
+    # The weight of each part to the rest of its label.
     outward = _inside(indptr, indices, data, labels)
     tie = np.zeros(size)
     near = np.empty(size, np.int64)

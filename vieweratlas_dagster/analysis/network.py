@@ -1,8 +1,4 @@
-"""A weighted undirected graph as arrays, the form in which clustering and layout compute.
-
-Belongs here: building it from the tables, and the operations that are the same everywhere: induced
-subgraph, quotient graph, connected parts. Does not belong here: what a community or a place is.
-"""
+"""A weighted undirected graph as arrays, the form in which clustering and layout compute."""
 
 from __future__ import annotations
 
@@ -56,11 +52,11 @@ class Network:
         )
 
     def quotient(self, labels: Labels) -> Network:
-        """Labels as vertices, joined by the summed weight between them; weight inside is left out."""
-        one, other = labels[self.source], labels[self.target]
-        between = (one != other) & (one >= 0) & (other >= 0)
+        """Labels as vertices, joined by the summed weight between them, without the weight inside."""
+        first, second = labels[self.source], labels[self.target]
+        between = (first != second) & (first >= 0) & (second >= 0)
         size = int(labels.max(initial=-1)) + 1
-        low, high = np.minimum(one, other)[between], np.maximum(one, other)[between]
+        low, high = np.minimum(first, second)[between], np.maximum(first, second)[between]
         pairs, at = np.unique(low * size + high, return_inverse=True)
         weight = np.bincount(at, self.weight[between], len(pairs)).astype(np.float64)
         return Network(size, pairs // max(size, 1), pairs % max(size, 1), weight)

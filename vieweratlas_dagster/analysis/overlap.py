@@ -1,13 +1,10 @@
-"""The overlap engine: how many viewers every two channels share, exactly.
+"""The overlap engine: the exact number of viewers that every two channels share.
 
-Belongs here: which viewers and channels count, the counts of shared viewers, the measures made of
-them. Does not belong here: which days the memberships come from (``audiences``), the compiled loops
-(``kernels``), and what the graph is used for.
-
-Memberships are arranged both ways: the channels of each viewer, and the places of each channel in these
-lists. For one channel after the other, the channels that stand behind it in its viewers' lists are counted
-in one row of numbers (Gustavson's sparse product), so no pair is counted twice, and memory is bounded by
-the rows at work. Channels are numbered by name, so that the edges come out in their order.
+``audiences`` gives the memberships, ``kernels`` has the compiled loops. Memberships are arranged both ways:
+the channels of each viewer, and the places of each channel in these lists. For one channel after the other,
+the channels that stand behind it in its viewers' lists are counted in one row of numbers (Gustavson's
+sparse product), so every pair is counted once, and memory is bounded by the rows at work. Channels are
+numbered by name, so that the edges come out in their order.
 """
 
 from __future__ import annotations
@@ -26,13 +23,13 @@ from vieweratlas_dagster.tables import AUDIENCES, EDGES, EXCLUSIONS, LEFT_OUT, r
 
 Loyalty = Literal["none", "messages", "windows"]
 
-# A channel that was read for less of the time may have too few viewers for that reason alone.
+# A channel that was read for a smaller share of the time may have too few viewers for that reason alone.
 LITTLE_COVERAGE = 0.5
 # Small enough that every thread has work until the end.
 _BLOCK_CELLS = 250_000
-# So many channels can be numbered in 16 bits, and the lists that are read at random stay in nearer memory.
+# Up to this many channels are numbered in 16 bits, so that lists read at random stay in nearer memory.
 _FEW_CHANNELS = 2**15
-# What is known of a channel's observation, if anything.
+# Columns about a channel's observation; unknown ones are null.
 _OBSERVATION = {
     "observed_seconds": pl.Float64,
     "recorded_seconds": pl.UInt64,
@@ -70,7 +67,7 @@ class _Memberships:
         return self if keep.all() else self._only(np.repeat(keep, self.degrees))
 
     def of_channels(self, number: NDArray[np.int32]) -> _Memberships:
-        """With channels renumbered; -1 leaves a channel out, and then viewers who are in none."""
+        """With channels renumbered; -1 leaves a channel out, and viewers left without a channel with it."""
         renumbered = _Memberships(number[self.channel], self.starts, self.weight)
         return renumbered if (number >= 0).all() else renumbered._only(renumbered.channel >= 0)
 
@@ -94,7 +91,7 @@ def overlap_graph(
     """Exact shared-viewer counts of all pairs of channels, with measures, exclusions and reasons.
 
     With ``bot_filter``, these viewers count nowhere, each for the first reason that holds: those known as
-    bots in any channel, those in more channels than `plausible_channels` says, and those present in one
+    bots in any channel, those in more channels than `plausible_channels` allows, and those present in one
     channel in more than ``max_windows`` windows.
 
     Args:
@@ -102,18 +99,18 @@ def overlap_graph(
             (integer), known_bot (Boolean), and windows (integer) for the loyalty of that name and for
             ``max_windows``. Rows in the order of viewer_key and channel_id, as
             ``audiences.window_audience`` returns them, are fastest.
-        channels: one row per channel: channel_id, channel, game_name, language; and how it was
-            observed, where that is known: observed_seconds, recorded_seconds, live_windows, reason.
+        channels: one row per channel: channel_id, channel, game_name, language; and where known
+            observed_seconds, recorded_seconds, live_windows, reason.
         min_channel_viewers: smallest audience of a channel in the graph.
         overlap_threshold: fewest shared viewers of an edge.
-        bot_filter: whether viewers are left out at all.
+        bot_filter: whether such viewers are excluded.
         max_channels_per_viewer: upper bound of the plausible number of channels.
-        max_windows: most windows of one channel, as `plausible_windows` says; None: of any number.
-        loyalty: what the weight of an edge is. ``none``: its shared viewers. ``messages`` or ``windows``:
-            the sum over its shared viewers of the smaller of their two `loyalty_weights`.
+        max_windows: most windows of one channel (`plausible_windows`); None for no limit.
+        loyalty: the weight of an edge. ``none``: its shared viewers. ``messages`` or ``windows``: the sum
+            over its shared viewers of the smaller of their two `loyalty_weights`.
 
     Raises:
-        ValueError: a pair or a channel_id is there twice, or a pair names an unknown channel.
+        ValueError: a pair or a channel_id is repeated, or a pair names an unknown channel.
     """
     names = one_row_per_channel(channels)
     pairs = _in_order(pairs)
@@ -144,7 +141,7 @@ def overlap_graph(
 
 
 def loyalty_weights(counts: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """How much a viewer's presence in a channel weighs: 1 + floor(log2(count)), and 1 for a count of 0.
+    """The weight of a viewer's presence in a channel: 1 + floor(log2(count)), and 1 for a count of 0.
 
     Twice as many messages or windows add one: 1 weighs 1, 2 and 3 weigh 2, 4 to 7 weigh 3. The logarithm
     keeps one tireless viewer from outweighing a thousand others (sublinear scaling, as of term frequencies:
@@ -161,7 +158,7 @@ def loyalty_weights(counts: NDArray[np.integer]) -> NDArray[np.uint8]:
 def binomial_z(
     shared: NDArray[np.float64], first: NDArray[np.float64], second: NDArray[np.float64], population: int
 ) -> NDArray[np.float64]:
-    """How many standard deviations ``shared`` lies above what independent audiences would share.
+    """Standard deviations of ``shared`` above the number that independent audiences would share.
 
     If each of N viewers were in channel i with chance n_i / N and in j with n_j / N independently, the
     number in both would be binomial (N, p = n_i n_j / N^2): z = (shared - N p) / sqrt(N p (1 - p)). It
@@ -218,15 +215,15 @@ def measures_of(
 
 def one_row_per_channel(channels: pl.DataFrame) -> pl.DataFrame:
     """The channels in the order of their ids, with distinct names; unknown observations are null."""
-    told = [
+    observed = [
         pl.col(name).cast(dtype) if name in channels.columns else pl.lit(None, dtype).alias(name)
         for name, dtype in _OBSERVATION.items()
     ]
-    names = channels.select("channel_id", "channel", "game_name", "language", *told).sort("channel_id")
+    names = channels.select("channel_id", "channel", "game_name", "language", *observed).sort("channel_id")
     doubled = names.filter(pl.col("channel_id").is_duplicated())
     if doubled.height:
         raise ValueError(f"channels: channel_id {doubled['channel_id'][0]} is in more than one row")
-    # A login can change hands between two days; then it names neither channel alone.
+    # A login can change hands between two days; then it identifies neither channel.
     both = pl.format("{}#{}", "channel", "channel_id")
     return names.with_columns(
         channel=pl.when(pl.col("channel").is_duplicated()).then(both).otherwise("channel")
@@ -237,13 +234,13 @@ def _in_order(pairs: pl.DataFrame) -> pl.DataFrame:
     """The pairs in the order of viewer_key and channel_id.
 
     Raises:
-        ValueError: a pair is there twice.
+        ValueError: a pair is repeated.
     """
     order = ["viewer_key", "channel_id"]
     if not rows_ascend(pairs, order):
         pairs = pairs.sort(order)
         if not rows_ascend(pairs, order):
-            raise ValueError("pairs: a channel and viewer are there more than once")
+            raise ValueError("pairs: a channel and viewer occur more than once")
     return pairs
 
 
@@ -282,11 +279,11 @@ def _judged(
     known_bot = (
         np.logical_or.reduceat(pairs["known_bot"].to_numpy(), first) if len(first) else np.empty(0, bool)
     )
-    nobody = np.zeros_like(known_bot)
-    bots = known_bot if bot_filter else nobody
-    giants = (seen.degrees > limit) & ~bots if bot_filter else nobody
+    none = np.zeros_like(known_bot)
+    bots = known_bot if bot_filter else none
+    giants = (seen.degrees > limit) & ~bots if bot_filter else none
     counted = ~(bots | giants)
-    tireless = nobody
+    tireless = none
     if bot_filter and max_windows is not None:
         tireless = _in_more_windows(pairs["windows"].to_numpy(), first, max_windows) & counted
         counted &= ~tireless
@@ -310,7 +307,7 @@ def _numbers(names: pl.DataFrame, audiences: pl.DataFrame) -> NDArray[np.int32]:
 def _per_channel(
     memberships: _Memberships, names: pl.DataFrame, of: NDArray[np.integer] | None = None
 ) -> pl.Series:
-    """How many memberships each channel has, or the sum of a number of each of them (exact below 2^53)."""
+    """The number of memberships of each channel, or the sum of ``of`` over them (exact below 2^53)."""
     counts = np.bincount(memberships.channel, of, minlength=names.height)
     return pl.Series(counts.astype(np.int64), dtype=pl.Int64)
 
@@ -318,19 +315,19 @@ def _per_channel(
 def _in_more_windows(
     windows: NDArray[np.integer], first: NDArray[np.int64], most: int
 ) -> NDArray[np.bool_]:
-    """Which viewers, whose memberships begin at ``first``, have one of more than so many windows."""
+    """Which viewers, whose memberships begin at ``first``, have one of more than ``most`` windows."""
     found = np.zeros(len(first), dtype=np.bool_)
     found[np.searchsorted(first, np.flatnonzero(windows > most), side="right") - 1] = True
     return found
 
 
 def _exclusions(seen: _Memberships, *reasons: tuple[str, NDArray[np.bool_], int | None]) -> pl.DataFrame:
-    """Rows of EXCLUSIONS from each reason, who is left out for it, and its threshold."""
+    """Rows of EXCLUSIONS from each reason, the viewers excluded for it, and its threshold."""
     rows = []
     degrees = seen.degrees
-    for reason, who, threshold in reasons:
-        k = degrees[who]
-        channels = _distinct(seen.channel[np.repeat(who, degrees)]) if who.any() else 0
+    for reason, excluded, threshold in reasons:
+        k = degrees[excluded]
+        channels = _distinct(seen.channel[np.repeat(excluded, degrees)]) if excluded.any() else 0
         rows.append((reason, len(k), int(k.sum()), int((k * (k - 1) // 2).sum()), threshold, channels))
     return pl.DataFrame(rows, schema=EXCLUSIONS.schema, orient="row")
 
@@ -386,7 +383,7 @@ def left_out_rows(channels: pl.DataFrame, min_channel_viewers: int) -> pl.DataFr
 
 def _edges(memberships: _Memberships, audiences: pl.DataFrame, threshold: int) -> pl.DataFrame:
     """Rows of EDGES in their order, since channels are numbered by name."""
-    # Loading compiled loops takes a while, which those who only need the measures are spared.
+    # Loading compiled loops takes a while, and callers that need the measures alone do without.
     from vieweratlas_dagster.analysis.kernels import arrange, shared_in_rows
 
     population = len(memberships.starts) - 1

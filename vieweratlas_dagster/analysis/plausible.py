@@ -1,16 +1,15 @@
-"""In how many channels, and for how long, a person plausibly chats.
+"""How many channels, and how many windows, a person plausibly chats in.
 
-Belongs here: those two bounds. Does not belong here: who is beyond them. It imports nothing, since every
-engine must judge alike, on a cluster without this project's libraries too.
+Imports nothing: every engine must judge alike, and a Spark cluster has no other module of this project.
 """
 
 from __future__ import annotations
 
 FEWEST_PLAUSIBLE_CHANNELS = 10
 PLAUSIBLE_SHARE = 0.05
-# A marathon of 24 hours among so many days leaves 15 hours for each other day until the average is 18.
+# A marathon of 24 hours in this many days leaves 15 hours for each other day until the average is 18.
 FEWEST_JUDGED_DAYS = 3
-# Who wrote once in a longer window was hardly there for all of it.
+# One message in a longer window does not show presence throughout it.
 LONGEST_JUDGED_WINDOW = 3600
 
 
@@ -29,9 +28,9 @@ def plausible_channels(channels: int, max_channels_per_viewer: int) -> int:
 def plausible_windows(days: int, window_seconds: int | None, max_hours_per_day: int) -> int | None:
     """The most windows of one channel in which a person is believed to be present over several days.
 
-    They last ``max_hours_per_day`` on average, since a person sleeps. None means that nobody is judged:
-    fewer days than three could be one marathon, windows longer than an hour or of unknown length do not say
-    for how long somebody was there, and 24 hours a day are no bound.
+    They last ``max_hours_per_day`` on average, since a person sleeps. None means no bound:
+    fewer days than three could be one marathon, windows longer than an hour or of unknown length do not
+    show how long a viewer was present, and 24 hours a day exclude no viewer.
 
     Args:
         days: days with data.

@@ -1,7 +1,7 @@
 """Identity over time: which community of today is which of yesterday, and what became of the others.
 
-Belongs here: matching two partitions, giving out ids, events, and the memory that keeps clustering
-from jumping between equally good answers. Does not belong here: finding communities, naming them.
+Finding communities is in ``communities``; this module matches two partitions, gives out ids and events, and
+keeps clustering from jumping between equally good answers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LEAST_OVERLAP = 0.3
 _SPLIT_SHARE = 0.25
 _MERGE_SHARE = 0.5
 # Weight of a channel's tie to its previous community, as a share of all its weights. The graph still
-# decides: a channel leaves when the other community offers so much more.
+# decides: a channel leaves when a different community offers more than this in addition.
 _MEMORY = 0.15
 
 
@@ -32,7 +32,7 @@ class Previous:
     nodes: pl.DataFrame
 
     def ids(self, channels: pl.Series, level: str) -> Labels:
-        """Each channel's id then at ``level`` (community or region), -1 for a channel without one."""
+        """Each channel's earlier id at ``level`` (community or region), -1 for a channel without one."""
         before = self.partition.select("channel", pl.col(level).fill_null(-1).alias("id"))
         joined = (
             channels.alias("channel")
@@ -50,7 +50,7 @@ class Previous:
 
 @dataclass(frozen=True)
 class Identities:
-    """Persistent ids of labels 0.., and EVENTS rows that tell what changed."""
+    """Persistent ids of labels 0.., and the changes as rows of EVENTS."""
 
     ids: Labels
     events: list[dict[str, object]] = field(default_factory=list)
@@ -88,7 +88,7 @@ def carry_ids(channels: pl.Series, labels: Labels, previous: Previous, level: st
 
     Args:
         channels: names, shape (n,).
-        labels: 0.. in the order in which new ids are to be given, -1 for none; shape (n,).
+        labels: 0.. in the order in which new ids are given, -1 for none; shape (n,).
         previous: the earlier map.
         level: ``community`` or ``region``.
     """
