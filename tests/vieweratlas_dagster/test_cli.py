@@ -82,7 +82,7 @@ def test_map_takes_names_of_your_own(home):
     Path("names.yaml").write_text("community:\n  one: The three\n")
     result = run("map", "--edges", "list.csv", "--out", "other", "--labels", "names.yaml")
     assert result.exit_code == 1
-    assert "names.yaml, line 2: community 'one' is no id" in one_line(result)
+    assert "names.yaml, line 2: community 'one' is not an id" in one_line(result)
     assert not Path("other").exists()
 
 
@@ -213,7 +213,7 @@ def test_map_never_writes_over_its_input_or_strangers(home):
     edges = Path("mine/edges.csv")
     edges.parent.mkdir()
     edges.write_text("source,target,shared_viewers\na,b,5\n")
-    for out, expected in (("mine", "the input lies there"), (".", "no earlier result")):
+    for out, expected in (("mine", "the input is in it"), (".", "not an earlier result")):
         result = run("map", "--edges", edges, "--out", out)
         assert result.exit_code == 1
         assert expected in one_line(result)

@@ -20,8 +20,8 @@ def day_audience(presence: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """The audience of one day.
 
     Args:
-        presence: PRESENCE frames of the day, one for each source. Of a viewer's messages in a window that
-            several sources saw, the largest number counts.
+        presence: PRESENCE frames of the day, one for each source. Where several sources saw a viewer in a
+            window, the largest number of messages counts.
 
     Returns:
         A frame that conforms to DAY_AUDIENCES; numbers beyond 32 bits are the largest of those.
@@ -47,11 +47,11 @@ def window_audience(days: Iterable[pl.DataFrame]) -> pl.DataFrame:
     rows of the result, since small days are merged before large ones.
 
     Args:
-        days: DAY_AUDIENCES frames in the order of their key; each is taken when its turn comes.
+        days: DAY_AUDIENCES frames in the order of their key; read one after the other.
 
     Returns:
         A frame with the columns and the order of DAY_AUDIENCES: messages and windows are summed (at most to
-        the largest of 32 bits), and known_bot is whether it was ever flagged.
+        the largest of 32 bits), and known_bot holds when any day has it.
     """
     runs: list[Columns] = []
     for day in days:

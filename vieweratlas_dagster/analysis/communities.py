@@ -89,7 +89,7 @@ STANDARD_CLUSTERING = ClusteringOptions()
 
 @dataclass(frozen=True)
 class Communities:
-    """The partition (PARTITION), what changed (EVENTS), and numbers about the quality of both levels."""
+    """The partition (PARTITION), the changes (EVENTS), and numbers about the quality of both levels."""
 
     partition: pl.DataFrame
     events: pl.DataFrame

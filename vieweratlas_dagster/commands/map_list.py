@@ -108,7 +108,7 @@ def _chosen(options: ClusteringOptions) -> dict[str, object]:
 
 
 def _kept(previous: Previous, atlas: Atlas) -> dict[str, object]:
-    """What stayed the same since the earlier result, of the channels that have a community in both."""
+    """The stability since the earlier result, over the channels that have a community in both."""
     both = previous.partition.join(atlas.partition, on="channel", suffix="_now").filter(
         pl.all_horizontal(pl.col("community", "community_now").is_not_null())
     )
@@ -117,13 +117,13 @@ def _kept(previous: Previous, atlas: Atlas) -> dict[str, object]:
 
 
 def _check_out(folder: Path, inputs: list[Path]) -> None:
-    """Refuse a folder that holds an input, or anything that is no earlier result."""
+    """Refuse a folder that contains an input, or anything but an earlier result."""
     if folder.exists() and not folder.is_dir():
         raise FileError(f"{folder}: a file, not a folder; name a folder for the result")
     if any(path.resolve().parent == folder.resolve() for path in inputs):
-        raise FileError(f"{folder}: the input lies there; name another folder for the result")
+        raise FileError(f"{folder}: the input is in it; name a different folder for the result")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / FACTS_FILE).exists():
-        raise FileError(f"{folder}: not empty, and no earlier result; name another folder")
+        raise FileError(f"{folder}: not empty, and not an earlier result; name a different folder")
 
 
 def _title(edges_path: Path) -> str:
@@ -136,11 +136,11 @@ def read_previous(folder: Path) -> Previous:
     """An earlier result of `map_overlap_list`, or a folder of the daily job.
 
     Raises:
-        FileError: a file is missing or is no such result.
+        FileError: a file is missing or not of such a result.
     """
     if not any((folder / name).is_file() for name in (FACTS_FILE, _DAILY_FILE)):
         raise FileError(
-            f"{folder}: not an earlier result: no {FACTS_FILE}, so it is none or was interrupted"
+            f"{folder}: not an earlier result: {FACTS_FILE} is missing, so it is not one or was interrupted"
         )
     nodes = _read_table(folder / "nodes.parquet", NODES)
     communities = _read_table(folder / "communities.parquet", COMMUNITIES)
@@ -157,7 +157,7 @@ def _earlier_days(folder: Path, previous: Previous, today: str) -> list[Day]:
 
 
 def _name_of(folder: Path, today: str) -> str:
-    """The date of a day's result, or the title of another, told apart from today's."""
+    """The date of a day's result, or the title of a list's, distinct from today's."""
     for file, key in (("manifest.json", "date"), (FACTS_FILE, "title")):
         with contextlib.suppress(OSError, ValueError):
             facts = read_json(read_file(folder / file))
@@ -199,7 +199,7 @@ def _result_files(
 
 
 def _write_all(folder: Path, files: dict[str, bytes]) -> None:
-    """All files or none; the last one only stands in a folder where the others are of the same run."""
+    """Write all files or none; the last one only exists beside files of the same run."""
     folder.mkdir(parents=True, exist_ok=True)
     waiting = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
     lock = os.open(waiting, os.O_RDONLY)
@@ -220,14 +220,14 @@ def _write_all(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed runs left beside the folder: nobody holds the lock on it."""
-    for other in folder.absolute().parent.glob(f".{glob.escape(folder.name)}.????????"):
-        lock = os.open(other, os.O_RDONLY)
+    """Remove leftovers of killed runs beside the folder: those without a lock."""
+    for leftover in folder.absolute().parent.glob(f".{glob.escape(folder.name)}.????????"):
+        lock = os.open(leftover, os.O_RDONLY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             continue
         else:
-            shutil.rmtree(other, ignore_errors=True)
+            shutil.rmtree(leftover, ignore_errors=True)
         finally:
             os.close(lock)

@@ -14,6 +14,6 @@ def derived_channel_id(login: str) -> int:
 
 
 def imported_viewer_key(secret: str, viewer: str) -> int:
-    """The pseudonym of a viewer whom a list names by a text that is no Twitch id."""
+    """The pseudonym of a viewer whom a list names by a text that is not a Twitch id."""
     digest = hashlib.blake2b(b"import:" + viewer.encode(), digest_size=8, key=secret.encode()).digest()
     return int.from_bytes(digest, "big")

@@ -1,10 +1,8 @@
 """Merging snapshot records of one day into presence rows and channel rows.
 
-Belongs here: what happens when records meet. A part that arrived twice counts once. Parts of one
-collector's window add up (a restart splits a window), and so do collectors that took turns (a deploy hands
-over); of collectors that watched at the same time the largest count is taken, so that nobody is counted
-twice. Time that anybody observed is the union of all stretches. Does not belong here: judging records
-(``validation``), audiences of a day or of several, and pairs of channels (``analysis``).
+A part that arrived twice counts once. Parts of one collector's window add up (a restart splits a window),
+and so do collectors that took turns (a deploy hands over); among collectors that watched at the same time
+the largest count is taken, so that no viewer counts twice. The observed time is the union of all stretches.
 
 Time is in whole milliseconds here, so that sums are exact in any order.
 """
@@ -87,7 +85,7 @@ def curate(records: Iterable[SnapshotRecord]) -> CuratedDay:
 
 
 def channel_attributes(days: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """What is known of each channel over several days.
+    """The attributes of each channel over several days.
 
     Args:
         days: CHANNELS frames, oldest first.
@@ -115,11 +113,11 @@ def channel_attributes(days: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 def recorded_windows(days: Sequence[pl.DataFrame]) -> tuple[int, int | None]:
-    """On how many days anything was observed, and the length in seconds of the shortest windows there.
+    """The number of days with observations, and the length in seconds of their shortest windows.
 
-    A channel's day tells the length where its windows can all be of one length, which divides the day and
+    A channel's day shows the length where its windows can all be of one length, which divides the day and
     fits into it as often as there are windows; a window that lasts the whole day beside shorter ones does
-    not. None where no channel's day tells it.
+    not. None where no channel's day shows it.
 
     Args:
         days: CHANNELS frames, in any order.
@@ -138,10 +136,10 @@ def recorded_windows(days: Sequence[pl.DataFrame]) -> tuple[int, int | None]:
 
 
 def status_counts(channels: pl.DataFrame) -> pl.DataFrame:
-    """How many CHANNELS rows have each collector_status, the most frequent first, with its meaning.
+    """The number of CHANNELS rows of each collector_status, the most frequent first, with its meaning.
 
     Returns:
-        collector_status (nobody said: "unknown"), meaning (null for words that are not a ChannelStatus) and
+        collector_status ("unknown" for null), meaning (null for words that are not a ChannelStatus) and
         channels (UInt32).
     """
     return (
@@ -237,7 +235,7 @@ def _is_placed(record: SnapshotRecord) -> bool:
 
 
 def _each_part_once(windows: pl.DataFrame) -> pl.DataFrame:
-    """Of a numbered part that was uploaded again after a crash, only the record that saw the most."""
+    """Windows with only the fullest record of a numbered part that was uploaded again after a crash."""
     repeated = pl.col("part").is_not_null() & pl.struct(_PART).is_duplicated()
     best = (
         windows.filter(repeated)
@@ -263,7 +261,7 @@ def _covered(stretches: pl.DataFrame, place: Sequence[str]) -> pl.DataFrame:
 def _with_namesakes_apart(
     windows: pl.DataFrame, stretches: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Two processes that were given one collector_id, told apart by their parts.
+    """Two processes that share one collector_id, separated by their parts.
 
     Parts of one process never overlap; where they do, each part passes for a collector of its own.
     """
@@ -319,10 +317,10 @@ def _with_observers(windows: pl.DataFrame, stretches: pl.DataFrame) -> pl.DataFr
 
 
 def _observed(windows: pl.DataFrame, stretches: pl.DataFrame) -> pl.DataFrame:
-    """Milliseconds for which anybody observed each channel and window, as ``observed_ms``.
+    """Milliseconds for which each channel and window was observed, as ``observed_ms``.
 
-    That is the union of all stretches. Of records that do not say when they observed, parts of one
-    collector add up, and the largest collector counts if it is more than the union.
+    That is the union of all stretches. For records without stretches, the parts of one collector add up,
+    and the largest collector counts if it exceeds the union.
     """
     unplaced = (
         windows.filter(~pl.col("placed"))
@@ -445,7 +443,9 @@ def _most_observed(rows: pl.DataFrame, name: str, *companions: str) -> pl.DataFr
     return (
         rows.filter(pl.col(name).is_not_null())
         .group_by("channel_id", name)
-        .agg(pl.col("observed_ms").sum(), *(pl.col(other).drop_nulls().min() for other in companions))
+        .agg(
+            pl.col("observed_ms").sum(), *(pl.col(companion).drop_nulls().min() for companion in companions)
+        )
         .sort("channel_id", pl.col("observed_ms"), name, descending=[False, True, False])
         .group_by("channel_id", maintain_order=True)
         .first()

@@ -1,7 +1,6 @@
 """Judging raw objects: which lines can be used, and why the others can not.
 
-Belongs here: the rules for one object's bytes, its quarantine note, and the day's manifest. Does not
-belong here: the rules for a single line (``collector_service.contract``) and reading the lake.
+The rules for a single line are in ``collector_service.contract``.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from collector_service.contract import BadRecordError, SnapshotRecord, decode_li
 
 _SUFFIX = ".ndjson.gz"
 _KEPT_LINE_BYTES = 4096
-# Where an operator keeps Twitch's ids, they are in raw objects and nowhere else.
+# If an operator keeps Twitch's ids, only raw objects have them.
 _IDENTITIES = b'"user_id"'
 # Records with ids begin with a field that says so.
 _HEAD_BYTES = 256
@@ -50,10 +49,10 @@ class ObjectSummary:
 
 @dataclass
 class ObjectReport:
-    """What one raw object held: counts, its content's SHA-256, and what was refused.
+    """The content of one raw object: counts, its SHA-256, and the refused lines.
 
-    ``sha256`` is None of what is too large to be read. ``refused`` and ``reasons`` tell of all refusals,
-    ``rejections`` holds the first thousand.
+    ``sha256`` is None when the object is too large to be read. ``refused`` and ``reasons`` cover all
+    refusals, ``rejections`` the first thousand.
     """
 
     key: str
@@ -153,10 +152,10 @@ def unread_object(key: str, size: int, why: str) -> ObjectReport:
 
 
 def holds_identities(data: bytes) -> bool:
-    """Whether a raw object tells Twitch's ids of viewers, by its beginning; True if nobody can say."""
+    """Whether a raw object contains Twitch's ids of viewers, by its beginning; True when in doubt."""
     try:
         head = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(data, _HEAD_BYTES)
     except zlib.error:
-        # Damaged from the start, or no gzip at all: text then shows what it is.
+        # Damaged from the start, or not gzip: judge the text itself.
         return _IDENTITIES in data or "\ufffd" in data.decode(errors="replace")
     return _MARK in head

@@ -1,1 +1,1 @@
-"""Where results lie in the lake, and how tables and manifests are written and read."""
+"""The places of results in the lake, and the reading and writing of tables and manifests."""

@@ -1,8 +1,4 @@
-"""Where the code location keeps its results in the lake, and how tables become objects.
-
-Belongs here: keys of curated, analysis, quarantine and state objects; tables to and from Parquet.
-Does not belong here: raw keys (``collector_service.contract``), a table's columns (``tables``).
-"""
+"""Keys of curated, analysis, quarantine and state objects (raw keys: ``collector_service.contract``)."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ CHANNELS_PREFIX = "curated/channels/"
 AUDIENCES_PREFIX = "curated/audiences/"
 ANALYSIS_PREFIX = "curated/analysis/"
 MANIFESTS_PREFIX = "state/manifests/"
-# Input that could not be used, with the reasons.
+# Unusable input, with the reasons.
 QUARANTINE_PREFIX = "quarantine/"
 # One run's copies of tables.
 SPARK_PREFIX = "state/spark/"

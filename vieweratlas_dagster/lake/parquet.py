@@ -1,9 +1,6 @@
-"""Parquet: reading what others may have damaged or made, and writing.
+"""Parquet objects: reading them although they may be damaged or hostile, and writing.
 
-Belongs here: one way to read it whole, and one to write it. Does not belong here: which columns there must
-be (``lake_layout``).
-
-Arrow reads it, since Polars panics over some damaged files and aborts the process over others.
+Arrow reads, since Polars panics on some damaged files and aborts the process on others.
 """
 
 from __future__ import annotations
@@ -15,7 +12,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-# Every table here has a column that differs from row to row. What claims more was made to fill memory.
+# Every table here has a column that differs from row to row. A file that claims more rows than this was
+# made to fill memory.
 _ROWS_PER_BYTE = 64
 _FREE_ROWS = 1_000_000
 
@@ -35,7 +33,7 @@ def read_parquet(data: bytes) -> pl.DataFrame:
     except (pa.ArrowException, OSError, ValueError) as error:
         raise pl.exceptions.ComputeError(" ".join(str(error).split())[:200]) from None
     except pl.exceptions.PanicException as error:
-        # Not even an Exception, so that nobody who expects damage would catch it.
+        # Not an Exception: callers that expect damage would not catch it.
         raise pl.exceptions.ComputeError(f"damaged: {' '.join(str(error).split())[:200]}") from None
 
 

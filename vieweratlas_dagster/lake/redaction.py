@@ -1,8 +1,6 @@
 """Tables without those who opted out, by the names of their columns.
 
-Belongs here: rows of any table of the lake, and texts that name a channel. Does not belong here: which
-tables are rewritten (``forgetting``) or shown (``shown_map``), and raw data
-(``collector_service.privacy.redaction``).
+``collector_service.privacy.redaction`` does the same for raw objects.
 """
 
 from __future__ import annotations
@@ -14,39 +12,39 @@ import polars as pl
 from collector_service.privacy.opt_outs import NOBODY, OptOuts
 
 _LOGIN_COLUMNS = ("channel", "source", "target")
-# Names of communities, and what to call one whose name names somebody who is gone: by the column of its id.
+# Columns with names of communities, and the column of the id that replaces a name of an opted-out channel.
 _NAMES = {"label": "community", "region_label": "region"}
 _WITHHELD = "its former name is withheld"
 _CHANGED = "its name is of all its channels, of which some are not shown"
 
 
-def without(frame: pl.DataFrame, gone: OptOuts) -> pl.DataFrame:
-    """The rows that are about nobody who is gone, in order; names of communities name nobody either."""
-    if gone == NOBODY:
+def without(frame: pl.DataFrame, opted_out: OptOuts) -> pl.DataFrame:
+    """The rows about others, in order, and without names of communities that name an opted-out channel."""
+    if opted_out == NOBODY:
         return frame
     columns = frame.schema
     about = [pl.lit(value=False)]
     if "viewer_key" in columns:
         about.append(
-            pl.col("viewer_key").is_in(pl.Series(sorted(gone.viewer_keys), dtype=pl.UInt64).implode())
+            pl.col("viewer_key").is_in(pl.Series(sorted(opted_out.viewer_keys), dtype=pl.UInt64).implode())
         )
     if "channel_id" in columns:
         about.append(
-            pl.col("channel_id").is_in(pl.Series(sorted(gone.channel_ids), dtype=pl.Int64).implode())
+            pl.col("channel_id").is_in(pl.Series(sorted(opted_out.channel_ids), dtype=pl.Int64).implode())
         )
-    logins = pl.Series(sorted(gone.channels), dtype=pl.String).implode()
+    logins = pl.Series(sorted(opted_out.channels), dtype=pl.String).implode()
     about += [pl.col(name).is_in(logins) for name in _LOGIN_COLUMNS if columns.get(name) == pl.String]
-    kept = frame.filter(~pl.any_horizontal(one.fill_null(value=False) for one in about))
+    kept = frame.filter(~pl.any_horizontal(match.fill_null(value=False) for match in about))
     if "members" in columns:
         kept = kept.with_columns(pl.col("members").list.filter(~pl.element().is_in(logins)))
-    return _unnamed(kept, gone) if gone.channels else kept
+    return _unnamed(kept, opted_out) if opted_out.channels else kept
 
 
 def summed_over(communities: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
     """The COMMUNITIES rows that have channels among the NODES, with their number and audience.
 
-    A sum over a channel that is not there would tell its audience, by the difference to those that are. So
-    would the share that a name describes: where channels are missing it is null, and the reason withheld.
+    A sum over a removed channel would reveal its audience, by the difference from the sum of the others. So
+    would the share that a name describes: it is null where channels are missing, and the reason replaced.
     """
     counted = [
         nodes.filter(pl.col(level).is_not_null())
@@ -65,8 +63,8 @@ def summed_over(communities: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
     ).select(communities.columns)
 
 
-def _unnamed(frame: pl.DataFrame, gone: OptOuts) -> pl.DataFrame:
-    names = "|".join(re.escape(login) for login in sorted(gone.channels))
+def _unnamed(frame: pl.DataFrame, opted_out: OptOuts) -> pl.DataFrame:
+    names = "|".join(re.escape(login) for login in sorted(opted_out.channels))
     # Without look-around, which Polars' expressions do not have.
     pattern = rf"(?:^|[^a-z0-9_])(?:{names})(?:$|[^a-z0-9_])"
 

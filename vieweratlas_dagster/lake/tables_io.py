@@ -26,7 +26,7 @@ def read_table(lake: Lake, key: str, table: Table) -> pl.DataFrame:
     Columns that may be null are null in objects that were written before the contract had them.
 
     Raises:
-        FileNotFoundError: there is no such object.
+        FileNotFoundError: the object does not exist.
         ValueError: it lacks columns of the contract.
         polars.exceptions.PolarsError: it cannot be read.
     """

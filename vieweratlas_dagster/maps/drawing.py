@@ -1,8 +1,6 @@
-"""What is drawn of a day's map in the lake: the page with earlier days, the pictures, the exchange files.
+"""Files drawn from a day's map in the lake: the page with earlier days, the pictures, the exchange files.
 
-Belongs here: which tables go into which file, and what the page says of the map's making. Does not belong
-here: how anything is drawn (``publish``), computing the tables (``analysis``), and when files are written
-(``assets``, ``forgetting``).
+``publish`` draws; this module chooses the tables for each file, and the facts that the page shows.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ _DECIMALS = 4
 
 @dataclass(frozen=True)
 class Pages:
-    """What people look at: files by name, how good the map is, and how many earlier days it has."""
+    """Files for people: by name, with the map's quality and the number of earlier days."""
 
     files: Mapping[str, bytes]
     preview: bytes
@@ -44,7 +42,7 @@ class Pages:
 
 @dataclass(frozen=True)
 class Exports:
-    """What tools open: files by name, and how many channels and pairs are in them and pairs are not."""
+    """Files for tools: by name, with the numbers of channels, pairs, and withheld pairs."""
 
     files: Mapping[str, bytes]
     channels: int
@@ -58,7 +56,7 @@ def draw_pages(shown: ShownMap, nodes: pl.DataFrame, settings: Settings) -> Page
     Args:
         shown: the map.
         nodes: its NODES.
-        settings: for the privacy floor, and what the page says of the map's making.
+        settings: for the privacy floor, and the facts on the page.
 
     Raises:
         FileNotFoundError, ValueError: a table is missing, or of an older version.
@@ -99,7 +97,7 @@ def draw_pages(shown: ShownMap, nodes: pl.DataFrame, settings: Settings) -> Page
 
 
 def draw_exports(shown: ShownMap, settings: Settings) -> Exports:
-    """The exchange files, without what is below the privacy floor; errors as of `draw_pages`."""
+    """The exchange files above the privacy floor; errors as of `draw_pages`."""
     floor = settings.privacy.min_shared_published
     nodes = published_channels(shown.read("nodes.parquet", NODES), floor)
     edges = shown.read("edges.parquet", EDGES)
@@ -139,7 +137,7 @@ def _history(shown: ShownMap, settings: Settings) -> History:
 
 
 def _facts(shown: ShownMap, settings: Settings, left_out_channels: int) -> dict[str, object]:
-    """What the page says about itself: dates, parameters and counts."""
+    """The facts on the page: dates, parameters and counts."""
     analysis, collection = settings.analysis, settings.collection
     window = days_up_to(shown.day, analysis.window_days)
     since = population_start(shown.lake, shown.day)

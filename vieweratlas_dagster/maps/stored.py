@@ -1,9 +1,4 @@
-"""A day's map as it may be shown: its tables without the channels that have opted out by now.
-
-Belongs here: reading a map's tables for whatever is made of them, and writing them as they are read before
-the map is finished. Does not belong here: drawing (``drawn_map``), forgetting somebody in all of the lake
-(``forgetting``), and the privacy floor (``publish.privacy``).
-"""
+"""A day's map as it may be shown: its stored tables without the channels that have opted out since."""
 
 from __future__ import annotations
 
@@ -35,12 +30,12 @@ class ShownMap:
     """The tables of one day's map, without those who opted out.
 
     Opt-outs may list a channel by its id alone, and most tables name channels by their logins: the map's
-    own tables tell which logins these are.
+    own tables have these logins.
 
     Args:
         lake: where the map is.
         day: YYYY-MM-DD.
-        opt_outs: who is left out; None for what the lake lists now.
+        opt_outs: None for those that the lake lists now.
 
     Raises:
         BadOptOutsError: the lake's list is unusable.
@@ -50,23 +45,23 @@ class ShownMap:
         self.lake = lake
         self.day = day
         self.opt_outs = read_opt_outs(lake) if opt_outs is None else opt_outs
-        self._gone = self.opt_outs | OptOuts(channels=self._logins_of(self.opt_outs.channel_ids))
+        self._opted_out = self.opt_outs | OptOuts(channels=self._logins_of(self.opt_outs.channel_ids))
 
     def read(self, name: str, table: Table) -> pl.DataFrame:
         """One table of the map, by its file name; errors as of `read_table`."""
-        return without(read_table(self.lake, analysis_key(self.day, name), table), self._gone)
+        return without(read_table(self.lake, analysis_key(self.day, name), table), self._opted_out)
 
     def communities(self, nodes: pl.DataFrame) -> pl.DataFrame:
         """The COMMUNITIES of these NODES; errors as of `read_table`."""
         return summed_over(self.read("communities.parquet", COMMUNITIES), nodes)
 
     def write_tables(self) -> bool:
-        """Write the tables again that hold or count anybody who has opted out; whether there were any."""
+        """Write the tables again without those who have opted out; whether that changed any."""
         changed = False
         for info in self.lake.objects(analysis_key(self.day, "")):
             if info.key.endswith(".parquet"):
                 stored = read_parquet(self.lake.get(info.key))
-                left = without(stored, self._gone)
+                left = without(stored, self._opted_out)
                 if not left.equals(stored):
                     self.lake.put(info.key, parquet_bytes(left))
                     changed = True
@@ -84,7 +79,7 @@ class ShownMap:
 
 
 def sum_again(lake: Lake, day: str) -> bool:
-    """Write the day's communities again if they count channels that it has no more; whether they did."""
+    """Write the day's communities again if they count removed channels; whether they did."""
     key = analysis_key(day, "communities.parquet")
     communities = read_table_if_there(lake, key, COMMUNITIES)
     nodes = read_table_if_there(lake, analysis_key(day, "nodes.parquet"), NODES)

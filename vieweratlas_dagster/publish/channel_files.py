@@ -1,10 +1,7 @@
 """Every channel as a small JSON file for other sites, all in one archive.
 
-Belongs here: what such a file says, and what it is called. Does not belong here: which pairs may be
-published.
-
-One archive and not one object per channel: a day of 5,000 channels would be 5,000 PUTs, and a day could be
-seen half written. Who serves the files unpacks the archive where they are served.
+One archive and not one object per channel: a day of 5,000 channels would be 5,000 PUTs, and readers could
+meet a day that is half written. A site that serves the files unpacks the archive.
 """
 
 from __future__ import annotations
@@ -19,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-NEIGHBOURS_TOLD = 25
+NEIGHBOURS_LISTED = 25
 _PLAIN = re.compile("[a-z0-9_]{1,25}")
 # Names that Windows keeps for devices, with any ending.
 _DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{at}" for port in ("com", "lpt") for at in range(10)}
@@ -42,7 +39,7 @@ def channels_zip(nodes: pl.DataFrame, edges: pl.DataFrame, *, date: str | None) 
     Args:
         nodes: rows of NODES.
         edges: rows of EDGES that may be published.
-        date: the last day of the data, None when it has no date.
+        date: the last day of the data, None for data without a date.
     """
     nodes = nodes.sort("channel")
     neighbours = _neighbours(nodes, edges)
@@ -96,7 +93,7 @@ def _neighbours(nodes: pl.DataFrame, edges: pl.DataFrame) -> dict[str, list[dict
             maintain_order=True,
         )
         .group_by("one", maintain_order=True)
-        .head(NEIGHBOURS_TOLD)
+        .head(NEIGHBOURS_LISTED)
         .join(audience, on="channel", how="left", maintain_order="left")
         .join(audience, left_on="one", right_on="channel", how="left", maintain_order="left", suffix="_one")
         .select(

@@ -1,8 +1,4 @@
-"""The graph as files for other tools: GEXF for Gephi, GraphML, Parquet, and CSV for everything else.
-
-Belongs here: tables to bytes of exchange formats. Does not belong here: which pairs may be published,
-and where the bytes are kept.
-"""
+"""The graph as files for other tools: GEXF for Gephi, GraphML, Parquet, and CSV for everything else."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from vieweratlas_dagster.publish.channel_files import channels_zip
 _MAP_UNITS = 1000
 _SMALLEST_DOT, _LARGEST_DOT = 4.0, 60.0
 _NODE_FACTS = ("viewers", "game_name", "language", "community", "region", "region_label")
-# What a spreadsheet would run (OWASP, CSV injection), whatever marks it as a text already.
+# Texts that a spreadsheet would run (OWASP, CSV injection), also behind marks that make them texts.
 _FORMULA = "^('*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20])"
 _EDGE_FACTS = ("shared_viewers", "jaccard", "overlap", "cosine", "significance")
 
@@ -33,7 +29,7 @@ def graph_files(
         nodes: rows of NODES.
         edges: rows of EDGES that may be published.
         communities: rows of COMMUNITIES.
-        date: the last day of the data, None when it has no date.
+        date: the last day of the data, None for data without a date.
     """
     return {
         "graph.gexf": gexf_bytes(nodes, edges),
@@ -50,8 +46,8 @@ def graph_files(
 def csv_bytes(frame: pl.DataFrame) -> bytes:
     """UTF-8 CSV with a header; null is an empty field, an empty text a pair of quotes.
 
-    A text that a spreadsheet would take for a formula has ``'`` before it. So has one that looks as if it
-    had: with the first ``'`` taken off such texts, all are as they were.
+    A text that a spreadsheet would take for a formula gets ``'`` in front, and so does such a text that
+    already begins with ``'``: removing one ``'`` from texts of this kind restores the originals.
     """
     return frame.with_columns(pl.col(pl.String).str.replace(_FORMULA, "'$1")).write_csv().encode()
 
@@ -115,7 +111,7 @@ class _Dot(NamedTuple):
 def _graph(
     nodes: pl.DataFrame, edges: pl.DataFrame, look: Callable[[_Dot], dict[str, object]]
 ) -> nx.Graph[str]:
-    """The tables as a graph whose nodes have what ``look`` says, and every known fact."""
+    """The tables as a graph whose nodes have the attributes of ``look`` and every known fact."""
     graph: nx.Graph[str] = nx.Graph()
     largest = max(nodes["viewers"].drop_nulls().to_list(), default=0)
     for node in nodes.iter_rows(named=True):

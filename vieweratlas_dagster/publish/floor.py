@@ -1,7 +1,4 @@
-"""The privacy floor: which pairs and channels may be shown outside.
-
-Belongs here: that one rule. Does not belong here: what is drawn or written of them.
-"""
+"""The privacy floor: which pairs and channels may be published."""
 
 from __future__ import annotations
 
@@ -9,14 +6,14 @@ import polars as pl
 
 
 def published_pairs(edges: pl.DataFrame, floor: int) -> pl.DataFrame:
-    """The EDGES rows with enough shared viewers; a list's weight without a count describes nobody."""
+    """The EDGES rows with enough shared viewers, and those with a weight alone: it counts no viewers."""
     return _described(edges, "shared_viewers", floor)
 
 
 def published_channels(nodes: pl.DataFrame, floor: int) -> pl.DataFrame:
     """The NODES rows with enough viewers.
 
-    Pairs of what is left out are as small, so these are left out, too; groups are summed over the others.
+    The pairs of withheld channels are as small, so they are withheld too; groups are summed over the rest.
     """
     return _described(nodes, "viewers", floor)
 

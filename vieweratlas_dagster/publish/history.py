@@ -1,12 +1,9 @@
-"""Earlier days for the atlas page: one compressed block that the page unpacks when it is asked for.
+"""Earlier days for the atlas page: one compressed block that the page unpacks on request.
 
-Belongs here: what is published of earlier maps, and its compact encoding, which
-``viewer/src/data/history.ts`` decodes. Does not belong here: today's map (``page``), and where earlier maps
-are kept.
-
-The block is JSON in a zlib stream (RFC 1950) in base64. Every list of numbers has one entry per channel of
-the day, in the order of ``names``, and tells the difference from that channel's entry on the day after
-(newer days come first; 0 before the first). From day to day most entries stay, and zeros take no room.
+``viewer/src/data/history.ts`` decodes the block: JSON in a zlib stream (RFC 1950) in base64. Every list of
+numbers has one entry per channel of the day, in the order of ``names``: the difference from the channel's
+entry on the following day (newer days come first; 0 before the first). Most entries stay the same from day
+to day, and zeros take hardly any room.
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ from vieweratlas_dagster.publish.map_names import with_short_names
 
 FORMAT = 1
 COORDINATE_STEPS = 1000
-# The strongest neighbours of each channel and day: as many as there is room for.
+# Strongest neighbours kept per channel and day: the first number that fits.
 NEIGHBOURS_TRIED = (8, 5, 3, 2, 1, 0)
 # A fifth of level 9's time, for three per cent more bytes.
 _LEVEL = 6
@@ -34,7 +31,7 @@ _NUMBERS = ("viewers", "game", "language", "community", "region", "x", "y", "nei
 
 @dataclass(frozen=True)
 class Day:
-    """A finished map: its date (or another name), NODES, EDGES, COMMUNITIES and EVENTS."""
+    """A finished map: its name (mostly its date), NODES, EDGES, COMMUNITIES and EVENTS."""
 
     name: str
     nodes: pl.DataFrame
@@ -45,7 +42,7 @@ class Day:
 
 @dataclass(frozen=True)
 class History:
-    """Earlier maps, newest first, and what today's map says of the changes since the first of them."""
+    """Earlier maps, newest first, and today's EVENTS: the changes since the first of them."""
 
     days: Sequence[Day]
     today: str
@@ -61,10 +58,10 @@ class Block:
 
 
 def encode_history(history: History, *, floor: int, budget: int) -> Block:
-    """The block of earlier days, no longer than the budget; the same input gives the same bytes.
+    """The block of earlier days, at most ``budget`` bytes; the same input gives the same bytes.
 
-    Each channel keeps as many of its strongest neighbours as fit for all days; if not even the days without
-    neighbours fit, the oldest days are left out.
+    Each channel keeps as many of its strongest neighbours as fit for all days; where not even the days
+    without neighbours fit, the oldest days are dropped.
 
     Args:
         history: the earlier maps, each by its own name.
@@ -118,8 +115,8 @@ def _content(days: Sequence[Day], events: pl.DataFrame, floor: int, kept: int) -
         )
     first, second = table["first"].to_list(), table["second"].to_list()
     steps = [
-        other - (second[row - 1] if row and first[row - 1] == one else one)
-        for row, (one, other) in enumerate(zip(first, second, strict=True))
+        target - (second[row - 1] if row and first[row - 1] == source else source)
+        for row, (source, target) in enumerate(zip(first, second, strict=True))
     ]
     return {
         "format": FORMAT,
@@ -135,7 +132,7 @@ def _content(days: Sequence[Day], events: pl.DataFrame, floor: int, kept: int) -
 
 
 class _Texts:
-    """Texts that repeat from day to day, told by position; -1 is none."""
+    """Texts that repeat from day to day, by position; -1 for none."""
 
     def __init__(self) -> None:
         self._at: dict[str, int] = {}
@@ -189,7 +186,7 @@ def _pair_table(shown: Iterable[pl.DataFrame], kept: int, names: Sequence[str]) 
 def _amounts(
     table: pl.DataFrame, pairs: pl.DataFrame, newer: pl.DataFrame, *, counted: bool
 ) -> tuple[str, list[Any], pl.DataFrame]:
-    """What the amounts are, the table's amounts of a day, and the frame to compare the next day with.
+    """The kind of amounts, the day's amounts of the table, and the frame to compare the next day with.
 
     Shared viewers as differences from the newer day, weights as they are; 0 where the pair is not shown.
     """
@@ -237,7 +234,7 @@ def _groups(communities: pl.DataFrame, level: str, texts: _Texts) -> dict[str, l
 
 
 def _events(events: pl.DataFrame) -> list[dict[str, Any]]:
-    """What became of communities and regions, without the names of their channels."""
+    """The changes of communities and regions, without the names of their channels."""
     rows = events.sort("level", "kind", "id").with_columns(channels=pl.col("members").list.len())
     return rows.select("level", "kind", "id", "others", "channels").to_dicts()
 
@@ -247,7 +244,7 @@ def _gaps(positions: Sequence[int]) -> list[int]:
 
 
 def _changes(positions: Sequence[int], values: Sequence[int], last: dict[int, int]) -> list[int]:
-    """Each value less the channel's last one; the values are the last ones from then on."""
+    """Each value minus the channel's last one; ``last`` then has the new values."""
     changes = [value - last.get(at, 0) for at, value in zip(positions, values, strict=True)]
     last.update(zip(positions, values, strict=True))
     return changes

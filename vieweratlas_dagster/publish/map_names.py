@@ -1,8 +1,4 @@
-"""What communities and regions are called where their place is seen.
-
-Belongs here: a map's names. Does not belong here: finding names (``analysis.labels``), and where on a map
-they go (``picture``, ``viewer/``).
-"""
+"""Names of communities and regions as maps show them."""
 
 from __future__ import annotations
 
@@ -12,9 +8,9 @@ from vieweratlas_dagster.tables import AROUND
 
 
 def with_short_names(communities: pl.DataFrame) -> pl.DataFrame:
-    """Rows of COMMUNITIES with ``short``: on a map, being around a channel goes without saying.
+    """Rows of COMMUNITIES with ``short``: the label without "around", which a map shows anyway.
 
-    Not where another group would then be called the same, in capitals at the latest.
+    Where two groups would then have the same name, in capitals at the latest, both keep their labels.
     """
     label = pl.col("label")
     short = pl.when("generic").then(label.str.strip_prefix(AROUND)).otherwise(label)

@@ -1,8 +1,6 @@
 """The atlas page: the built viewer with one atlas's data inside, as one self-contained HTML file.
 
-Belongs here: what of the tables is published on the page, and its compact encoding, which
-``viewer/src/data/data.ts`` decodes. Does not belong here: how the page looks and behaves (``viewer/``),
-and where the bytes are kept.
+``viewer/src/data/data.ts`` decodes the data; the page's looks and behaviour are in ``viewer/``.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ FORMAT = 1
 NEIGHBOURS_KEPT = 50
 MIN_SHARED_PUBLISHED = 5
 COORDINATE_STEPS = 10_000
-# The page is to stay below the first, and earlier days get at least the second.
+# Earlier days fill the page up to the first, and get at least the second.
 PAGE_BYTES = 3_000_000
 LEAST_HISTORY_BYTES = 500_000
 
@@ -50,27 +48,27 @@ def render_page(
 
     Pairs with fewer shared viewers than ``facts["min_shared_published"]`` (default 5) are withheld. Of
     the others, a pair is kept when it is among the ``NEIGHBOURS_KEPT`` strongest of either channel.
-    How many were withheld and cut is told on the page.
+    The page shows how many were withheld and cut.
 
     Args:
         nodes: rows of ``tables.NODES``, in any order.
-        edges: rows of ``tables.EDGES``. Where ``shared_viewers`` has nulls, the page tells ``weight``
+        edges: rows of ``tables.EDGES``. Where ``shared_viewers`` has nulls, the page shows ``weight``
             for every pair instead; weights count no viewers, so none is withheld.
         communities: rows of ``tables.COMMUNITIES`` for both levels.
-        facts: what the reader should know of the making, shown under "How to read this map";
+        facts: how the map was made, shown under "How to read this map";
             JSON values, dates or datetimes. Known keys: title, date_from, date_to, window_days,
             channels, viewers, edges, communities, regions, modularity, overlap_threshold,
             min_channel_viewers, min_shared_published, resolution, algorithm, generated_for, channel_list,
             top_channels_limit.
-        history: earlier maps, as many as there is room for; without any, the page has no slider.
-        left_out: rows of ``tables.LEFT_OUT`` that the page may name when they are looked for.
+        history: earlier maps; those that fit are on the page, which has a slider then.
+        left_out: rows of ``tables.LEFT_OUT`` that the page may name in a search.
 
     Raises:
         FileNotFoundError: the viewer has not been built.
         ValueError: an edge or a channel refers to something unknown, a coordinate is not finite, or
             the pairs have neither shared viewers nor weights throughout; two days of the history have
             the same name; or the viewer was built without a place for the data.
-        TypeError: a fact is no JSON value.
+        TypeError: a fact is not a JSON value.
     """
     template = load_template()
     data = encode(nodes, edges, communities, facts=facts)
@@ -91,7 +89,7 @@ def render_page(
 
 
 def _json(data: Mapping[str, Any]) -> bytes:
-    """As it stands in the page."""
+    """The data as the page contains it."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.translate(_ESCAPES).encode()
 
@@ -166,14 +164,14 @@ def load_template() -> bytes:
 
     Raises:
         FileNotFoundError: the viewer has not been built.
-        ValueError: what was built has no place for the data.
+        ValueError: the built viewer lacks a place for the data.
     """
     built = files("vieweratlas_dagster") / "viewer" / "dist" / "index.html"
     if not built.is_file():
         raise FileNotFoundError("the atlas viewer is not built (viewer/dist/index.html): run `make viewer`")
     page = built.read_bytes()
     if page.count(_PLACEHOLDER) != 1 or page.count(_HISTORY_PLACE) != 1:
-        raise ValueError("viewer/dist/index.html has no place for the data: run `make viewer` again")
+        raise ValueError("viewer/dist/index.html lacks a place for the data: run `make viewer` again")
     return page
 
 
@@ -184,8 +182,8 @@ def _level(communities: pl.DataFrame, level: str) -> pl.DataFrame:
 
 
 def _columns(frame: pl.DataFrame) -> dict[str, list[Any]]:
-    told = ("id", "label", "short", "reason", "size", "viewers", "color")
-    return frame.select(told).to_dict(as_series=False)
+    columns = ("id", "label", "short", "reason", "size", "viewers", "color")
+    return frame.select(columns).to_dict(as_series=False)
 
 
 def _positions(values: Iterable[Any], at: Mapping[Any, int], what: str) -> list[int]:
@@ -204,7 +202,7 @@ def _steps(values: pl.Series) -> list[int]:
 
 
 def _pairs(edges: pl.DataFrame, channel_at: Mapping[str, int]) -> tuple[pl.DataFrame, str]:
-    """Every pair as positions first < second with its amount, in order, and what the amount is.
+    """Every pair as positions first < second with its amount, in order, and the kind of amount.
 
     Returns:
         Columns first, second (int64) and amount (int64 shared viewers or float64 weight); then
@@ -213,7 +211,7 @@ def _pairs(edges: pl.DataFrame, channel_at: Mapping[str, int]) -> tuple[pl.DataF
     amount = "shared_viewers"
     if edges[amount].null_count():
         if "weight" not in edges.columns or edges["weight"].null_count():
-            raise ValueError("edges: shared_viewers has nulls, and there is no weight for every pair")
+            raise ValueError("edges: shared_viewers has nulls, and weight does not cover every pair")
         amount = "weight"
     ends = [
         pl.Series(end, _positions(edges[end], channel_at, f"edges: {end}"), dtype=pl.Int64)

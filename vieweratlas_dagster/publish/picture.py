@@ -1,8 +1,6 @@
 """The map as a picture: regions as soft areas, channels as dots, names where there is room.
 
-Belongs here: drawing finished tables into PNG bytes, and where everything of a picture goes, which
-``vector`` shares. Does not belong here: computing anything that is drawn, and the interactive page
-(``page``).
+`plan` places everything; this module draws it as PNG, ``vector`` as SVG.
 """
 
 from __future__ import annotations
@@ -42,15 +40,15 @@ _NAMED_CHANNELS = 400
 _SMALLEST_NAMED_REGION = 8
 _PREVIEW_WIDTH = 560
 _PREVIEW_BYTES = 60_000
-# A name a line away from where it belongs is as bad as one of which so much lies on dots.
+# A name that is a line away from its place costs as much as one with this share of its area on dots.
 _FAR = 0.1
 _HALF_LINES = (0.0, 0.5, -0.5, 1.0, -1.0, 1.5, -1.5, 2.0, -2.0, 2.5, -2.5)
 
 # Left, bottom, right and top, in pixels.
 _Box = tuple[float, float, float, float]
-# How far from where a name belongs, in pixels to the right and upwards, and how reluctantly.
+# Distance from a name's place, in pixels to the right and upwards, and the cost of it.
 _Spot = tuple[float, float, float]
-# From a name's width and height.
+# Spots to try for a name of this width and height.
 _Spots = Callable[[float, float], Iterator[_Spot]]
 
 
@@ -115,7 +113,7 @@ def _figure(
 
 @dataclass(frozen=True)
 class Areas:
-    """Density over a square grid for each region, and about where its name goes (map units)."""
+    """Density over a square grid for each region, and the approximate place of its name (map units)."""
 
     grids: NDArray[np.float64]
     colors: list[str]
@@ -152,7 +150,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where everything goes; channels lie by audience, largest first, with their radii in points."""
+    """The places of everything; channels by audience, largest first, with their radii in points."""
 
     nodes: pl.DataFrame
     radii: NDArray[np.float64]
@@ -169,7 +167,7 @@ def plan(
     width: int,
     channel_names: bool = True,
 ) -> Plan:
-    """Where everything of a picture goes that is so many pixels wide; arguments as of `draw_atlas`."""
+    """The places of everything in a picture ``width`` pixels wide; arguments as of `draw_atlas`."""
     scale = width / 2000
     drawn = nodes.sort("viewers", "degree", "channel", descending=[True, True, False], nulls_last=True)
     # Opt-outs and the privacy floor may have taken all channels of a region.
@@ -212,7 +210,7 @@ def _areas(nodes: pl.DataFrame, regions: pl.DataFrame) -> Areas:
         cell = np.array(np.unravel_index(int(wide.argmax()), wide.shape))
         peak = ((cell + 0.5) / GRID * 2 - 1) * EDGE_OF_MAP
         places = members.select("x", "y").to_numpy()
-        # A part that lies elsewhere shall not pull the name away.
+        # A part that lies elsewhere must not pull the name away.
         main = places[np.linalg.norm(places - peak, axis=1) < _MAIN_PART]
         tops.append((float(np.median(main[:, 0])), float(np.quantile(main[:, 1], 0.97)) + 0.035))
     stack = np.stack(grids) if grids else np.zeros((0, GRID, GRID))
@@ -268,7 +266,7 @@ def _draw_ties(axes: Axes, ties: Ties, scale: float) -> None:
 
 
 def _radii(nodes: pl.DataFrame, scale: float) -> NDArray[np.float64]:
-    """Of dots whose area grows with the audience, in points."""
+    """Radii of dots whose area grows with the audience, in points."""
     known = nodes["viewers"].cast(pl.Float64).fill_null(0).to_numpy()
     amount = known if known.any() else nodes["degree"].cast(pl.Float64).to_numpy()
     crowd = np.clip(np.sqrt(1500 / max(nodes.height, 1)), 0.5, 1.6)
@@ -278,7 +276,7 @@ def _radii(nodes: pl.DataFrame, scale: float) -> NDArray[np.float64]:
 
 
 class _Room:
-    """What the picture has already, in pixels: dots, and the rectangles that names have taken."""
+    """The occupied parts of the picture, in pixels: dots, and the rectangles of names."""
 
     def __init__(self, width: int, points: NDArray[np.float64], radii: NDArray[np.float64]) -> None:
         self.taken: list[_Box] = []
@@ -290,12 +288,11 @@ class _Room:
         if not (left > 0 and right < self._width and bottom > 0 and top < self._width):
             return False
         return not any(
-            left < other[2] and right > other[0] and bottom < other[3] and top > other[1]
-            for other in self.taken
+            left < box[2] and right > box[0] and bottom < box[3] and top > box[1] for box in self.taken
         )
 
     def covered(self, box: _Box) -> float:
-        """How much of a rectangle lies on dots, about: dots that it touches count as squares."""
+        """About the share of a rectangle that lies on dots: dots that it touches count as squares."""
         common = np.minimum(self._high, box[2:]) - np.maximum(self._low, box[:2])
         area = (box[2] - box[0]) * (box[3] - box[1])
         return float(np.prod(np.clip(common, 0, None), axis=1).sum() / area)
@@ -363,11 +360,11 @@ def _place_names(
 
 
 def _ink_width(text: str, font: FontProperties) -> float:
-    """Of a drawn text, in pixels."""
-    # Of a text of nothing but separators there is no outline, not even an empty one.
+    """The width of a drawn text, in pixels."""
+    # A text of separators alone does not even get an empty outline.
     if not text.strip():
         return 0.0
-    # A dollar sign would be read as mathematics here, which a drawn name is not.
+    # TextPath would read a dollar sign as mathematics; the drawn name is plain text.
     outline = np.asarray(TextPath((0, 0), text.replace("$", "S"), prop=font).vertices).reshape(-1, 2)
     return float(np.ptp(outline[:, 0])) * DPI / 72 if len(outline) else 0.0
 
@@ -384,7 +381,7 @@ def _around(wide: float, high: float) -> Iterator[_Spot]:
 
 
 def _beside(reach: float, wide: float, high: float) -> Iterator[_Spot]:
-    """Next to a dot of such a radius, below it rather than elsewhere."""
+    """Next to a dot of radius ``reach``, preferably below it."""
     yield 0.0, -(reach + high / 2), 0.0
     yield 0.0, reach + high / 2, _FAR
     yield reach + wide / 2, 0.0, 2 * _FAR

@@ -1,10 +1,8 @@
-"""The map as a vector picture for slides and print.
+"""The map as a vector picture for slides and print: a picture's plan (``picture``) as SVG.
 
-Belongs here: drawing a picture's plan (``picture``) as SVG. Does not belong here: where things go.
-
-Names stay text, so that they can be found, copied and set in another typeface; each tells its measured
-length, so that another typeface does not make names overlap. Nothing is styled by CSS, and nothing needs a
-later version than SVG 1.1, for the sake of slide programs.
+Names stay text, so that they can be found, copied and set in a different typeface; each carries its
+measured length, so that names do not overlap in that typeface. There is no CSS, and nothing needs a version
+after SVG 1.1: slide programs support little more.
 """
 
 from __future__ import annotations
@@ -85,7 +83,7 @@ def draw_svg(nodes: pl.DataFrame, edges: pl.DataFrame, communities: pl.DataFrame
 
 
 def _areas(areas: Areas) -> Iterator[str]:
-    """Each region's ground in steps, up to where another region leads."""
+    """Each region's ground in steps, up to where a different region leads."""
     middle = pixels_of((np.arange(GRID) + 0.5) / GRID * 2 * EDGE_OF_MAP - EDGE_OF_MAP, _WIDTH)
     for at, color in enumerate(areas.colors):
         own = areas.grids[at]
@@ -123,7 +121,7 @@ def _ties(ties: Ties) -> Iterator[str]:
 
 
 def _dots(drawn: Plan) -> Iterator[str]:
-    """The largest below, so that none hides a smaller one; each tells its name."""
+    """The largest below, so that none hides a smaller one; each has its name as its title."""
     places = pixels_of(drawn.nodes.select("x", "y").to_numpy(), _WIDTH)
     rows = zip(
         drawn.nodes["color"], places.tolist(), (drawn.radii * _POINT).tolist(), drawn.nodes["channel"],

@@ -1,10 +1,8 @@
 """The PySpark job: audiences, exclusions and shared viewers of all pairs of channels, counted on a cluster.
 
-Belongs here: counting, and the job's words with Dagster over Pipes. Does not belong here: names,
-measures and reasons, which ``analysis.overlap`` makes of the counts of any engine.
-
-The cluster needs Spark 3.5 or newer and Python 3.10 or newer, and nothing else: ``launch`` ships
-dagster_pipes and the one module of this project that is imported below. No Python runs on the executors.
+``analysis.overlap`` adds names, measures and reasons to the counts of any engine. The cluster needs Spark
+3.5 or newer and Python 3.10 or newer, and nothing else: ``launch`` ships dagster_pipes and the one module
+of this project that is imported below. No Python runs on the executors.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ from pyspark.sql import functions as fn
 from vieweratlas_dagster.analysis.plausible import plausible_channels
 
 _REASONS = ("known bot", "too many channels", "too many hours")
-# What messages and windows of one membership can hold, as in DAY_AUDIENCES.
+# The largest number of messages or windows of one membership, as in DAY_AUDIENCES.
 _MOST = 2**32 - 1
 # No number of 32 binary digits weighs more than 32.
 _WEIGHT_BITS = 6
@@ -42,7 +40,7 @@ _INCREMENTS_PER_TASK = 10_000_000
 
 @dataclass(frozen=True)
 class SparkCounts:
-    """What was counted.
+    """The counts.
 
     Attributes:
         channels: one row per channel with a viewer: channel_id, seen (all viewers), viewers and
@@ -77,10 +75,10 @@ def count_overlaps(
         days: rows of DAY_AUDIENCES of all days.
         min_channel_viewers: smallest audience of a channel in the graph.
         overlap_threshold: fewest shared viewers of a pair.
-        bot_filter: whether viewers are left out at all.
+        bot_filter: whether such viewers are excluded.
         max_channels_per_viewer: upper bound of the plausible number of channels.
-        max_windows: most windows of one viewer in one channel; None: of any number.
-        loyalty: what a pair's weight is made of: none, messages or windows.
+        max_windows: most windows of one viewer in one channel; None for no limit.
+        loyalty: source of a pair's weight: none, messages or windows.
     """
     session = days.sparkSession
     _size_tasks(session, days.count(), _MEMBERSHIPS_PER_TASK)
@@ -244,7 +242,7 @@ def _pairs(lists: DataFrame, threshold: int) -> DataFrame:
 
 
 class _HadoopContextLoader(PipesContextLoader):
-    """Reads what Dagster left on S3 by Spark's own means, so that the cluster needs no boto3."""
+    """Reads Dagster's context from S3 through Spark, so that the cluster can do without boto3."""
 
     def __init__(self, spark: SparkSession) -> None:
         self._spark = spark
@@ -257,7 +255,7 @@ class _HadoopContextLoader(PipesContextLoader):
 
 
 class _HadoopMessageWriter(PipesBlobStoreMessageWriter["_HadoopChannel"]):
-    """Writes what Dagster's S3 message reader reads, likewise."""
+    """Writes messages for Dagster's S3 message reader through Spark."""
 
     def __init__(self, spark: SparkSession) -> None:
         super().__init__()
@@ -291,7 +289,7 @@ def _open_pipes(spark: SparkSession) -> PipesContext:
 
 
 def main() -> None:
-    """Count what Dagster asks for, write it where Dagster asks for it, and tell the figures."""
+    """Count as Dagster's order says, write the tables, and report the figures."""
     spark = SparkSession.builder.appName("vieweratlas overlap").getOrCreate()
     spark.sparkContext.setLogLevel("WARN")
     with _open_pipes(spark) as pipes:

@@ -29,7 +29,7 @@ def test_the_largest_come_first_and_small_counts_are_not_told():
 
 
 def test_what_there_is_no_room_for_is_counted(monkeypatch):
-    monkeypatch.setattr(absent, "CHANNELS_TOLD", 2)
+    monkeypatch.setattr(absent, "CHANNELS_LISTED", 2)
     told = absent.encode_absent(frame([{"channel": f"c{at}", "viewers": at} for at in range(5)]), floor=1)
     assert told["name"] == ["c4", "c3"]
     assert told["untold"] == 3

@@ -159,7 +159,7 @@ def test_weights_stand_in_where_no_viewers_are_known():
     assert data["edges"]["amount"] == "weight"
     assert decode(data) == {frozenset("ab"): 0.1235, frozenset("bc"): 2.0}
     assert data["published"]["pairs_withheld"] == 0
-    with pytest.raises(ValueError, match="no weight for every pair"):
+    with pytest.raises(ValueError, match="weight does not cover every pair"):
         page.encode(nodes, edges, communities, facts=FACTS)
 
 
