@@ -1,8 +1,4 @@
-"""``python -m collector_service``: the live collector from the command line.
-
-Belongs here: the command line, and asking a running collector how it is. Does not belong here: what it
-starts (``service``), and what counts as healthy (``health``).
-"""
+"""``python -m collector_service``: the live collector from the command line."""
 
 from __future__ import annotations
 
@@ -23,7 +19,7 @@ def main() -> int:
     """Read the settings and do what the command says; returns the exit code (see ``service``)."""
     parser = argparse.ArgumentParser(
         prog="python -m collector_service",
-        description="Collect who chats where on Twitch, until SIGTERM or Ctrl-C.",
+        description="Collect the presence of Twitch's chatters, until SIGTERM or Ctrl-C.",
     )
     parser.add_argument(
         "command",
@@ -47,13 +43,16 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     if arguments.command == "collect":
-        # Only now: a health check runs every half minute and needs nothing of it.
+        # A late import: a health check runs every half minute and needs nothing of it.
         from collector_service.live.service import run
 
         return run(settings)
     port = settings.collection.http_port
     if port == 0:
-        print("collection.http_port (COLLECTOR_HTTP_PORT) is 0: there is nobody to ask", file=sys.stderr)
+        print(
+            "collection.http_port (COLLECTOR_HTTP_PORT) is 0, so the collector has no page to ask; set a port",
+            file=sys.stderr,
+        )
         return 2
     try:
         return _show_health(port) if arguments.command == "health" else _show_status(port)
@@ -76,10 +75,10 @@ def _show_status(port: int) -> int:
 
 
 def _ask(port: int, page: str) -> Any:
-    """The page's JSON, whatever status it comes with.
+    """The page's JSON, also when its status is an error.
 
     Raises:
-        OSError: nobody answers.
+        OSError: no answer.
     """
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=_ANSWER_SECONDS) as answer:

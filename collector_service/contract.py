@@ -1,8 +1,17 @@
-"""What the collector promises to readers: the snapshot record and the lake's raw key layout.
+"""The collector's promise to readers: the snapshot record and the keys of raw objects.
 
-Belongs here: the record's fields, its strict reader with one reason per kind of bad line, viewer
-keys, and the names of raw objects. Does not belong here: storage access (``lake``), aggregation
-(``windows``), and everything that happens to records after they were written.
+One line of a raw object is one channel in one window:
+
+    record = SnapshotRecord(
+        source="live", channel="alpha", channel_id=7, collector_id="c1",
+        window_start=datetime(2026, 3, 1, 20, 5, tzinfo=UTC), window_seconds=300,
+        observed_seconds=300.0, partial=False, messages=3,
+        viewer_keys=[viewer_key(secret, "1001")], viewer_messages=[3],
+    )
+    lake.put(live_key(record.window_start, "c1"), encode_object([record]))
+
+    for line in decode_lines(lake.get(live_key(record.window_start, "c1"))):
+        record = parse_record(line)     # or BadRecordError with the reason
 """
 
 from __future__ import annotations
@@ -33,7 +42,7 @@ LOGIN = re.compile(r"[a-z0-9_]{1,50}")
 COLLECTOR_ID = re.compile(r"[a-z0-9][a-z0-9_.]{0,62}")
 MAX_LINE_BYTES = 64 * 1024 * 1024
 MAX_OBJECT_BYTES = 2 * 1024 * 1024 * 1024
-# Of gzip: digits and repeated names shrink to less than half.
+# Gzipped: digits and repeated names shrink to less than half.
 MAX_PACKED_BYTES = MAX_OBJECT_BYTES // 2
 # One per channel; some 100,000 are live at a time.
 MAX_OBJECT_LINES = 150_000
@@ -44,7 +53,7 @@ _ROUNDING_SECONDS = 0.001
 
 
 class ChannelStatus(StrEnum):
-    """The state of a wanted channel; ``meaning`` explains to people why a channel has no data."""
+    """The state of a wanted channel; ``meaning`` explains to people why data are missing."""
 
     meaning: str
 
@@ -98,11 +107,11 @@ class SnapshotRecord:
     ``viewer_keys`` and ``viewer_messages`` are parallel: viewer_key (0 <= k < 2**64) and the number
     of messages (>= 0; 0 for a viewer proven present without a message). ``known_bots`` is the subset
     of ``viewer_keys`` that is on the bot list or wears the chat-bot badge. ``user_ids`` are parallel, too:
-    Twitch's ids where they are known, which are written where the operator decided so
-    (``privacy.raw_identities``), and which no reader takes.
-    ``observed_seconds`` says how long the channel was really joined during the window, and
-    ``observed_intervals`` when: disjoint stretches in order, in seconds from the window's start, which
-    sum up to it (None: the writer did not say). ``status`` is the channel's state at the window's end, a
+    Twitch's ids where known. They are written only where the operator chose so
+    (``privacy.raw_identities``), and readers ignore them.
+    ``observed_seconds`` is the time that the channel was really joined during the window, and
+    ``observed_intervals`` are its disjoint stretches in order, in seconds from the window's start
+    (None: not recorded). ``status`` is the channel's state at the window's end, a
     `ChannelStatus` (or a later writer's word); ``part`` numbers the parts that one collector makes.
     """
 
@@ -141,7 +150,7 @@ class SnapshotRecord:
         return json.dumps(
             {
                 "schema_version": SCHEMA_VERSION,
-                # First, so that even what is left of a damaged object tells.
+                # First, so that even the remains of a damaged object show it.
                 **({} if self.user_ids is None else {"raw_identities": True}),
                 "source": self.source,
                 "channel": self.channel,
@@ -224,7 +233,7 @@ def parse_record(line: bytes | str, *, now: datetime | None = None) -> SnapshotR
         raise BadRecordError("bad_field", f"channel is not a login: {_short(channel)}")
     collector_id = _required(data, "collector_id")
     if not isinstance(collector_id, str) or not COLLECTOR_ID.fullmatch(collector_id):
-        raise BadRecordError("bad_field", f"collector_id is no such id: {_short(collector_id)}")
+        raise BadRecordError("bad_field", f"collector_id is not such an id: {_short(collector_id)}")
     window_start, window_seconds = _window(data, now)
     observed = _required(data, "observed_seconds")
     if not _is_number(observed):
@@ -238,7 +247,7 @@ def parse_record(line: bytes | str, *, now: datetime | None = None) -> SnapshotR
     keys, viewer_messages = _chatters(_required(data, "chatters"))
     known_bots = _viewer_keys(data.get("known_bots", []), "known_bots")
     if not set(known_bots) <= set(keys):
-        raise BadRecordError("bad_field", "known_bots holds a viewer who is not in chatters")
+        raise BadRecordError("bad_field", "known_bots holds a viewer that is not in chatters")
     started_at = data.get("started_at")
     return SnapshotRecord(
         source=source,
@@ -280,7 +289,7 @@ def decode_lines(data: bytes) -> Iterator[bytes]:
     """The lines of a snapshot object, without newlines, empty ones left out.
 
     Raises:
-        BadRecordError: ``bad_gzip`` for bytes that are no complete gzip stream, ``too_large`` beyond
+        BadRecordError: ``bad_gzip`` for bytes that are not a complete gzip stream, ``too_large`` beyond
             `MAX_OBJECT_BYTES` unpacked, `MAX_LINE_BYTES` in a line or `MAX_OBJECT_LINES` lines, empty
             ones counted. Lines before the fault have been yielded by then.
     """
@@ -328,7 +337,7 @@ def vod_day_prefix(day: str) -> str:
 
 
 def status_table_key(shard: int, shards: int) -> str:
-    """Key of the newest status table of a collector: the one with this number (from 0) of so many."""
+    """Key of the newest status table of the collector with this 0-based number, out of ``shards``."""
     return f"{STATE_PREFIX}/collectors/{shard + 1}-of-{shards}/channels.json"
 
 
@@ -343,7 +352,7 @@ def _window(data: dict[str, Any], now: datetime | None) -> tuple[datetime, int]:
     start = parse_utc(_required(data, "window_start"), "window_start")
     seconds = _integer(_required(data, "window_seconds"), "window_seconds", 1, MAX_WINDOW_SECONDS)
     if start.timestamp() % seconds:
-        raise BadRecordError("unaligned_window", f"{format_utc(start)} is no multiple of {seconds} s")
+        raise BadRecordError("unaligned_window", f"{format_utc(start)} is not a multiple of {seconds} s")
     if now is not None and start > now:
         raise BadRecordError("future_window", f"{format_utc(start)} is after {format_utc(now)}")
     return start, seconds
@@ -373,7 +382,7 @@ def _intervals(
     for pair in value:
         if not (isinstance(pair, list) and len(pair) == 2 and all(_is_number(bound) for bound in pair)):
             raise BadRecordError(
-                "bad_field", f"observed_intervals holds {_short(pair)}, no pair of seconds"
+                "bad_field", f"observed_intervals holds {_short(pair)}, not a pair of seconds"
             )
         if not end <= pair[0] <= pair[1] <= window_seconds:
             raise BadRecordError("bad_field", f"observed_intervals: {_short(pair)} is out of order")
@@ -410,7 +419,7 @@ def _viewer_keys(value: object, name: str) -> list[int]:
     keys = []
     for text in value:
         if not (isinstance(text, str) and text.isascii() and text.isdigit() and len(text) <= 20):
-            raise BadRecordError("bad_field", f"{name} holds something that is no decimal text")
+            raise BadRecordError("bad_field", f"{name} holds something that is not a decimal text")
         key = int(text)
         if key >= _UINT64:
             raise BadRecordError("bad_field", f"{name} holds a number beyond 64 bits")

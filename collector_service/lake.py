@@ -1,7 +1,12 @@
 """Bytes in and out of the lake, on a local folder or on S3.
 
-Belongs here: opening the store, whole-object reads and writes, listing, conditional writes. Does not
-belong here: what keys mean (``contract`` and the code location's layout) and what is in the bytes.
+    lake = Lake.open(settings.storage)
+    lake.put("raw/example.json", b"{}")
+    lake.get("raw/example.json", most=1024)        # b"{}"; FileNotFoundError when there is none
+    [info.key for info in lake.objects("raw/")]    # ["raw/example.json"]
+    lake.update("state/count", lambda old: b"%d" % (int(old or 0) + 1))     # no concurrent update is lost
+
+`support.state_object` reads and changes small JSON objects on top of this.
 
 obstore serves both back ends with one API: puts are atomic (a temporary file and a rename locally),
 ``create`` fails when the key exists, and it depends on nothing, so the collector's image stays small.
@@ -34,13 +39,13 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from obstore import GetResult, ReadableFile
 
-# What any call may raise while the lake is away or refuses.
+# Any call may raise these while the lake is away or refuses.
 LAKE_ERRORS = (BaseError, OSError, RuntimeError)
 
 # S3's answer to a request that it refuses, as obstore's errors quote it.
 _ANSWER = re.compile(r"(?:<\?xml|<Error>).*?(?:</Error>|\Z)", re.DOTALL)
-_TOLD = re.compile(r"<(?:Code|Message)>([^<]*)")
-# What obstore calls a file that it has not finished.
+_CODE_AND_MESSAGE = re.compile(r"<(?:Code|Message)>([^<]*)")
+# The end of a name that obstore gives to an unfinished file.
 _LEFTOVER = re.compile(r"#\d+$")
 _READ_BYTES = 1024 * 1024
 # After a concurrent update of the same object: at any time within the next fifth of a second.
@@ -49,14 +54,14 @@ _CONFLICT = RetryPolicy(first_seconds=0.2, longest_seconds=0.2, factor=1.0, jitt
 
 @contextmanager
 def _without_credentials() -> Iterator[None]:
-    """S3 repeats the access key's id, and the request that it was given, with the session's token.
+    """Remove credentials from S3's errors: S3 echoes the access key id and the request.
 
-    Of such an answer its code and its message stay in the error's text.
+    Only the code and the message of its answer stay.
     """
     try:
         yield
     except BaseError as error:
-        text = _ANSWER.sub(lambda answer: ": ".join(_TOLD.findall(answer[0])), str(error))
+        text = _ANSWER.sub(lambda answer: ": ".join(_CODE_AND_MESSAGE.findall(answer[0])), str(error))
         raise type(error)(text) from None
 
 
@@ -121,7 +126,7 @@ class Lake:
 
     @classmethod
     def in_memory(cls) -> Lake:
-        """An empty lake that lives in this process alone, for results nobody keeps and for tests."""
+        """An empty lake in this process's memory, for tests."""
         return cls(MemoryStore(), "memory://")
 
     def address(self, key: str) -> str:
@@ -147,7 +152,7 @@ class Lake:
         """An object's bytes.
 
         Raises:
-            FileNotFoundError: there is no such object.
+            FileNotFoundError: the object does not exist.
             TooLargeError: there are more than ``most`` bytes; none of them was read.
         """
         return _content(obstore.get(self._store, key), most)
@@ -157,14 +162,14 @@ class Lake:
         """An object's bytes as a stream that can be read and sought, for objects larger than memory.
 
         Raises:
-            FileNotFoundError: there is no such object.
+            FileNotFoundError: the object does not exist.
         """
         stream = _ObjectStream(obstore.open_reader(self._store, key))
         return cast("BinaryIO", io.BufferedReader(stream, _READ_BYTES))
 
     @_without_credentials()
     def exists(self, key: str) -> bool:
-        """Whether the object is there."""
+        """Whether the object exists."""
         try:
             obstore.head(self._store, key)
         except FileNotFoundError:
@@ -173,7 +178,7 @@ class Lake:
 
     @_without_credentials()
     def modified(self, key: str) -> datetime | None:
-        """When an object was last written; None when there is none."""
+        """When an object was last written; None when it does not exist."""
         try:
             return obstore.head(self._store, key)["last_modified"]
         except FileNotFoundError:
@@ -197,21 +202,20 @@ class Lake:
 
     @_without_credentials()
     def delete(self, key: str) -> None:
-        """Remove an object; a missing one is no error."""
+        """Remove an object; a missing one is fine."""
         try:
             obstore.delete(self._store, key)
         except FileNotFoundError:
             return
 
     def remove_leftovers(self, seconds: float) -> int:
-        """Remove what writers that were killed left on a local disk, where no listing shows it.
+        """Remove the leftovers of killed writers from a local disk, where no listing shows them.
 
         Args:
-            seconds: for so long a file must not have been written to; what is younger may still be in use.
+            seconds: only files older than this are removed; younger ones may be in use.
 
         Returns:
-            How many files were removed; 0 on S3, which keeps nothing of an unfinished write that can be
-            read.
+            How many files were removed; 0 on S3, which keeps nothing readable of an unfinished write.
         """
         found = 0
         for path in self._local_root.rglob("*#*") if self._local_root else ():
@@ -230,10 +234,10 @@ class Lake:
         """Keep other processes that ask for the same name waiting; a killed one's lock ends with it.
 
         Raises:
-            ValueError: the lake is no folder.
+            ValueError: the lake is not a folder.
         """
         if self._local_root is None:
-            raise ValueError(f"{self.uri} is no folder, which alone can lock files")
+            raise ValueError(f"{self.uri} is not a folder, and only folders can lock files")
         with _file_lock(self._local_root / ".locks" / name.replace("/", "__")):
             yield
 
@@ -251,7 +255,7 @@ class Lake:
 
         Raises:
             TooLargeError: there are more than ``most``; none was read, and nothing was written.
-            RuntimeError: others kept changing the object; nothing was written.
+            RuntimeError: other programs kept changing the object; nothing was written.
         """
         if self._local_root is not None:
             with self.file_lock(key):
@@ -263,7 +267,7 @@ class Lake:
             except (AlreadyExistsError, PreconditionError):
                 failures += 1
                 time.sleep(_CONFLICT.wait_seconds(failures))
-        raise RuntimeError(f"{self.uri}/{key} is being changed by others all the time; try again")
+        raise RuntimeError(f"{self.uri}/{key} is changed by other programs all the time; try again")
 
     def _write_changed(
         self, key: str, change: Callable[[bytes | None], bytes], most: int | None, *, conditional: bool
@@ -287,7 +291,7 @@ def _content(result: GetResult, most: int | None) -> bytes:
 
 
 class _ObjectStream(io.RawIOBase):
-    """Makes of obstore's file what Python's readers expect of one."""
+    """Adapts obstore's file to the interface of Python's readers."""
 
     def __init__(self, file: ReadableFile) -> None:
         self._file = file

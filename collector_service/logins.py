@@ -1,8 +1,4 @@
-"""Files of logins: one a line, ``#`` starts a comment.
-
-Belongs here: reading config/channels.txt and config/bots.txt. Does not belong here: what the logins
-are for.
-"""
+"""Files of logins, such as config/bots.txt: one login per line, ``#`` starts a comment."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ from collector_service.support.limits import TooLargeError, read_file
 
 
 def known_bots(collection: CollectionSettings) -> frozenset[str]:
-    """The logins of collection.bots_file; nobody's without one.
+    """The logins of collection.bots_file; none without such a file.
 
     Raises:
         SettingsError: see `read_logins`.
@@ -31,7 +27,7 @@ def read_logins(path: Path, setting: str) -> list[str]:
         setting: the setting that names it, for error messages.
 
     Raises:
-        SettingsError: the file cannot be read, or a line is no login.
+        SettingsError: the file cannot be read, or a line is not a login.
     """
     try:
         lines = read_file(path).decode().splitlines()

@@ -1,8 +1,4 @@
-"""What the collector counts about itself.
-
-Belongs here: plain counters, cheap enough for the hot path. Does not belong here: how they are shown
-(``health``), and anything per channel or per viewer.
-"""
+"""The collector's counters: plain numbers, cheap enough for the hot path, never per channel or viewer."""
 
 from __future__ import annotations
 

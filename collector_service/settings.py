@@ -1,8 +1,6 @@
-"""The collector's settings: what may be set, what is allowed, and where a value comes from.
+"""The collector's settings, their allowed values and their sources.
 
-Belongs here: the sections of config.yaml that the collector and the Twitch clients read, the names of
-the environment variables, and the message for a wrong value. Does not belong here: the sections that
-only the code location reads (``vieweratlas_dagster.settings`` adds them to this class).
+``vieweratlas_dagster.settings`` adds the sections that only the code location reads.
 
 Precedence: command line > environment > config file > default. The file is the one of the command line
 (--config), else of the environment (VIEWERATLAS_CONFIG), else config/config.yaml.
@@ -33,10 +31,10 @@ from collector_service.contract import COLLECTOR_ID
 from collector_service.support.safe_yaml import YamlError, load_yaml
 
 DEFAULT_CONFIG = Path("config/config.yaml")
-# Names the settings file for all programs that are given none.
+# The settings file of all programs whose command line names none.
 CONFIG_VARIABLE = "VIEWERATLAS_CONFIG"
 
-# Environment variable -> where it goes. Known names are kept as users know them.
+# Environment variable -> its setting. The variables keep the names that users know.
 ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "TWITCH_OAUTH_TOKEN": ("twitch", "oauth_token"),
     "TWITCH_CLIENT_ID": ("twitch", "client_id"),
@@ -107,7 +105,7 @@ def _url(*schemes: str) -> AfterValidator:
 def _shard(value: str) -> str:
     number, separator, count = value.partition("/")
     if not (separator and number.isdecimal() and count.isdecimal() and int(number) <= int(count) > 0):
-        raise ValueError("expected i/n: which of how many collectors this is, for example 1/3")
+        raise ValueError("expected i/n, collector i of n, for example 1/3")
     return value
 
 
@@ -166,7 +164,7 @@ class JoinRate(Section):
 
 
 class CollectionSettings(Section):
-    """What the live collector collects, and how."""
+    """The live collector's channels, windows and limits."""
 
     top_channels_limit: int = Field(5000, ge=1, le=100_000)
     channels: tuple[str, ...] = ()
@@ -189,7 +187,7 @@ class CollectionSettings(Section):
 
     @property
     def shard_number(self) -> tuple[int, int]:
-        """Which of how many collectors this is, from 0 on: 1/3 is (0, 3); 0/3 passes for 3/3."""
+        """This collector's 0-based number and the number of collectors: 1/3 is (0, 3), and 0/3 is 3/3."""
         number, _, count = self.shard.partition("/")
         return (int(number) - 1) % int(count), int(count)
 
@@ -232,7 +230,7 @@ class VodSettings(Section):
 
 
 class PrivacySettings(Section):
-    """What may be kept about viewers, and the key behind their pseudonyms."""
+    """The data kept about viewers, and the key behind their pseudonyms."""
 
     raw_identities: bool = False
     viewer_key_secret: SecretStr = SecretStr("")

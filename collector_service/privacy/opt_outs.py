@@ -125,7 +125,7 @@ _LISTED = StateObject(
 
 
 def read_opt_outs(lake: Lake) -> OptOuts:
-    """The opt-outs that the lake lists; `NOBODY` when it has no list.
+    """The opt-outs that the lake lists; `NOBODY` without a list.
 
     Raises:
         BadOptOutsError: the object is unusable.
@@ -134,7 +134,7 @@ def read_opt_outs(lake: Lake) -> OptOuts:
 
 
 def listed_opt_outs(lake: Lake) -> OptOuts | None:
-    """The opt-outs that the lake lists; None when it has no list.
+    """The opt-outs that the lake lists; None without a list.
 
     Raises:
         BadOptOutsError: the object is unusable.

@@ -1,11 +1,8 @@
-"""Whether the key behind viewer keys is the one that the lake's viewers were counted with.
+"""Populations: the viewers that were counted with one viewer key, and the check of a key against the lake.
 
-Belongs here: the fingerprint, the lake's record of populations, and the collector's copy of it. Does not
-belong here: the key itself (``identity``) and the formula of viewer keys (``contract``).
-
-Two keys make two populations: everybody of one looks new in the other. So the lake remembers a fingerprint
-of the key, and whoever is about to write viewer keys compares. A fingerprint is made with scrypt, slowly on
-purpose, of the key alone: it is of no more help in finding the key than the viewer keys themselves are.
+Two keys make two populations: every viewer of one looks new in the other. So the lake keeps a fingerprint
+of the key, and every writer of viewer keys compares its own. A fingerprint is made from the key alone, with
+scrypt and slowly on purpose: it helps in finding the key no more than the viewer keys themselves do.
 """
 
 from __future__ import annotations
@@ -29,20 +26,20 @@ from collector_service.support.state_object import StateObject, known_version, v
 KEY_RECORD = f"{STATE_PREFIX}/viewer_key.json"
 _VERSION = 1
 _STRICT = ConfigDict(strict=True)
-# Some 90 a population.
+# About 90 bytes per population.
 _MAX_BYTES = 1024 * 1024
-# 16 MiB and some 50 ms.
+# 16 MiB and about 50 ms.
 _SCRYPT = {"n": 2**14, "r": 8, "p": 1, "dklen": 16}
 _SALT = b"vieweratlas: which key is it"
 
 
 class WrongKeyError(SettingsError):
-    """The key at hand is not the lake's; the text says what to do."""
+    """The key is not the lake's; the text says what to do."""
 
 
 @dataclass(frozen=True)
 class Population:
-    """The viewers that were counted with one key, from a UTC day on."""
+    """The viewers that were counted with one key since a UTC day."""
 
     __pydantic_config__ = _STRICT
 
@@ -79,12 +76,12 @@ _RECORD = StateObject(
 
 @lru_cache(maxsize=16)
 def fingerprint(secret: str) -> str:
-    """What is remembered of a key, as hexadecimal text."""
+    """The fingerprint of a key, as hexadecimal text."""
     return hashlib.scrypt(secret.encode(), salt=_SALT, **_SCRYPT).hex()
 
 
 def populations(lake: Lake) -> list[Population]:
-    """The populations that the lake knows of, the present one last; none before anybody was counted.
+    """The lake's populations, the present one last; none before the first viewer was counted.
 
     Raises:
         SettingsError: the record is unusable. It is never taken for an empty one.
@@ -96,7 +93,7 @@ def populations(lake: Lake) -> list[Population]:
 class KeysAtHand:
     """Which of the lake's populations can be recognised.
 
-    ``older`` are the keys of earlier ones; ``out_of_reach`` names the days of those whose key is not there.
+    ``older`` are the keys of earlier ones; ``out_of_reach`` names the days of those whose key is missing.
     """
 
     older: tuple[str, ...]
@@ -112,12 +109,12 @@ def match_keys(lake: Lake, secrets: Iterable[str]) -> KeysAtHand:
     mine = {fingerprint(secret): secret for secret in secrets}
     known = populations(lake)
     older, out_of_reach = [], []
-    for number, (one, following) in enumerate(pairwise(known)):
-        if one.fingerprint in mine:
-            older.append(mine[one.fingerprint])
+    for number, (population, following) in enumerate(pairwise(known)):
+        if population.fingerprint in mine:
+            older.append(mine[population.fingerprint])
         else:
             until = f"to {following.since}"
-            out_of_reach.append(f"from {one.since} {until}" if number else f"from the first {until}")
+            out_of_reach.append(f"from {population.since} {until}" if number else f"from the first {until}")
     return KeysAtHand(tuple(older), tuple(out_of_reach))
 
 
@@ -125,13 +122,13 @@ def agree(lake: Lake, secret: str, today: date) -> None:
     """Compare a key with the lake's; the first one ever becomes the lake's.
 
     Raises:
-        WrongKeyError: the lake's viewers were counted with another key.
+        WrongKeyError: the lake's viewers were counted with a different key.
         SettingsError: the lake's record is unusable.
     """
     mine = fingerprint(secret)
     known = populations(lake)
     if not known and not _RECORD.create(lake, [Population(mine, today)]):
-        known = populations(lake)  # somebody else was quicker
+        known = populations(lake)  # another writer was quicker
     compare(mine, known, lake.uri)
 
 
@@ -149,7 +146,7 @@ def checked_secret(privacy: PrivacySettings, lake: Lake, today: date) -> str:
 
 
 def check_if_at_hand(privacy: PrivacySettings, lake: Lake) -> None:
-    """Compare the key with the lake's where both exist, for those who only read viewer keys.
+    """Compare the key with the lake's where both exist, for programs that only read viewer keys.
 
     Raises:
         WrongKeyError: they differ.
@@ -160,7 +157,7 @@ def check_if_at_hand(privacy: PrivacySettings, lake: Lake) -> None:
 
 
 def refuse_if_lost(privacy: PrivacySettings, lake: Lake) -> None:
-    """Refuse to go on without a key where the lake has a population: a new key would begin another.
+    """Refuse to go on without a key where the lake has a population: a new key would begin a second one.
 
     Raises:
         WrongKeyError: the key is lost.
@@ -176,7 +173,7 @@ def refuse_if_lost(privacy: PrivacySettings, lake: Lake) -> None:
 def counting_since(lake: Lake, secret: str) -> date | None:
     """Compare a key with the lake's; returns the first day that it counts, None when it counts all.
 
-    Days before that are another population's, so nobody may be counted there with this key.
+    Days before that belong to a different population: viewers must not be counted there with this key.
 
     Raises:
         WrongKeyError: it is not the lake's key.
@@ -189,23 +186,23 @@ def counting_since(lake: Lake, secret: str) -> date | None:
 
 def population_start(lake: Lake, day: str) -> str:
     """The first day (YYYY-MM-DD) whose viewers can be compared with those of ``day``; "" when all can."""
-    begun = [f"{one.since}" for one in populations(lake)[1:]]
+    begun = [f"{population.since}" for population in populations(lake)[1:]]
     return max((since for since in begun if since <= day), default="")
 
 
 def begin_population(lake: Lake, secret: str, today: date) -> bool:
-    """Make a key the lake's from today on; False when it is already.
+    """Make a key the lake's as of today; False when it is already.
 
     Raises:
         SettingsError: the lake's record is unusable, or the key was the lake's before.
     """
     mine = fingerprint(secret)
-    if [one.fingerprint for one in populations(lake)][-1:] == [mine]:
+    if [population.fingerprint for population in populations(lake)][-1:] == [mine]:
         return False
 
     def change(before: list[Population] | None) -> list[Population]:
         known = before or []
-        if mine in {one.fingerprint for one in known}:
+        if mine in {population.fingerprint for population in known}:
             raise SettingsError(
                 f"this key was the lake's before ({lake.uri}): going back to it would mix two "
                 "populations. Take a new key"
@@ -232,6 +229,6 @@ def compare(mine: str, known: list[Population], uri: str) -> None:
     if known and known[-1].fingerprint != mine:
         raise WrongKeyError(
             "the viewer key (privacy.viewer_key_file or VIEWER_KEY_SECRET) is not the one that the "
-            f"viewers in {uri} were counted with since {known[-1].since}: everybody would look new, and "
+            f"viewers in {uri} were counted with since {known[-1].since}: every viewer would look new, and "
             f"two populations would mix. {_ADVICE}"
         )

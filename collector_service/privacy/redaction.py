@@ -1,9 +1,4 @@
-"""Taking those who opted out from what was recorded before.
-
-Belongs here: one record, one line and one object of raw data without them. Does not belong here: who opted
-out (``opt_outs``), what is never counted in the first place (``intake``, ``vod_windows``), and which
-objects are rewritten when (``vieweratlas_dagster.forgetting``).
-"""
+"""Removing opted-out viewers and channels from raw records, lines and objects."""
 
 from __future__ import annotations
 
@@ -21,11 +16,13 @@ from collector_service.support.limits import read_json
 
 @dataclass(frozen=True)
 class Remainder:
-    """What is left of an object.
+    """The rest of an object.
 
-    ``data`` are its bytes: the very same when nobody was in it; empty when nothing is left. ``lines``
-    counts the lines that are gone, ``presences`` the viewers taken from lines that stay, and ``cut`` says
-    that the end of the object, which nobody could read, was cut off.
+    Attributes:
+        data: its bytes: the very same when nothing was removed, empty when nothing is left.
+        lines: how many lines were removed.
+        presences: how many viewers were removed from lines that stay.
+        cut: whether an unreadable end of the object was cut off.
     """
 
     data: bytes
@@ -38,10 +35,10 @@ def record_without(record: SnapshotRecord, opt_outs: OptOuts) -> SnapshotRecord 
     """The record without those who opted out; None when its channel did."""
     if opt_outs.has_channel(record.channel, record.channel_id):
         return None
-    gone = opt_outs.viewer_keys.intersection(record.viewer_keys)
-    if not gone:
+    removed = opt_outs.viewer_keys.intersection(record.viewer_keys)
+    if not removed:
         return record
-    stays = [key not in gone for key in record.viewer_keys]
+    stays = [key not in removed for key in record.viewer_keys]
     counts = list(compress(record.viewer_messages, stays))
     return replace(
         record,
@@ -49,20 +46,20 @@ def record_without(record: SnapshotRecord, opt_outs: OptOuts) -> SnapshotRecord 
         viewer_keys=list(compress(record.viewer_keys, stays)),
         viewer_messages=counts,
         user_ids=None if record.user_ids is None else list(compress(record.user_ids, stays)),
-        known_bots=[key for key in record.known_bots if key not in gone],
+        known_bots=[key for key in record.known_bots if key not in removed],
     )
 
 
 def line_without(line: bytes, opt_outs: OptOuts) -> tuple[bytes | None, int]:
     """A line of a raw object without those who opted out, and how many viewers that were.
 
-    Fields that this reader does not know stay, and a line with nobody in it stays byte for byte.
+    Fields that this reader does not know stay, and a line without such viewers stays byte for byte.
 
     Returns:
         The line, or None when its channel opted out.
 
     Raises:
-        ValueError: it is no snapshot record, so nobody knows who is in it.
+        ValueError: it is not a snapshot record, so its viewers are unknown.
     """
     try:
         body = read_json(line)
@@ -74,7 +71,7 @@ def line_without(line: bytes, opt_outs: OptOuts) -> tuple[bytes | None, int]:
         if not gone:
             return line, 0
         stays = [key not in gone for key in keys]
-        # Ids, where they are kept, and whatever else is told of each viewer.
+        # Ids, where they are kept, and every other value per viewer.
         body["chatters"] = {name: list(compress(values, stays)) for name, values in chatters.items()}
         removed = sum(counts) - sum(body["chatters"]["messages"])
         body["messages"] = max(0, body["messages"] - removed)
@@ -90,12 +87,12 @@ def object_without(
 ) -> Remainder:
     """A raw object (gzipped NDJSON) without those who opted out.
 
-    A line that is no record is left out when it mentions one of them. What comes after the place where the
-    object can no longer be read is cut off: nobody can say who is in it, and readers never use it.
+    A line that is not a record is removed when it mentions one of them. The unreadable rest of a damaged
+    object is cut off: its viewers are unknown, and readers never use it.
 
     Args:
         data: the object.
-        opt_outs: who is left out.
+        opt_outs: the viewers and channels to remove.
         mentions: whether a line may be about one of them; lines that are not are not even parsed.
     """
     kept: list[bytes] = []

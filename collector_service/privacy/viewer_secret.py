@@ -1,8 +1,4 @@
-"""What is drawn once and kept: the secret behind viewer keys, and a collector's own id.
-
-Belongs here: reading them, and their creation on first use. Does not belong here: the key's formula
-(``contract.viewer_key``).
-"""
+"""The secret behind viewer keys: read, or generated on first use."""
 
 from __future__ import annotations
 
@@ -15,12 +11,12 @@ from pathlib import Path
 from collector_service.settings import PrivacySettings, SettingsError
 from collector_service.support.durable_files import create_once
 
-# How the name of a key that a rotation put away goes on after the file's own.
+# Suffix of a key file that `rotate-key` has retired.
 RETIRED = "retired-"
 
 
 def given_viewer_key_secret(privacy: PrivacySettings) -> str | None:
-    """The secret if there is one already, from the environment or its file; None before its first use.
+    """The secret from the environment or its file; None before its first use.
 
     Raises:
         SettingsError: the file is unusable, or readable by others.
@@ -47,7 +43,7 @@ def load_viewer_key_secret(privacy: PrivacySettings) -> str:
 
 
 def older_viewer_key_secrets(privacy: PrivacySettings, more: Iterable[Path] = ()) -> list[str]:
-    """The secrets that rotations put away beside the present one's file, and those in the files ``more``.
+    """The secrets that rotations retired beside the present one's file, and those in the files ``more``.
 
     Raises:
         SettingsError: a file is unusable, or readable by others.
@@ -55,7 +51,7 @@ def older_viewer_key_secrets(privacy: PrivacySettings, more: Iterable[Path] = ()
     present = privacy.viewer_key_file
     retired = sorted(present.parent.glob(f"{glob.escape(present.name)}.{RETIRED}*"))
     return [
-        *(_read_secret(path, "a key that was put away") for path in retired),
+        *(_read_secret(path, "a retired key") for path in retired),
         *(_read_secret(path, "--old-key-file") for path in more),
     ]
 

@@ -1,8 +1,5 @@
 """The sender: merges the streams' schedules and hands due lines to the rooms' subscribers.
 
-Belongs here: rooms, who is subscribed since when, what was delivered, and how late. Does not belong here:
-the IRC protocol (``irc_connection``) and the files of the truth (``oracle``).
-
 Streams are expanded when they begin and dropped when they are over, so memory holds the live ones only.
 """
 

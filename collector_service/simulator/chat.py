@@ -1,7 +1,4 @@
-"""The chat of a stream: every message and notice with its millisecond.
-
-Belongs here: turning a stream's visits into a sorted schedule. Does not belong here: the wire format.
-"""
+"""The chat of a stream: every message and notice with its millisecond."""
 
 from __future__ import annotations
 

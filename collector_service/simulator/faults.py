@@ -1,8 +1,4 @@
-"""Switchable faults: what goes wrong on real networks and at the real Twitch.
-
-Belongs here: the switches, which connections a fault hits, and the orders of the control API. Does not
-belong here: what a fault does on the wire (``irc_connection``, ``garbage``), and HTTP (``http_faults``).
-"""
+"""Switchable faults of networks and of Twitch: the switches, and the connections that a fault hits."""
 
 from __future__ import annotations
 

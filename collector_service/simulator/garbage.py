@@ -1,8 +1,4 @@
-"""Lines that prove nothing: broken ones, and sound ones that carry no chat.
-
-Belongs here: their bytes. Does not belong here: who gets them (``faults``). A correct client counts none
-of them, and reads on.
-"""
+"""Lines without proof of presence: broken ones, and sound ones without chat."""
 
 from __future__ import annotations
 

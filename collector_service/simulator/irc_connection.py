@@ -1,9 +1,4 @@
-"""One connection of Twitch's IRC: its registration, its rooms, and the protocol's own replies.
-
-Belongs here: what a client may send and what Twitch answers, refuses or ignores; and what a fault does on
-the wire. Does not belong here: what all connections share (``irc_server``), the chat itself (``broadcast``,
-``lines``), and who asks for faults (``faults``).
-"""
+"""One connection of Twitch's IRC: its registration, its rooms, the protocol's replies and faults."""
 
 from __future__ import annotations
 

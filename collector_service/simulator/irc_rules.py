@@ -1,9 +1,6 @@
-"""The rules of Twitch's IRC: how often one may ask, how long one may be silent, who is let in.
+"""The rules of Twitch's IRC: rate limits, time-outs, and the admission of logins and JOINs.
 
-Belongs here: limits, options, and what is asked about each login and JOIN. Does not belong here: what
-happens to those who break the rules (``irc_connection``) and who turns the answers to a no (``faults``).
-
-Time-outs and limits are in real seconds, whatever the world's clock does.
+Time-outs and limits are in real seconds, independent of the world's clock.
 """
 
 from __future__ import annotations

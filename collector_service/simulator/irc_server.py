@@ -1,8 +1,4 @@
-"""Twitch's IRC server: where it listens, who is connected, and what connections share.
-
-Belongs here: ports, limits over several connections, keeping alive, and totals. Does not belong here: what
-happens on one connection (``irc_connection``) and the rules (``irc_rules``).
-"""
+"""Twitch's IRC server: its ports, its connections, and the limits and totals over all of them."""
 
 from __future__ import annotations
 

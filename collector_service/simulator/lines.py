@@ -1,8 +1,5 @@
 """Chat events as Twitch's IRC lines, with the tags that Twitch sends.
 
-Belongs here: the wire format of one room's events, native and mirrored (shared chat). Does not belong
-here: who receives them, and the protocol's own replies (``irc_connection``).
-
 Lines carry their tags and no line ending; `without_tags` makes them fit for a client that did not ask
 for tags. Tags stand in alphabetical order, as Twitch sends them.
 """

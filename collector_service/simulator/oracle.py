@@ -1,7 +1,4 @@
-"""The truth: what happened in the world, and what the server really delivered.
-
-Belongs here: presence as a correct collector must count it, and the files that tests and demos compare
-with. Does not belong here: sending (``broadcast``).
+"""The truth: the world's events, and the part of them that the server really delivered.
 
 Presence in a channel and window is proven by a PRIVMSG of the room itself (``messages``) or by a notice
 of a kind in `chat.PRESENT` that is not anonymous (``notices``). Mirrored copies prove nothing. An event is

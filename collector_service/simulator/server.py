@@ -1,7 +1,4 @@
-"""Ties the world, the clock and the servers together into one simulated Twitch.
-
-Belongs here: start, stop, the addresses, and the oracle's files. Does not belong here: any protocol.
-"""
+"""Ties the world, the clock and the servers together into one simulated Twitch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The words of the planted world: games, languages, bots, names, phrases.
-
-Belongs here: constants and the making of unique names. Does not belong here: who does what.
-"""
+"""The words of the planted world: games, languages, bots, names, phrases."""
 
 from __future__ import annotations
 

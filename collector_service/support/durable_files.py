@@ -1,9 +1,4 @@
-"""Files that survive a crash.
-
-Belongs here: writing a file as a whole, writing all of some bytes, and making a folder's changes last.
-Does not belong here: what is in the files, and what to do when the disk refuses (``journal``, ``spool``,
-``opt_outs``).
-"""
+"""Writing files so that they survive a crash."""
 
 from __future__ import annotations
 
@@ -16,7 +11,7 @@ from pathlib import Path
 
 
 def replace_file(target: Path, pieces: Iterable[bytes], modified: float | None = None) -> None:
-    """Write a file, or replace it as a whole: after a crash at any point the old or the new one is there.
+    """Write a file, or replace it as a whole: after a crash at any point the old or the new one exists.
 
     Args:
         target: the file.
@@ -28,7 +23,7 @@ def replace_file(target: Path, pieces: Iterable[bytes], modified: float | None =
     """
     temporary = target.with_name(target.name + ".tmp")
     try:
-        # Unbuffered: a buffer would write what was refused once more when the file is closed.
+        # Unbuffered: a buffer would write refused bytes once more when the file is closed.
         with temporary.open("wb", buffering=0) as file:
             for piece in pieces:
                 write_all(file, piece)

@@ -1,11 +1,7 @@
-"""Reading what others wrote within bounds: how many bytes, and how many elements of JSON.
+"""Limits on untrusted files and JSON, so that no input takes more memory or time than its reader allows.
 
-Belongs here: reading whole files, and JSON, so that no input takes more memory or time than
-its reader has allowed. Does not belong here: what the contents mean, and
-answers over HTTP (``twitch.bounded_response``).
-
-A list or an object costs Python twenty times the bytes that it takes in JSON, so it is their number that is
-bounded. Texts and numbers cost a few times their bytes.
+A list or an object costs Python twenty times the bytes that it takes in JSON, so their number is limited.
+Texts and numbers cost a few times their bytes.
 """
 
 from __future__ import annotations
@@ -20,13 +16,13 @@ MAX_TEXT_FILE_BYTES = 8 * 1024 * 1024
 MAX_JSON_ELEMENTS = 200_000
 # A JSON object of the lake's state.
 MAX_STATE_BYTES = 64 * 1024 * 1024
-# Possessive, so that no input takes longer than its length.
+# Possessive quantifiers: matching stays linear.
 _TEXT = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _TEXT_BYTES = re.compile(_TEXT.pattern.encode(), re.DOTALL)
 
 
 class TooLargeError(ValueError):
-    """There is more than the reader allows; the text says what, and how much is allowed."""
+    """The input is larger than the reader allows; the text says by which limit."""
 
 
 def read_file(path: Path, most: int = MAX_TEXT_FILE_BYTES) -> bytes:
@@ -44,12 +40,12 @@ def read_file(path: Path, most: int = MAX_TEXT_FILE_BYTES) -> bytes:
 
 
 def check_elements(data: bytes | str, elements: int = MAX_JSON_ELEMENTS) -> None:
-    """Refuse a JSON text of more than so many lists and objects, before anything is made of it.
+    """Refuse a JSON text with more lists and objects than allowed, before it is parsed.
 
     Raises:
         TooLargeError: see `read_json`.
     """
-    # Texts may hold brackets as well; they are looked at only where that can matter.
+    # Texts may contain brackets, too. They are removed only where that can matter.
     if _brackets(data) > elements and _brackets(_without_texts(data)) > elements:
         raise TooLargeError(f"more than {elements} lists and objects")
 
@@ -61,19 +57,19 @@ def _brackets(data: bytes | str) -> int:
 
 
 def _without_texts(data: bytes | str) -> bytes | str:
-    """JSON without its texts. One without an end goes on to the last byte, as it does for a parser."""
+    """JSON without its texts. A text without an end reaches to the last byte, as it does for a parser."""
     return _TEXT.sub("", data) if isinstance(data, str) else _TEXT_BYTES.sub(b"", data)
 
 
 def read_json(data: bytes | str, elements: int = MAX_JSON_ELEMENTS) -> Any:
-    """The value that a JSON text stands for.
+    """The value of a JSON text.
 
     Args:
-        data: the text; its length is the caller's to bound.
+        data: the text; the caller limits its length.
         elements: how many lists and objects there may be.
 
     Raises:
-        ValueError: it is no JSON, or nested too deeply.
+        ValueError: it is not JSON, or nested too deeply.
         TooLargeError: there are more elements.
     """
     text = data if isinstance(data, str) else data.decode(errors="surrogatepass")

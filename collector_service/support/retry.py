@@ -29,12 +29,12 @@ class RetryPolicy:
     attempts: int | None = None
 
     def wait_seconds(self, failures: int) -> float:
-        """Seconds to wait after so many failures in a row (>= 1)."""
+        """Seconds to wait after this many failures in a row (>= 1)."""
         seconds = self.first_seconds * self.factor ** min(failures - 1, _MOST_DOUBLINGS)
         return min(self.longest_seconds, seconds) * random.uniform(1.0 - self.jitter, 1.0)  # noqa: S311 - no secret
 
     def is_over(self, failures: int) -> bool:
-        """Whether there is no attempt left after so many failures."""
+        """Whether no attempt is left after this many failures."""
         return self.attempts is not None and failures >= self.attempts
 
 

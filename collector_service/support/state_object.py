@@ -75,7 +75,7 @@ class StateObject(Generic[T]):
 
     Attributes:
         key: its key.
-        decode: the value of its bytes; anything in `_FAULTS` means that they are unreadable.
+        decode: the value of its bytes; a ValueError (or the like) means that they are unreadable.
         encode: its bytes; equal values give equal bytes.
         advice: the next step of people when it cannot be read.
         error: the error then, made from its text.
@@ -128,7 +128,7 @@ class StateObject(Generic[T]):
             raise self._unreadable(where, fault) from None
 
     def read(self, lake: Store) -> T | None:
-        """The value in the lake; None when the lake has no such object.
+        """The value in the lake; None when the object does not exist.
 
         Raises:
             Exception: ``error``; the object is unreadable.

@@ -1,8 +1,4 @@
-"""Blocking work in the background.
-
-Belongs here: threads that do not hold up the end of the process, and their faults in a line for the log.
-Does not belong here: the work, and when to try it again (``pacing`` says how long to wait).
-"""
+"""Blocking work in threads that do not keep the process from ending."""
 
 from __future__ import annotations
 
@@ -41,7 +37,7 @@ async def in_daemon_thread(work: Callable[[], T]) -> T:
             result = work()
         except Exception as error:  # noqa: BLE001  (it is raised where the work is awaited)
             failure = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no task waits for the result
             loop.call_soon_threadsafe(settle, result, failure)
 
     threading.Thread(target=run, daemon=True, name=in_daemon_thread.__name__).start()

@@ -1,9 +1,8 @@
-"""Helix: streams, users and past broadcasts, asked for patiently.
+"""Helix: streams, users and past broadcasts, with retries.
 
-Belongs here: the one wrapper around TwitchIO through which everything else reads Helix. TwitchIO brings
-the requests, the models, paging and the app token. What it leaves to its caller is here: waiting on 429,
-retries, restarts on an invalid cursor, removing what comes twice, checking the token, an end to refused
-ones, and texts without secrets. Does not belong here: which channels are wanted (``channels``).
+The one wrapper around TwitchIO, which brings requests, models, paging and the app token. This module adds
+the waits on 429, retries, restarts on an invalid cursor, the removal of repeated items, the validation of
+tokens, an end to refused ones, and error texts without secrets.
 """
 
 from __future__ import annotations

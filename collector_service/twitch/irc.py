@@ -1,12 +1,9 @@
-r"""Twitch's IRC lines: what a line says, taken apart no further than the collector needs.
-
-Belongs here: the parser, and which lines prove presence. Does not belong here: sockets
-(``connection``) and counting (``windows``).
+r"""Parser of Twitch's IRC lines, no deeper than the collector needs.
 
 The format is IRCv3 (https://ircv3.net/specs/extensions/message-tags): ``@tags :prefix COMMAND params``.
 Inside a tag's value ``;`` is written ``\:`` and a space ``\s``, so text that viewers control can
 neither end a tag nor the tags, and searching the raw bytes for ``;name=`` is exact. Message text is
-never looked at.
+never read.
 """
 
 from __future__ import annotations

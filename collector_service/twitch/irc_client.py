@@ -1,8 +1,5 @@
 """One IRC connection: log in, join, stay alive, and hand over the chat lines.
 
-Belongs here: the transport, the login, PING and PONG, and what the server says about channels. Does not
-belong here: which channels are wanted and when to reconnect (``shards``), and counting (``intake``).
-
 All times are real: seconds of the event loop's clock.
 """
 

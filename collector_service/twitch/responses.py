@@ -1,8 +1,4 @@
-"""HTTP answers within bounds.
-
-Belongs here: how many bytes of an answer are read. Does not belong here: what is in it (``helix``,
-``vod_chat``), and files (``collector_service.support.limits``).
-"""
+"""HTTP responses with a limit on their bytes."""
 
 from __future__ import annotations
 

@@ -1,12 +1,8 @@
 """The chat of past broadcasts (VODs), page by page, from Twitch's GraphQL endpoint.
 
-Belongs here: what a VOD and its comments are, the interface of a source of comments, and the client of
-the comments query. Does not belong here: TwitchDownloaderCLI's files (``vod_json``), windows
-(``vod_windows``), and which VODs to read when (the code location's queue).
-
 The endpoint is unofficial. Its known ways to fail are part of this module: a cursor that fails the
-"integrity check" while requests by offset still work, an end after the first page that is none, null
-comments, null commenters, and a changed persisted query. Message text is parsed past and never kept.
+"integrity check" while requests by offset still work, a false end after the first page, null comments,
+null commenters, and a changed persisted query. Message text is skipped and never kept.
 """
 
 from __future__ import annotations

@@ -1,15 +1,12 @@
 """Chat files of TwitchDownloaderCLI (``chatdownload -o chat.json``), plain or gzipped.
 
-Belongs here: reading their JSON piece by piece, whatever the file's size, strictly. Does not belong
-here: downloading (``vod_chat``), windows (``vod_windows``).
-
 The format (version 1): ``streamer{name, login, id}``, ``video{id, title, created_at, start, end, length}``,
 then ``comments[{_id, channel_id, content_offset_seconds, commenter{_id, name},
 message{user_badges[{_id}]}}]``. A commenter's login is ``name``; ``commenter`` is null or missing for a
 deleted account. A comment with the ``channel_id`` of another channel was mirrored from there (Shared Chat).
 
-Comments that are written as usual are read many at a time by msgspec, which passes over what is not
-wanted. Where it finds anything else they are looked at one by one, which says what is wrong and where.
+Files of any size are read piece by piece. msgspec reads usual comments many at a time and skips unused
+fields. Comments that it refuses are read one by one, so that an error names its place.
 """
 
 from __future__ import annotations

@@ -1,9 +1,6 @@
 """From the comments of one VOD to snapshot records, in the same windows as live chat.
 
-Belongs here: which window a comment is in, and the raw objects of a VOD. Does not belong here: where
-comments come from (``twitch.vod_chat``, ``twitch.vod_json``) and live windows (``windows``).
-
-A window starts at a multiple of its length on the UTC clock, whatever the VOD's start. The VOD's game
+A window starts at a multiple of its length on the UTC clock, not at the VOD's start. The VOD's game
 and language are unknown (they may change during it), so they stay null.
 """
 
