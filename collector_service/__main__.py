@@ -50,7 +50,7 @@ def main() -> int:
     port = settings.collection.http_port
     if port == 0:
         print(
-            "collection.http_port (COLLECTOR_HTTP_PORT) is 0, so the collector has no page to ask; set a port",
+            "collection.http_port (COLLECTOR_HTTP_PORT) is 0, so the collector serves no page; set a port",
             file=sys.stderr,
         )
         return 2
