@@ -145,7 +145,7 @@ def _options(variables: Variables) -> list[str]:
 def moto_server(log: Path) -> Iterator[str]:
     """A moto of its own, in a process of its own: what other tests create is not in it.
 
-    ``log`` gets what it prints; beside it, "requests" gets every request, as JSON a line.
+    ``log`` gets what it prints; beside it, "requests" gets every request, for `recorded`.
     """
     port = free_port()
     recording = {"MOTO_ENABLE_RECORDING": "1", "MOTO_RECORDER_FILEPATH": str(log.with_name("requests"))}
@@ -163,6 +163,18 @@ def moto_server(log: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
+
+
+def recorded(log: Path) -> Iterator[dict[str, Any]]:
+    """Every request in a "requests" file of `moto_server`, in order.
+
+    moto's threads write a long request and the end of its line apart, so two requests can share a line.
+    """
+    text, decoder = log.read_text().strip(), json.JSONDecoder()
+    while text:
+        request, end = decoder.raw_decode(text)
+        yield request
+        text = text[end:].lstrip()
 
 
 def _answers(endpoint: str) -> bool:

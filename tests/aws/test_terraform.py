@@ -26,7 +26,17 @@ from vieweratlas_dagster.settings import AlertSettings, Settings
 
 from .deployment import AWS
 from .fargate_double import REGION
-from .terraform import FIRST, HAS_TERRAFORM, MODULE, NO_TERRAFORM, ROOT, Command, Terraform, moto_server
+from .terraform import (
+    FIRST,
+    HAS_TERRAFORM,
+    MODULE,
+    NO_TERRAFORM,
+    ROOT,
+    Command,
+    Terraform,
+    moto_server,
+    recorded,
+)
 
 if not HAS_TERRAFORM:
     pytest.skip(NO_TERRAFORM, allow_module_level=True)
@@ -640,7 +650,7 @@ def asked(logs: Path, action: str) -> list[dict[str, Any]]:
     """What moto was asked for by this action of ECS, in order: it gives back little of a service."""
     return [
         json.loads(base64.b64decode(request["body"]))
-        for request in map(json.loads, (logs / "requests").read_text().splitlines())
+        for request in recorded(logs / "requests")
         if request["headers"].get("X-Amz-Target", "").endswith(f".{action}")
     ]
 
