@@ -66,8 +66,8 @@ def main(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")] = "127.0.0.1",
     irc_port: Annotated[int, typer.Option(min=0, max=65535)] = 0,
     http_port: Annotated[int, typer.Option(min=0, max=65535)] = 0,
-    client_id: Annotated[str, typer.Option(help="Of the only application; empty: drawn.")] = "",
-    client_secret: Annotated[str, typer.Option(help="Its secret; empty: drawn.")] = "",
+    client_id: Annotated[str, typer.Option(help="Id of the only application; empty: random.")] = "",
+    client_secret: Annotated[str, typer.Option(help="Its secret; empty: random.")] = "",
 ) -> None:
     """Serve a planted world over Twitch's protocols until SIGTERM or Ctrl-C."""
     options = SimulatorOptions(

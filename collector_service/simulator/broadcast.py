@@ -34,7 +34,7 @@ class Subscriber(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Room:
-    """A channel's chat room and those who receive it.
+    """A channel's chat room and its subscribers.
 
     ``joined`` holds the finished stretches (world seconds) with at least one subscriber.
     """
@@ -60,7 +60,7 @@ class Room:
 
 @dataclass(slots=True)
 class Counts:
-    """What the sender did so far; messages and mirrored copies are PRIVMSGs."""
+    """Counts of the sender so far; messages and mirrored copies are PRIVMSGs."""
 
     messages: int = 0
     messages_delivered: int = 0
@@ -97,11 +97,11 @@ class Broadcast:
 class Broadcaster:
     """Plays the world to the rooms in step with the clock.
 
-    While ``paused`` nothing happens in the world, though time goes on.
+    While ``paused`` the world stands still, but its time passes.
 
     Args:
-        world: what happens.
-        clock: when.
+        world: the planted world.
+        clock: its clock.
         finished: called with each stream whose last event has been played.
         flush: called after each batch, so that connections write what they have queued.
     """
@@ -170,7 +170,7 @@ class Broadcaster:
         self._flush()
 
     def _rename(self, now: float) -> None:
-        """A renamed channel's chat goes on under its new login; who joined the old one hears nothing."""
+        """Move a renamed channel's chat to its new login, without the subscribers of the old one."""
         while self._renames and self._renames[0].channel.renamed_at <= now:
             room = self._renames.pop(0)
             for subscriber in list(room.subscribers):

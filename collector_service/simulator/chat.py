@@ -10,7 +10,7 @@ from collector_service.simulator.world import Stream, World
 
 
 class Kind(IntEnum):
-    """What an event of a chat is."""
+    """The kind of a chat event."""
 
     MESSAGE = 0
     SUB = 1
@@ -32,10 +32,10 @@ PRESENT = frozenset(
 
 
 class Event(NamedTuple):
-    """Milliseconds since the epoch, what, by whom (or `ANONYMOUS`), and a number to vary it.
+    """Milliseconds since the epoch, the kind, the account (or `ANONYMOUS`), and a number to vary it.
 
     ``detail`` chooses a text, or is the months of a resub, the recipient of a gift, the number of gifts,
-    the viewers of a raid, or the seconds of a ban (0: for ever).
+    the viewers of a raid, or the seconds of a ban (0: without end).
     """
 
     ms: int

@@ -102,7 +102,7 @@ class CommentsApi:
     def _comment_page(
         self, stream: Stream, chat: Sequence[Comment], first: int, known: int
     ) -> dict[str, Any]:
-        """The comments from number ``first`` on, of the ``known`` ones of the chat."""
+        """The comments after number ``first``, itself included, of the ``known`` ones of the chat."""
         self._faults.served_page(stream.video_id)
         stop = min(first + PAGE_SIZES[first % len(PAGE_SIZES)], known)
         return {

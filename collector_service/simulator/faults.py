@@ -17,9 +17,9 @@ REFUSALS = ("Login unsuccessful", "Login authentication failed", "Improperly for
 
 
 class Faults(HttpFaults):
-    """Turns faults on. From a silenced connection nothing comes any more, not even its end.
+    """Turns faults on. A silenced connection sends nothing more, not even its end.
 
-    ``which`` is ``"all"``, a connection's number, or ``"#login"`` (who joined it).
+    ``which`` is ``"all"``, a connection's number, or ``"#login"`` (the connections that joined it).
     """
 
     def __init__(self, seed: int) -> None:
@@ -72,7 +72,7 @@ class Faults(HttpFaults):
         return self._each(which, cut)
 
     def trickle(self, seconds: float, which: int | str = "all") -> int:
-        """Write a few bytes at a time for so many real seconds; returns to how many connections."""
+        """Write a few bytes at a time for some real seconds; returns to how many connections."""
         return self._each(which, lambda connection: connection.trickle(seconds))
 
     def reconnect(self, which: int | str = "all") -> int:
@@ -80,7 +80,7 @@ class Faults(HttpFaults):
         return self._each(which, self._reconnect)
 
     def drop_joins(self, share: float) -> None:
-        """Swallow this share (0 to 1) of all JOINs from now on.
+        """Ignore this share (0 to 1) of all further JOINs.
 
         Raises:
             ValueError: not a share.
@@ -90,7 +90,7 @@ class Faults(HttpFaults):
         self.join_drop_share = share
 
     def drops_join(self) -> bool:
-        """Whether to swallow the JOIN at hand."""
+        """Whether to ignore this JOIN."""
         return self._rng.random() < self.join_drop_share
 
     def refuse_logins(self, count: int) -> None:
@@ -98,7 +98,7 @@ class Faults(HttpFaults):
         self._refusals.extend(REFUSALS[number % len(REFUSALS)] for number in range(count))
 
     def login_refusal(self) -> str:
-        """What the NOTICE to the login at hand says, or nothing."""
+        """The text of the NOTICE that refuses this login, or nothing."""
         return self._refusals.popleft() if self._refusals else ""
 
     def stall_logins(self, count: int) -> None:
@@ -106,26 +106,26 @@ class Faults(HttpFaults):
         self._stalls += count
 
     def stalls_login(self) -> bool:
-        """Whether the login at hand gets no answer."""
+        """Whether this login stays without an answer."""
         self._stalls, stalled = max(0, self._stalls - 1), self._stalls > 0
         return stalled
 
     async def refuse_connections(self, seconds: float) -> None:
-        """Refuse TCP connections for so many real seconds; returns when they are over."""
+        """Refuse TCP connections for some real seconds; returns when they are over."""
         if self._irc is not None:
             await self._irc.stop_listening(seconds)
 
     # Channels -------------------------------------------------------------------------------------
 
     def suspend(self, login: str) -> int:
-        """Suspend a channel: those who joined it are told and hear no more; returns how many."""
+        """Suspend a channel: its subscribers get a NOTICE and nothing more; returns how many."""
         if self._irc is None:
             return 0
         self._irc.suspended.add(login)
         return self._each(f"#{login}", lambda connection: connection.suspend(login))
 
     def lift(self, login: str) -> None:
-        """Lift a channel's suspension; nobody is told."""
+        """Lift a channel's suspension without a message."""
         if self._irc is not None:
             self._irc.suspended.discard(login)
 
@@ -177,7 +177,7 @@ class Faults(HttpFaults):
         return 0
 
     def _switch(self, order: dict[str, Any], calls: int) -> bool:
-        """Orders about what is still to come; False for an unknown one."""
+        """Orders about later connections and requests; False for an unknown one."""
         name, kind = order.get("fault"), order.get("kind", "")
         if name == "drop_joins" and isinstance(order.get("share"), int | float):
             self.drop_joins(order["share"])

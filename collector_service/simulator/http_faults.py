@@ -34,13 +34,13 @@ class HttpFaults:
         self._gql[kind] = float("inf") if calls is None else calls
 
     def hits_gql(self, kind: GqlFault) -> bool:
-        """Whether the GraphQL call at hand meets this fault."""
+        """Whether this GraphQL call meets the fault."""
         left = self._gql.get(kind, 0)
         self._gql[kind] = max(0, left - 1)
         return left > 0
 
     def delete_vod(self, video_id: str, pages: int = 0) -> None:
-        """Delete a VOD once so many more pages of its comments were served."""
+        """Delete a VOD after some more pages of its comments."""
         self._pages_left[video_id] = pages
 
     def is_deleted(self, video_id: str) -> bool:
@@ -53,7 +53,7 @@ class HttpFaults:
             self._pages_left[video_id] -= 1
 
     def clear_http(self) -> None:
-        """No more faults of HTTP; deleted VODs are there again."""
+        """No more faults of HTTP; deleted VODs exist again."""
         self._helix.clear()
         self._gql.clear()
         self._pages_left.clear()

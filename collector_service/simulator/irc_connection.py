@@ -163,7 +163,7 @@ class Connection(asyncio.Protocol):
     async def reset(self) -> None:
         """Let the client receive what was written, then send a TCP RST.
 
-        Waiting keeps the oracle exact: what counts as delivered has arrived.
+        Waiting keeps the oracle exact: everything that counts as delivered has arrived.
         """
         transport = self._transport
         if transport is None or self.closing:
@@ -187,7 +187,7 @@ class Connection(asyncio.Protocol):
         self.send(data)
 
     def trickle(self, seconds: float) -> None:
-        """For so many real seconds write a few bytes at a time; the rest waits, nothing is lost."""
+        """Write a few bytes at a time for some real seconds; the rest waits, nothing is lost."""
         self._trickle_until = time.monotonic() + seconds
 
     def suspend(self, login: str) -> None:
@@ -204,7 +204,7 @@ class Connection(asyncio.Protocol):
     def silence(self) -> None:
         """Turn into a zombie: the connection stays up, nothing is written, no room counts it."""
         if not self.silenced:
-            # What the rooms already counted as delivered still goes out, to its last byte.
+            # Lines that the rooms already counted as delivered are still sent, to the last byte.
             if self._transport is not None and not self.closing:
                 self._transport.write(self._held_back + b"".join(self._queued))
             self._held_back = b""
@@ -246,7 +246,7 @@ class Connection(asyncio.Protocol):
             "PONG": self._take_pong,
             "QUIT": lambda _: self.close(),
         }
-        # Chat from readers, and what older clients send along with NICK, has no answer.
+        # Chat from readers, and further commands of older clients, stay without an answer.
         if answer := answers.get(command.upper()):
             answer(params)
         elif self.nick and command.upper() not in ("", "PRIVMSG", "USER"):

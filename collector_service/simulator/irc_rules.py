@@ -23,7 +23,7 @@ class Limit:
         """From text such as ``20/10``.
 
         Raises:
-            ValueError: it has another form.
+            ValueError: it has a different form.
         """
         count, _, seconds = text.partition("/")
         try:
@@ -68,16 +68,16 @@ class IrcOptions:
 
 
 class Gate(Protocol):
-    """Asked about every JOIN and login; a quiet server says no and nothing."""
+    """Decides about every JOIN and login."""
 
     def drops_join(self) -> bool:
-        """Whether to swallow the JOIN at hand."""
+        """Whether to ignore this JOIN."""
         ...
 
     def stalls_login(self) -> bool:
-        """Whether to leave the login at hand, and everything after it, without an answer."""
+        """Whether to leave this login, and everything after it, without an answer."""
         ...
 
     def login_refusal(self) -> str:
-        """The text of the NOTICE that refuses the login at hand, or nothing."""
+        """The text of the NOTICE that refuses this login, or nothing."""
         ...

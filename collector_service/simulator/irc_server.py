@@ -64,10 +64,10 @@ class IrcServer:
         return bound
 
     async def stop_listening(self, seconds: float) -> None:
-        """Refuse TCP connections for so many real seconds; those that are open go on.
+        """Refuse TCP connections for some real seconds; open ones stay.
 
         Raises:
-            OSError: somebody else took the port meanwhile.
+            OSError: the port was taken by then.
         """
         ports, self._ports = self._ports, []
         self._stop_listening()
@@ -117,7 +117,7 @@ class IrcServer:
             server.close()
         self._servers.clear()
 
-    # What connections ask -------------------------------------------------------------------------
+    # For connections --------------------------------------------------------------------------
 
     def now(self) -> float:
         """World seconds."""
@@ -149,7 +149,9 @@ class IrcServer:
 
     def channels_of(self, nick: str) -> int:
         """How many channels an account has joined, over all its connections."""
-        return sum(len(one.rooms) for one in self.connections.values() if one.nick == nick)
+        return sum(
+            len(connection.rooms) for connection in self.connections.values() if connection.nick == nick
+        )
 
     def present(self, room: Room) -> list[str]:
         """Logins for NAMES; none for a large room, of which Twitch lists the moderators at most."""

@@ -31,7 +31,7 @@ _ANONYMOUS_ACCOUNT = Account(ANONYMOUS_GIFTER[2], ANONYMOUS_GIFTER[0], ANONYMOUS
 
 @dataclass(frozen=True, slots=True)
 class Badges:
-    """What an account wears in a channel: the tags ``badges`` and ``badge-info``."""
+    """The badges of an account in a channel: the tags ``badges`` and ``badge-info``."""
 
     badges: str
     info: str

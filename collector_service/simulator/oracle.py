@@ -27,7 +27,7 @@ PRESENCE_HEADER = (
 
 
 class Presence(NamedTuple):
-    """One viewer in one channel in one window: what happened, and what was delivered of it."""
+    """One viewer in one channel in one window: all events, and the delivered ones."""
 
     messages: int
     delivered: int
@@ -80,7 +80,7 @@ class Oracle:
         self._finished[broadcast.stream.index] = self._rows(broadcast)
 
     def presence(self) -> dict[tuple[int, int, int], Presence]:
-        """(channel_id, user_id, window_start in epoch seconds) -> what happened so far."""
+        """(channel_id, user_id, window_start in epoch seconds) -> the counts so far."""
         found = {}
         for row in csv.reader(io.StringIO("".join(self._presence_texts()))):
             channel_id, user_id, window, *counts = map(int, row)
@@ -105,7 +105,7 @@ class Oracle:
         """The whole chat of a VOD.
 
         Raises:
-            KeyError: there is no such VOD.
+            KeyError: the VOD does not exist.
         """
         for stream in self.world.streams:
             if stream.video_id == video_id:

@@ -192,12 +192,15 @@ class _Planter:
         weights = [self.channels[number].weight for number in range(len(self.channels))]
         self.cumulated = [list(accumulate(weights[number] for number in group)) for group in self.members]
         self.siblings = [
-            [other for other, region in enumerate(self.region_of) if region == own and other != community]
+            [
+                sibling
+                for sibling, region in enumerate(self.region_of)
+                if region == own and sibling != community
+            ]
             for community, own in enumerate(self.region_of)
         ]
         self.strangers = [
-            [other for other, region in enumerate(self.region_of) if region != own]
-            for own in self.region_of
+            [far for far, region in enumerate(self.region_of) if region != own] for own in self.region_of
         ]
         self.giants = [number for number, channel in enumerate(self.channels) if channel.giant]
         homes = list(accumulate(len(group) * rng.uniform(0.8, 1.25) for group in self.members))
@@ -276,9 +279,9 @@ class _Planter:
             rng = Random(f"{self.options.seed}:raid:{stream.index}")
             arrival = stream.ended_at + 20.0
             targets = [
-                other
-                for other in by_community[self.channels[stream.channel].community]
-                if other.started_at < arrival < other.ended_at - 900 and other is not stream
+                target
+                for target in by_community[self.channels[stream.channel].community]
+                if target.started_at < arrival < target.ended_at - 900 and target is not stream
             ]
             if not targets or rng.random() >= _RAIDS:
                 continue
@@ -304,12 +307,12 @@ class _Planter:
             if len(sessions) == wanted:
                 break
             partners = [
-                other
-                for other in self.streams
-                if other.session is None
-                and other.channel != stream.channel
-                and self.channels[other.channel].community == self.channels[stream.channel].community
-                and min(other.ended_at, stream.ended_at) - max(other.started_at, stream.started_at)
+                partner
+                for partner in self.streams
+                if partner.session is None
+                and partner.channel != stream.channel
+                and self.channels[partner.channel].community == self.channels[stream.channel].community
+                and min(partner.ended_at, stream.ended_at) - max(partner.started_at, stream.started_at)
                 > 2 * _HOUR
             ]
             if stream.session is not None or not partners:

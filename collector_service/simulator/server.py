@@ -32,8 +32,8 @@ class SimulatorOptions:
 
     Attributes:
         host: address to listen on.
-        irc_port: 0 takes a free one; ``http_port`` likewise.
-        client_id: of the one application that Helix knows; ``client_secret`` likewise. Empty: drawn.
+        irc_port: 0 takes a free one, as for ``http_port``.
+        client_id: of the one application that Helix knows, as ``client_secret``. Empty: random.
         oracle_dir: where POST /oracle writes.
     """
 
@@ -126,7 +126,7 @@ class Simulator:
                 await runner.cleanup()
 
     def ready(self) -> dict[str, Any]:
-        """What a client needs to know, as JSON values."""
+        """Addresses, credentials and clock for a client, as JSON values."""
         facts: dict[str, Any] = {"irc_url": self.irc_url}
         if self.ca_file is not None:
             facts |= {"ircs_url": self.ircs_url, "ca_file": str(self.ca_file)}
@@ -162,7 +162,7 @@ class Simulator:
         await runner.setup()
         site = web.TCPSite(runner, self.options.host, self.options.http_port)
         await site.start()
-        # Whoever listens everywhere is found here, too.
+        # A server that listens everywhere is reachable here, too.
         host = "127.0.0.1" if self.options.host == EVERYWHERE else self.options.host
         self.id_url = f"http://{host}:{runner.addresses[0][1]}"
         self.irc_url = f"irc://{host}:{await self.irc.listen(self.options.irc_port)}"

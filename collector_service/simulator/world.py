@@ -18,7 +18,7 @@ MARK = re.compile(r"[a-z0-9]{0,10}")
 
 @dataclass(frozen=True, slots=True)
 class WorldOptions:
-    """What world to plant. ``start`` is in seconds since the epoch, a UTC midnight.
+    """The size and the seed of a world. ``start`` is in seconds since the epoch, a UTC midnight.
 
     ``hostile``: most messages look like lines of the protocol. ``mark``: every viewer's login and display
     name begin with it, and every message ends with it, so that it can be looked for where it must not be.
@@ -47,7 +47,7 @@ class WorldOptions:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A viewer, a bot or a channel's owner. A ``deleted`` one is gone when VODs are read."""
+    """A viewer, a bot or a channel's owner. A ``deleted`` one no longer exists when VODs are read."""
 
     user_id: int
     login: str
@@ -80,7 +80,7 @@ class Channel:
         return self.renamed_to if self.renamed_to and instant >= self.renamed_at else self.login
 
 
-# (account, from, to, messages): the account writes so many messages between two world seconds.
+# (account, from, to, messages): the account writes this number of messages between two world seconds.
 Visit = tuple[int, float, float, int]
 # (world second, raiding channel, viewers)
 Raid = tuple[float, int, int]
@@ -105,7 +105,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class SharedSession:
-    """Streams whose chats are shared from one world second to another."""
+    """Streams whose chats are shared between two world seconds."""
 
     streams: tuple[int, ...]
     started_at: float

@@ -47,7 +47,7 @@ class HelixTimings:
 
     Attributes:
         request_seconds: an answer that takes longer has failed.
-        longest_limit_seconds: no longer wait for a rate limit to end, whatever the answer says.
+        longest_limit_seconds: the longest wait for a rate limit to end.
         retry: after a failed request.
     """
 
@@ -126,8 +126,8 @@ class Helix:
 
         Args:
             twitch: addresses and credentials.
-            stats: counters; None for some of its own.
-            leave: the share of Helix's points that stays for other clients with the same credentials.
+            stats: counters; None for new ones.
+            leave: the share of Helix's points that is left to further clients with these credentials.
             timings: how long to wait.
         """
         twitchio.Route.BASE = twitch.helix_url + "/"
@@ -154,7 +154,7 @@ class Helix:
 
         Raises:
             CredentialsRefusedError: the token is refused and cannot be replaced, or the new one is refused.
-            HelixError: there is no answer; the token may well be good.
+            HelixError: Twitch did not answer; the token may well be good.
         """
         async with self._login_turn:
             if self._client is None:
@@ -341,13 +341,13 @@ class _InvalidCursorError(HelixError):
 
 
 class _Patience:
-    """aiohttp middleware: waits, tries again, and ends what cannot succeed.
+    """aiohttp middleware: waits, retries, and gives up requests that cannot succeed.
 
-    TwitchIO gets a new app token on a 401 and asks again, for ever; the second refusal in a row ends that.
+    TwitchIO gets a new app token on every 401 and asks again; the second refusal in a row ends that.
 
     Attributes:
         renewable: whether there are a client id and a secret to get a new token with.
-        token: the token in use; TwitchIO may have got it without telling.
+        token: the token in use; TwitchIO may have replaced it.
         stats: counters.
     """
 
@@ -428,8 +428,8 @@ async def _plainly(work: Awaitable[T], scrub: Callable[[str], str]) -> T:
     except HelixError:
         raise
     except HTTPException as error:
-        told = error.extra.get("message", "") if isinstance(error.extra, dict) else error.extra
-        failure = _explain(error.status, scrub(str(told)))
+        message = error.extra.get("message", "") if isinstance(error.extra, dict) else error.extra
+        failure = _explain(error.status, scrub(str(message)))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         failure = HelixError(f"Helix cannot be reached: {type(error).__name__}")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# What a chat line stands for.
+# Kinds of chat lines.
 MESSAGE = 0  # a message of the channel's own chat: presence and one message
 PRESENCE = 1  # proof of presence without a message (a resub, a gift, ...)
-MIRRORED = 2  # a shared-chat copy of another channel's message: no presence here
+MIRRORED = 2  # a shared-chat copy of a different channel's message: no presence here
 
 # USERNOTICEs whose sender was in the chat. A raider is only arriving, a gift's recipient need not be there.
 _PRESENT = frozenset({b"sub", b"resub", b"announcement", b"viewermilestone", b"subgift", b"submysterygift"})
@@ -23,7 +23,7 @@ _MAX_DIGITS = 18
 
 
 class Chat(NamedTuple):
-    """A line that counts: who (``user_id``), where (``room_id``), when (``sent_ms``, ms since 1970).
+    """A line that counts: its sender (``user_id``), channel (``room_id``) and time (``sent_ms``, Unix ms).
 
     ``sent_ms`` is 0 when Twitch did not say; ``user_id`` is empty for a mirrored line.
     """
@@ -77,13 +77,13 @@ class Control(NamedTuple):
 
 
 class Malformed(NamedTuple):
-    """A line that cannot be used, and a short stable word for why."""
+    """A line that cannot be used, and the reason in a short stable word."""
 
     reason: str
 
 
 class Ignored(NamedTuple):
-    """A well-formed line that counts for nothing (a raid, a gift by nobody, ...)."""
+    """A well-formed line that counts for nothing (a raid, an anonymous gift, ...)."""
 
     command: bytes
 
@@ -92,7 +92,7 @@ Line = Chat | Control | Malformed | Ignored
 
 
 def parse(line: bytes) -> Line:
-    """Take one line apart; never raises, whatever the bytes.
+    """Take one line apart; never raises.
 
     Args:
         line: without the line feed; a carriage return at its end is accepted.

@@ -24,7 +24,7 @@ MAX_LINE_BYTES = 64 * 1024
 _JOIN_BYTES = 450
 _TOKEN_BYTES = 300
 
-# NOTICE msg-ids that say why a channel cannot be joined, in our words.
+# NOTICE msg-ids that refuse a channel.
 REFUSALS = {
     b"msg_channel_suspended": ChannelStatus.SUSPENDED,
     b"tos_ban": ChannelStatus.SUSPENDED,
@@ -59,7 +59,7 @@ class ConnectError(Exception):
 
 
 class Listener(Protocol):
-    """What hears from connections. Nothing here may block or raise."""
+    """The receiver of a connection's events. Its methods must not block or raise."""
 
     def chats(self, chats: Sequence[Chat]) -> None:
         """Chat lines have arrived, in order."""
@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._rest = b""
         self._oversize = False
-        self._nick = f"justinfan{random.randrange(10_000, 10_000_000)}"  # noqa: S311 - anybody may know it
+        self._nick = f"justinfan{random.randrange(10_000, 10_000_000)}"  # noqa: S311 - not a secret
         self._login: asyncio.Future[str] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._asked_for_life = False
@@ -148,13 +148,13 @@ class Connection(asyncio.Protocol):
         raise ConnectError(cause)
 
     async def logged_in(self) -> str:
-        """Wait for the login; returns what failed, or nothing."""
+        """Wait for the login; returns the cause of a failure, or an empty text."""
         return await asyncio.shield(self._login)
 
     async def over(self) -> str:
         """Wait until the connection ends or the server wants a new one; returns the cause.
 
-        ``reconnect`` means the latter: this connection goes on for a while.
+        ``reconnect`` means the latter: this connection lasts a while longer.
         """
         asked = asyncio.ensure_future(self._reconnect.wait())
         either: list[asyncio.Future[Any]] = [asked, self.ended]
@@ -165,7 +165,7 @@ class Connection(asyncio.Protocol):
         return self.ended.result() if self.ended.done() else "reconnect"
 
     def join(self, logins: Sequence[str]) -> None:
-        """Ask for channels; `Listener.joined` tells the answer."""
+        """Ask for channels; `Listener.joined` reports the answer."""
         self._asked.update(logins)
         for chunk in _chunks(logins):
             self._send("JOIN " + chunk)
@@ -193,14 +193,14 @@ class Connection(asyncio.Protocol):
         The channels count as watched up to now.
         """
         self._drained_at = self._loop.time()
-        # In one write: if the server has closed meanwhile, a second one would fail, and asyncio then throws
-        # away what has arrived and was not read yet. Channels whose JOIN is on its way are left, too: what
-        # the server sends after its PONG nobody reads.
+        # In one write: if the server has closed by then, a second one would fail, and asyncio then throws
+        # away what has arrived and was not read yet. Channels whose JOIN is on its way are left, too: no
+        # line is read after the PONG.
         parts = [f"PART {chunk}" for chunk in _chunks(sorted(self.joined | self._asked))]
         self._send(*parts, f"PING :{_DRAIN}")
 
     def close(self, cause: str, *, silent: bool = False) -> None:
-        """End the connection at once; what it has not delivered yet is not waited for.
+        """End the connection at once, without waiting for undelivered data.
 
         Args:
             cause: what `ended` will say.
@@ -220,7 +220,7 @@ class Connection(asyncio.Protocol):
         self._timer = self._loop.call_later(self._timings.idle_seconds, self._check_idle)
 
     def data_received(self, data: bytes) -> None:
-        """Take the lines apart; chat goes on in one batch, everything else is answered here."""
+        """Take the lines apart: pass chat to the listener in one batch, and answer everything else."""
         self.last_received = self._loop.time()
         self._asked_for_life = False
         lines = (self._rest + data).split(b"\n")
@@ -248,8 +248,8 @@ class Connection(asyncio.Protocol):
             self._listener.chats(chats)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The transport is gone."""
-        # Whoever resets is there, so the line was alive until now. Any other error means that nobody knows.
+        """End with the transport."""
+        # A reset proves that the peer was there until now. Any other error proves nothing.
         known = exc is None or isinstance(exc, ConnectionResetError | BrokenPipeError)
         silent = 0.0 if known else self._loop.time() - self.last_received
         self._end("closed" if exc is None else "reset", silent)
@@ -340,8 +340,8 @@ class Connection(asyncio.Protocol):
 
 
 def _one_line(token: bytes) -> str:
-    """A server's token as it may be sent back: a short line, whatever else was in it."""
-    return "".join(one for one in token[:_TOKEN_BYTES].decode("ascii", "ignore") if one.isprintable())
+    """A server's token, safe to send back: one short line."""
+    return "".join(filter(str.isprintable, token[:_TOKEN_BYTES].decode("ascii", "ignore")))
 
 
 def _chunks(logins: Sequence[str]) -> list[str]:

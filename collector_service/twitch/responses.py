@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import aiohttp
 
-# Answers of Twitch have some 100 KB.
+# Twitch's answers have about 100 KB.
 MAX_ANSWER_BYTES = 2 * 1024 * 1024
 
 
 class BoundedResponse(aiohttp.ClientResponse):
-    """An HTTP answer of at most `MAX_ANSWER_BYTES`, counted as they are once unpacked."""
+    """An HTTP answer of at most `MAX_ANSWER_BYTES`, counted after unpacking."""
 
     async def read(self) -> bytes:
         """The body.

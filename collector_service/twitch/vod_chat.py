@@ -27,12 +27,12 @@ from collector_service.twitch.responses import BoundedResponse
 
 VOD_ID = re.compile(r"[0-9]{1,20}")
 BOT_BADGE = "bot-badge"
-# Twitch ends a broadcast after two days; whatever claims more than this is damaged.
+# Twitch ends a broadcast after two days; a VOD that claims more than this is damaged.
 _LONGEST_SECONDS = 7 * 86_400.0
 # Twitch opened in 2011, and window arithmetic needs room on both sides.
 _YEARS = range(2011, 2100)
 
-# The web player's own client id and query: there is no documented way to these comments.
+# The web player's own client id and query: the API documents no way to these comments.
 _CLIENT_ID = "kd1unb4b3q4t58fwlpcbzcbnm76a8fp"
 _OPERATION = "VideoCommentsByOffsetOrCursor"
 _QUERY_HASH = "b70a3591ff0f4e0313d126c6a1502d79a1c02baebb288227c582044aa76adf6a"
@@ -41,11 +41,11 @@ _REQUEST_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Vod:
-    """A past broadcast: when it began (aware), how many seconds it is long, and whose it is.
+    """A past broadcast: its start (aware), its length in seconds, and its channel.
 
     Raises:
-        ValueError: the id is not numeric, the channel is no login or has no id that records can hold,
-            the start has no time zone or is outside Twitch's years, or the length is negative or more
+        ValueError: the id is not numeric, the channel's login or id is invalid,
+            the start is naive or outside Twitch's years, or the length is negative or more
             than a week.
     """
 
@@ -72,9 +72,9 @@ class Vod:
 
 
 class VodComment(NamedTuple):
-    """Who wrote when (seconds after the VOD's start); no author when the account no longer exists.
+    """A comment's author and time (seconds after the VOD's start); no author when the account was deleted.
 
-    ``mirrored`` when it was written in another channel's chat and shown here too (Shared Chat).
+    ``mirrored`` comments were written in a different channel's chat and shown here too (Shared Chat).
     """
 
     id: str
@@ -87,7 +87,7 @@ class VodComment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CommentPage:
-    """Comments that no earlier page had, and how far the chat is known by now.
+    """Comments that no earlier page had, and how far the chat has been read.
 
     Everything before ``coverage_seconds`` has been read, but for ``passed_over`` seconds whose comments
     cannot be had. The last page is either ``complete`` or has the ``reason`` why the chat broke off; every
@@ -110,16 +110,16 @@ class CommentsUnavailableError(Exception):
 
 
 class CommentsRefusedError(Exception):
-    """The endpoint refused the first request for a VOD; whether others fare better has to be tried."""
+    """The endpoint refused the first request for a VOD; other VODs may still be readable."""
 
 
 class CommentSource(Protocol):
-    """Where the comments of VODs come from."""
+    """A source of the comments of VODs."""
 
     def pages(
         self, vod_id: str, duration_seconds: float, start_seconds: int = 0
     ) -> AsyncGenerator[CommentPage, None]:
-        """The chat of one VOD from a second on.
+        """The chat of one VOD since a second of it.
 
         Args:
             vod_id: the VOD.
@@ -142,7 +142,7 @@ class _RefusedError(Exception):
 
 
 class _BrokenOffError(Exception):
-    """A page could not be had, however often it was asked for."""
+    """A page could not be read in any attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ class GraphqlComments:
     ) -> AsyncGenerator[CommentPage, None]:
         """See `CommentSource.pages`.
 
-        Pages follow each other by cursor. Once a cursor is refused, the rest goes by offset, starting
+        Pages follow each other by cursor. Once a cursor is refused, the rest is read by offset, starting
         over in the second that was reached. The end counts as the end only when starting over in the
         last second leads to it again without anything new. A second with more comments than a page
         cannot be read to its end by offset: it is passed over, and the chat is then not complete.
@@ -219,7 +219,11 @@ class GraphqlComments:
 
             asked = True
             # A page by offset may begin a little earlier.
-            fresh = [one for one in _unseen(answer.comments, seen) if one.offset_seconds >= start_seconds]
+            fresh = [
+                comment
+                for comment in _unseen(answer.comments, seen)
+                if comment.offset_seconds >= start_seconds
+            ]
             reached = max([reached, *(comment.offset_seconds for comment in fresh)])
             found_new = found_new or bool(fresh)
             if not found_new and (not answer.has_next or (not cursors_work and offset > duration_seconds)):
@@ -241,7 +245,7 @@ class GraphqlComments:
                 offset += 1
 
     async def _ask(self, vod_id: str, offset: int, cursor: str | None) -> _Answer:
-        """One page, asked for until there is an answer.
+        """One page, with retries.
 
         Raises:
             _RefusedError, _BrokenOffError, VodGoneError, CommentsUnavailableError: see there.
@@ -296,9 +300,9 @@ def _unseen(comments: list[VodComment], seen: set[str]) -> list[VodComment]:
 
 
 def _comments(body: object, vod_id: str) -> dict[str, Any] | str:
-    """The answer's comments, or what is wrong with it if asking again may help."""
+    """The answer's comments, or its fault if asking again may help."""
     if not isinstance(body, dict):
-        return "an answer that is no object"
+        return "an answer that is not an object"
     data = body.get("data")
     video = data.get("video") if isinstance(data, dict) else None
     comments = video.get("comments") if isinstance(video, dict) else None
@@ -333,8 +337,10 @@ def _parse(comments: dict[str, Any]) -> _Answer:
             comments["pageInfo"]["hasNextPage"] is True,
         )
     except (AttributeError, KeyError, TypeError, IndexError, OverflowError) as error:
-        # The values may be a viewer's, so only the place is told.
-        raise _BrokenOffError(f"an answer of another shape ({type(error).__name__} in comments)") from None
+        # The values may be a viewer's, so the error names only the place.
+        raise _BrokenOffError(
+            f"an answer of a strange shape ({type(error).__name__} in comments)"
+        ) from None
 
 
 def _comment(node: dict[str, Any]) -> VodComment:

@@ -3,7 +3,8 @@
 The format (version 1): ``streamer{name, login, id}``, ``video{id, title, created_at, start, end, length}``,
 then ``comments[{_id, channel_id, content_offset_seconds, commenter{_id, name},
 message{user_badges[{_id}]}}]``. A commenter's login is ``name``; ``commenter`` is null or missing for a
-deleted account. A comment with the ``channel_id`` of another channel was mirrored from there (Shared Chat).
+deleted account. A comment with the ``channel_id`` of a different channel was mirrored from there (Shared
+Chat).
 
 Files of any size are read piece by piece. msgspec reads usual comments many at a time and skips unused
 fields. Comments that it refuses are read one by one, so that an error names its place.
@@ -32,7 +33,7 @@ CHUNK_CHARACTERS = 1024 * 1024
 _MAX_VALUE = 64 * 1024 * 1024
 _NO_SPACE = re.compile(r"[^ \t\r\n]")
 _decode = json.JSONDecoder().raw_decode
-# Where a comment ends and another begins: the ends of its message and of itself.
+# Between two comments: the ends of the first one's message and of itself.
 _BOUNDARY = '}},{"_id":'
 _NUMBER = r"\A[0-9]+\Z"
 
@@ -64,7 +65,7 @@ class _Message(msgspec.Struct, gc=False):
 
 
 class _Usual(msgspec.Struct, gc=False):
-    """A comment without anything unusual; what `_comment` takes without complaint may be more."""
+    """A comment without anything unusual; `_comment` accepts more."""
 
     content_offset_seconds: float
     id: Annotated[str, msgspec.Meta(min_length=1)] = msgspec.field(name="_id")
@@ -73,7 +74,7 @@ class _Usual(msgspec.Struct, gc=False):
     channel_id: str | None = None
 
     def comment(self, channel_id: str) -> VodComment:
-        """The same as `_comment` makes of it."""
+        """The same result as `_comment`."""
         commenter, message = self.commenter, self.message
         if commenter is None:
             return VodComment(self.id, self.content_offset_seconds, None, None, is_bot=False)
@@ -119,7 +120,7 @@ def read_chat_json(stream: BinaryIO, name: str, chunk: int = CHUNK_CHARACTERS) -
     head = stream.read(len(_GZIP_MAGIC))
     stream.seek(0)
     binary = gzip.GzipFile(fileobj=stream) if head == _GZIP_MAGIC else stream
-    # No line ends are looked for.
+    # Line ends mean nothing in JSON.
     text = io.TextIOWrapper(cast("BinaryIO", binary), encoding="utf-8-sig", newline="\n")
     scanner = _Scanner(text, name, chunk)
     scanner.take("{")
@@ -135,7 +136,7 @@ def read_chat_json(stream: BinaryIO, name: str, chunk: int = CHUNK_CHARACTERS) -
                 raise ChatJsonError(f"{name}: {key} is not an object")
             sections[key] = value
         if scanner.peek() == "}":
-            raise ChatJsonError(f"{name}: there are no comments; was it written by TwitchDownloaderCLI?")
+            raise ChatJsonError(f"{name}: comments are missing; was it written by TwitchDownloaderCLI?")
         scanner.take(",")
     for section in ("streamer", "video"):
         if section not in sections:
@@ -241,7 +242,7 @@ class _Scanner:
         self._ended = False
 
     def peek(self) -> str:
-        """The next character that is no space; empty at the end."""
+        """The next character other than a space; empty at the end."""
         while True:
             found = _NO_SPACE.search(self._buffer, self._position)
             if found:
@@ -280,8 +281,7 @@ class _Scanner:
     def usual_comments(self) -> list[_Usual]:
         """The comments that the buffer holds whole, if all of them are usual; else none.
 
-        What was cut out and is valid JSON was cut between two comments, wherever else the boundary may
-        stand.
+        A piece that is valid JSON was cut between two comments, even if a text contains the boundary.
         """
         if self._position < self._singly_until:
             return []
@@ -298,13 +298,13 @@ class _Scanner:
         return comments
 
     def pass_over_rest(self) -> None:
-        """Read to the end, where gzip tells whether all that came before is whole."""
+        """Read to the end, where gzip's checksum proves that the data are whole."""
         self._position = len(self._buffer)
         while self._more():
             self._position = len(self._buffer)
 
     def _more(self) -> bool:
-        """Read on, at least as much as is left, so that a long value is not scanned too often."""
+        """Read at least as much as is left, so that a long value is not scanned too often."""
         left = self._buffer[self._position :]
         if self._ended or len(left) > _MAX_VALUE:
             return False

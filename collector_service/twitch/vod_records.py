@@ -15,7 +15,7 @@ from collector_service.contract import SnapshotRecord, encode_object, viewer_key
 from collector_service.twitch.vod_chat import Vod, VodComment
 
 COLLECTOR_ID = "vod"
-# Lengths are rounded, and chat goes on while the stream ends.
+# Lengths are rounded, and chat continues while the stream ends.
 _BEYOND_END_SECONDS = 60.0
 
 
@@ -24,8 +24,8 @@ class VodWindows:
 
     Attributes:
         comments: comments counted, those of `resume` included.
-        mirrored: comments of another channel's chat in a shared one; they prove no presence in this one.
-        null_commenters: comments whose account no longer exists; they prove nobody's presence.
+        mirrored: comments of a different channel in a shared chat; they prove no presence in this one.
+        null_commenters: comments of deleted accounts; they prove no presence.
         opted_out: comments of viewers who have opted out.
         outside: comments before the VOD's start or well after its end; they are left out.
     """
@@ -70,7 +70,7 @@ class VodWindows:
         return len(set[int]().union(*self._windows.values()))
 
     def resume(self, records: Iterable[SnapshotRecord]) -> None:
-        """Go on from records that an earlier count of the same VOD left, as if it had never ended.
+        """Continue from the records of an earlier count of the same VOD, as if it had never ended.
 
         Viewers who have opted out since then are removed from these records too.
         """

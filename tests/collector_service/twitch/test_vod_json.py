@@ -123,7 +123,7 @@ def test_no_comments_is_a_chat():
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"comments": ...}, "no comments"),
+        ({"comments": ...}, "comments are missing"),
         ({"video": ...}, "video does not come before"),
         ({"streamer": []}, "streamer is not an object"),
         ({"streamer__id": "x"}, "streamer.id"),
