@@ -400,7 +400,7 @@ def forget(
 ) -> None:
     """Remove a viewer or a channel from everything that was written, and keep it out."""
     from collector_service.twitch.helix import HelixError
-    from vieweratlas_dagster.commands.forget import OutOfReachError, forget_somebody
+    from vieweratlas_dagster.commands.forget import OutOfReachError, forget_subject
     from vieweratlas_dagster.forgetting.ledger import LedgerError
     from vieweratlas_dagster.forgetting.rewriting import UnreadableObjectError
     from vieweratlas_dagster.forgetting.s3_versions import VersionsError
@@ -416,7 +416,7 @@ def forget(
         raise typer.BadParameter("--old-key-file goes with --viewer")
     unusable = (BadMapManifestError, LedgerError, QueueError, UnreadableObjectError)
     with exit_codes(HelixError, SubjectError, VersionsError, OutOfReachError, *unusable):
-        forget_somebody(
+        forget_subject(
             Settings.load(config),
             viewer=viewer,
             channel=channel,

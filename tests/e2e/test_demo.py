@@ -148,7 +148,7 @@ def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path):
         check=False,
     )
     assert done.returncode == 1
-    assert "holds something that no demo made" in " ".join(done.stderr.split())
+    assert "contains files that are not a demo's" in " ".join(done.stderr.split())
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 

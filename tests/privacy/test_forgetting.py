@@ -73,8 +73,8 @@ def test_a_forgotten_viewer_is_in_no_byte_of_the_lake(lake, settings):
     report = forget(lake, settings, VIEWER)
     after = world.everything(lake)
     assert world.holding(after, *KEY_IN_ANY_FORM) == {OPT_OUTS_KEY}
-    assert read_opt_outs(lake) == VIEWER.gone
-    assert (report.newly_left_out, report.days) == (True, DAYS)
+    assert read_opt_outs(lake) == VIEWER.opt_outs
+    assert (report.newly_opted_out, report.days) == (True, DAYS)
     # Nor the beginning of it, where a note on a refused line was cut off.
     assert not world.holding(after, str(KEY)[:9].encode()) - {OPT_OUTS_KEY}
 
@@ -125,7 +125,7 @@ def test_forgetting_again_writes_nothing(lake, settings):
     idle = world.MortalLake.of(settings.storage.dir, 10**9)
     again = forget(idle, settings, VIEWER)
     assert idle.writes_left == 10**9
-    assert (again.counts, again.days, again.newly_left_out) == ({}, (), False)
+    assert (again.counts, again.days, again.newly_opted_out) == ({}, (), False)
     assert world.everything(lake) == before
     assert first.counts
 
@@ -197,7 +197,7 @@ def test_a_page_that_shows_a_hidden_channel_on_an_earlier_day_only_is_drawn_agai
     for day in DAYS[1:]:
         for info in lake.objects(analysis_key(day, "")):
             if info.key.endswith(".parquet"):
-                lake.put(info.key, parquet_bytes(without(table(lake.get(info.key)), CHANNEL.gone)))
+                lake.put(info.key, parquet_bytes(without(table(lake.get(info.key)), CHANNEL.opt_outs)))
         shown = ShownMap(lake, day)
         pages = drawing.draw_pages(shown, shown.read("nodes.parquet", NODES), settings)
         for name, data in {**pages.files, **drawing.draw_exports(shown, settings).files}.items():
@@ -219,7 +219,7 @@ def test_what_was_drawn_of_an_unfinished_map_goes_even_if_its_tables_are_newer(l
     lake.delete(analysis_key(day, "manifest.json"))
     for info in lake.objects(analysis_key(day, "")):
         if info.key.endswith(".parquet"):
-            lake.put(info.key, parquet_bytes(without(table(lake.get(info.key)), CHANNEL.gone)))
+            lake.put(info.key, parquet_bytes(without(table(lake.get(info.key)), CHANNEL.opt_outs)))
     assert analysis_key(day, "atlas.html") in world.holding(world.everything(lake), b"beta_two")
     report = forget(lake, settings, CHANNEL)
     assert {info.key.rsplit(".", 1)[-1] for info in lake.objects(analysis_key(day, ""))} == {"parquet"}
@@ -346,7 +346,7 @@ def test_what_was_begun_can_be_taken_up_without_saying_who(lake, settings):
     child.start()
     child.join()
     assert [job.subject for job in ledger.unfinished_jobs(lake)] == [VIEWER]
-    with pytest.raises(RuntimeError, match=r"1 begun since .* vieweratlas forget --resume"):
+    with pytest.raises(RuntimeError, match=r"1 unfinished since .* vieweratlas forget --resume"):
         doctor._forgetting(settings)
     [report] = Forgetting(lake, settings, None, NOW).resume()
     assert report.days == DAYS
@@ -418,7 +418,7 @@ def test_where_nobody_opted_out_tables_are_not_copied():
         {"viewer_key": [KEY], "channel": ["beta_two"]}, schema_overrides={"viewer_key": pl.UInt64}
     )
     assert without(frame, OptOuts()) is frame
-    assert without(frame, VIEWER.gone).height == 0
+    assert without(frame, VIEWER.opt_outs).height == 0
 
 
 def test_a_viewers_login_needs_credentials_or_the_number(lake):
@@ -430,7 +430,7 @@ def test_a_viewers_login_needs_credentials_or_the_number(lake):
         id, login = 7007, "some_body"
 
     found = find_viewer("Some_Body", world.SECRET, lambda **_: User)
-    assert found.gone.viewer_keys > VIEWER.gone.viewer_keys
+    assert found.opt_outs.viewer_keys > VIEWER.opt_outs.viewer_keys
     with pytest.raises(SubjectError, match="has no account 'some_body' now"):
         find_viewer("some_body", world.SECRET, lambda **_: None)
     with pytest.raises(SubjectError, match="neither a login"):
@@ -439,7 +439,7 @@ def test_a_viewers_login_needs_credentials_or_the_number(lake):
 
 @pytest.mark.parametrize("given", ["beta_two", "@Beta_Two", "9000012"])
 def test_a_channel_is_found_by_login_and_by_id(lake, given):
-    found = find_channel(given, lake, None).gone
+    found = find_channel(given, lake, None).opt_outs
     assert found.channels == {"beta_two"}
     assert 9000012 in found.channel_ids
     assert len(found.channel_ids) == 2  # and the one that imports without ids give it
@@ -502,7 +502,7 @@ def _versions(client, storage):
 def test_more_that_is_known_of_a_channel_later_joins_its_unfinished_job(lake, settings):
     job = ledger.new_job(CHANNEL, NOW)
     ledger.keep_job(lake, job)
-    more = Subject("channel", CHANNEL.gone | OptOuts(channels=frozenset({"beta_too"})))
+    more = Subject("channel", CHANNEL.opt_outs | OptOuts(channels=frozenset({"beta_too"})))
     forget(lake, settings, more)
     assert ledger.unfinished_jobs(lake) == []
     assert [entry.number for entry in ledger.entries(lake)] == [job.number]

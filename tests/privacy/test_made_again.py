@@ -24,7 +24,7 @@ def without_them(tmp_path):
     settings = settings_in(tmp_path / "other")
     lake = Lake.open(settings.storage)
     for day in DAYS:
-        put_day(lake, day, [record_without(one, VIEWER.gone) for one in planted_day(day)[:12]])
+        put_day(lake, day, [record_without(one, VIEWER.opt_outs) for one in planted_day(day)[:12]])
     run_days(settings)
     return content_of(lake)
 

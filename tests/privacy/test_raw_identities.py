@@ -86,9 +86,9 @@ def test_what_nobody_can_read_may_hold_ids():
 def test_who_is_left_out_leaves_no_id():
     [record, *_] = with_ids(world.records_of(DAY, 20))
     gone = record.user_ids[record.viewer_keys.index(KEY)]
-    rest = record_without(record, VIEWER.gone)
+    rest = record_without(record, VIEWER.opt_outs)
     assert rest.user_ids == [number for number in record.user_ids if number != gone]
-    line, removed = line_without(record.to_json().encode(), VIEWER.gone)
+    line, removed = line_without(record.to_json().encode(), VIEWER.opt_outs)
     assert removed == 1
     assert line == rest.to_json().encode()
     assert gone.encode() not in line

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from collector_service.lake import Lake, ObjectInfo
 from vieweratlas_dagster.automation.retention import days_kept, expires_at
 from vieweratlas_dagster.cli import app
-from vieweratlas_dagster.commands.retention import held
+from vieweratlas_dagster.commands.retention import holdings
 from vieweratlas_dagster.settings import RetentionSettings, Settings
 
 NOW = datetime.now(UTC)
@@ -54,7 +54,7 @@ def test_the_report_shows_what_is_held_how_old_how_much_and_under_which_rule(set
     spool = settings.collection.state_dir / "spool"
     spool.mkdir(parents=True)
     (spool / "x.ndjson.gz").write_bytes(b"123")
-    rows = {row.place: row for row in held(settings, NOW)}
+    rows = {row.place: row for row in holdings(settings, NOW)}
     seen = {
         place: (row.rule, row.objects, row.bytes, row.overdue) for place, row in rows.items() if row.objects
     }

@@ -36,7 +36,7 @@ from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.tables import CHANNELS, DAY_AUDIENCES, EDGES, PRESENCE
 
 DAY = DAYS[1]
-BOTH = VIEWER.gone | CHANNEL.gone
+BOTH = VIEWER.opt_outs | CHANNEL.opt_outs
 
 
 def test_a_spool_that_is_uploaded_late_holds_nobody_who_opted_out_meanwhile(tmp_path):
@@ -71,7 +71,7 @@ def test_a_spool_of_nobody_but_them_becomes_an_empty_object(tmp_path):
     shelf = DiskSpool(tmp_path / "spool", lake)
     name = ShareName(int(NOW.timestamp()), "c1", 0)
     shelf.add(name, encode_object(world.records_of(DAY, 20, "vod")))
-    shelf.leave_out(CHANNEL.gone)
+    shelf.leave_out(CHANNEL.opt_outs)
     assert gzip.decompress(lake.get(shelf.upload(name))) == b""
     assert shelf.names() == []
 
@@ -111,7 +111,7 @@ def test_tables_of_a_map_that_is_being_made_are_read_without_a_channel_that_has_
     whole = read_table(lake, analysis_key(DAY, name), EDGES)
     assert ShownMap(lake, DAY).read(name, EDGES).equals(whole)
     # By its id alone, as people may list it: the map's own tables tell its login.
-    add_opt_outs(lake, OptOuts(channel_ids=CHANNEL.gone.channel_ids), may_begin=True)
+    add_opt_outs(lake, OptOuts(channel_ids=CHANNEL.opt_outs.channel_ids), may_begin=True)
     ends = (pl.col("source") != "beta_two") & (pl.col("target") != "beta_two")
     assert ShownMap(lake, DAY).read(name, EDGES).equals(whole.filter(ends))
     assert whole.filter(ends).height == 1
@@ -135,7 +135,7 @@ def test_an_import_leaves_them_out_and_says_how_many_rows(tmp_path):
 
 def test_a_record_and_its_line_lose_the_same():
     for record in [*world.records_of(DAY, 20), *world.records_of(DAY, 22, "vod")]:
-        for gone in (VIEWER.gone, CHANNEL.gone, BOTH, OptOuts()):
+        for gone in (VIEWER.opt_outs, CHANNEL.opt_outs, BOTH, OptOuts()):
             left = record_without(record, gone)
             line, _ = line_without(record.to_json().encode(), gone)
             assert line == (left.to_json().encode() if isinstance(left, SnapshotRecord) else None)
@@ -149,9 +149,9 @@ def test_lines_that_are_no_records_go_when_they_mention_somebody_and_stay_when_n
 
 
 def test_adding_an_opt_out_keeps_all_that_are_listed(lake):
-    assert add_opt_outs(lake, VIEWER.gone, may_begin=True)
-    assert add_opt_outs(lake, CHANNEL.gone, may_begin=False)
-    assert not add_opt_outs(lake, VIEWER.gone, may_begin=False)
+    assert add_opt_outs(lake, VIEWER.opt_outs, may_begin=True)
+    assert add_opt_outs(lake, CHANNEL.opt_outs, may_begin=False)
+    assert not add_opt_outs(lake, VIEWER.opt_outs, may_begin=False)
     assert OptOuts.from_bytes(lake.get("state/opt_outs.json")) == BOTH
 
 
@@ -198,7 +198,7 @@ def unfinished_map(tmp_path, monkeypatch):
 @pytest.mark.parametrize("passed", ["not at all", "its tables", "its tables and pages"])
 def test_a_channel_that_opts_out_between_page_and_exports_is_not_published(unfinished_map, passed):
     lake, make = unfinished_map
-    add_opt_outs(lake, CHANNEL.gone, may_begin=True)
+    add_opt_outs(lake, CHANNEL.opt_outs, may_begin=True)
     if passed != "not at all":
         assert ShownMap(lake, DAY).write_tables()
         assert not ShownMap(lake, DAY).write_tables()
@@ -230,7 +230,7 @@ def test_a_channel_that_opts_out_while_a_map_is_drawn_is_not_in_it(
 
     def meanwhile(*arguments):
         drawn = draw(*arguments)
-        add_opt_outs(lake, CHANNEL.gone, may_begin=True)
+        add_opt_outs(lake, CHANNEL.opt_outs, may_begin=True)
         return drawn
 
     monkeypatch.setattr(drawing, step, meanwhile)

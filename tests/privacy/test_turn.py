@@ -38,7 +38,7 @@ def test_runs_come_one_after_another(lake):
     for one in runs:
         one.join()
     assert most == [1, 1, 1]
-    assert any("waiting while another run" in what for what in told)
+    assert any("waiting for another run" in what for what in told)
     assert not lake.exists(TURN_KEY)
 
 

@@ -207,7 +207,7 @@ def test_rotation_does_not_silently_bring_back_viewers_who_opted_out(settings):
     lake = Lake.open(settings.storage)
     checked_secret(settings.privacy, lake, TODAY)
     add_opt_outs(lake, OptOuts(frozenset({5})), may_begin=True)
-    with pytest.raises(SettingsError, match="1 viewers are listed as opted out"):
+    with pytest.raises(SettingsError, match="1 viewers have opted out under the old key"):
         rotate(settings, drop_viewer_opt_outs=False)
     assert len(populations(lake)) == 1
     rotate(settings, drop_viewer_opt_outs=True)
@@ -267,12 +267,12 @@ def test_forget_at_the_command_line(command, tmp_path):
     assert code == 0
     assert "1 viewer entries in raw data" in text
     code, text = command("forget", "--viewer", "77")
-    assert (code, "Left out of everything" in text) == (0, True)
+    assert (code, "Put on the list of opt-outs" in text) == (0, True)
     lake = Lake.open(Settings.load().storage)
     entries = [json.loads(lake.get(info.key)) for info in lake.objects("state/forgotten/")]
     assert [entry["progress"] for entry in entries] == ["done"]
-    assert "Nothing of it is in the lake" in command("forget", "--viewer", "77")[1]
-    assert "Nothing was begun" in command("forget", "--resume")[1]
+    assert "The lake does not contain it" in command("forget", "--viewer", "77")[1]
+    assert "There is no unfinished job" in command("forget", "--resume")[1]
 
 
 def _of_three_populations(command, tmp_path, monkeypatch):
@@ -319,22 +319,22 @@ def test_days_of_a_population_whose_key_is_missing_are_named_and_end_with_1(comm
     _key_file(tmp_path / "key.retired-2026-03-02", second)
     for _ in range(2):  # also when all else is done already
         code, text = command("forget", "--viewer", "77")
-        assert (code, "in days from the first to 2026-03-02:" in text) == (1, True), text
+        assert (code, "could not search days from the first to 2026-03-02:" in text) == (1, True), text
         assert "--old-key-file" in text
     # So does the command that finishes what a killed one has begun, and knows no more than that one.
     lake = Lake.open(Settings.load().storage)
     subject = find_viewer("77", third, None, [second])
     keep_job(lake, new_job(replace(subject, out_of_reach=("from the first to 2026-03-02",)), NOW))
     code, text = command("forget", "--resume")
-    assert (code, "in days from the first to 2026-03-02:" in text) == (1, True), text
+    assert (code, "could not search days from the first to 2026-03-02:" in text) == (1, True), text
     code, text = command("forget", "--resume")
-    assert (code, text.endswith("Nothing was begun and left unfinished.")) == (0, True), text
+    assert (code, text.endswith("There is no unfinished job.")) == (0, True), text
     both = sorted(viewer_key(first, name) for name in ("77", "78"))
     assert _who_is_there(tmp_path) == [both, [viewer_key(second, "78")], [viewer_key(third, "78")]]
     # Days that an earlier run could reach are not out of reach of the run that goes on with it.
     keep_job(lake, new_job(find_viewer("77", third, None, [first, second]), NOW))
     code, text = command("forget", "--viewer", "77")
-    assert (code, "in days from" in text) == (0, False), text
+    assert (code, "could not search days" in text) == (0, False), text
     assert _who_is_there(tmp_path) == [[viewer_key(secret, "78")] for secret in (first, second, third)]
     # A file that anybody can read is no place for a key.
     (tmp_path / "key.retired-2026-03-02").chmod(0o644)
@@ -347,7 +347,7 @@ def test_a_resumed_channel_comes_with_the_same_advice(command):
     subject = Subject("channel", OptOuts(channel_ids=frozenset({7}), channels=frozenset({"alpha"})))
     keep_job(lake, new_job(subject, NOW))
     code, text = command("forget", "--resume")
-    assert (code, "Take it off your own lists" in text) == (0, True), text
+    assert (code, "Remove it from your own lists" in text) == (0, True), text
 
 
 def test_no_import_brings_the_present_key_into_a_day_of_an_earlier_population(

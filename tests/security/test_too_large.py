@@ -76,10 +76,12 @@ def chat(channel, channel_id, viewers, source="live"):
 def _small(monkeypatch):
     for module in (raw, curated, collected_channels, raw_objects, rewriting):
         monkeypatch.setattr(module, "MAX_PACKED_BYTES", MOST)
-    for module in (ledger, state):
-        monkeypatch.setattr(module, "MAX_STATE_BYTES", MOST)
-    for kind in ("DAY_MANIFESTS", "MAP_MANIFESTS"):
-        monkeypatch.setattr(manifests, kind, replace(getattr(manifests, kind), most=MOST))
+    monkeypatch.setattr(state, "MAX_STATE_BYTES", MOST)
+    for module, kind in (
+        (manifests, "DAY_MANIFESTS"), (manifests, "MAP_MANIFESTS"),
+        (ledger, "JOB_FILES"), (ledger, "ENTRY_FILES"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, kind, replace(getattr(module, kind), most=MOST))
     monkeypatch.setattr(queue_store, "_MAX_BYTES", MOST)
 
 
@@ -166,7 +168,7 @@ def test_what_spark_left_goes_without_being_read_and_state_is_named_for_people(l
     spark, note = f"{SPARK_PREFIX}date={DAY}/run-0/messages/1.json", "state/somebodys.json"
     for key in (spark, note):
         lake.put(key, b"{" * (MOST + 1))
-    assert state.held(lake, VIEWER)["objects"] == 1
+    assert state.count_in(lake, VIEWER)["objects"] == 1
     state.forget_in(lake, VIEWER)
     assert not lake.exists(spark)
     assert state.others_that_mention(lake, VIEWER, frozenset()) == [note]
@@ -232,6 +234,6 @@ def test_an_old_version_on_s3_is_deleted_unread(s3_storage):
     for viewers in (600, 2, 2):
         lake.put(live_key(START, "c1"), chat("beta", 2, viewers))
     # The small ones do not hold the viewer; what the large one holds nobody can say.
-    assert versions.held(VIEWER)["old_versions"] == 1
+    assert versions.count_in(VIEWER)["old_versions"] == 1
     assert versions.forget(VIEWER)["old_versions"] == 1
-    assert versions.held(VIEWER) == {}
+    assert versions.count_in(VIEWER) == {}

@@ -190,8 +190,8 @@ def test_doctor_finds_what_is_wrong(home, monkeypatch):
     text = one_line(result)
     assert result.exit_code == 0
     assert "ok settings" in text
-    assert "ok lake: data/lake will be made on first use" in text
-    assert "ok viewer key: will be made in data/viewer_key.secret" in text
+    assert "ok lake: data/lake will be created on first use" in text
+    assert "ok viewer key: will be created in data/viewer_key.secret" in text
     assert not Path("data").exists()
     assert "note Twitch chat: 127.0.0.1:1 cannot be reached" in text
     assert "note channels: no channels to collect: set TWITCH_CHANNELS" in text

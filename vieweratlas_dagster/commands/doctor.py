@@ -1,7 +1,4 @@
-"""`vieweratlas doctor`: is everything in place, and if not, what to do.
-
-Belongs here: one examination per part, each with an advice. Does not belong here: repairs.
-"""
+"""`vieweratlas doctor`: examine every part of the installation, and print the next step for each fault."""
 
 from __future__ import annotations
 
@@ -23,13 +20,20 @@ from vieweratlas_dagster.settings import Settings
 
 _CONNECT_SECONDS = 5.0
 _ONLY_TO_COLLECT = " (only `vieweratlas collect` and `make live` need it)"
-# So many heartbeats in a row may be late before the daemon is taken for dead.
+# After this many missed heartbeats the daemon is presumed dead.
 _LATE_HEARTBEATS = 3
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was examined, whether it is well, what was seen or what to do, and whether all need it."""
+    """One result.
+
+    Attributes:
+        subject: the part.
+        ok: whether it is in order.
+        text: its state, or the fault with the next step.
+        required: whether every installation needs it.
+    """
 
     subject: str
     ok: bool
@@ -38,7 +42,7 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Examine every part; nothing raises, nothing is changed for good."""
+    """Examine every part; never raises, and leaves nothing changed."""
     parts: dict[str, Callable[[Settings], str]] = {
         "lake": _lake,
         "viewer key": _viewer_key,
@@ -49,10 +53,10 @@ def examine(settings: Settings) -> list[Finding]:
         "channels": _channels,
         "Twitch chat": _twitch_chat,
     }
-    # What not everybody needs, and who does.
+    # Parts that not every installation needs.
     optional = {"channels": _ONLY_TO_COLLECT, "Twitch chat": _ONLY_TO_COLLECT}
     if settings.alerts.backend == "log":
-        optional["heartbeat"] = " (nothing to mend where nobody wants schedules and alerts)"
+        optional["heartbeat"] = " (ignore this without schedules and alerts)"
     findings = [_try(name, part, settings, optional.get(name)) for name, part in parts.items()]
     return [Finding("settings", True, "all allowed"), *findings]
 
@@ -63,20 +67,20 @@ def _try(
     required = optional is None
     try:
         return Finding(subject, True, part(settings), required)
-    except Exception as error:  # noqa: BLE001 - whatever is wrong is what the user wants to read
+    except Exception as error:  # noqa: BLE001 - every fault belongs in the output
         return Finding(subject, False, f"{error}{optional or ''}", required)
 
 
 def _lake(settings: Settings) -> str:
     storage = settings.storage
     if storage.type == "file" and not storage.dir.exists():
-        return f"{storage.dir} will be made on first use"
+        return f"{storage.dir} will be created on first use"
     lake = Lake.open(settings.storage)
     key = f"state/doctor/{uuid.uuid4().hex}"
     lake.put(key, b"probe")
     try:
         if lake.get(key) != b"probe":
-            raise RuntimeError(f"{lake.uri} gave back other bytes than were written")
+            raise RuntimeError(f"{lake.uri} returned different bytes than were written")
     finally:
         lake.delete(key)
     return f"{lake.uri} can be written, read and deleted from"
@@ -89,24 +93,26 @@ def _viewer_key(settings: Settings) -> str:
     if storage.type == "s3" or storage.dir.exists():
         lake = Lake.open(storage)
         if not given and not path.exists() and populations(lake):
-            checked_secret(settings.privacy, lake, settings.today)  # tells what to do; makes no key
+            checked_secret(
+                settings.privacy, lake, settings.today
+            )  # raises with the next step; creates no key
         check_if_at_hand(settings.privacy, lake)
     if given:
-        return "from VIEWER_KEY_SECRET, the lake's"
+        return "from VIEWER_KEY_SECRET; it is the lake's"
     if not path.exists():
-        return f"will be made in {path} on first use"
+        return f"will be created in {path} on first use"
     load_viewer_key_secret(settings.privacy)
-    return f"from {path}, mode 0600, the lake's"
+    return f"from {path}, mode 0600; it is the lake's"
 
 
 def _forgetting(settings: Settings) -> str:
     storage = settings.storage
     if storage.type == "file" and not storage.dir.exists():
-        return "nobody was forgotten here"
+        return "the ledger is empty"
     lake = Lake.open(storage)
     if begun := unfinished_jobs(lake):
         raise RuntimeError(
-            f"{len(begun)} begun since {begun[0].begun} and not finished; run: vieweratlas forget --resume"
+            f"{len(begun)} unfinished since {begun[0].begun}; run: vieweratlas forget --resume"
         )
     return f"{len(entries(lake))} in the ledger, all finished"
 
@@ -163,8 +169,8 @@ def _heartbeat(settings: Settings) -> str:
     missing = storage.type == "file" and not storage.dir.exists()
     last = None if missing else last_heartbeat(Lake.open(storage))
     if last is None:
-        raise RuntimeError(f"there is no {HEARTBEAT_KEY} in the lake: {advice}")
+        raise RuntimeError(f"the lake has no {HEARTBEAT_KEY}: {advice}")
     minutes = (datetime.now(UTC) - last.at).total_seconds() / 60
     if minutes > _LATE_HEARTBEATS * settings.alerts.heartbeat_minutes:
         raise RuntimeError(f"the last one is {minutes:.0f} minutes old: {advice}")
-    return f"{minutes:.0f} minutes old; failures are told to {settings.alerts.backend}"
+    return f"{minutes:.0f} minutes old; alerts go to {settings.alerts.backend}"

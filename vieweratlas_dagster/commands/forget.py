@@ -1,8 +1,4 @@
-"""``vieweratlas forget``: for people.
-
-Belongs here: what the command prints, and asking Twitch who is meant. Does not belong here: the work
-(``run``).
-"""
+"""``vieweratlas forget``: find the subject, have it forgotten, and print the outcome."""
 
 from __future__ import annotations
 
@@ -22,8 +18,8 @@ from collector_service.privacy.viewer_secret import older_viewer_key_secrets
 from collector_service.settings import TwitchSettings
 from collector_service.twitch.helix import Helix, User
 from vieweratlas_dagster.commands.terminal import console, errors
-from vieweratlas_dagster.forgetting.erase import Forgetting, Report
-from vieweratlas_dagster.forgetting.erase import Progress as Told
+from vieweratlas_dagster.forgetting.erase import Forgetting, ForgettingReport
+from vieweratlas_dagster.forgetting.erase import Progress as Report
 from vieweratlas_dagster.forgetting.ledger import unfinished_jobs
 from vieweratlas_dagster.forgetting.s3_versions import Versions
 from vieweratlas_dagster.forgetting.subject import Accounts, Subject, find_channel, find_viewer
@@ -37,11 +33,11 @@ _WORDS = {
     "maps": "published maps",
     "tables": "tables",
     "objects": "whole objects",
-    "objects_rewritten": "objects to write again or remove",
+    "objects_rewritten": "objects to rewrite or remove",
     "bytes_rewritten": "bytes of these",
-    "unreadable_ends": "ends of objects that nobody can read",
+    "unreadable_ends": "unreadable ends of objects",
     "queued_vods": "queued recordings",
-    "memories": "memory of recordings asked for",
+    "memories": "discovery's memory of the channel",
     "status_tables": "status tables of collectors",
     "old_versions": "old versions on S3",
     "job_versions": "old versions of earlier runs on S3",
@@ -51,10 +47,10 @@ _RECENT_WINDOWS = 3
 
 
 class OutOfReachError(Exception):
-    """Days of earlier populations whose key is not there were not searched; all else is done."""
+    """Days were not searched because their viewer key is missing; everything else is done."""
 
 
-def forget_somebody(
+def forget_subject(
     settings: Settings,
     *,
     viewer: str | None,
@@ -62,15 +58,15 @@ def forget_somebody(
     dry_run: bool,
     old_key_files: Sequence[Path] = (),
 ) -> None:
-    """Forget a viewer or a channel, or what was begun when neither is given; tells what was found and done.
+    """Forget a viewer or a channel, or finish unfinished jobs when neither is given; prints the outcome.
 
     Raises:
         SubjectError, BadMapManifestError, LedgerError, QueueError, UnreadableObjectError, VersionsError,
             HelixError, SettingsError: see `Forgetting.run`.
-        OutOfReachError: a viewer was looked for, and the keys of some days are not there.
+        OutOfReachError: some days could not be searched for the viewer.
     """
     lake = Lake.open(settings.storage)
-    empty = "" if lake.folders("") else ", which is empty: is it the one you mean? See --config"
+    empty = "" if lake.folders("") else ", which is empty: check --config"
     console.print(f"The lake is {lake.uri}{empty}.", soft_wrap=True)
     versions = Versions(settings.storage) if settings.storage.type == "s3" else None
     with _progress() as progress:
@@ -83,16 +79,16 @@ def forget_somebody(
             subject = _subject(settings, lake, viewer, channel, old_key_files)
             reports = [forgetting.look(subject) if dry_run else forgetting.run(subject)]
     if not reports:
-        console.print("Nothing was begun and left unfinished.")
+        console.print("There is no unfinished job.")
     for report in reports:
-        _tell(report, settings, lake, dry_run=dry_run, is_channel="channel" in kinds)
+        _print_report(report, settings, lake, dry_run=dry_run, is_channel="channel" in kinds)
     if out_of_reach := list(dict.fromkeys(days for report in reports for days in report.out_of_reach)):
         raise OutOfReachError(
-            f"the viewer was not looked for in days {', '.join(out_of_reach)}: they were counted with "
-            "another viewer key, which is not here. Put the file that `vieweratlas rotate-key` put away "
-            f"back beside {settings.privacy.viewer_key_file}, or name a file that holds the old key with "
-            "--old-key-file, and run `vieweratlas forget --viewer` again. If that key is destroyed, "
-            "nobody can tell which pseudonym in these days is whose (docs/DATA_POLICY.md)"
+            f"could not search days {', '.join(out_of_reach)}: they were counted with a different viewer "
+            "key, which is missing. Put the file that `vieweratlas rotate-key` retired back beside "
+            f"{settings.privacy.viewer_key_file}, or give a file with the old key by --old-key-file, and "
+            "run `vieweratlas forget --viewer` again. Without that key, the pseudonyms of these days "
+            "cannot be matched to anyone (docs/DATA_POLICY.md)"
         )
 
 
@@ -108,7 +104,7 @@ def _subject(
 
 
 def _accounts(twitch: TwitchSettings) -> Accounts | None:
-    """Helix, if there are credentials for it."""
+    """Helix, if the settings have credentials for it."""
     if not twitch.has_credentials:
         return None
 
@@ -123,27 +119,32 @@ def _accounts(twitch: TwitchSettings) -> Accounts | None:
 
 
 @contextmanager
-def _progress() -> Iterator[Told]:
+def _progress() -> Iterator[Report]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=errors, transient=True) as bar:
         task = bar.add_task("", total=None)
 
-        def told(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total or None)
+        def report(item: str, done: int, total: int) -> None:
+            bar.update(task, description=item, completed=done, total=total or None)
 
-        yield told
+        yield report
 
 
-def _tell(report: Report, settings: Settings, lake: Lake, *, dry_run: bool, is_channel: bool) -> None:
+def _print_report(
+    report: ForgettingReport, settings: Settings, lake: Lake, *, dry_run: bool, is_channel: bool
+) -> None:
     head = "Would be removed:" if dry_run else "Removed:"
     if not report.counts:
-        head = "Nothing of it is in the lake."
+        head = "The lake does not contain it."
     console.print(head, highlight=False)
     for name, count in report.counts.items():
         console.print(f"  {count:>14,}  {_WORDS.get(name, name)}", highlight=False)
-    if report.newly_left_out:
-        done = "Would be left out" if dry_run else "Left out"
-        console.print(f"{done} of everything that is collected or imported from now on.", highlight=False)
+    if report.newly_opted_out:
+        done = "Would be put" if dry_run else "Put"
+        console.print(
+            f"{done} on the list of opt-outs: it will not be collected or imported any more.",
+            highlight=False,
+        )
     if report.days:
         console.print(
             f"Days whose graphs are made again: {len(report.days)}, {report.days[0]} to "
@@ -153,23 +154,23 @@ def _tell(report: Report, settings: Settings, lake: Lake, *, dry_run: bool, is_c
         )
     if report.removed_maps:
         console.print(
-            f"Removed, since their tables are missing or of an older version: page, pictures and files of "
-            f"{', '.join(report.removed_maps)}. Materialize overlap_graph and what follows for these days "
-            "to have them again.",
+            "Removed page, pictures and files, because their tables are missing or of an older version: "
+            f"{', '.join(report.removed_maps)}. To restore them, materialize overlap_graph and everything "
+            "downstream for these days.",
             soft_wrap=True,
             highlight=False,
         )
     for key in report.mentions:
         console.print(
-            f"Still mentions it, please look: {lake.address(key)}", soft_wrap=True, highlight=False
+            f"Still mentions it; check by hand: {lake.address(key)}", soft_wrap=True, highlight=False
         )
     if dry_run:
         return
     if is_channel:
         console.print(
-            "Take it off your own lists too: collection.channels_file, TWITCH_CHANNELS, "
-            "analysis.labels_file. Copies of published pages that others keep, and previews in Dagster's "
-            "own records, are not reached.",
+            "Remove it from your own lists too: collection.channels_file, TWITCH_CHANNELS, "
+            "analysis.labels_file. Copies of published pages elsewhere and previews in Dagster's records "
+            "remain.",
             soft_wrap=True,
             highlight=False,
         )
@@ -179,17 +180,17 @@ def _tell(report: Report, settings: Settings, lake: Lake, *, dry_run: bool, is_c
         later = timedelta(seconds=collection.opt_outs_seconds + collection.window_seconds)
         soon = timedelta(seconds=collection.window_seconds)
         console.print(
-            f"A collector is writing, and reads the list of opt-outs every "
-            f"{collection.opt_outs_seconds / 60:.0f} minutes, at its start and at once after kill -HUP. "
-            f"Repeat this command for what it wrote meanwhile: after {now + later:%H:%M} UTC, or "
-            f"after {now + soon:%H:%M} UTC when you restart it or send the signal now.",
+            f"A collector is running. It reads the list of opt-outs every "
+            f"{collection.opt_outs_seconds / 60:.0f} minutes, at its start, and on kill -HUP. Repeat this "
+            f"command to remove the data that it writes until then: after {now + later:%H:%M} UTC, or "
+            f"after {now + soon:%H:%M} UTC if you restart it or send the signal now.",
             soft_wrap=True,
             highlight=False,
         )
 
 
 def is_being_collected(lake: Lake, settings: Settings) -> bool:
-    """Whether a live window that began in the last minutes is in the lake, by the names of objects."""
+    """Whether the lake has a live window of the last minutes, by the names of objects."""
     now = datetime.fromtimestamp(settings.clock.now(), UTC)
     since = now - timedelta(seconds=_RECENT_WINDOWS * settings.collection.window_seconds)
     names = (

@@ -1,7 +1,4 @@
-"""``vieweratlas retention``: what is held, how old, how much, and under which rule.
-
-Belongs here: the report. Does not belong here: the rules (``automation.retention``) and removing anything.
-"""
+"""``vieweratlas retention``: a report on the stored data, with ages, sizes and retention rules."""
 
 from __future__ import annotations
 
@@ -19,14 +16,23 @@ from vieweratlas_dagster.forgetting.rewriting import CURATED_PREFIXES
 from vieweratlas_dagster.lake.keys import ANALYSIS_PREFIX
 from vieweratlas_dagster.settings import Settings
 
-# Who removes comes once a night; S3's lifecycle rules may take a day longer.
+# Removal runs once a night; S3's lifecycle rules may take a day longer.
 _GRACE = timedelta(days=2)
 _NO_RULE = "as long as you decide"
 
 
 @dataclass(frozen=True)
-class Held:
-    """What lies in one place: objects, bytes, when the oldest was written, those overdue, and the rule."""
+class Holding:
+    """The data in one place.
+
+    Attributes:
+        place: a prefix of the lake, or a folder.
+        rule: how long they are kept, in words.
+        objects: how many.
+        bytes: their size.
+        oldest: when the oldest was written.
+        overdue: how many should have been removed.
+    """
 
     place: str
     rule: str
@@ -36,8 +42,8 @@ class Held:
     overdue: int = 0
 
 
-def held(settings: Settings, now: datetime) -> list[Held]:
-    """What is held everywhere, as of ``now`` (aware); an object's age counts from when it was written."""
+def holdings(settings: Settings, now: datetime) -> list[Holding]:
+    """The data in every place at ``now`` (aware); an object's age counts from when it was written."""
     storage, found = settings.storage, []
     rules = days_kept(settings.retention)
     if storage.type == "s3" or storage.dir.is_dir():
@@ -45,32 +51,33 @@ def held(settings: Settings, now: datetime) -> list[Held]:
         for prefix, days in rules.items():
             infos = lake.objects(prefix)
             overdue = sum(expires_at(info, days) + _GRACE < now for info in infos)
-            found.append(_held(prefix, f"{days} days", infos, overdue))
+            found.append(_holding(prefix, f"{days} days", infos, overdue))
         found += [
-            _held(prefix, _NO_RULE, lake.objects(prefix))
+            _holding(prefix, _NO_RULE, lake.objects(prefix))
             for prefix in (*CURATED_PREFIXES, ANALYSIS_PREFIX, f"{STATE_PREFIX}/")
         ]
     folder = settings.collection.state_dir
     local = [
-        _held(f"{folder / name}", "until uploaded", _files(folder / name)) for name in ("journal", "spool")
+        _holding(f"{folder / name}", "until uploaded", _files(folder / name))
+        for name in ("journal", "spool")
     ]
     return [*found, *local]
 
 
 def print_report(settings: Settings, console: Console) -> bool:
-    """Print what is held; returns whether nothing is overdue."""
+    """Print the holdings; returns whether nothing is overdue."""
     now = datetime.now(UTC)
     storage = settings.storage
     where = f"s3://{storage.s3_bucket}/{storage.s3_prefix}" if storage.type == "s3" else f"{storage.dir}"
     console.print(
-        f"Held in {where}, and by the collector of this machine:", soft_wrap=True, highlight=False
+        f"Stored in {where}, and by the collector on this machine:", soft_wrap=True, highlight=False
     )
     table = Table(box=None, pad_edge=False)
     table.add_column("place", overflow="fold")
     table.add_column("rule", no_wrap=True)
     for column in ("objects", "MB", "oldest, days", "overdue"):
         table.add_column(column, justify="right")
-    rows = held(settings, now)
+    rows = holdings(settings, now)
     for row in rows:
         age = "-" if row.oldest is None else f"{(now - row.oldest) / timedelta(days=1):.1f}"
         table.add_row(
@@ -91,7 +98,7 @@ def print_report(settings: Settings, console: Console) -> bool:
             else "the job maintenance, every night while the Dagster daemon runs, or from the UI"
         )
         console.print(
-            f"{overdue:,} objects should have been removed by now. That is done by {removes}.",
+            f"{overdue:,} objects should have been removed by now. Check {removes}.",
             style="red",
             soft_wrap=True,
             highlight=False,
@@ -99,9 +106,9 @@ def print_report(settings: Settings, console: Console) -> bool:
     return not overdue
 
 
-def _held(place: str, rule: str, infos: list[ObjectInfo], overdue: int = 0) -> Held:
+def _holding(place: str, rule: str, infos: list[ObjectInfo], overdue: int = 0) -> Holding:
     oldest = min((info.modified for info in infos), default=None)
-    return Held(place, rule, len(infos), sum(info.size for info in infos), oldest, overdue)
+    return Holding(place, rule, len(infos), sum(info.size for info in infos), oldest, overdue)
 
 
 def _files(folder: Path) -> list[ObjectInfo]:

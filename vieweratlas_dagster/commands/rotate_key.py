@@ -1,10 +1,7 @@
-"""``vieweratlas rotate-key``: a new population of viewers, on purpose.
+"""``vieweratlas rotate-key``: retire the viewer key, and begin a new population of viewers.
 
-Belongs here: putting the old key away, making the new one, and telling the lake. Does not belong here: what
-a population is (``collector_service.privacy.populations``).
-
-The lake is told last. A process that is killed before leaves a key that is not the lake's: every writer
-refuses it, and the same command, which finds it there, finishes.
+The lake's record changes last. A process that is killed earlier leaves a key that differs from the lake's:
+every writer refuses it, and the same command finishes the rotation.
 """
 
 from __future__ import annotations
@@ -20,39 +17,39 @@ from vieweratlas_dagster.settings import Settings
 
 
 def rotate(settings: Settings, *, drop_viewer_opt_outs: bool) -> list[str]:
-    """Make the key at hand the lake's, or a new one when it is already; returns what was done, in words.
+    """Make this machine's key the lake's; if it already is, make a new one first. Returns lines to print.
 
     Raises:
-        SettingsError: viewers are listed as opted out and that was not to be dropped, the key comes from
-            the environment and has not been changed there, or a file is unusable. Nothing was changed then.
+        SettingsError: viewers have opted out and ``drop_viewer_opt_outs`` is false, the key in the
+            environment is still the lake's, or a file is unusable. Nothing was changed.
     """
     lake, privacy = Lake.open(settings.storage), settings.privacy
     known, given = populations(lake), given_viewer_key_secret(privacy)
-    left_out = len(read_opt_outs(lake).viewer_keys)
-    if left_out and not drop_viewer_opt_outs:
+    opted_out = len(read_opt_outs(lake).viewer_keys)
+    if opted_out and not drop_viewer_opt_outs:
         raise SettingsError(
-            f"{left_out} viewers are listed as opted out by keys of the old population. With a new key "
-            "nobody can recognise them, and they would be collected again. If you can ask them anew "
-            "(`vieweratlas forget --viewer` after the rotation), go on with --drop-viewer-opt-outs"
+            f"{opted_out} viewers have opted out under the old key. With a new key they cannot be "
+            "recognised and would be collected again. If you can repeat `vieweratlas forget --viewer` for "
+            "them after the rotation, use --drop-viewer-opt-outs"
         )
-    told = []
+    lines = []
     is_lakes = bool(given and known and fingerprint(given) == known[-1].fingerprint)
     if is_lakes and privacy.viewer_key_secret.get_secret_value():
         raise SettingsError(
-            "VIEWER_KEY_SECRET is the lake's key still: put a new one into your secret store, give it to "
-            "this command, and run it again"
+            "VIEWER_KEY_SECRET is still the lake's key: put a new one into your secret store, and run this "
+            "command with it"
         )
     if is_lakes:
         old = _free_name(privacy.viewer_key_file, f"{RETIRED}{settings.today}")
         privacy.viewer_key_file.rename(old)
-        told.append(
-            f"The old key is in {old}. Remove it when nobody needs to recognise old viewers any more."
+        lines.append(
+            f"The old key is in {old}. Delete it when earlier viewers need not be recognised any more."
         )
     secret = load_viewer_key_secret(privacy)
     begin_population(lake, secret, settings.today)
-    told.append(f"A new population begins on {settings.today}: no graph reaches back behind that day.")
-    told.append("Restart every collector now; what runs on writes with the old key until then.")
-    return told
+    lines.append(f"A new population begins on {settings.today}: no graph uses earlier days.")
+    lines.append("Restart every collector now; until then it writes with the old key.")
+    return lines
 
 
 def _free_name(path: Path, suffix: str) -> Path:

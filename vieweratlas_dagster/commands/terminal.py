@@ -1,7 +1,4 @@
-"""What all commands share at the terminal: the consoles, the common option, exit codes.
-
-Belongs here: 0 done, 1 failed, 2 wrong use or setting. Does not belong here: any command.
-"""
+"""Consoles, the common option, and exit codes of all commands: 0 done, 1 failed, 2 wrong use or setting."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from rich.console import Console
 
 from collector_service.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, SettingsError
 
-# A lake that is away or refuses.
+# The lake is unreachable or refuses.
 _LAKE_FAULTS: tuple[type[Exception], ...] = (BaseError, OSError)
 
 console = Console()
@@ -43,7 +40,7 @@ def exit_codes(*expected: type[Exception]) -> Iterator[None]:
     except typer.Exit:
         raise
     except (*expected, *_LAKE_FAULTS) as error:
-        # obstore tells its whole configuration below the first line.
+        # Below the first line, obstore prints its whole configuration.
         text = (
             str(error).partition("\n\nDebug source")[0] if isinstance(error, _LAKE_FAULTS) else str(error)
         )

@@ -1,7 +1,6 @@
-"""The ``vieweratlas vod`` commands: the queue of recordings, for people.
+"""The ``vieweratlas vod`` commands: list, extend and repair the queue of recordings.
 
-Belongs here: arguments, and what is printed. Does not belong here: the queue's rules (``queue``) and
-talking to Twitch (``round``), which are imported only when needed.
+Twitch clients and the queue are imported only when needed.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ if TYPE_CHECKING:
     from vieweratlas_dagster.vod.queue import Status, VodItem
     from vieweratlas_dagster.vod.queue_store import QueueStore
 
-vod = typer.Typer(no_args_is_help=True, help="The queue of recordings whose chat is to be read.")
+vod = typer.Typer(no_args_is_help=True, help="The queue of recordings whose chat will be read.")
 
 _STATUSES: tuple[Status, ...] = ("pending", "leased", "incomplete", "done", "dead")
 _ADDRESS = re.compile(r"(?:https?://)?(?:www\.|m\.)?twitch\.tv/videos/(\d+)(?:[/?].*)?")
 _NEXT = "The next run of vod_6h reads them: every six hours, or at once from the UI."
 _FIND_AGAIN = (
-    "Every channel will be asked again. Make the quarters of the last day again (UI: Catalog > vod_chat > "
-    "Materialize), and what is missing is found."
+    "Every channel will be asked again. To find lost recordings, make the quarters of the last day again "
+    "(UI: Catalog > vod_chat > Materialize)."
 )
 
 
@@ -43,13 +42,15 @@ def list_(
     """Show the queue: one line for each recording, the newest first."""
     from vieweratlas_dagster.vod.queue_store import QueueError
 
-    for one in status or ():
-        if one not in _STATUSES:
-            raise typer.BadParameter(f"{one!r} is none of {', '.join(_STATUSES)}", param_hint="--status")
+    for name in status or ():
+        if name not in _STATUSES:
+            raise typer.BadParameter(
+                f"{name!r} is not one of {', '.join(_STATUSES)}", param_hint="--status"
+            )
     with exit_codes(QueueError):
         items = _store(Settings.load(config)).load().values()
         counts = Counter(item.status for item in items)
-        console.print(", ".join(f"{counts[one]} {one}" for one in _STATUSES), highlight=False)
+        console.print(", ".join(f"{counts[name]} {name}" for name in _STATUSES), highlight=False)
         shown = [item for item in items if not status or item.status in status]
         for item in sorted(shown, key=lambda item: item.ended_at, reverse=True):
             console.print(_line(item), soft_wrap=True, markup=False, highlight=False)
@@ -65,7 +66,7 @@ def _line(item: VodItem) -> str:
     ]
     text = " ".join(words)
     if item.lease_expires_at:
-        text += f", held until {item.lease_expires_at:%m-%d %H:%M}"
+        text += f", leased until {item.lease_expires_at:%m-%d %H:%M}"
     if item.waits and item.next_attempt_at:
         text += f", next not before {item.next_attempt_at:%m-%d %H:%M}"
     return text + (f": {item.reason}" if item.reason else "")
@@ -91,7 +92,8 @@ def add(
             console.print(f"{item.vod_id} of {item.channel}: queued", highlight=False)
         for item in outcome.known:
             console.print(
-                f"{item.vod_id} of {item.channel}: known; `vieweratlas vod retry {item.vod_id}` reads it",
+                f"{item.vod_id} of {item.channel}: already known; "
+                f"to read it, `vieweratlas vod retry {item.vod_id}`",
                 soft_wrap=True,
                 highlight=False,
             )
@@ -117,16 +119,16 @@ def add(
 def retry(
     vods: Annotated[list[str] | None, typer.Argument(help="Ids, or addresses.")] = None,
     dead: Annotated[
-        bool, typer.Option("--dead", help="All that are dead, but for those that Twitch has deleted.")
+        bool, typer.Option("--dead", help="All dead recordings except those that Twitch has deleted.")
     ] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Make recordings due at once, with all attempts before them."""
+    """Make recordings due at once, with all their attempts."""
     from vieweratlas_dagster.vod import queue
     from vieweratlas_dagster.vod.queue_store import QueueError
 
     if bool(vods) == dead:
-        raise typer.BadParameter("either ids, or --dead")
+        raise typer.BadParameter("give either ids or --dead")
     with exit_codes(QueueError):
         settings = Settings.load(config)
         wanted = [_vod_id(text) for text in vods or ()]
@@ -135,13 +137,15 @@ def retry(
             chosen: Iterable[str] = wanted
             if dead:
                 chosen = [key for key, item in items.items() if item.status == "dead" and not item.gone]
-            there = [key for key in chosen if key in items]
-            return queue.retry(items, there), (there, [key for key in chosen if key not in items])
+            known = [key for key in chosen if key in items]
+            return queue.retry(items, known), (known, [key for key in chosen if key not in items])
 
         found, unknown = _store(settings).change(again)
         console.print(f"{len(found)} made due", highlight=False)
         for vod_id in unknown:
-            errors.print(f"{vod_id} is not in the queue; `vieweratlas vod add {vod_id}`", highlight=False)
+            errors.print(
+                f"{vod_id} is not in the queue; to add it, `vieweratlas vod add {vod_id}`", highlight=False
+            )
         if found:
             _print_next(settings)
         if unknown:
@@ -150,7 +154,7 @@ def retry(
 
 @vod.command()
 def recover(config: ConfigOption = None) -> None:
-    """Make a queue that is damaged or lost usable again, with every entry that can be read."""
+    """Repair a damaged or lost queue, keeping every readable entry."""
     from collector_service.lake import Lake
     from vieweratlas_dagster.vod.discovery import forget
     from vieweratlas_dagster.vod.queue_store import QueueError
@@ -158,12 +162,12 @@ def recover(config: ConfigOption = None) -> None:
     with exit_codes(QueueError):
         settings = Settings.load(config)
         found = _store(settings).recover()
-        # Also for a queue that is whole: it may be an earlier version that somebody restored.
+        # Even if the queue is intact: it may be a restored earlier version.
         forget(Lake.open(settings.storage))
         lost = "an unknown number" if found.lost is None else found.lost
         console.print(f"{found.kept} entries kept, {lost} lost", highlight=False)
         if found.copy:
-            console.print(f"A copy of what was there: {found.copy}", soft_wrap=True)
+            console.print(f"A copy of the damaged queue: {found.copy}", soft_wrap=True)
         console.print(_FIND_AGAIN, highlight=False)
 
 
@@ -171,7 +175,7 @@ def _vod_id(text: str) -> str:
     found = _ADDRESS.fullmatch(text)
     vod_id = found.group(1) if found else text
     if not (vod_id.isascii() and vod_id.isdigit() and len(vod_id) <= 20):
-        raise typer.BadParameter(f"{text!r} is neither the id of a VOD nor its address")
+        raise typer.BadParameter(f"{text!r} is neither the id nor the address of a VOD")
     return vod_id
 
 
@@ -185,4 +189,4 @@ def _store(settings: Settings) -> QueueStore:
 def _print_next(settings: Settings) -> None:
     console.print(_NEXT, highlight=False)
     if not settings.vod.enabled:
-        errors.print("But vod.enabled is false: no run reads anything until it is true.", highlight=False)
+        errors.print("But vod.enabled is false: recordings are read only when it is true.", highlight=False)

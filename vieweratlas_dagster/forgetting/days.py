@@ -1,12 +1,9 @@
-"""One day's raw, curated and quarantined objects without somebody.
+"""Removing the subject from one day's raw, curated and quarantined objects.
 
-Belongs here: the order of writes in a day, so that a process killed between any two of them leaves nothing
-that a second run would overlook or count twice. Does not belong here: what an object becomes
-(``rewriting``).
-
-The manifest comes first: without entries for objects that are about to go, the day can be made again from
-what is left. Raw objects come next: they are then newer than the manifest, so the late-data sensor makes
-the day again. Channel rows, whose numbers of viewers follow from presence, come before presence.
+The order of writes makes a second run complete a killed one, without overlooking or counting twice. The
+manifest comes first: it loses the entries of objects that will be removed, so that the day can be made
+again from the rest. Raw objects come next: they are then newer than the manifest, so the late-data sensor
+makes the day again. Channel rows, whose numbers of viewers follow from presence, come before presence.
 """
 
 from __future__ import annotations
@@ -42,14 +39,14 @@ _QUARANTINED = quarantine_prefix("").removesuffix("date=/")
 
 
 def days_of(lake: Lake) -> list[str]:
-    """The days (YYYY-MM-DD, or whatever follows ``date=``) with raw, curated or quarantined objects."""
+    """The days (the text after ``date=``) with raw, curated or quarantined objects."""
     prefixes = (*_RAW, *CURATED_PREFIXES, _QUARANTINED)
     names = {name for prefix in prefixes for name in lake.folders(prefix) if name.startswith("date=")}
     return sorted(name.removeprefix("date=") for name in names)
 
 
-def held(lake: Lake, day: str, subject: Subject) -> Counter[str]:
-    """What the day holds of the subject; empty when nothing has to be rewritten. Writes nothing."""
+def count_in(lake: Lake, day: str, subject: Subject) -> Counter[str]:
+    """Count the day's data of the subject; empty when nothing must be rewritten. Writes nothing."""
     total: Counter[str] = Counter()
     for _, was, change in _changes(lake, day, subject):
         total += change.counts
@@ -59,7 +56,7 @@ def held(lake: Lake, day: str, subject: Subject) -> Counter[str]:
 
 
 def forget_in(lake: Lake, day: str, subject: Subject) -> None:
-    """Rewrite the day's objects; again does nothing."""
+    """Rewrite the day's objects; a repetition changes nothing."""
     doomed = {key for key, _, change in _changes(lake, day, subject, _RAW) if change.data is None}
     if doomed:
         _drop_entries(lake, day, doomed)
@@ -94,7 +91,7 @@ def _changes(
 
 
 def _drop_entries(lake: Lake, day: str, keys: set[str]) -> None:
-    """Take objects off the day's manifest, so that it does not miss them."""
+    """Remove objects from the day's manifest, so that the day does not miss them."""
 
     def without_keys(manifest: DayManifest | None) -> DayManifest:
         listed = manifest.objects if manifest else ()
@@ -107,37 +104,37 @@ def _drop_entries(lake: Lake, day: str, keys: set[str]) -> None:
 
 
 def _write_channels(lake: Lake, day: str, subject: Subject) -> None:
-    """Channel rows without the subject's, and numbers of viewers as presence without it has them."""
+    """Remove the subject's channel rows, and count viewers from presence without the subject."""
     key = channels_key(day)
     if not lake.exists(key):
         return
     data = lake.get(key)
     frame = read_parquet(data)
-    kept = without(frame, subject.gone)
+    kept = without(frame, subject.opt_outs)
     presence = [
         read_parquet(lake.get(presence_key(day, source))).select("channel_id", "viewer_key", "known_bot")
         for source in SOURCES
         if lake.exists(presence_key(day, source))
     ]
-    if presence and subject.gone.viewer_keys:
+    if presence and subject.opt_outs.viewer_keys:
         every = pl.concat(presence)
-        left = without(every, subject.gone)
-        keys = pl.Series(sorted(subject.gone.viewer_keys), dtype=pl.UInt64)
+        remaining = without(every, subject.opt_outs)
+        keys = pl.Series(sorted(subject.opt_outs.viewer_keys), dtype=pl.UInt64)
         changed = every.filter(pl.col("viewer_key").is_in(keys.implode()))["channel_id"].unique()
         viewers = (
-            left.filter(pl.col("channel_id").is_in(changed.implode()), ~pl.col("known_bot"))
+            remaining.filter(pl.col("channel_id").is_in(changed.implode()), ~pl.col("known_bot"))
             .group_by("channel_id")
-            .agg(pl.col("viewer_key").n_unique().cast(kept.schema["viewers"]).alias("left"))
+            .agg(pl.col("viewer_key").n_unique().cast(kept.schema["viewers"]).alias("remaining"))
         )
         kept = (
             kept.join(viewers, on="channel_id", how="left", maintain_order="left")
             .with_columns(
                 pl.when(pl.col("channel_id").is_in(changed.implode()))
-                .then(pl.col("left").fill_null(0))
+                .then(pl.col("remaining").fill_null(0))
                 .otherwise("viewers")
                 .alias("viewers")
             )
-            .drop("left")
+            .drop("remaining")
         )
     if not kept.equals(frame):
         lake.put(key, parquet_bytes(kept))

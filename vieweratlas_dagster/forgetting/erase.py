@@ -1,11 +1,9 @@
-"""Forgetting somebody from beginning to end, so that it can be killed anywhere and begun again.
+"""The steps of forgetting, in an order that allows a killed run to be repeated.
 
-Belongs here: the order of the steps. Does not belong here: any of them.
-
-First the opt-out, so that nobody writes more. Then, one run at a time, day by day, each noted in the job
-before it is touched; then maps, state, and the ledger's list of days to make again; then old versions. The
-job, which alone knows who it was, goes last. Every step does nothing where there is nothing left to do, so
-a run that was killed is simply repeated.
+The opt-out comes first, so that no process writes more about the subject. Then one run at a time rewrites
+the days, each noted in the job before it is changed, then maps, state, and the ledger's list of days to
+make again, then old versions. The job, the only object that identifies the subject, is deleted last.
+Every step skips finished work.
 """
 
 from __future__ import annotations
@@ -25,28 +23,32 @@ from vieweratlas_dagster.forgetting.s3_versions import Versions
 from vieweratlas_dagster.forgetting.subject import Subject
 from vieweratlas_dagster.settings import Settings
 
-_OPTED_OUT = "left out of what is collected; rewriting what was written"
+# The progress in the ledger.
+_REWRITING = "opted out; rewriting the lake"
 _REWRITTEN = "rewritten; removing old versions"
 
-# No write takes so long.
+# Longer than any write takes: an older unfinished one is a leftover.
 _UNFINISHED_SECONDS = 3600.0
 
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a run found and did.
+class ForgettingReport:
+    """The findings of a run.
 
-    ``counts`` is what was found in all; ``days`` those whose graphs are made again; ``newly_left_out``
-    whether the subject was not on the list of opt-outs before; ``mentions`` names objects of the state that
-    still mention it, which nobody here rewrites; ``removed_maps`` are days whose page and pictures had to
-    go, since tables that only a run can make are missing; ``out_of_reach`` is the subject's.
+    Attributes:
+        counts: everything found, by kind.
+        days: the days whose graphs are made again.
+        newly_opted_out: whether the subject was not yet on the list of opt-outs.
+        mentions: keys of further state objects that mention the subject; they are not rewritten.
+        removed_maps: days whose page and pictures were removed, because they could not be drawn again.
+        out_of_reach: days that could not be searched, see `Subject`.
     """
 
     counts: dict[str, int]
     days: tuple[str, ...]
-    newly_left_out: bool
+    newly_opted_out: bool
     mentions: tuple[str, ...]
     removed_maps: tuple[str, ...] = ()
     out_of_reach: tuple[str, ...] = ()
@@ -58,9 +60,9 @@ class Forgetting:
     Args:
         lake: the lake.
         settings: for pages that are drawn again.
-        versions: of the lake's objects; None for a lake that keeps none.
-        now: when a job begins.
-        progress: called with what is being looked at, and how many of how many are done.
+        versions: the old versions of the lake's objects; None for a lake without versioning.
+        now: the time at which a new job begins.
+        progress: called with the current item, how many are done, and how many there are.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Forgetting:
         settings: Settings,
         versions: Versions | None,
         now: datetime,
-        progress: Progress = lambda _what, _done, _all: None,
+        progress: Progress = lambda _item, _done, _all: None,
     ) -> None:
         self._lake = lake
         self._settings = settings
@@ -80,81 +82,78 @@ class Forgetting:
         self._turn = ExitStack()
         self._has_turn = False
 
-    def look(self, subject: Subject) -> Report:
-        """What a run would find; writes nothing.
+    def look(self, subject: Subject) -> ForgettingReport:
+        """Count the subject's data; writes nothing.
 
         Raises:
             BadMapManifestError, BadOptOutsError, QueueError, UnreadableObjectError: an object cannot be
                 read.
         """
-        gone, lake = subject.gone, self._lake
-        listed = read_opt_outs(lake)
+        lake, listed = self._lake, read_opt_outs(self._lake)
         job = ledger.new_job(subject, self._now)
         for day in self._each("days", days.days_of(lake)):
-            if counts := days.held(lake, day, subject):
+            if counts := days.count_in(lake, day, subject):
                 job = job.with_day(day, counts)
         if subject.kind == "channel":
             for day in self._each("maps", maps.days_with_maps(lake)):
-                if counts := maps.held(lake, day, subject):
+                if counts := maps.count_in(lake, day, subject):
                     job = job.with_day(day, Counter(job.found.get(day, {})) + counts)
-        job = job.with_more(state.held(lake, subject))
+        job = job.with_more(state.count_in(lake, subject))
         if self._versions:
-            old = self._versions.held(subject, lambda key: self._progress(f"old versions: {key}", 0, 0))
-            job = job.with_more(Counter(job.elsewhere) + old)
-        return Report(
+            job = job.with_more(Counter(job.elsewhere) + self._count_versions(subject))
+        return ForgettingReport(
             job.counts,
             tuple(sorted(job.found)),
-            listed | gone != listed,
+            listed | subject.opt_outs != listed,
             (),
             out_of_reach=subject.out_of_reach,
         )
 
-    def run(self, subject: Subject) -> Report:
-        """Forget the subject, or go on with it where an earlier run was killed.
+    def run(self, subject: Subject) -> ForgettingReport:
+        """Forget the subject, or resume an unfinished job of it.
 
         Raises:
             BadMapManifestError, BadOptOutsError, LedgerError, QueueError, UnreadableObjectError: an object
-                cannot be read; what comes before it is done, and the same run goes on there once it is
-                repaired.
+                cannot be read. Earlier steps are done; the same call resumes there after a repair.
             VersionsError: S3 refuses to delete old versions.
         """
         lake = self._lake
         begun = [job for job in ledger.unfinished_jobs(lake) if job.subject.kind == subject.kind]
-        mine = [job for job in begun if job.subject.gone | subject.gone in (job.subject.gone, subject.gone)]
+        mine = [job for job in begun if _is_same(job.subject, subject)]
         job = mine[0] if mine else ledger.new_job(subject, self._now)
-        # More may be known of a channel than then: another login, for example; of a viewer, other keys.
+        # Since the job began, more logins of a channel or more keys of a viewer may be known.
         out_of_reach = tuple(days for days in subject.out_of_reach if days in job.subject.out_of_reach)
-        known = Subject(subject.kind, job.subject.gone | subject.gone, out_of_reach)
+        known = Subject(subject.kind, job.subject.opt_outs | subject.opt_outs, out_of_reach)
         job = replace(job, subject=known)
         listed = read_opt_outs(lake)
-        new = listed | job.subject.gone != listed
+        new = listed | job.subject.opt_outs != listed
         self._kept = bool(mine) and mine[0] == job
         if new:
             ledger.keep_job(lake, job)
             self._kept = True
-            add_opt_outs(lake, job.subject.gone, may_begin=not self._has_forgotten(job))
+            add_opt_outs(lake, job.subject.opt_outs, may_begin=not self._has_forgotten(job))
         with ExitStack() as self._turn:
             return self._run(job, new=new)
 
-    def _run(self, job: Job, *, new: bool) -> Report:
+    def _run(self, job: Job, *, new: bool) -> ForgettingReport:
         lake, subject = self._lake, job.subject
         if self._kept:
             self._take_turn()
-            ledger.write_entry(lake, job, _OPTED_OUT)
+            ledger.write_entry(lake, job, _REWRITING)
         lake.remove_leftovers(_UNFINISHED_SECONDS)
         job = self._rewrite_days(job)
         removed: tuple[str, ...] = ()
         if subject.kind == "channel":
             job, removed = self._rewrite_maps(job)
-        if found := state.held(lake, subject):
+        if found := state.count_in(lake, subject):
             job = self._keep(job.with_more(found))
             state.forget_in(lake, subject)
-        if not self._kept and (old := self._held_versions(subject)):
+        if not self._kept and (old := self._count_versions(subject)):
             job = self._keep(job.with_more(old))
         if self._kept:
             job = self._finish(job)
         known = frozenset({OPT_OUTS_KEY})
-        return Report(
+        return ForgettingReport(
             job.counts,
             tuple(sorted(job.found)),
             new,
@@ -163,33 +162,33 @@ class Forgetting:
             subject.out_of_reach,
         )
 
-    def resume(self) -> list[Report]:
-        """Go on with every job that was begun."""
+    def resume(self) -> list[ForgettingReport]:
+        """Finish every unfinished job."""
         return [self.run(job.subject) for job in ledger.unfinished_jobs(self._lake)]
 
     def _rewrite_days(self, job: Job) -> Job:
         lake, subject = self._lake, job.subject
         for day in self._each("days", days.days_of(lake)):
-            if counts := days.held(lake, day, subject):
+            if counts := days.count_in(lake, day, subject):
                 job = self._keep(job.with_day(day, counts))
                 days.forget_in(lake, day, subject)
-                ledger.write_entry(lake, job, _OPTED_OUT)
+                ledger.write_entry(lake, job, _REWRITING)
         return job
 
     def _rewrite_maps(self, job: Job) -> tuple[Job, tuple[str, ...]]:
         """The job with what was found, and the days whose finished maps could not be drawn again."""
         lake, subject = self._lake, job.subject
         names = self._each("maps", maps.days_with_maps(lake))
-        found = {day: counts for day in names if (counts := maps.held(lake, day, subject))}
+        found = {day: counts for day in names if (counts := maps.count_in(lake, day, subject))}
         for day, counts in found.items():
             before = Counter(job.found.get(day, {}))
             job = job.with_day(day, before if before["maps"] else before + counts)
         if found:
-            # A page shows the days before it, too.
+            # A page shows earlier days, too.
             shown = maps.showing(lake, {*found, *job.maps}, self._settings.analysis.history_days)
             finished = {day for day in found if maps.is_finished(lake, day)}
             job = self._keep(replace(job, maps=tuple(sorted({*job.maps, *finished, *shown}))))
-        # Oldest first, since later pages show those before.
+        # Oldest first, because later pages show earlier days.
         removed = []
         for day in self._each("pages", sorted({*found, *job.maps})):
             finish = day in job.maps
@@ -202,10 +201,7 @@ class Forgetting:
         lake = self._lake
         ledger.write_entry(lake, job, _REWRITTEN, job.found)
         if self._versions:
-            removed = self._versions.forget(
-                job.subject, lambda key: self._progress(f"old versions: {key}", 0, 0)
-            )
-            job = job.with_more(removed)
+            job = job.with_more(self._versions.forget(job.subject, self._report_version))
         ledger.write_entry(lake, job, ledger.DONE, job.found)
         if self._versions:
             self._versions.forget_job(job.key)
@@ -213,19 +209,22 @@ class Forgetting:
             ledger.drop_job(lake, job)
         return job
 
-    def _held_versions(self, subject: Subject) -> Counter[str]:
+    def _count_versions(self, subject: Subject) -> Counter[str]:
         if self._versions is None:
             return Counter()
-        return self._versions.held(subject, lambda key: self._progress(f"old versions: {key}", 0, 0))
+        return self._versions.count_in(subject, self._report_version)
+
+    def _report_version(self, key: str) -> None:
+        self._progress(f"old versions: {key}", 0, 0)
 
     def _has_forgotten(self, job: Job) -> bool:
-        """Whether others were forgotten here before, so that there must be a list of opt-outs."""
+        """Whether the ledger has other entries; then the lake must have a list of opt-outs."""
         return any(True for _ in ledger.entries(self._lake, but={job.number}))
 
     def _take_turn(self) -> None:
-        """Wait until no other run rewrites anything; what this one rewrites is read after that."""
+        """Wait until no other run rewrites the lake; objects are read only after that."""
         if not self._has_turn:
-            self._turn.enter_context(own_turn(self._lake, lambda what: self._progress(what, 0, 0)))
+            self._turn.enter_context(own_turn(self._lake, lambda reason: self._progress(reason, 0, 0)))
             self._turn.callback(self._end_turn)
             self._has_turn = True
 
@@ -238,7 +237,12 @@ class Forgetting:
         self._kept = True
         return job
 
-    def _each(self, what: str, names: list[str]) -> Iterator[str]:
+    def _each(self, kind: str, names: list[str]) -> Iterator[str]:
         for number, name in enumerate(names):
-            self._progress(f"{what}: {name}", number, len(names))
+            self._progress(f"{kind}: {name}", number, len(names))
             yield name
+
+
+def _is_same(begun: Subject, subject: Subject) -> bool:
+    """Whether one of two subjects has all keys, ids and logins of the other."""
+    return begun.opt_outs | subject.opt_outs in (begun.opt_outs, subject.opt_outs)

@@ -1,10 +1,9 @@
-"""The ledger of what was forgotten, and the jobs that are not done yet.
+"""The ledger of forgetting, and its unfinished jobs.
 
-Belongs here: the two kinds of objects. An entry of the ledger (``state/forgotten/``) stays for good and
-tells when something was forgotten, of which kind, how much, how far it has come, and which days' graphs are
-to be made again; nothing in it depends on who it was. A job (``state/forgetting/``) tells who, so that a
-run that was killed can be taken up by the next one; it is removed, with its old versions, when all is done.
-Does not belong here: the work (``run``), and making graphs again (``automation.late_data``).
+An entry of the ledger (``state/forgotten/``) stays for good. It has the time, the kind, the counts, the
+progress, and the days whose graphs must be made again; nothing in it depends on the subject. A job
+(``state/forgetting/``) has the subject, so that a later run can finish it; it is removed, with its old
+versions, at the end.
 """
 
 from __future__ import annotations
@@ -12,35 +11,42 @@ from __future__ import annotations
 import json
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from collector_service.contract import STATE_PREFIX, format_utc
 from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import OptOuts
-from collector_service.support.limits import MAX_STATE_BYTES, read_json
+from collector_service.support.state_object import StateObject, validated
 from vieweratlas_dagster.forgetting.subject import Kind, Subject
 
 LEDGER_PREFIX = f"{STATE_PREFIX}/forgotten/"
 JOBS_PREFIX = f"{STATE_PREFIX}/forgetting/"
 DONE = "done"
 _VERSION = 1
-_T = TypeVar("_T")
+_ADVICE = "put an earlier version back, or remove it if `vieweratlas forget` has not made it"
 
 
 class LedgerError(Exception):
-    """An object of the ledger, or a job, cannot be read; the text says which one and what to do."""
+    """An entry of the ledger or a job cannot be read; the text names it and the next step."""
 
 
 @dataclass(frozen=True)
 class Job:
     """A subject that is being forgotten.
 
-    ``number`` is drawn at random and names the job and its entry in the ledger. ``found`` is what was found
-    on each day, ``maps`` the days whose finished maps are rewritten, ``elsewhere`` what was found in no
-    day.
+    Attributes:
+        number: random; names the job and its entry in the ledger.
+        subject: the viewer or channel.
+        begun: when it began.
+        found: counts by day.
+        maps: days whose finished maps are rewritten.
+        elsewhere: counts outside all days.
     """
 
     number: str
@@ -52,79 +58,68 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Where it is kept."""
+        """The job's object in the lake."""
         return f"{JOBS_PREFIX}{self.number}.json"
 
     @property
     def counts(self) -> dict[str, int]:
-        """All that was found."""
+        """All counts together."""
         total: Counter[str] = Counter(self.elsewhere)
         for counts in self.found.values():
             total.update(counts)
         return dict(sorted(total.items()))
 
     def with_day(self, day: str, counts: Counter[str]) -> Job:
-        """The job with what was found on a day: of two looks at it, the one that saw more."""
+        """The job with the counts of a day; if the day was counted before, the larger ones."""
         known = Counter(self.found.get(day, {}))
         return replace(self, found={**self.found, day: dict(sorted((known | counts).items()))})
 
     def with_more(self, counts: Counter[str]) -> Job:
-        """The job with what was found in no day; likewise."""
+        """The job with counts outside all days; if there were counts before, the larger ones."""
         return replace(self, elsewhere=dict(sorted((Counter(self.elsewhere) | counts).items())))
 
 
 def new_job(subject: Subject, now: datetime) -> Job:
-    """A job that is not kept anywhere yet."""
+    """A job that is not in the lake yet."""
     return Job(secrets.token_hex(8), subject, format_utc(now))
 
 
 def keep_job(lake: Lake, job: Job) -> None:
     """Write a job."""
-    gone = job.subject.gone
-    body = {
-        "schema_version": _VERSION,
-        "kind": job.subject.kind,
-        "viewer_keys": [str(key) for key in sorted(gone.viewer_keys)],
-        "channel_ids": [str(number) for number in sorted(gone.channel_ids)],
-        "channels": sorted(gone.channels),
-        "out_of_reach": job.subject.out_of_reach,
-        "begun": job.begun,
-        "found": job.found,
-        "maps": job.maps,
-        "elsewhere": job.elsewhere,
-    }
-    lake.put(job.key, _json(body))
+    JOB_FILES.at(job.key).write(lake, _JobFile.of(job))
 
 
 def unfinished_jobs(lake: Lake) -> list[Job]:
-    """The jobs that were begun and are not done, oldest first.
+    """The jobs that are not finished, oldest first.
 
     Raises:
-        LedgerError: one cannot be read.
+        LedgerError: a job cannot be read.
     """
-    jobs = [_read(lake, info.key, _job) for info in lake.objects(JOBS_PREFIX)]
+    jobs = [
+        file.job(info.key)
+        for info in lake.objects(JOBS_PREFIX)
+        if (file := JOB_FILES.at(info.key).read(lake)) is not None
+    ]
     return sorted(jobs, key=lambda job: (job.begun, job.number))
 
 
-def _job(key: str, body: dict[str, Any]) -> Job:
-    gone = OptOuts(
-        frozenset(map(int, body["viewer_keys"])),
-        frozenset(map(int, body["channel_ids"])),
-        frozenset(body["channels"]),
-    )
-    number = key.removeprefix(JOBS_PREFIX).removesuffix(".json")
-    subject = Subject(body["kind"], gone, tuple(body.get("out_of_reach", ())))
-    return Job(number, subject, body["begun"], body["found"], tuple(body["maps"]), body["elsewhere"])
-
-
 def drop_job(lake: Lake, job: Job) -> None:
-    """Remove a job from a lake that keeps no old versions; else ``versions`` does."""
+    """Remove a job from a lake without old versions; otherwise ``s3_versions`` does."""
     lake.delete(job.key)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the ledger says of one forgetting: ``days`` are those whose graphs have to be made again."""
+    """The ledger's entry of one job.
+
+    Attributes:
+        number: that of the job.
+        kind: viewer or channel.
+        begun: when the job began.
+        progress: in words; ``DONE`` at the end.
+        counts: everything found.
+        days: days whose graphs must be made again.
+    """
 
     number: str
     kind: Kind
@@ -135,65 +130,113 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """Where it is kept."""
+        """The entry's object in the lake."""
         return f"{LEDGER_PREFIX}{self.number}.json"
 
     @property
     def is_done(self) -> bool:
-        """Whether it stays as it is."""
+        """Whether the job is finished."""
         return self.progress == DONE
 
 
 def write_entry(lake: Lake, job: Job, progress: str, days: Iterable[str] = ()) -> None:
-    """Write how far a job has come, unless its entry says so already.
+    """Write the entry of a job, unless it is in the ledger already.
 
     Args:
         lake: the lake.
         job: the job.
-        progress: in words; ``DONE`` when the entry is the last.
-        days: whose graphs are to be made again from now on.
+        progress: in words; ``DONE`` when the job is finished.
+        days: days whose graphs must be made again.
     """
-    body: dict[str, Any] = {
-        "schema_version": _VERSION,
-        "kind": job.subject.kind,
-        "begun": job.begun,
-        "progress": progress,
-        "counts": job.counts,
-        "days_to_make_again": sorted(days),
-    }
-    data = _json(body)
-    entry = f"{LEDGER_PREFIX}{job.number}.json"
-    if not (lake.exists(entry) and lake.get(entry) == data):
-        lake.put(entry, data)
+    file = _EntryFile(job.subject.kind, job.begun, progress, job.counts, tuple(sorted(days)))
+    entry = ENTRY_FILES.at(f"{LEDGER_PREFIX}{job.number}.json")
+    if entry.read(lake) != file:
+        entry.write(lake, file)
 
 
 def entries(lake: Lake, but: Iterable[str] = ()) -> list[Entry]:
-    """The ledger in the order of time, without those whose numbers are in ``but``.
+    """The entries in the order of time, except the numbers in ``but``.
 
     Raises:
-        LedgerError: one cannot be read.
+        LedgerError: an entry cannot be read.
     """
-    known = {f"{LEDGER_PREFIX}{number}.json" for number in but}
-    keys = [info.key for info in lake.objects(LEDGER_PREFIX) if info.key not in known]
-    found = [_read(lake, key, _entry) for key in keys]
+    skipped = {f"{LEDGER_PREFIX}{number}.json" for number in but}
+    keys = [info.key for info in lake.objects(LEDGER_PREFIX) if info.key not in skipped]
+    found = [file.entry(key) for key in keys if (file := ENTRY_FILES.at(key).read(lake)) is not None]
     return sorted(found, key=lambda entry: (entry.begun, entry.number))
 
 
-def _entry(key: str, body: dict[str, Any]) -> Entry:
-    number = key.removeprefix(LEDGER_PREFIX).removesuffix(".json")
-    days = tuple(body["days_to_make_again"])
-    return Entry(number, body["kind"], body["begun"], body["progress"], body["counts"], days)
+@dataclass(frozen=True)
+class _JobFile:
+    """A job in the lake; its number is in the key."""
+
+    kind: Kind
+    viewer_keys: frozenset[int]
+    channel_ids: frozenset[int]
+    channels: frozenset[str]
+    begun: str
+    found: dict[str, dict[str, int]]
+    maps: tuple[str, ...]
+    elsewhere: dict[str, int]
+    out_of_reach: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, job: Job) -> _JobFile:
+        opt_outs = job.subject.opt_outs
+        return cls(
+            kind=job.subject.kind,
+            viewer_keys=opt_outs.viewer_keys,
+            channel_ids=opt_outs.channel_ids,
+            channels=opt_outs.channels,
+            begun=job.begun,
+            found=job.found,
+            maps=job.maps,
+            elsewhere=job.elsewhere,
+            out_of_reach=job.subject.out_of_reach,
+        )
+
+    def job(self, key: str) -> Job:
+        opt_outs = OptOuts(self.viewer_keys, self.channel_ids, self.channels)
+        subject = Subject(self.kind, opt_outs, self.out_of_reach)
+        number = key.removeprefix(JOBS_PREFIX).removesuffix(".json")
+        return Job(number, subject, self.begun, self.found, self.maps, self.elsewhere)
+
+    def to_bytes(self) -> bytes:
+        """Keys and ids become decimal text, which every JSON reader can hold."""
+        lists = {
+            "viewer_keys": [str(key) for key in sorted(self.viewer_keys)],
+            "channel_ids": [str(number) for number in sorted(self.channel_ids)],
+            "channels": sorted(self.channels),
+        }
+        return _json(asdict(self) | lists)
 
 
-def _read(lake: Lake, key: str, make: Callable[[str, dict[str, Any]], _T]) -> _T:
-    try:
-        return make(key, read_json(lake.get(key, MAX_STATE_BYTES)))
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise LedgerError(
-            f"{lake.address(key)} cannot be read ({str(error)[:200]}): put an earlier version back, or "
-            "remove it if `vieweratlas forget` has not made it"
-        ) from None
+@dataclass(frozen=True)
+class _EntryFile:
+    """An entry in the lake; its number is in the key."""
+
+    kind: Kind
+    begun: str
+    progress: str
+    counts: dict[str, int]
+    days_to_make_again: tuple[str, ...]
+
+    def entry(self, key: str) -> Entry:
+        number = key.removeprefix(LEDGER_PREFIX).removesuffix(".json")
+        return Entry(number, self.kind, self.begun, self.progress, self.counts, self.days_to_make_again)
+
+    def to_bytes(self) -> bytes:
+        return _json(asdict(self))
 
 
-def _json(body: dict[str, Any]) -> bytes:
+def _json(fields: dict[str, Any]) -> bytes:
+    body = {"schema_version": _VERSION, **fields}
     return (json.dumps(body, indent=1, sort_keys=True) + "\n").encode()
+
+
+JOB_FILES = StateObject(
+    JOBS_PREFIX, partial(validated, TypeAdapter(_JobFile)), _JobFile.to_bytes, _ADVICE, LedgerError
+)
+ENTRY_FILES = StateObject(
+    LEDGER_PREFIX, partial(validated, TypeAdapter(_EntryFile)), _EntryFile.to_bytes, _ADVICE, LedgerError
+)

@@ -1,10 +1,7 @@
-"""One run of forgetting at a time in a lake: two that rewrite the same object would undo each other.
+"""A lock that lets one run at a time rewrite a lake: two runs on the same object would undo each other.
 
-Belongs here: waiting for one's turn, and ending the turn of a run that was killed. Does not belong here:
-what is done meanwhile (``run``).
-
-In a folder a file lock does it, which ends with its process. Elsewhere an object does, which its owner
-writes again and again; one that nobody has written for a while is taken over. No clocks are compared.
+A lake in a folder uses a file lock, which ends with its process. Elsewhere the lock is an object that its
+owner renews; another run takes over an object that has not changed for a while. No clocks are compared.
 """
 
 from __future__ import annotations
@@ -20,40 +17,40 @@ from collector_service.lake import LAKE_ERRORS, Lake
 
 TURN_KEY = f"{STATE_PREFIX}/forgetting_turn.txt"
 _RENEWED_SECONDS = 30.0
-# Until then a run that was killed holds others up.
+# How long a killed run delays the next one.
 _LOST_SECONDS = 300.0
 _POLL_SECONDS = 5.0
 
 
 class _TakenError(Exception):
-    """Somebody else has written the object."""
+    """The object belongs to a different run."""
 
 
 @contextmanager
 def own_turn(
     lake: Lake,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     *,
     renewed: float = _RENEWED_SECONDS,
     lost: float = _LOST_SECONDS,
     poll: float = _POLL_SECONDS,
 ) -> Iterator[None]:
-    """Wait until no other run is at work, and let none begin until this is left.
+    """Wait until no other run holds the lock, then hold it until the block ends.
 
     Args:
         lake: the lake.
-        tell: called with what is being waited for.
-        renewed: seconds after which the owner writes the object again.
-        lost: seconds without such a write after which another takes it over.
-        poll: seconds between two looks.
+        report: called with the reason for waiting.
+        renewed: seconds after which the owner renews the object.
+        lost: seconds without renewal after which a different run takes over.
+        poll: seconds between two checks.
     """
     if lake.is_folder:
-        tell("waiting while another run is at work")
+        report("waiting for another run")
         with lake.file_lock(TURN_KEY):
             yield
         return
     mine = _Owned(lake)
-    mine.wait(tell, lost, poll)
+    mine.wait(report, lost, poll)
     done = threading.Event()
     renewing = threading.Thread(target=mine.renew, args=(done, renewed), daemon=True)
     renewing.start()
@@ -66,23 +63,23 @@ def own_turn(
 
 
 class _Owned:
-    """The object, as one run writes it."""
+    """The lock object, as one run writes it."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._owner = secrets.token_hex(8)
         self._written = b""
 
-    def wait(self, tell: Callable[[str], None], lost: float, poll: float) -> None:
+    def wait(self, report: Callable[[str], None], lost: float, poll: float) -> None:
         seen, since = b"", time.monotonic()
         while not self._lake.create(TURN_KEY, new := self._next()):
-            tell(f"waiting while another run is at work, or for {lost / 60:.0f} minutes if it was killed")
+            report(f"waiting for another run, or for {lost / 60:.0f} minutes if it was killed")
             try:
-                other = self._lake.get(TURN_KEY)
+                found = self._lake.get(TURN_KEY)
             except FileNotFoundError:
                 continue
-            if other != seen:
-                seen, since = other, time.monotonic()
+            if found != seen:
+                seen, since = found, time.monotonic()
             elif time.monotonic() - since >= lost and self._replace(seen, new):
                 break
             time.sleep(poll)
@@ -95,7 +92,7 @@ class _Owned:
                 if not self._replace(self._written, new):
                     return
             except LAKE_ERRORS:
-                continue  # there is time for more attempts
+                continue  # the next renewal is soon enough
             self._written = new
 
     def release(self) -> None:
@@ -109,7 +106,7 @@ class _Owned:
         return f"{self._owner} {secrets.token_hex(4)}\n".encode()
 
     def _replace(self, old: bytes, new: bytes) -> bool:
-        """Write the object if it still is as it was."""
+        """Write the object if it has not changed."""
 
         def change(data: bytes | None) -> bytes:
             if data != old:

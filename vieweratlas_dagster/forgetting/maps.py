@@ -1,7 +1,7 @@
-"""Published maps without a channel: tables filtered, page, picture and exports drawn again at once.
+"""Removing a channel from published maps: tables are filtered, page, pictures and exports drawn again.
 
-Belongs here: ``curated/analysis/``. Does not belong here: making a graph again, which the ledger asks for;
-until then the other channels' numbers are those of the day when the channel was still counted.
+The graph itself is made again later, on the ledger's request; until then the other channels keep the
+numbers of a day on which the removed channel was counted.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from vieweratlas_dagster.maps.stored import ShownMap, sum_again
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, EVENTS, LEFT_OUT, NODES, PARTITION
 
-# What a page shows of each day, and of its own alone.
+# A page uses these tables of each day that it shows, and further ones of its own day.
 _OF_EACH_DAY = (NODES, EDGES, COMMUNITIES, EVENTS)
 _OF_ITS_DAY = (AUDIENCES, PARTITION, LEFT_OUT)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is drawn of a day's map: files by name, and how many channels are in them."""
+    """The drawn files of a day's map by name, and the number of channels in them."""
 
     files: dict[str, bytes]
     channels: int
 
 
 def days_with_maps(lake: Lake) -> list[str]:
-    """The days that have results, finished or not."""
+    """The days with results, finished or not."""
     return [
         name.removeprefix("date=") for name in lake.folders(ANALYSIS_PREFIX) if name.startswith("date=")
     ]
@@ -62,13 +62,13 @@ def is_finished(lake: Lake, day: str) -> bool:
     return read_map_manifest(lake, analysis_key(day, MAP_MANIFEST)) is not None
 
 
-def held(lake: Lake, day: str, subject: Subject) -> Counter[str]:
-    """What the day's map holds of the channel; empty when nothing. Writes nothing."""
+def count_in(lake: Lake, day: str, subject: Subject) -> Counter[str]:
+    """Count the channel's data in the day's map; empty without any. Writes nothing."""
     total: Counter[str] = Counter()
     for _, _, counts in _tables(lake, analysis_key(day, ""), subject):
         total += counts
     if not is_finished(lake, day):
-        # Its tables may be newer than what was drawn, and nobody can say who is in a picture.
+        # Its tables may be newer than its drawings, and drawings cannot be searched.
         total += Counter(objects=sum(_is_drawn(info.key) for info in lake.objects(analysis_key(day, ""))))
     if total:
         total["maps"] = 1
@@ -76,23 +76,23 @@ def held(lake: Lake, day: str, subject: Subject) -> Counter[str]:
 
 
 def forget_in(lake: Lake, day: str, subject: Subject, settings: Settings, *, finish: bool) -> bool:
-    """Filter the day's tables, and draw again what is drawn of them.
+    """Filter the day's tables, and draw its files again.
 
     Args:
         lake: the lake.
         day: YYYY-MM-DD.
         subject: the channel.
         settings: for the page and the privacy floor.
-        finish: whether the map was finished before, and has to be again; else it is left to the run that
-            makes it, and what was drawn goes.
+        finish: whether the map was finished and must be again; otherwise its drawings are removed, and the
+            run that makes the map draws it.
 
     Returns:
-        Whether the map is finished now.
+        Whether the map is finished.
     """
     begin_map(lake, day)
     for key, data, _ in list(_tables(lake, analysis_key(day, ""), subject)):
         lake.put(key, data)
-    with suppress(ValueError, pl.exceptions.PolarsError):  # of an older version: only a run can count anew
+    with suppress(ValueError, pl.exceptions.PolarsError):  # an older version: only a run can recount
         sum_again(lake, day)
     drawn = draw(lake, day, settings) if finish else None
     files = drawn.files if drawn else {}
@@ -100,7 +100,7 @@ def forget_in(lake: Lake, day: str, subject: Subject, settings: Settings, *, fin
         lake.put(analysis_key(day, name), data)
     for info in lake.objects(analysis_key(day, "")):
         name = info.key.rsplit("/", 1)[-1]
-        # Of whatever version: what was drawn with the channel, and what nobody here can draw again.
+        # Remove files of any version that show the channel or that cannot be drawn again here.
         if name not in files and _is_drawn(name):
             lake.delete(info.key)
     if drawn:
@@ -119,14 +119,14 @@ def showing(lake: Lake, days: set[str], history_days: int) -> set[str]:
 
 
 def renew_latest(lake: Lake, days: set[str], subject: Subject) -> None:
-    """Publish the newest map again if it is of one of ``days`` or holds the channel.
+    """Publish the newest map again if it is of one of ``days`` or contains the channel.
 
-    Without a finished map of its day, it is removed.
+    Without a finished map of its day, remove it.
     """
     latest = read_map_manifest(lake, LATEST_MANIFEST)
     day = f"{latest.date}" if latest else ""
-    holds = any(True for _ in _tables(lake, LATEST_PREFIX, subject))
-    if day not in days and not holds:
+    contains = any(True for _ in _tables(lake, LATEST_PREFIX, subject))
+    if day not in days and not contains:
         return
     if day and is_finished(lake, day):
         publish_latest(lake, day)
@@ -149,7 +149,7 @@ def _tables(lake: Lake, prefix: str, subject: Subject) -> Iterator[tuple[str, by
 
 
 def draw(lake: Lake, day: str, settings: Settings) -> Drawn | None:
-    """The day's files; None when a table is missing or of an older version, so that only a run can draw."""
+    """The day's files; None when a table is missing or of an older version: then only a run can draw."""
     if not _has_its_tables(lake, day, settings):
         return None
     shown = ShownMap(lake, day)
@@ -160,7 +160,7 @@ def draw(lake: Lake, day: str, settings: Settings) -> Drawn | None:
 
 def _has_its_tables(lake: Lake, day: str, settings: Settings) -> bool:
     earlier = islice(earlier_analysis_days(lake, day), settings.analysis.history_days - 1)
-    wanted = [(day, (*_OF_EACH_DAY, *_OF_ITS_DAY)), *((one, _OF_EACH_DAY) for one in earlier)]
+    wanted = [(day, (*_OF_EACH_DAY, *_OF_ITS_DAY)), *((name, _OF_EACH_DAY) for name in earlier)]
     try:
         for name, tables in wanted:
             for table in tables:

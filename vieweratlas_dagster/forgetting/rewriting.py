@@ -1,8 +1,6 @@
-"""What one object of the lake becomes without somebody, by its key and its bytes.
+"""One object of the lake rewritten without the subject, by its key and its bytes.
 
-Belongs here: which objects hold people and channels, and how each kind is rewritten. Does not belong here:
-the order in which the lake is rewritten (``run``), maps, whose pages and pictures are drawn again
-(``maps``), and objects that are changed by conditional writes (``state``).
+``maps`` draws pages and pictures again; ``state`` changes the objects that need conditional writes.
 """
 
 from __future__ import annotations
@@ -34,15 +32,16 @@ _NOTES_SUFFIX = ".reasons.ndjson"
 
 
 class UnreadableObjectError(Exception):
-    """An object that cannot be read, so that nobody can say who is in it; the text says which one."""
+    """An object that may contain the subject cannot be read; the text names it and the next step."""
 
 
 @dataclass(frozen=True)
 class Rewritten:
-    """What an object becomes.
+    """An object without the subject.
 
-    ``data`` are its new bytes, the very same when it holds nobody who is gone, None when it is removed;
-    ``counts`` says what goes: lines, presences, rows, objects, and ends that were cut off unread.
+    Attributes:
+        data: its new bytes, identical when it does not contain the subject; None when it must be removed.
+        counts: removed lines, presences, rows and objects, and unreadable ends that were cut off.
     """
 
     data: bytes | None
@@ -50,23 +49,23 @@ class Rewritten:
 
 
 def read_object(lake: Lake, key: str) -> bytes:
-    """An object's bytes; tables may be of any size.
+    """An object's bytes; a table may have any size.
 
     Raises:
-        FileNotFoundError: there is no such object.
+        FileNotFoundError: the object does not exist.
         UnreadableObjectError: it is too large.
     """
     try:
         return lake.get(key, most_bytes(key))
     except TooLargeError as error:
         raise UnreadableObjectError(
-            f"{lake.address(key)} cannot be read ({error}), so nobody can say who is in it: remove it, and "
-            "run the same command again"
+            f"{lake.address(key)} cannot be read ({error}) and may contain the subject: remove it, and run "
+            "the same command again"
         ) from None
 
 
 def most_bytes(key: str) -> int | None:
-    """How large an object may be to be read; None for any size."""
+    """The largest size at which an object is read; None for any."""
     return None if key.endswith(".parquet") else MAX_PACKED_BYTES
 
 
@@ -76,10 +75,10 @@ def rewritten(key: str, data: bytes, subject: Subject) -> Rewritten:
     Args:
         key: below the lake's root.
         data: its bytes.
-        subject: who is gone.
+        subject: the viewer or channel to remove.
 
     Raises:
-        UnreadableObjectError: it is a table that cannot be read.
+        UnreadableObjectError: the object is an unreadable table.
     """
     if key.endswith(".parquet"):
         return _table(key, data, subject)
@@ -87,20 +86,20 @@ def rewritten(key: str, data: bytes, subject: Subject) -> Rewritten:
         return _raw(key, data, subject)
     if key.endswith(_NOTES_SUFFIX):
         return _notes(data, subject)
-    # Whatever else lies there, people have put there, or it is of no form that could be rewritten.
+    # Any other object was put there by hand, or has a form that cannot be rewritten.
     if key.startswith((*RAW_PREFIXES, QUARANTINE_PREFIX)) and subject.mentions(data):
         return Rewritten(None, Counter(objects=1))
     return Rewritten(data)
 
 
 def _raw(key: str, data: bytes, subject: Subject) -> Rewritten:
-    left = object_without(data, subject.gone, subject.mentions)
-    if left.data == data:
+    rest = object_without(data, subject.opt_outs, subject.mentions)
+    if rest.data == data:
         return Rewritten(data)
-    counts = Counter(lines=left.lines, presences=left.presences, unreadable_ends=int(left.cut))
-    if left.data:
-        return Rewritten(left.data, +counts)
-    # A live object's name tells nothing and its day's manifest lists it; a VOD's name is its channel's.
+    counts = Counter(lines=rest.lines, presences=rest.presences, unreadable_ends=int(rest.cut))
+    if rest.data:
+        return Rewritten(rest.data, +counts)
+    # An empty live object stays, since the manifest lists it; a VOD's name would identify its channel.
     if key.startswith(RAW_PREFIXES[0]):
         empty = encode_object([])
         return Rewritten(data) if data == empty else Rewritten(empty, +counts)
@@ -108,15 +107,15 @@ def _raw(key: str, data: bytes, subject: Subject) -> Rewritten:
 
 
 def _notes(data: bytes, subject: Subject) -> Rewritten:
-    """Notes on refused lines quote their beginnings, which may end in the middle of a key."""
+    """Remove notes about refused lines: they quote the beginnings, perhaps cut in the middle of a key."""
     lines = data.splitlines(keepends=True)
-    kept = [line for line in lines if not _tells(line, subject)]
+    kept = [line for line in lines if not _quotes(line, subject)]
     if len(kept) == len(lines):
         return Rewritten(data)
     return Rewritten(b"".join(kept) or None, Counter(lines=len(lines) - len(kept)))
 
 
-def _tells(line: bytes, subject: Subject) -> bool:
+def _quotes(line: bytes, subject: Subject) -> bool:
     quoted = line.partition(b'"content": "')[2].partition(b'", "detail"')[0]
     return subject.mentions(line) or subject.may_be_cut_from(quoted)
 
@@ -126,12 +125,12 @@ def _table(key: str, data: bytes, subject: Subject) -> Rewritten:
         frame = read_parquet(data)
     except pl.exceptions.PolarsError as error:
         raise UnreadableObjectError(
-            f"{key} cannot be read ({type(error).__name__}), so nobody can say who is in it: make its day "
+            f"{key} cannot be read ({type(error).__name__}) and may contain the subject: make its day "
             "again, or remove it, and run the same command again"
         ) from None
-    kept = without(frame, subject.gone)
+    kept = without(frame, subject.opt_outs)
     if kept.equals(frame):
         return Rewritten(data)
-    # Texts and lists may change where no row goes.
-    what = "map_rows" if key.startswith(ANALYSIS_PREFIX) else "rows"
-    return Rewritten(parquet_bytes(kept), +Counter({what: frame.height - kept.height, "tables": 1}))
+    # Texts and lists may change without the removal of a row.
+    kind = "map_rows" if key.startswith(ANALYSIS_PREFIX) else "rows"
+    return Rewritten(parquet_bytes(kept), +Counter({kind: frame.height - kept.height, "tables": 1}))

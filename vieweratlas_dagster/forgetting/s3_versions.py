@@ -1,8 +1,4 @@
-"""Old versions of objects on S3, which rewriting leaves behind.
-
-Belongs here: listing, judging and deleting versions and delete markers of a bucket with versioning. Does
-not belong here: what an object becomes (``rewriting``); a folder keeps no old versions.
-"""
+"""Deleting old versions of rewritten objects in a bucket with versioning, and lonely delete markers."""
 
 from __future__ import annotations
 
@@ -39,27 +35,28 @@ _SEARCHED = (
     JOBS_PREFIX,
 )
 _OF_JOBS = "job_versions"
-_TOLD_BY_TEXT = (JOBS_PREFIX, QUEUE_KEY, MEMORY_KEY, "state/collectors/", DAMAGED_PREFIX)
+# Searched as text; other objects are judged by rewriting them.
+_SEARCHED_AS_TEXT = (JOBS_PREFIX, QUEUE_KEY, MEMORY_KEY, "state/collectors/", DAMAGED_PREFIX)
 _RIGHTS = (
     "This needs s3:ListBucketVersions, s3:GetObjectVersion and s3:DeleteObjectVersion; run the same "
     "command again with them"
 )
-# What one request can delete.
+# The most versions that one request can delete.
 _BATCH = 1000
 
 
 class VersionsError(Exception):
-    """S3 refused to delete versions; the text says which and why."""
+    """S3 refused to list or delete versions; the text has the reason and the next step."""
 
 
 @contextmanager
-def _told_what_to_do() -> Iterator[None]:
+def _s3_errors_explained() -> Iterator[None]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        raise VersionsError(f"old versions on S3 cannot be looked through: {error}. {_RIGHTS}") from None
+        raise VersionsError(f"old versions on S3 cannot be searched: {error}. {_RIGHTS}") from None
 
 
 class Versions:
@@ -79,68 +76,68 @@ class Versions:
             "s3", region_name=storage.region, endpoint_url=storage.endpoint_url or None
         )
 
-    @_told_what_to_do()
-    def held(self, subject: Subject, tell: Callable[[str], None] = lambda _: None) -> Counter[str]:
-        """How many old versions (also of jobs) and delete markers are to go by now. Writes nothing."""
+    @_s3_errors_explained()
+    def count_in(self, subject: Subject, progress: Callable[[str], None] = lambda _: None) -> Counter[str]:
+        """Count the old versions (also of jobs) and delete markers to delete. Writes nothing."""
         counts: Counter[str] = Counter()
         for prefix in self._searched(subject):
-            counts.update(kind for kind, _ in self._holding(prefix, subject, tell))
+            counts.update(kind for kind, _ in self._containing(prefix, subject, progress))
             counts.update(kind for kind, _ in self._lonely_markers(prefix))
         return counts
 
-    @_told_what_to_do()
-    def forget(self, subject: Subject, tell: Callable[[str], None] = lambda _: None) -> Counter[str]:
-        """Delete old versions that hold the subject, and delete markers of which nothing else is left.
+    @_s3_errors_explained()
+    def forget(self, subject: Subject, progress: Callable[[str], None] = lambda _: None) -> Counter[str]:
+        """Delete old versions that contain the subject, and delete markers of objects without a version.
 
         Returns:
-            How many of both went, those of jobs left out.
+            How many of both were deleted, without those of jobs.
 
         Raises:
-            VersionsError: S3 refuses to delete some.
+            VersionsError: S3 refused to list or delete some.
         """
-        gone: Counter[str] = Counter()
+        deleted: Counter[str] = Counter()
         for prefix in self._searched(subject):
-            # Deleting versions may leave markers alone, so these come in a second round.
-            for doomed in (self._holding(prefix, subject, tell), self._lonely_markers(prefix)):
+            # Deleting versions may leave delete markers alone, so these come second.
+            for doomed in (self._containing(prefix, subject, progress), self._lonely_markers(prefix)):
                 while batch := list(islice(doomed, _BATCH)):
                     self._delete([version for _, version in batch])
-                    gone.update(kind for kind, _ in batch)
-        del gone[_OF_JOBS]
-        return gone
+                    deleted.update(kind for kind, _ in batch)
+        del deleted[_OF_JOBS]
+        return deleted
 
-    @_told_what_to_do()
+    @_s3_errors_explained()
     def forget_job(self, key: str) -> None:
         """Delete every version of a job, the newest last: until then the job can be resumed."""
         newest: list[dict[str, str]] = []
         older: list[dict[str, str]] = []
-        for _, one in self._versions(key):
-            version = {"Key": str(one["Key"]), "VersionId": str(one["VersionId"])}
-            (newest if one["IsLatest"] else older).append(version)
+        for _, listed in self._versions(key):
+            version = {"Key": str(listed["Key"]), "VersionId": str(listed["VersionId"])}
+            (newest if listed["IsLatest"] else older).append(version)
         self._delete(older)
         self._delete(newest)
 
     def _searched(self, subject: Subject) -> tuple[str, ...]:
         return (*_SEARCHED, MANIFESTS_PREFIX) if subject.kind == "channel" else _SEARCHED
 
-    def _holding(
-        self, prefix: str, subject: Subject, tell: Callable[[str], None]
+    def _containing(
+        self, prefix: str, subject: Subject, progress: Callable[[str], None]
     ) -> Iterator[tuple[str, dict[str, str]]]:
-        """The old versions that hold the subject."""
+        """The old versions that contain the subject."""
         for key, versions in self._by_key(prefix):
-            tell(key)
-            what = _OF_JOBS if key.startswith(self._root + JOBS_PREFIX) else "old_versions"
-            for kind, one in versions:
-                if kind == "Versions" and not one["IsLatest"]:
-                    version = {"Key": key, "VersionId": str(one["VersionId"])}
-                    if self._holds(key, version["VersionId"], subject):
-                        yield what, version
+            progress(key)
+            counted_as = _OF_JOBS if key.startswith(self._root + JOBS_PREFIX) else "old_versions"
+            for kind, listed in versions:
+                if kind == "Versions" and not listed["IsLatest"]:
+                    version = {"Key": key, "VersionId": str(listed["VersionId"])}
+                    if self._contains(key, version["VersionId"], subject):
+                        yield counted_as, version
 
     def _lonely_markers(self, prefix: str) -> Iterator[tuple[str, dict[str, str]]]:
-        """The delete markers of objects without any version, which tell no more than a name."""
+        """The delete markers of objects without any version: only the name is left of these."""
         for key, versions in self._by_key(prefix):
             if all(kind == "DeleteMarkers" for kind, _ in versions):
-                for _, one in versions:
-                    yield "delete_markers", {"Key": key, "VersionId": str(one["VersionId"])}
+                for _, marker in versions:
+                    yield "delete_markers", {"Key": key, "VersionId": str(marker["VersionId"])}
 
     def _by_key(self, prefix: str) -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
         for key, versions in groupby(self._versions(prefix), key=lambda found: str(found[1]["Key"])):
@@ -155,32 +152,33 @@ class Versions:
         for page in pages:
             listed = cast("dict[str, Any]", page)
             found = kept_back + [
-                (kind, one) for kind in ("Versions", "DeleteMarkers") for one in listed.get(kind, [])
+                (kind, version)
+                for kind in ("Versions", "DeleteMarkers")
+                for version in listed.get(kind, [])
             ]
-            # A page may end among the versions of a key: those of the last one wait for the next page.
-            last = max((str(one["Key"]) for _, one in found), default="")
-            kept_back = [(kind, one) for kind, one in found if one["Key"] == last]
-            yield from sorted(
-                (one for one in found if one[1]["Key"] != last), key=lambda one: str(one[1]["Key"])
-            )
+            # A page may end among the versions of one key: the last key waits for the next page.
+            last = max((str(version["Key"]) for _, version in found), default="")
+            kept_back = [(kind, version) for kind, version in found if version["Key"] == last]
+            complete = [(kind, version) for kind, version in found if version["Key"] != last]
+            yield from sorted(complete, key=lambda found: str(found[1]["Key"]))
         yield from kept_back
 
-    def _holds(self, key: str, version: str, subject: Subject) -> bool:
+    def _contains(self, key: str, version: str, subject: Subject) -> bool:
         name = key.removeprefix(self._root)
         if name.startswith(SPARK_PREFIX):
-            # Of no use to anybody.
+            # Never needed again.
             return True
         if name.startswith(MANIFESTS_PREFIX) or (
             name.startswith(ANALYSIS_PREFIX) and not name.endswith(".parquet")
         ):
-            # Nobody can say whose the VODs are that a manifest lists, nor who is in a picture; and old
-            # ones are of no use.
+            # A manifest does not name the channels of its VODs, and a picture cannot be searched; old ones
+            # are never needed again.
             return subject.kind == "channel"
         found = self._client.get_object(Bucket=self._bucket, Key=key, VersionId=version)
         if found["ContentLength"] > (most_bytes(name) or math.inf):
             return True
         data = found["Body"].read()
-        if name.startswith(_TOLD_BY_TEXT):
+        if name.startswith(_SEARCHED_AS_TEXT):
             return subject.mentions(data)
         try:
             return rewritten(name, data, subject).data != data
@@ -196,6 +194,6 @@ class Versions:
             if errors := answer.get("Errors"):
                 first = errors[0]
                 raise VersionsError(
-                    f"S3 did not delete {len(errors)} old versions, the first of {first.get('Key')}: "
+                    f"S3 did not delete {len(errors)} old versions; the first is of {first.get('Key')}: "
                     f"{first.get('Message')}. {_RIGHTS}"
                 )

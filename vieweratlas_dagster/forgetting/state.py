@@ -1,10 +1,7 @@
-"""The lake's state without somebody.
+"""Removing the subject from objects below ``state/`` that other processes change at the same time.
 
-What Spark runs left; for a channel also VOD queue and its damaged copies, discovery's memory, and status
-tables.
-
-Belongs here: objects below ``state/`` that others change at the same time. Does not belong here: the list
-of opt-outs (``collector_service.privacy.opt_outs``), day manifests (``days``) and the ledger (``ledger``).
+These are leftovers of Spark runs and, for a channel, the VOD queue with its damaged copies, discovery's
+memory, and the status tables of collectors.
 """
 
 from __future__ import annotations
@@ -25,8 +22,8 @@ _COLLECTORS = f"{STATE_PREFIX}/collectors/"
 _OWN = (JOBS_PREFIX, LEDGER_PREFIX, MANIFESTS_PREFIX)
 
 
-def held(lake: Lake, subject: Subject) -> Counter[str]:
-    """What the state holds of the subject. Writes nothing.
+def count_in(lake: Lake, subject: Subject) -> Counter[str]:
+    """Count the state's data of the subject. Writes nothing.
 
     Raises:
         QueueError: the VOD queue is unusable.
@@ -35,15 +32,17 @@ def held(lake: Lake, subject: Subject) -> Counter[str]:
     if subject.kind == "viewer":
         return +counts
     queue = QueueStore(lake).load().values() if lake.exists(QUEUE_KEY) else ()
-    counts["queued_vods"] = sum(subject.gone.has_channel(item.channel, item.channel_id) for item in queue)
+    counts["queued_vods"] = sum(
+        subject.opt_outs.has_channel(item.channel, item.channel_id) for item in queue
+    )
     counts["objects"] += len(_mentioning(lake, DAMAGED_PREFIX, subject))
     counts["status_tables"] = len(_mentioning(lake, _COLLECTORS, subject))
-    counts["memories"] = int(discovery.remembers(lake, subject.gone))
+    counts["memories"] = int(discovery.remembers(lake, subject.opt_outs))
     return +counts
 
 
 def forget_in(lake: Lake, subject: Subject) -> None:
-    """Take the subject out of the state; again does nothing.
+    """Remove the subject from the state; a repetition changes nothing.
 
     Raises:
         QueueError: the VOD queue is unusable.
@@ -52,53 +51,54 @@ def forget_in(lake: Lake, subject: Subject) -> None:
         lake.delete(key)
     if subject.kind == "viewer":
         return
-    if held(lake, subject)["queued_vods"]:
+    if count_in(lake, subject)["queued_vods"]:
         QueueStore(lake).apply(
             lambda items: {
                 key: item
                 for key, item in items.items()
-                if not subject.gone.has_channel(item.channel, item.channel_id)
+                if not subject.opt_outs.has_channel(item.channel, item.channel_id)
             }
         )
     for key in _mentioning(lake, DAMAGED_PREFIX, subject):
         lake.delete(key)
     for key in _mentioning(lake, _COLLECTORS, subject):
-        # The newest table of a collector: it writes the next one soon.
+        # The collector soon writes the next table, without the subject.
         lake.delete(key)
-    if discovery.remembers(lake, subject.gone):
-        discovery.forget_channels(lake, subject.gone)
+    if discovery.remembers(lake, subject.opt_outs):
+        discovery.forget_channels(lake, subject.opt_outs)
 
 
 def others_that_mention(lake: Lake, subject: Subject, known: frozenset[str]) -> list[str]:
-    """Objects of the state that nobody here rewrites and that mention the subject, for people to look at.
+    """Further objects of the state that mention the subject; people must look at them.
 
     Args:
         lake: the lake.
-        subject: who is gone.
-        known: keys that are meant to.
+        subject: the viewer or channel that was removed.
+        known: keys that must mention it.
     """
     found = _mentioning(lake, f"{STATE_PREFIX}/", subject)
     return [key for key in found if key not in known and not key.startswith(_OWN)]
 
 
 def _of_spark(lake: Lake, subject: Subject) -> list[str]:
-    """All objects of those attempts (``state/spark/date=D/ATTEMPT/``) of which one holds the subject.
+    """All objects of the attempts (``state/spark/date=D/ATTEMPT/``) that contain the subject.
 
-    Only one run of a job needs them: killed, it left them; running, it fails, and its retry reads the
-    tables as they are then. Those that hold the subject come last: without them the rest is not found.
+    Only one run of a job needs them. If it was killed, they are leftovers; if it is running, it fails, and
+    its retry reads the rewritten tables. Objects with the subject come last, because they identify the
+    attempt if this process is killed.
     """
     attempts: defaultdict[str, list[str]] = defaultdict(list)
     for info in lake.objects(SPARK_PREFIX):
         attempts["/".join(info.key.split("/")[:4])].append(info.key)
     found = []
     for keys in attempts.values():
-        holding = [key for key in keys if _holds(lake, key, subject)]
-        if holding:
-            found += [key for key in keys if key not in holding] + holding
+        matching = [key for key in keys if _contains(lake, key, subject)]
+        if matching:
+            found += [key for key in keys if key not in matching] + matching
     return found
 
 
-def _holds(lake: Lake, key: str, subject: Subject) -> bool:
+def _contains(lake: Lake, key: str, subject: Subject) -> bool:
     try:
         data = read_object(lake, key)
         return rewritten(key, data, subject).data != data or subject.mentions(data)
@@ -109,7 +109,7 @@ def _holds(lake: Lake, key: str, subject: Subject) -> bool:
 
 
 def _mentioning(lake: Lake, prefix: str, subject: Subject) -> list[str]:
-    """The objects that mention the subject, or are too large for anybody to say."""
+    """The objects that mention the subject or are too large to be searched."""
     found = []
     for info in lake.objects(prefix):
         try:

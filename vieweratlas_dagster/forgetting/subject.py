@@ -1,8 +1,4 @@
-"""Who is to be forgotten: from what an operator knows to what the lake holds.
-
-Belongs here: a viewer's keys, a channel's ids and logins, and recognising them in bytes. Does not belong
-here: rewriting anything.
-"""
+"""The viewer or channel to forget: its keys, ids and logins, and finding them in bytes."""
 
 from __future__ import annotations
 
@@ -24,16 +20,16 @@ if TYPE_CHECKING:
 Kind = Literal["viewer", "channel"]
 IMPORTED = "import:"
 _LONGEST_ID = 18
-# A shorter beginning of a key or a name tells nobody whose it is.
+# A shorter beginning of a key or a name does not identify its owner.
 _TELLING_LENGTH = 6
 
 
 class SubjectError(Exception):
-    """Nobody can say who is meant; the text says what to give instead."""
+    """The subject cannot be determined; the text names the next step."""
 
 
 class Accounts(Protocol):
-    """What is asked of Helix."""
+    """A lookup of accounts at Helix."""
 
     def __call__(self, *, login: str | None = None, number: int | None = None) -> User | None:
         """The account with this login or id; None when Twitch has none."""
@@ -42,41 +38,44 @@ class Accounts(Protocol):
 
 @dataclass(frozen=True)
 class Subject:
-    """One viewer (by keys) or one channel (by ids and logins), as opt-outs list them.
+    """One viewer (by keys) or one channel (by ids and logins).
 
-    ``out_of_reach`` names the days in which nobody can look for the viewer, since their key is not there.
+    Attributes:
+        kind: viewer or channel.
+        opt_outs: its keys, ids and logins, as the list of opt-outs has them.
+        out_of_reach: days that cannot be searched for the viewer, because their viewer key is missing.
     """
 
     kind: Kind
-    gone: OptOuts
+    opt_outs: OptOuts
     out_of_reach: tuple[str, ...] = ()
 
     def mentions(self, data: bytes) -> bool:
-        """Whether bytes name the subject: a key or an id in decimal, or a login, not as a part of more."""
+        """Whether bytes contain a decimal key or id of the subject, or a login, as a whole word."""
         return self._pattern.search(data) is not None
 
     def may_be_cut_from(self, data: bytes) -> bool:
-        """Whether text that was cut off may end with the beginning of a key, an id or a login."""
+        """Whether truncated text may end with the beginning of a key, an id or a login."""
         ends = [word[:length] for word in self._words for length in range(_TELLING_LENGTH, len(word))]
         return any(re.search(rb"(?<![a-z0-9_])" + re.escape(end) + rb"$", data) for end in ends)
 
     @property
     def _words(self) -> list[bytes]:
-        numbers = (str(number) for number in (*self.gone.viewer_keys, *self.gone.channel_ids))
-        return sorted(word.encode() for word in (*numbers, *self.gone.channels))
+        numbers = (str(number) for number in (*self.opt_outs.viewer_keys, *self.opt_outs.channel_ids))
+        return sorted(word.encode() for word in (*numbers, *self.opt_outs.channels))
 
     @property
     def _pattern(self) -> re.Pattern[bytes]:
-        # re keeps compiled patterns.
+        # The re module caches compiled patterns.
         words = b"|".join(re.escape(word) for word in self._words)
         return re.compile(rb"(?<![a-z0-9_])(?:" + words + rb")(?![a-z0-9_])")
 
 
 def find_viewer(given: str, secret: str, accounts: Accounts | None, older: Collection[str] = ()) -> Subject:
-    """The viewer with this Twitch id or login; ``import:TEXT`` is one of an imported list.
+    """The viewer with this Twitch id or login, or with ``import:TEXT`` that of an imported list.
 
     Args:
-        given: digits are an id.
+        given: an id if it consists of digits.
         secret: the key behind viewer keys.
         accounts: Helix; None without credentials.
         older: the keys of earlier populations; the viewer has a pseudonym in each.
@@ -86,25 +85,24 @@ def find_viewer(given: str, secret: str, accounts: Accounts | None, older: Colle
     """
     secrets = (secret, *older)
     if given.startswith(IMPORTED):
-        return _viewer(imported_viewer_key(one, given[len(IMPORTED) :]) for one in secrets)
+        return _viewer(imported_viewer_key(key, given[len(IMPORTED) :]) for key in secrets)
     if _is_id(given):
-        return _viewer(viewer_key(one, str(int(given))) for one in secrets)
+        return _viewer(viewer_key(key, str(int(given))) for key in secrets)
     login = _login(given)
     if accounts is None:
         raise SubjectError(
-            f"the viewer {login!r} can only be found by asking Twitch, and there are no credentials: set "
-            "TWITCH_CLIENT_ID and TWITCH_CLIENT_SECRET, or give the numeric user id instead of the login. "
+            f"finding the viewer {login!r} by login needs Twitch credentials: set TWITCH_CLIENT_ID and "
+            "TWITCH_CLIENT_SECRET, or give the numeric user id. "
             f"(For a viewer of an imported list that is named by a text, give {IMPORTED}TEXT.)"
         )
     user = accounts(login=login)
     if user is None:
         raise SubjectError(
-            f"Twitch has no account {login!r} now (renamed, suspended or deleted): ask for the numeric "
-            "user id"
+            f"Twitch has no account {login!r} now (renamed, suspended or deleted): give the numeric user id"
         )
-    # Lists from elsewhere may have named the same person by login.
-    imported = {imported_viewer_key(one, text) for one in secrets for text in {given, login}}
-    return _viewer([*imported, *(viewer_key(one, str(user.id)) for one in secrets)])
+    # An imported list may have named the same person by login.
+    imported = {imported_viewer_key(key, text) for key in secrets for text in {given, login}}
+    return _viewer([*imported, *(viewer_key(key, str(user.id)) for key in secrets)])
 
 
 def _viewer(keys: Iterable[int]) -> Subject:
@@ -112,15 +110,15 @@ def _viewer(keys: Iterable[int]) -> Subject:
 
 
 def find_channel(given: str, lake: Lake, accounts: Accounts | None) -> Subject:
-    """The channel with this id or login, under every id and login that Twitch and the lake know of it.
+    """The channel with this id or login, with all its ids and logins at Twitch and in the lake.
 
     Args:
-        given: digits are an id.
-        lake: its channel tables are looked through.
-        accounts: Helix; None without credentials, then the lake alone tells.
+        given: an id if it consists of digits.
+        lake: its channel tables are searched.
+        accounts: Helix; None without credentials, then only the lake is searched.
 
     Raises:
-        SubjectError: it is neither a login nor an id.
+        SubjectError: ``given`` is neither a login nor an id.
     """
     ids: set[int] = set()
     logins: set[str] = set()
@@ -144,7 +142,7 @@ def find_channel(given: str, lake: Lake, accounts: Accounts | None) -> Subject:
         .iter_rows(named=True)
     ]
     if not ids:
-        # Only those of the newest day: before, the login may have been somebody else's.
+        # Only the newest day counts: earlier, the login may have belonged to a different channel.
         ids.update([number for number, login in known if login in logins][-1:])
     logins.update(login for number, login in known if number in ids)
     ids.update(derived_channel_id(login) for login in logins)

@@ -94,9 +94,9 @@ def test_the_environment_names_topic_and_desk_and_the_collector_does_not_mind(tm
 @pytest.mark.parametrize(
     ("minutes", "ok", "text"),
     [
-        (None, False, "there is no state/heartbeat.json in the lake: is the Dagster daemon running"),
+        (None, False, "the lake has no state/heartbeat.json: is the Dagster daemon running"),
         (200, False, "the last one is 200 minutes old: is the Dagster daemon running"),
-        (3, True, "3 minutes old; failures are told to "),
+        (3, True, "3 minutes old; alerts go to "),
     ],
 )
 def test_the_doctor_hears_the_heartbeat(tmp_path, backend, minutes, ok, text):

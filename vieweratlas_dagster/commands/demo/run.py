@@ -1,8 +1,4 @@
-"""`vieweratlas demo`: from an empty folder to an atlas, with the truth beside it.
-
-Belongs here: the order of things, progress on the terminal, the report. Does not belong here: processes
-(``stage``), comparisons (``truth``), jobs (``automation``).
-"""
+"""`vieweratlas demo`: the steps from an empty folder to an atlas, progress, and the report."""
 
 from __future__ import annotations
 
@@ -65,18 +61,18 @@ from vieweratlas_dagster.tables import AUDIENCES, COMMUNITIES, EDGES, NODES, PRE
 DEFAULT_DATA_DIR = Path("data/demo")
 _MARKER = ".vieweratlas-demo"
 _LEAST_AGREEMENT = 0.9
-# Of the presences in the hours without a collector. A recording has no notices, and nobody looks for those
-# of channels that the collector has never seen.
+# The least share restored of the presences in the hours without a collector. It cannot be all: recordings
+# have no notices, and those of channels that the collector has never seen are not looked for.
 _LEAST_RESTORED = 0.7
 # Real seconds for the last messages of the world to arrive.
 _SETTLE_SECONDS = 2.0
-# When on the second day the collector is killed, in world seconds after midnight. Much is said at night,
-# and the broadcasts of that time end before a world of two days does, so that they can be read.
+# When the collector is killed on the second day, in world seconds after midnight. Chat is busy then,
+# and broadcasts of that time end within a world of two days, so that their recordings can be read.
 _KILLED_AFTER = 3600
-# World seconds without a process; starting one takes about another hour of so fast a world.
+# World seconds without a process; starting one takes about one more hour in this fast world.
 _WITHOUT_PROCESS = 2 * 3600
-# Real seconds whose messages a killed collector may not have on disk: a flush a second, and some time to
-# write it on a busy machine.
+# Real seconds whose messages a killed collector may not have on disk: one flush per second, plus the time
+# to write it on a busy machine.
 _UNSAVED_SECONDS = 3.0
 
 
@@ -84,10 +80,10 @@ def run_demo(options: DemoOptions, base_config: Path, console: Console) -> bool:
     """Run the demo and print its report.
 
     Returns:
-        Whether everything really succeeded: every run, every check, no loss, agreement with the truth.
+        Whether everything succeeded: every run, every check, no loss, agreement with the truth.
 
     Raises:
-        DemoError: it could not be run to its end.
+        DemoError: the demo could not finish.
     """
     _prepare(options.data_dir)
     write_demo_config(options, base_config)
@@ -100,12 +96,12 @@ def run_demo(options: DemoOptions, base_config: Path, console: Console) -> bool:
     with simulated_twitch(options) as world, _progress(console) as progress:
         settings = Settings.load(options.config, VOD_OVERRIDES, own_environment() | world.environment())
         lake = Lake.open(settings.storage)
-        gone = _collect(options, world, lake, progress)
+        downtime = _collect(options, world, lake, progress)
         outcomes = list(_run_jobs(settings, days, options.home, progress))
     secret = load_viewer_key_secret(settings.privacy)
-    outage = _outage(gone, options, settings.collection.window_seconds) if gone else None
+    outage = _outage(downtime, options, settings.collection.window_seconds) if downtime else None
     collection, restored = _compare(options, lake, secret, days, outage)
-    hours = _told(outage, restored) if outage and restored else None
+    hours = _outage_figures(outage, restored) if outage and restored else None
     report = _report(options, lake, collection, hours, outcomes, days)
     report["seconds"] = round(time.monotonic() - began, 1)
     (options.data_dir / "report.json").write_text(json.dumps(report, indent=1) + "\n")
@@ -116,7 +112,9 @@ def run_demo(options: DemoOptions, base_config: Path, console: Console) -> bool:
 def _prepare(data_dir: Path) -> None:
     if data_dir.exists() and any(data_dir.iterdir()):
         if not (data_dir / _MARKER).exists():
-            raise DemoError(f"{data_dir} holds something that no demo made; choose another --data-dir")
+            raise DemoError(
+                f"{data_dir} contains files that are not a demo's; choose a different --data-dir"
+            )
         for entry in data_dir.iterdir():
             if entry.name != _MARKER:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
@@ -140,50 +138,50 @@ def _progress(console: Console) -> Progress:
 def _collect(
     options: DemoOptions, world: World, lake: Lake, progress: Progress
 ) -> tuple[float, float] | None:
-    """Let the collector live through the world's days, of which it misses some hours.
+    """Run the collector through the world's days, with some hours of downtime.
 
     Returns:
         When it was killed and when it was started again, in Unix seconds of the world; None in a world
-        of one day.
+        of one day, which has no downtime.
     """
     origin = world.clock.world_origin
     length = world.ends_at - origin
     task = progress.add_task("collecting", total=length, note="connecting")
-    told = ""
+    printed = ""
 
     def watch(until: float, collector: subprocess.Popen[bytes] | None) -> None:
-        nonlocal told
+        nonlocal printed
         while (now := world.clock.now()) < until:
             if collector:
                 check_alive(collector, options.logs / "collector.log")
             doing = f"{'collecting' if collector else 'killed, down'} {utc(now):%d %b}"
-            if doing != told and not progress.console.is_terminal:
+            if doing != printed and not progress.console.is_terminal:
                 progress.console.print(doing, highlight=False)
-            told = doing
+            printed = doing
             objects = len(lake.objects(live_day_prefix(f"{utc(now):%Y-%m-%d}")))
             note = f"{objects:>3} windows" if collector else "collector down"
             progress.update(task, completed=now - origin, note=f"{utc(now):%d %b %H:%M} UTC, {note}")
             time.sleep(min(0.5, (until - now) / world.clock.rate))
 
-    gone = None
+    downtime = None
     if options.days > 1:
         kill_at = origin + 86_400 + _KILLED_AFTER
         with running_collector(options, world, ending=signal.SIGKILL) as collector:
             watch(kill_at, collector)
             killed_at = world.clock.now()
         watch(kill_at + _WITHOUT_PROCESS, None)
-        gone = killed_at, world.clock.now()
+        downtime = killed_at, world.clock.now()
     with running_collector(options, world) as collector:
         watch(world.ends_at, collector)
         time.sleep(_SETTLE_SECONDS)
     progress.update(task, completed=length, note=f"{options.days} days simulated")
-    return gone
+    return downtime
 
 
 def _run_jobs(settings: Settings, days: list[date], home: Path, progress: Progress) -> Iterator[RunOutcome]:
-    """All VOD quarters, then the days, so that no day is made before the last of its chat has come."""
+    """Run all VOD quarters, then the days, so that a day is made after all its chat has arrived."""
     os.environ["DAGSTER_HOME"] = str(home.resolve())
-    # Dagster is heavy to import, and nothing before this point needs it.
+    # Imported late because Dagster is heavy.
     from vieweratlas_dagster.definitions import build_definitions
 
     definitions = build_definitions(settings)
@@ -198,22 +196,22 @@ def _run_jobs(settings: Settings, days: list[date], home: Path, progress: Progre
     progress.update(task, note=f"{len(runs)} runs")
 
 
-def _outage(gone: tuple[float, float], options: DemoOptions, window_seconds: int) -> Outage:
-    """How long nobody read chat, by the simulator's word.
+def _outage(downtime: tuple[float, float], options: DemoOptions, window_seconds: int) -> Outage:
+    """The outage, which ends with the first join that the simulator saw.
 
     Raises:
         DemoError: the collector did not come back.
     """
-    killed_at, started_at = gone
+    killed_at, started_at = downtime
     back_at = first_join(pl.read_csv(options.oracle / "joined.csv"), started_at)
     if back_at is None:
         raise DemoError(
-            f"the collector never joined again after the kill; see {options.logs}/collector.log"
+            f"the collector did not join again after the kill; see {options.logs}/collector.log"
         )
     return Outage(killed_at - _UNSAVED_SECONDS * options.rate, killed_at, back_at, window_seconds)
 
 
-def _told(outage: Outage, restored: Restored) -> dict[str, Any]:
+def _outage_figures(outage: Outage, restored: Restored) -> dict[str, Any]:
     return {
         "killed_at": utc(outage.killed_at).isoformat(timespec="seconds"),
         "back_at": utc(outage.back_at).isoformat(timespec="seconds"),
@@ -237,7 +235,7 @@ def _compare(
 
 
 def _declared(lake: Lake, days: list[str]) -> pl.DataFrame:
-    """What the collector says of each channel and window: how long it was observed."""
+    """The collector's own record of how long it observed each channel and window."""
     rows = [
         (record.channel_id, record.window_start, record.observed_seconds, record.window_seconds)
         for day in days
@@ -342,7 +340,9 @@ def _print_report(
         hours = f"{outage['hours']:.1f} hours without a collector"
         table.add_row("killed", f"{killed_at:%d %b %H:%M} to {back_at:%H:%M} UTC, {hours}")
         table.add_row("", f"VODs restored {_of(outage['restored'], outage['missed'])} presences of these")
-        table.add_row("", f"{collection['cut_off']:,} just before were not on disk yet, and declared so")
+        table.add_row(
+            "", f"{collection['cut_off']:,} just before were not on disk yet, and were declared missing"
+        )
     missed = collection["happened"] - collection["collected"]
     restored = _of(collection["restored"], missed)
     table.add_row("coverage", f"{collection['coverage']:.1%} live; VODs restored {restored} missed")
@@ -366,8 +366,8 @@ def _print_report(
             soft_wrap=True,
         )
         if "atlas" in report:
-            console.print(f"There is an atlas all the same: {report['atlas']}", soft_wrap=True)
-        console.print("On a machine that is busy with other work, run it again when that is done.")
+            console.print(f"It made an atlas: {report['atlas']}", soft_wrap=True)
+        console.print("If this machine was busy with other work, run it again when that is done.")
 
 
 def _of(part: int, whole: int) -> str:

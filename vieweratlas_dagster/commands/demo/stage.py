@@ -1,7 +1,4 @@
-"""The demo's processes: the simulator and the collector, started, watched and stopped.
-
-Belongs here: child processes and the files they are told about. Does not belong here: what they do.
-"""
+"""The demo's child processes: the simulator and the collector, started, watched and stopped."""
 
 from __future__ import annotations
 
@@ -24,18 +21,18 @@ from collector_service.clock import ScaledClock, parse_clock
 from collector_service.settings import read_config
 
 _START_SECONDS = 60.0
-# The collector promises to be gone within 25 s of SIGTERM.
+# The collector promises to exit within 25 s of SIGTERM.
 _STOP_SECONDS = 40.0
 _REAL_SECONDS_PER_DAY = 30.0
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the text says what happened and which log tells more."""
+    """The demo cannot continue; the text has the reason and the log to read."""
 
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What `make demo` may be told."""
+    """The options of `make demo`."""
 
     seed: int
     channels: int
@@ -48,7 +45,7 @@ class DemoOptions:
 
     @property
     def home(self) -> Path:
-        """Where the Dagster instance is: the one that was named, or the demo's own."""
+        """Folder of the Dagster instance: the given one, or the demo's own."""
         return self.dagster_home or self.data_dir / "dagster"
 
     @property
@@ -58,23 +55,23 @@ class DemoOptions:
 
     @property
     def logs(self) -> Path:
-        """Where the processes log to."""
+        """Folder of the processes' logs."""
         return self.data_dir / "logs"
 
     @property
     def oracle(self) -> Path:
-        """Where the simulator leaves the truth."""
+        """Folder in which the simulator writes the truth."""
         return self.data_dir / "oracle"
 
     @property
     def config(self) -> Path:
-        """The settings file that everything in the demo reads."""
+        """The settings file of the whole demo."""
         return self.data_dir / "config.yaml"
 
 
 @dataclass(frozen=True)
 class World:
-    """A running simulated Twitch: where it listens, its credentials, its clock."""
+    """A running simulated Twitch: its addresses, credentials and clock."""
 
     urls: dict[str, str]
     client_id: str
@@ -83,7 +80,7 @@ class World:
     ends_at: float
 
     def environment(self) -> dict[str, str]:
-        """Settings that point a program at this world instead of Twitch."""
+        """Environment variables that lead a program to this world instead of Twitch."""
         return {
             "TWITCH_IRC_URL": self.urls["irc_url"],
             "TWITCH_HELIX_URL": self.urls["helix_url"],
@@ -94,12 +91,12 @@ class World:
         }
 
 
-# The demo alone: afterwards nobody answers, so the schedules of `make ui` must not ask.
+# Not in the settings file: after the demo, the schedules of `make ui` must not read VODs.
 VOD_OVERRIDES = {"vod": {"enabled": True, "max_vods_per_run": 500}}
 
 
 def write_demo_config(options: DemoOptions, base: Path) -> None:
-    """Settings for the demo: the project's own, with the demo's places and a faster refresh."""
+    """Write the demo's settings: the project's own with the demo's folders and a faster refresh."""
     settings: dict[str, Any] = read_config(base)
     root = options.data_dir.resolve()
     settings["storage"] = {"type": "file", "dir": str(root / "lake")}
@@ -113,7 +110,7 @@ def write_demo_config(options: DemoOptions, base: Path) -> None:
         "top_channels_limit": options.channels,
         # Half an hour of the world is about 0.6 s here.
         "refresh_seconds": 1800,
-        # A fast world needs fast joins: the demo's Twitch allows a hundred times the usual rate.
+        # A fast world needs fast joins: the demo's Twitch allows 100 times the usual rate.
         "join_rate": {"joins": 2000, "seconds": 10, "scope": "connection"},
         "connection_interval_seconds": 0.05,
         "max_runtime_hours": 0,
@@ -125,10 +122,10 @@ def write_demo_config(options: DemoOptions, base: Path) -> None:
 
 @contextmanager
 def simulated_twitch(options: DemoOptions) -> Iterator[World]:
-    """Run the simulator; it leaves its oracle when the block ends.
+    """Run the simulator; it writes its oracle when the block ends.
 
     Raises:
-        DemoError: it did not come up, or did not end well.
+        DemoError: it did not start, or it failed.
     """
     ready = options.data_dir / "simulator.json"
     command = [
@@ -156,12 +153,12 @@ def running_collector(
     """Run the collector against the world until the block ends.
 
     Args:
-        options: where it lives; a later one goes on with what an earlier one left on disk.
-        world: what it reads.
-        ending: SIGTERM, upon which it flushes and exits, or SIGKILL, which it never hears of.
+        options: its folders; a later collector resumes from the files of an earlier one.
+        world: the Twitch that it reads.
+        ending: SIGTERM, on which it flushes and exits, or SIGKILL, which it cannot catch.
 
     Raises:
-        DemoError: it ended early or badly.
+        DemoError: it ended early or failed.
     """
     clock = ScaledClock(world.clock.real_origin, world.clock.world_origin, world.clock.rate, world.ends_at)
     environment = world.environment() | {"VIEWERATLAS_CLOCK": clock.spec(), "COLLECTOR_ID": "demo"}
@@ -171,10 +168,10 @@ def running_collector(
 
 
 def check_alive(process: subprocess.Popen[bytes], log: Path) -> None:
-    """Fail when the process has ended.
+    """Check that the process is running.
 
     Raises:
-        DemoError: it has.
+        DemoError: it has ended.
     """
     if process.poll() is not None:
         raise DemoError(f"a process ended early with code {process.returncode}; see {log}:\n{_tail(log)}")
@@ -196,7 +193,7 @@ def _process(
             stdout=output,
             stderr=subprocess.STDOUT,
             env=own_environment() | environment,
-            # Ctrl-C reaches the demo alone, which then stops its processes in order.
+            # Ctrl-C reaches only the demo, which then stops its processes in order.
             start_new_session=True,
         )
         try:
@@ -209,7 +206,7 @@ def _process(
 
 
 def own_environment() -> dict[str, str]:
-    """Our environment without settings that would reach past the demo's own."""
+    """This process's environment without variables that would override the demo's settings."""
     ours = ("TWITCH_", "S3_", "AWS_", "STORAGE_TYPE", "LAKE_DIR", "CHANNELS_FILE", "COLLECTOR_", "VIEWER")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
@@ -233,12 +230,12 @@ def _wait_for_world(process: subprocess.Popen[bytes], ready: Path, log: Path) ->
         if time.monotonic() > deadline:
             raise DemoError(f"the simulator was not ready within {_START_SECONDS:g} s; see {log}")
         time.sleep(0.05)
-    told = json.loads(ready.read_text(encoding="utf-8"))
-    clock = parse_clock(told["clock"])
+    written = json.loads(ready.read_text(encoding="utf-8"))
+    clock = parse_clock(written["clock"])
     if not isinstance(clock, ScaledClock):
-        raise DemoError(f"the simulator named no scaled clock in {ready}")
-    urls = {name: told[name] for name in ("irc_url", "helix_url", "id_url", "gql_url")}
-    return World(urls, told["client_id"], told["client_secret"], clock, float(told["ends_at"]))
+        raise DemoError(f"the simulator wrote no scaled clock to {ready}")
+    urls = {name: written[name] for name in ("irc_url", "helix_url", "id_url", "gql_url")}
+    return World(urls, written["client_id"], written["client_secret"], clock, float(written["ends_at"]))
 
 
 def _tail(log: Path, lines: int = 15) -> str:

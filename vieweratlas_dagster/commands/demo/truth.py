@@ -1,8 +1,4 @@
-"""Comparing what was collected and found with what truly was, as pure functions.
-
-Belongs here: loss, invention, coverage, what VODs restored, and agreement. Does not belong here: reading
-files, printing.
-"""
+"""The demo's result compared with the planted truth, as pure functions."""
 
 from __future__ import annotations
 
@@ -19,10 +15,13 @@ _PLACE = (*_WINDOW, "viewer_key")
 
 @dataclass(frozen=True)
 class Outage:
-    """The collector was killed and came back, in Unix seconds.
+    """A kill of the collector and its return, in Unix seconds.
 
-    ``unsaved_since``: what it heard from then on need not have been on disk when it was killed.
-    ``killed_at``: its last moment. ``back_at``: the first channel was joined again.
+    Attributes:
+        unsaved_since: later messages may not have been on disk when it was killed.
+        killed_at: when it was killed.
+        back_at: when the first channel was joined again.
+        window_seconds: length of a window.
     """
 
     unsaved_since: float
@@ -31,11 +30,11 @@ class Outage:
     window_seconds: int
 
     def during(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The rows whose windows lie wholly between the kill and the return."""
+        """The rows of windows that lie wholly between the kill and the return."""
         return self._until_back(frame).filter(_start() >= self.killed_at)
 
     def unsaved(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The rows of windows that may have been heard in part and not saved, up to the return."""
+        """The rows of windows, up to the return, that may contain unsaved messages."""
         return self._until_back(frame).filter(_start() + self.window_seconds > self.unsaved_since)
 
     def _until_back(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -48,7 +47,7 @@ def _start() -> pl.Expr:
 
 @dataclass(frozen=True)
 class Restored:
-    """Presences that live collection missed, and how many of them came in by VODs."""
+    """Presences that live collection missed, and how many of them VODs restored."""
 
     missed: int
     restored: int
@@ -56,13 +55,18 @@ class Restored:
 
 @dataclass(frozen=True)
 class CollectionTruth:
-    """How the collected presence compares with what truly happened, in presences and messages.
+    """The collected presence compared with the truth, in presences and messages.
 
-    ``lost``: delivered to the collector, but not in the lake. ``cut_off``: likewise, but heard just before
-    the collector was killed, and in windows of which it does not say that it saw them whole; these do not
-    count as lost. ``invented``: in the lake, but never
-    happened. ``undeclared``: happened in a window that the collector says it saw whole, but not in the
-    lake. ``restored``: missed live, brought in by VODs.
+    Attributes:
+        happened: all true presences.
+        collected: those collected live.
+        lost: delivered to the collector, but not in the lake.
+        lost_messages: the same in messages.
+        cut_off: delivered just before the collector was killed, not in the lake, in windows that it does
+            not declare complete; they do not count as lost.
+        invented: in the lake, but never happened.
+        undeclared: not in the lake, in a window that the collector declares complete.
+        restored: missed live, restored by VODs.
     """
 
     happened: int
@@ -98,7 +102,7 @@ def true_presence(oracle: pl.DataFrame, secret: str) -> pl.DataFrame:
 
 
 def first_join(joined: pl.DataFrame, after: float) -> float | None:
-    """When the first channel was joined after an instant, in Unix seconds; None when none was.
+    """When the first channel was joined after an instant, in Unix seconds; None without a join.
 
     Args:
         joined: the oracle's joined stretches: channel_id, from, to.
@@ -114,15 +118,15 @@ def compare_collection(
     windows: pl.DataFrame,
     outage: Outage | None = None,
 ) -> CollectionTruth:
-    """Hold the lake against the truth.
+    """Compare the lake with the truth.
 
     Args:
         truth: from `true_presence`.
         live: PRESENCE rows of the live source.
         vod: PRESENCE rows of the VODs.
-        windows: channel_id, window_start, observed_seconds, window_seconds: what the collector says of
+        windows: channel_id, window_start, observed_seconds, window_seconds: the collector's own record of
             each channel and window.
-        outage: when it was killed; None when it never was.
+        outage: the kill of the collector; None without one.
     """
     happened = _happened(truth)
     delivered = truth.filter(pl.col("delivered") + pl.col("notices_delivered") > 0)
@@ -152,7 +156,7 @@ def compare_collection(
 
 
 def compare_outage(truth: pl.DataFrame, live: pl.DataFrame, vod: pl.DataFrame, outage: Outage) -> Restored:
-    """What the hours without a collector cost, and what of it VODs gave back.
+    """The presences missed in the hours without a collector, and how many VODs restored.
 
     Args:
         truth: from `true_presence`.
@@ -172,7 +176,7 @@ def agreement(nodes: pl.DataFrame, planted: pl.DataFrame) -> tuple[float, float]
     """Adjusted mutual information of found and planted communities, and of found and planted regions.
 
     Args:
-        nodes: NODES frame; channels without a community are left out.
+        nodes: NODES frame; channels without a community are ignored.
         planted: channel_id, community, region as planted.
     """
     both = nodes.filter(pl.col("community").is_not_null()).join(
