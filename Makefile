@@ -135,7 +135,7 @@ fuzz: .venv/installed ## every parser of untrusted input against hostile bytes, 
 chaos: .venv/installed ## a simulated day of random faults, 7 minutes: ARGS="--hours 24 --seed 1"
 	$(BIN)/python -m tests.faults.chaos $(ARGS)
 
-long-test: $(TEST_NEEDS) setup .venv/spark ## the tests that the suite has a shorter one for: ten minutes
+long-test: $(TEST_NEEDS) setup .venv/spark .venv/page-bench ## the tests that the suite has a shorter one for: ten minutes
 	$(BIN)/pytest -m long tests
 
 aws-test: need-terraform .venv/installed ## the operators' scripts against moto, from an empty account to an empty account: a quarter of an hour

@@ -149,6 +149,7 @@ async def client(server, messages):
     return reader, writer
 
 
+@pytest.mark.long
 async def test_the_collector_loses_nothing_as_fast_as_it_can():
     fed, rows = await measure_throughput(QUICK)
     assert len(fed.sent) == 200_000
@@ -166,6 +167,7 @@ async def test_the_collector_loses_nothing_in_a_burst():
     assert rows["messages lost of 120,000"] == 0
 
 
+@pytest.mark.long
 async def test_a_rival_that_cannot_be_installed_misses_its_bar(monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     (row,) = await measure_rival(QUICK, 100_000.0)

@@ -77,6 +77,7 @@ def test_the_meter_counts_computing_without_the_lake_in_it():
     assert 0.15 <= meter.seconds <= whole - 0.2
 
 
+@pytest.mark.long
 def test_a_run_is_measured_and_the_code_location_is_as_before(tmp_path):
     before = page.render_page
     [(whole, computing, empty)] = timed_runs(tmp_path, 1)
@@ -101,6 +102,7 @@ def made(folder):
     return dagster_history.templates(folder)
 
 
+@pytest.mark.long
 def test_history_is_what_real_runs_would_have_left(made, tmp_path):
     now = datetime(2026, 5, 4, 12, tzinfo=UTC)
     with running_postgres() as server, dagster_history.database(server, "short", tmp_path) as (_, instance):

@@ -57,6 +57,7 @@ def test_the_same_seed_gives_the_same_files(written):
     assert all(again.get(info.key) == lake.get(info.key) for info in lake.objects(""))
 
 
+@pytest.mark.long
 def test_a_sample_of_the_full_world_has_its_calibrated_proportions():
     world = write_world(Lake.in_memory(), channels=10_000, viewers=500_000, days=DAYS[:1])
     scale = 7_130_000 / 500_000
@@ -64,7 +65,14 @@ def test_a_sample_of_the_full_world_has_its_calibrated_proportions():
     assert world.increments * scale == pytest.approx(926e6, rel=0.03)
 
 
-@pytest.mark.parametrize("part", ["sets", "growth", "new day"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param("sets", marks=pytest.mark.long),
+        pytest.param("growth", marks=pytest.mark.long),
+        "new day",
+    ],
+)
 def test_every_part_measures(part, monkeypatch):
     monkeypatch.setattr(overlap, "_ROUNDS", 1)
     rows = overlap.measure(quick=True, only=part)
@@ -75,7 +83,10 @@ def test_every_part_measures(part, monkeypatch):
 
 @pytest.mark.parametrize(
     ("part", "broken", "text"),
-    [("sets", "_by_sets", "edges are not the"), ("new day", "window_audience", "are not what")],
+    [
+        ("sets", "_by_sets", "edges are not the"),
+        pytest.param("new day", "window_audience", "are not what", marks=pytest.mark.long),
+    ],
 )
 def test_a_wrong_result_is_no_measurement(part, broken, text, monkeypatch):
     results = iter(range(100))

@@ -28,6 +28,7 @@ def rows():
     return {row.what: row for row in page.measure(quick=True)}
 
 
+@pytest.mark.long
 def test_both_pages_are_measured_and_the_table_shows_both(rows):
     for of in ("", " of Plotly"):
         assert 0 < rows[f"first paint{of}"].value < 120_000
@@ -38,6 +39,7 @@ def test_both_pages_are_measured_and_the_table_shows_both(rows):
     assert {line.split("  ")[0] for line in table.splitlines()[2:] if line} == {"300 channels"}
 
 
+@pytest.mark.long
 def test_the_size_has_the_bar_that_was_set(rows):
     size = rows["page with its days"]
     assert size.most == 3

@@ -71,6 +71,7 @@ def test_another_presence_is_refused(read, tmp_path):
         vod.compare(other, COMMENTS)
 
 
+@pytest.mark.long
 def test_both_readers_give_every_comment_of_the_file(world, chat, tmp_path):
     path = tmp_path / "chat.json"
     write_chat_file(world, chat, path)
