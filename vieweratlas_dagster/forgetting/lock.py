@@ -1,7 +1,7 @@
 """A lock that lets one run at a time rewrite a lake: two runs on the same object would undo each other.
 
 A lake in a folder uses a file lock, which ends with its process. Elsewhere the lock is an object that its
-owner renews; another run takes over an object that has not changed for a while. No clocks are compared.
+owner renews; a waiting run takes over an object that has not changed for a while. No clocks are compared.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""From the counts of the Spark job to the overlap graph, by the formulas of the local engine.
-
-Belongs here: joining counts with names. Does not belong here: counting (``overlap_job``), formulas and
-reasons (``analysis.overlap``).
-"""
+"""From the counts of the Spark job to the overlap graph, by the formulas of the local engine."""
 
 from __future__ import annotations
 
@@ -40,7 +36,7 @@ def graph_of_counts(
         min_channel_viewers: smallest audience of a channel in the graph.
 
     Raises:
-        ValueError: a channel_id is in channels twice, or was counted but is not in channels.
+        ValueError: a channel_id is in channels twice, or was counted but is missing there.
     """
     names = one_row_per_channel(channels)
     unknown = counts.join(names, on="channel_id", how="anti")
@@ -68,8 +64,8 @@ def _edges(
     numbers = audiences.join(counts, on="channel_id", how="left", maintain_order="left")["number"]
     place = np.empty(audiences.height, dtype=np.int32)
     place[numbers.to_numpy()] = np.arange(audiences.height, dtype=np.int32)
-    one, other = (place[pairs[end].to_numpy()] for end in ("first", "second"))
-    row, column = np.minimum(one, other), np.maximum(one, other)
+    ends = [place[pairs[end].to_numpy()] for end in ("first", "second")]
+    row, column = np.minimum(*ends), np.maximum(*ends)
     order = np.lexsort((column, row))
     row, column = row[order], column[order]
     viewers = audiences["viewers"].cast(pl.Float64).to_numpy()

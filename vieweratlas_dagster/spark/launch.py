@@ -1,11 +1,8 @@
-"""Starting the Spark job through Dagster Pipes, and what it needs and leaves behind.
+"""Starting the Spark job through Dagster Pipes, and removing its files from the lake.
 
-Belongs here: where the job runs, its order, its results, its traces in the lake. Does not belong here:
-counting (``overlap_job``) and what is made of the counts (``finish``).
-
-The job reads the days' objects where they are and writes below state/spark/date=D/, into a folder that no
-other attempt uses: a job that outlives its run mixes with nothing. What an attempt leaves, killed ones
-too, is removed when it ends or when the day's next attempt begins.
+The job reads the days' objects in place and writes below state/spark/date=D/, into a folder of its
+attempt: a job that outlives its run cannot mix with a later one. The folder is removed when the attempt
+ends; that of a killed attempt when the day's next attempt begins.
 """
 
 from __future__ import annotations
@@ -56,20 +53,20 @@ def overlap_graph_on_spark(
     storage: StorageSettings,
     **options: Any,
 ) -> OverlapGraph:
-    """What ``analysis.overlap.overlap_graph`` makes of the days' memberships, row for row.
+    """The graph of ``analysis.overlap.overlap_graph`` for the days' memberships, row for row.
 
     Args:
-        context: of the asset, with the day as its partition.
+        context: of the asset; its partition is the day.
         lake: where the days' audiences are.
-        days: YYYY-MM-DD, those of the window.
+        days: the days of the window, YYYY-MM-DD.
         channels: one row per channel: channel_id, channel, game_name, language.
-        derive: DAY_AUDIENCES of a day without such an object; None when nothing is known of the day.
+        derive: DAY_AUDIENCES of a day without such an object; None for a day without data.
         spark: where the job runs.
         storage: the lake's settings.
         options: ``min_channel_viewers`` and the other options of ``overlap_graph``.
 
     Raises:
-        RuntimeError: Spark or Java is missing, or the job failed; the message says what to do.
+        RuntimeError: Spark or Java is missing, or the job failed; the message has the next step.
     """
     if lake.uri.startswith("memory:"):
         raise RuntimeError(f"Spark cannot read a lake in memory: use a lake of type file or s3, {_ELSE}")
@@ -89,7 +86,7 @@ def overlap_graph_on_spark(
         figures = done.get_custom_messages()
         if not figures:
             raise RuntimeError(
-                "the Spark job ended without telling its figures: see its log, and materialize again"
+                "the Spark job ended without reporting its figures: see its log, and materialize again"
             )
         return graph_of_counts(
             _read(lake, f"{work}out/channels/"),
@@ -103,24 +100,24 @@ def overlap_graph_on_spark(
 
 
 def find_spark_submit() -> str:
-    """The spark-submit of this machine, after a look at its Java.
+    """The spark-submit of this machine, after checking its Java.
 
     Raises:
-        RuntimeError: one of them is missing, or Java is too old; the message says what to install.
+        RuntimeError: spark-submit or Java is missing, or Java is too old; the message has the next step.
     """
     places = (Path(os.environ.get("SPARK_HOME", "")) / "bin", Path(sys.executable).parent)
     path = os.pathsep.join([*map(str, places), os.environ.get("PATH", "")])
     submit = shutil.which("spark-submit", path=path)
     if submit is None:
         raise RuntimeError(
-            "analysis.engine is spark, but there is no spark-submit: install the extra "
+            "analysis.engine is spark, but spark-submit is missing: install the extra "
             f"(pip install 'vieweratlas[spark]'), set SPARK_HOME, {_ELSE}"
         )
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=str(Path(home) / "bin")) if home else shutil.which("java")
     version = _java_version(java) if java else None
     if version is None or version < _OLDEST_JAVA:
-        found = f"{java} is version {version}" if version else f"there is none in {home or 'the PATH'}"
+        found = f"{java} is version {version}" if version else f"{home or 'the PATH'} has none"
         raise RuntimeError(
             f"analysis.engine is spark, which needs Java {_OLDEST_JAVA} or newer, but {found}: install it "
             f"(Debian, Ubuntu: apt install default-jre-headless), set JAVA_HOME, {_ELSE}"
@@ -129,8 +126,8 @@ def find_spark_submit() -> str:
 
 
 def _java_version(java: str) -> int | None:
-    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603 - the one found above
-    found = re.search(r'version "(?:1\.)?(\d+)', told)
+    output = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603 - the one found above
+    found = re.search(r'version "(?:1\.)?(\d+)', output)
     return int(found[1]) if found else None
 
 
@@ -154,7 +151,7 @@ def _run_on_emr(
     spark: SparkSettings,
     storage: StorageSettings,
 ) -> dg.PipesClientCompletedInvocation:
-    # They take a second to import, and no other engine needs them.
+    # These take a second to import, and only EMR needs them.
     import boto3
     from dagster_aws.pipes import (
         PipesEMRServerlessClient,
@@ -163,7 +160,7 @@ def _run_on_emr(
     )
 
     class Messages(PipesS3MessageReader):
-        """Below the attempt's folder instead of the bucket's root, so that they go with it."""
+        """Puts messages below the attempt's folder, so that they are removed with it."""
 
         @contextmanager
         def get_params(self) -> Iterator[Mapping[str, Any]]:
@@ -222,7 +219,7 @@ def _inputs(
 
 
 def _modules() -> bytes:
-    """What the job imports beyond pyspark, as a zip file for ``--py-files``."""
+    """The job's imports beyond pyspark, as a zip file for ``--py-files``."""
     pipes = Path(dagster_pipes.__file__).parent
     files = {f"vieweratlas_dagster/{name}": _PACKAGE / name for name in _SHIPPED}
     files |= {f"dagster_pipes/{file.name}": file for file in sorted(pipes.glob("*.py"))}

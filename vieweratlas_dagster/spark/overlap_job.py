@@ -32,7 +32,7 @@ from vieweratlas_dagster.analysis.plausible import plausible_channels
 _REASONS = ("known bot", "too many channels", "too many hours")
 # The largest number of messages or windows of one membership, as in DAY_AUDIENCES.
 _MOST = 2**32 - 1
-# No number of 32 binary digits weighs more than 32.
+# A 32-bit count has a weight of at most 32.
 _WEIGHT_BITS = 6
 _MEMBERSHIPS_PER_TASK = 500_000
 _INCREMENTS_PER_TASK = 10_000_000
@@ -43,10 +43,10 @@ class SparkCounts:
     """The counts.
 
     Attributes:
-        channels: one row per channel with a viewer: channel_id, seen (all viewers), viewers and
-            messages (excluded viewers left out), number (of a channel in the graph, else null).
+        channels: one row per channel with a viewer: channel_id, seen (all viewers), viewers and messages
+            (without excluded viewers), number (of a channel in the graph, else null).
         pairs: first, second (numbers of channels), shared (at least the threshold), weight.
-        figures: population, and excluded: rows as EXCLUSIONS has them.
+        figures: population, and excluded: rows of EXCLUSIONS.
     """
 
     channels: DataFrame
@@ -66,10 +66,10 @@ def count_overlaps(
 ) -> SparkCounts:
     """Count as ``analysis.overlap.overlap_graph`` does.
 
-    Memberships move once, to their viewer; from there, each viewer's channels move once per channel of
-    theirs, with those that have a larger audience. So a pair is counted where its smaller channel is,
-    no channel is too large for one task, and the shuffle carries four bytes for each viewer that a
-    pair shares, however many pairs there are.
+    Memberships are shuffled once, to their viewer. From there each channel of a viewer is shuffled together
+    with those of the viewer's channels that have a larger audience. So a pair is counted at its smaller
+    channel, no channel is too large for one task, and the shuffle carries four bytes per pair and shared
+    viewer, whatever the number of pairs.
 
     Args:
         days: rows of DAY_AUDIENCES of all days.
@@ -101,7 +101,7 @@ def count_overlaps(
 
 def _memberships(days: DataFrame, loyalty: str) -> DataFrame:
     """One row per viewer and channel over all days: messages, windows, known_bot, weight."""
-    # Spark has no unsigned integers: it reads them as decimals, which this moves into the range of long.
+    # Spark reads unsigned integers as decimals; this shifts them into the range of long.
     key = (fn.col("viewer_key").cast("decimal(20,0)") - fn.lit(str(2**63)).cast("decimal(20,0)")).cast(
         "long"
     )
@@ -169,7 +169,7 @@ def _lists(judged: DataFrame, inside: DataFrame) -> DataFrame:
 
 
 def _size_tasks(session: SparkSession, rows: int, per_task: int) -> None:
-    """Make the next shuffles as wide as their rows need; a fixed width suits one size of world only."""
+    """Set the number of tasks of the next shuffles by their rows; a fixed number fits one size of world."""
     session.conf.set("spark.sql.shuffle.partitions", str(rows // per_task + 1))
 
 
@@ -271,7 +271,7 @@ class _HadoopChannel(PipesBlobStoreMessageWriterChannel):
         self._spark, self._folder = spark, folder
 
     def upload_messages_chunk(self, payload: IO[str], index: int) -> None:
-        # PySpark has no other way to Hadoop's file systems.
+        # PySpark reaches Hadoop's file systems only through the JVM.
         context: Any = self._spark.sparkContext
         path = context._jvm.org.apache.hadoop.fs.Path(f"{self._folder}/{index}.json")  # noqa: SLF001
         stream = path.getFileSystem(context._jsc.hadoopConfiguration()).create(path)  # noqa: SLF001

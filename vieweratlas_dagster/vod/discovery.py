@@ -11,16 +11,17 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Literal, Protocol
 
-from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter
 
 from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import NOBODY, OptOuts
 from collector_service.settings import VodSettings
+from collector_service.support.state_object import StateObject, validated
 from collector_service.twitch.helix import CredentialsRefusedError, HelixError, Video
 from vieweratlas_dagster.vod import queue
 from vieweratlas_dagster.vod.collected_channels import CollectedChannel
@@ -313,11 +314,7 @@ def remembers(lake: Lake, opt_outs: OptOuts) -> bool:
 
 def forget_channels(lake: Lake, opt_outs: OptOuts) -> None:
     """Remove channels from the memory."""
-
-    def change(data: bytes | None) -> bytes:
-        return _adapter.dump_json(_without(_decode(data), opt_outs), indent=1) + b"\n"
-
-    lake.update(MEMORY_KEY, change)
+    _MEMORY.update(lake, lambda memory: _without(memory or Memory(), opt_outs))
 
 
 def _without(memory: Memory, opt_outs: OptOuts) -> Memory:
@@ -403,18 +400,7 @@ def _item(video: Video, login: str, now: datetime) -> VodItem:
 
 
 def _read_memory(lake: Lake) -> Memory:
-    try:
-        return _decode(lake.get(MEMORY_KEY))
-    except FileNotFoundError:
-        return Memory()
-
-
-def _decode(data: bytes | None) -> Memory:
-    try:
-        return _adapter.validate_json(data) if data else Memory()
-    except ValidationError:
-        # An unreadable memory costs calls, nothing else.
-        return Memory()
+    return _MEMORY.read(lake) or Memory()
 
 
 def _remember(
@@ -425,17 +411,17 @@ def _remember(
     settled: set[int],
     forget_before: datetime,
 ) -> None:
-    def change(data: bytes | None) -> bytes:
-        memory = _decode(data)
+    def change(before: Memory | None) -> Memory:
+        memory = before or Memory()
         every = dict(memory.asked)
         for key, span in asked.items():
             every[key] = _joined(every.get(key), span)
         fresh = {key: every[key] for key in sorted(every) if every[key][1] >= forget_before}
         still = {**memory.owed, **owed}
         kept = {key: still[key] for key in sorted(still) if key not in settled}
-        return _adapter.dump_json(Memory(asked=fresh, owed=kept), indent=1) + b"\n"
+        return Memory(asked=fresh, owed=kept)
 
-    lake.update(MEMORY_KEY, change)
+    _MEMORY.update(lake, change)
 
 
 def _joined(
@@ -449,4 +435,16 @@ def _joined(
     return max(old, new)
 
 
-_adapter = TypeAdapter(Memory)
+def _decode(data: bytes) -> Memory:
+    try:
+        return validated(_ADAPTER, data)
+    except ValueError:
+        # Costs one call per channel, nothing else.
+        return Memory()
+
+
+_ADAPTER = TypeAdapter(Memory)
+_MEMORY = replace(
+    StateObject.of_type(MEMORY_KEY, _ADAPTER, advice="delete it; every channel is then asked again"),
+    decode=_decode,
+)

@@ -112,7 +112,7 @@ class ChatImport:
             progress: called with each file's name before it is read.
 
         Raises:
-            ChatJsonError: a folder or prefix has no such file; nothing was written.
+            ChatJsonError: a folder or prefix without such files; nothing was written.
         """
         refused: list[str] = []
         already_there: list[str] = []

@@ -1,8 +1,4 @@
-"""The queue's one object in the lake: read, changed without lost updates, recovered.
-
-Belongs here: its bytes, the marker that it exists, and what to do when it is damaged. Does not belong
-here: what the entries mean and how they change (``queue``).
-"""
+"""The queue's object in the lake: read, changed without lost updates, and recovered from damage."""
 
 from __future__ import annotations
 
@@ -15,7 +11,8 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
 
 from collector_service.lake import Lake
-from collector_service.support.limits import TooLargeError, check_elements, read_json
+from collector_service.support.limits import TooLargeError, read_json
+from collector_service.support.state_object import StateObject, validated
 from vieweratlas_dagster.lake.keys import QUARANTINE_PREFIX
 from vieweratlas_dagster.vod.queue import Items, VodItem
 
@@ -23,16 +20,11 @@ QUEUE_KEY = "state/vod/queue.json"
 MARKER_KEY = "state/vod/queue_exists"
 _MARKER = b"The VOD queue exists; without it, queue.json was lost.\n"
 DAMAGED_PREFIX = f"{QUARANTINE_PREFIX}vod_queue/"
-# Some 700 a VOD.
+# About 700 bytes per VOD.
 _MAX_BYTES = 64 * 1024 * 1024
 _MAX_ITEMS = 90_000
-# Each is one object, and they are in a list, and that in an object.
-_MAX_PARTS = _MAX_ITEMS + 2
-_MANY_MISTAKES = 1000
-_REPAIR = (
-    "Restore an earlier version of it, or run `vieweratlas vod recover`, which keeps every entry "
-    "that can be read; quarters of vod_chat that are made again then find the rest"
-)
+# The items, their list, and the object around it.
+_MAX_ELEMENTS = _MAX_ITEMS + 2
 
 Result = TypeVar("Result")
 
@@ -42,14 +34,14 @@ class QueueError(Exception):
 
 
 class QueueFullError(QueueError):
-    """A change would make the queue larger than what can be read back; nothing was written."""
+    """A change would make the queue too large to be read back; nothing was written."""
 
 
 class QueueStore:
-    """The queue's one object in the lake, changed by conditional writes only.
+    """The queue's object in the lake, changed by conditional writes only.
 
-    A marker beside it remembers that a queue was created: from then on a missing object is an error
-    and not an empty queue.
+    A marker beside it records that a queue was created: after that, a missing object is an error and not an
+    empty queue.
     """
 
     def __init__(self, lake: Lake) -> None:
@@ -57,59 +49,52 @@ class QueueStore:
         self._marked = False
 
     def load(self) -> dict[str, VodItem]:
-        """The queue, as it is now.
+        """The present queue.
 
         Raises:
-            QueueError: it is missing though it was created before, or not readable.
+            QueueError: it is unreadable, or missing though it was created before.
         """
-        try:
-            data: bytes | None = self._lake.get(QUEUE_KEY, _MAX_BYTES)
-        except FileNotFoundError:
-            data = None
-        except TooLargeError as error:
-            raise self._too_large(error) from None
-        return self._decode(data)
+        return self._or_empty(QUEUE.read(self._lake))
 
     def change(self, transition: Callable[[Items], tuple[dict[str, VodItem], Result]]) -> Result:
         """Apply a transition to the newest state; it may be called several times, its last result counts.
 
         Raises:
-            QueueError: see `load`; nothing is written then.
-            QueueFullError: there would be too much in it.
+            QueueError: see `load`; nothing is written.
+            QueueFullError: the new queue would be too large.
             RuntimeError: others kept changing the queue; nothing was written.
         """
         outcome: list[Result] = []
 
-        def rewrite(data: bytes | None) -> bytes:
-            items, result = transition(self._decode(data))
+        def rewrite(before: dict[str, VodItem] | None) -> dict[str, VodItem]:
+            items, result = transition(self._or_empty(before))
             outcome[:] = [result]
-            written = encode(items)
-            if len(items) > _MAX_ITEMS or len(written) > _MAX_BYTES:
+            size = len(encode(items))
+            if len(items) > _MAX_ITEMS or size > QUEUE.most:
                 raise QueueFullError(
-                    f"the VOD queue {self._place} is full: {len(items)} recordings in {len(written)} bytes "
-                    f"are more than the {_MAX_ITEMS} in {_MAX_BYTES} that can be read back. It gets "
-                    "shorter as recordings are read; raise vod.min_views or lower "
-                    "vod.max_age_hours to queue fewer"
+                    f"the VOD queue {self._address} is full: {len(items)} recordings in {size} bytes are "
+                    f"more than the {_MAX_ITEMS} in {QUEUE.most} that can be read back. It gets shorter as "
+                    "recordings are read; raise vod.min_views or lower vod.max_age_hours to queue fewer"
                 )
-            return written
+            return items
 
-        self._update(rewrite)
+        QUEUE.update(self._lake, rewrite)
         if not self._marked:
             self._lake.create(MARKER_KEY, _MARKER)
             self._marked = True
         return outcome[0]
 
     def apply(self, transition: Callable[[Items], dict[str, VodItem]]) -> None:
-        """Like `change`, for a transition that only has a new state."""
+        """Like `change`, for a transition without a result."""
         self.change(lambda items: (transition(items), None))
 
     def recover(self) -> Recovery:
-        """Make the queue usable again with every entry that can be read; a usable one stays as it is.
+        """Make the queue usable with every readable entry; an intact queue stays as it is.
 
-        Unusable bytes are copied to ``quarantine/vod_queue/`` before they are replaced.
+        Damaged bytes are copied to ``quarantine/vod_queue/`` before they are replaced.
 
         Raises:
-            QueueError: there is more than can be read; nothing was written.
+            QueueError: the queue is too large to be read; nothing was written.
         """
         outcome: list[Recovery] = []
 
@@ -123,41 +108,25 @@ class QueueStore:
             outcome[:] = [Recovery(len(kept), lost, copy)]
             return encode(kept)
 
-        self._update(rewrite)
+        try:
+            self._lake.update(QUEUE_KEY, rewrite, QUEUE.most)
+        except TooLargeError as error:
+            raise QueueError(f"{self._address} cannot be read ({error}): {QUEUE.advice}") from None
         self._lake.create(MARKER_KEY, _MARKER)
         return outcome[0]
 
-    def _update(self, change: Callable[[bytes | None], bytes]) -> None:
-        try:
-            self._lake.update(QUEUE_KEY, change, _MAX_BYTES)
-        except TooLargeError as error:
-            raise self._too_large(error) from None
-
-    def _too_large(self, error: TooLargeError) -> QueueError:
-        return QueueError(
-            f"The VOD queue {self._place} is not usable ({error}). Restore an earlier version of it; or "
-            f"remove it and run `vieweratlas vod recover`, which begins anew."
-        )
-
     @property
-    def _place(self) -> str:
-        return f"{self._lake.uri}/{QUEUE_KEY}"
+    def _address(self) -> str:
+        return self._lake.address(QUEUE_KEY)
 
-    def _decode(self, data: bytes | None) -> dict[str, VodItem]:
-        if data is None:
-            if self._lake.exists(MARKER_KEY):
-                raise QueueError(
-                    f"The VOD queue {self._place} is missing, but it existed before. {_REPAIR}."
-                )
-            return {}
-        try:
-            return decode(data)
-        except ValueError as error:
-            raise QueueError(f"The VOD queue {self._place} is not usable ({error}). {_REPAIR}.") from None
+    def _or_empty(self, items: dict[str, VodItem] | None) -> dict[str, VodItem]:
+        if items is None and self._lake.exists(MARKER_KEY):
+            raise QueueError(f"{self._address} is missing, but it existed before: {QUEUE.advice}")
+        return items or {}
 
 
 def encode(items: Items) -> bytes:
-    """The queue as JSON, ordered by VOD id, one field a line; the same queue gives the same bytes."""
+    """The queue as JSON, ordered by VOD id, one field per line; equal queues give equal bytes."""
     return _adapter.dump_json(_File(1, [items[vod_id] for vod_id in sorted(items)]), indent=1) + b"\n"
 
 
@@ -165,31 +134,23 @@ def decode(data: bytes) -> dict[str, VodItem]:
     """The queue from its JSON.
 
     Raises:
-        ValueError: it is no such JSON.
+        ValueError: the JSON is not a queue.
     """
-    try:
-        check_elements(data, _MAX_PARTS)
-        rows = _adapter.validate_json(data).items
-    except ValidationError as error:
-        if error.error_count() > _MANY_MISTAKES:  # to list them would take long
-            raise ValueError(f"{error.error_count()} mistakes") from None
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from None
+    rows = validated(_adapter, data, _MAX_ELEMENTS).items
     result = {item.vod_id: item for item in rows}
     if len(result) != len(rows):
-        raise ValueError("a VOD is in it twice")
+        raise ValueError("a VOD appears twice")
     return result
 
 
 def salvage(data: bytes) -> tuple[dict[str, VodItem], int | None]:
-    """The entries of a damaged queue that can be read, and how many cannot (None: unknown)."""
+    """The readable entries of a damaged queue, and the number of unreadable ones (None: unknown)."""
     try:
         return decode(data), 0
     except ValueError:
         pass
     try:
-        rows = [json.dumps(row) for row in read_json(data, _MAX_PARTS)["items"]]
+        rows = [json.dumps(row) for row in read_json(data, _MAX_ELEMENTS)["items"]]
     except (ValueError, TypeError, KeyError):
         return _readable(_entries(data)), None
     kept = _readable(rows)
@@ -197,7 +158,7 @@ def salvage(data: bytes) -> tuple[dict[str, VodItem], int | None]:
 
 
 def _entries(data: bytes) -> Iterator[bytes]:
-    """The entries as `encode` writes them, from bracket to bracket, of what is no JSON any more."""
+    """The entries of bytes that are not valid JSON, from bracket to bracket as `encode` writes them."""
     entry: list[bytes] | None = None
     for line in data.split(b"\n"):
         if line == b"  {":
@@ -222,7 +183,13 @@ def _readable(rows: Iterable[str | bytes]) -> dict[str, VodItem]:
 
 @dataclass(frozen=True)
 class Recovery:
-    """What was saved: entries ``kept``, how many were ``lost`` (None: unknown), and where a copy is."""
+    """The outcome of a recovery.
+
+    Attributes:
+        kept: entries in the recovered queue.
+        lost: unreadable entries; None when their number is unknown.
+        copy: the address of the damaged bytes; None when the queue was intact or missing.
+    """
 
     kept: int
     lost: int | None
@@ -239,3 +206,14 @@ class _File:
 
 _adapter = TypeAdapter(_File)
 _item_adapter = TypeAdapter(VodItem)
+
+QUEUE = StateObject(
+    QUEUE_KEY,
+    decode,
+    encode,
+    advice="restore an earlier version of it, or run `vieweratlas vod recover`, which keeps every readable "
+    "entry (remove a queue that is too large to be read first); quarters of vod_chat that are made again "
+    "then find the rest",
+    error=QueueError,
+    most=_MAX_BYTES,
+)

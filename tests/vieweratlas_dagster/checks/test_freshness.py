@@ -196,7 +196,7 @@ def test_a_lost_queue_is_a_warning_that_says_how_to_repair_it(resource, check):
     resource.lake.put(MARKER_KEY, b"")
     evaluation = result(check, resource, at(NOW, **VOD_ON))
     assert verdict(evaluation) == (False, "WARN")
-    assert "is missing, but it existed before. Restore an earlier version" in evaluation.description
+    assert "is missing, but it existed before: restore an earlier version" in evaluation.description
 
 
 @pytest.mark.parametrize(

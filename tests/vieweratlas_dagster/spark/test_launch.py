@@ -129,7 +129,7 @@ def test_emr_serverless_through_pipes_gives_the_local_engines_graph(s3_storage, 
     [
         (
             {"JAVA_HOME": "/nowhere", "SPARK_HOME": "old"},
-            "needs Java 17 or newer, but there is none in /nowhere: install it",
+            "needs Java 17 or newer, but /nowhere has none: install it",
         ),
         (
             {"JAVA_HOME": "old", "SPARK_HOME": "old"},

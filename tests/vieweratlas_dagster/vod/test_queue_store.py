@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -66,7 +67,7 @@ def test_a_corrupt_queue_is_an_error_and_stays_as_it_is(lake, spoil):
     lake.put(QUEUE_KEY, bad)
     for use in (lambda: QueueStore(lake).load(), lambda: fill(lake, item(3))):
         with pytest.raises(
-            QueueError, match=r"state/vod/queue\.json is not usable .*vieweratlas vod recover"
+            QueueError, match=r"state/vod/queue\.json cannot be read .*vieweratlas vod recover"
         ):
             use()
     assert lake.get(QUEUE_KEY) == bad
@@ -120,12 +121,14 @@ def test_recovery_keeps_the_whole_entries_of_what_is_no_json_any_more(lake, spoi
     assert QueueStore(lake).load() == queued(*(every[number] for number in left))
 
 
-@pytest.mark.parametrize(("limit", "most"), [("_MAX_ITEMS", 2), ("_MAX_BYTES", 1200)])
-def test_more_than_can_be_read_back_is_not_written(lake, monkeypatch, limit, most):
+@pytest.mark.parametrize(
+    ("name", "limit"), [("_MAX_ITEMS", 2), ("QUEUE", replace(queue_store.QUEUE, most=1200))]
+)
+def test_more_than_can_be_read_back_is_not_written(lake, monkeypatch, name, limit):
     fill(lake, item(1), item(2))
     before = lake.get(QUEUE_KEY)
     assert len(before) < 1200 < len(before) * 1.5
-    monkeypatch.setattr(queue_store, limit, most)
+    monkeypatch.setattr(queue_store, name, limit)
     with pytest.raises(QueueFullError, match=r"3 recordings in .* raise vod\.min_views"):
         fill(lake, item(3))
     assert lake.get(QUEUE_KEY) == before
@@ -133,7 +136,7 @@ def test_more_than_can_be_read_back_is_not_written(lake, monkeypatch, limit, mos
 
 
 def test_brackets_in_titles_are_no_parts_of_the_queue(lake, monkeypatch):
-    monkeypatch.setattr(queue_store, "_MAX_PARTS", 4)
+    monkeypatch.setattr(queue_store, "_MAX_ELEMENTS", 4)
     titles = {1: "[[[{{{", 2: '"[\\"]\\['}
     fill(lake, *(item(number, title=title) for number, title in titles.items()))
     assert {int(key): one.title for key, one in QueueStore(lake).load().items()} == titles

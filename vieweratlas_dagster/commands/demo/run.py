@@ -91,7 +91,7 @@ def run_demo(options: DemoOptions, base_config: Path, console: Console) -> bool:
     began = time.monotonic()
     console.print(
         f"A simulated Twitch with {options.channels} channels and {options.viewers} viewers, "
-        f"{days[0]} to {days[-1]}, seed {options.seed}; everything goes to {options.data_dir}/"
+        f"{days[0]} to {days[-1]}, seed {options.seed}; all files are in {options.data_dir}/"
     )
     with simulated_twitch(options) as world, _progress(console) as progress:
         settings = Settings.load(options.config, VOD_OVERRIDES, own_environment() | world.environment())
