@@ -1,6 +1,6 @@
 """Channels that were seen but left out of the map, so that the page can say why.
 
-``analysis.overlap`` gives the reasons; ``viewer/src/data/absent.ts`` decodes these columns and puts them
+``analysis.overlap`` gives the reasons; ``viewer/src/data/absence.ts`` decodes these columns and puts them
 into sentences.
 """
 

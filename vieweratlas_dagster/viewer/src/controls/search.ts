@@ -4,7 +4,7 @@
  * Ranking: the whole name, then its beginning, then a word's beginning, then anywhere; the larger
  * audience first among equals.
  */
-import { absentLike } from "../data/absent";
+import { absentLike } from "../data/absence";
 import type { Atlas, Channel, Community, Region } from "../data/data";
 import { compact, things } from "../data/format";
 import { byId, el, nameOf, swatch } from "../dom";

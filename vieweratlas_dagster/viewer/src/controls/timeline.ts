@@ -1,7 +1,7 @@
 /** The slider over the days, and the map of the chosen day; unpacks the history when it is first needed. */
 import type { Atlas } from "../data/data";
 import { dayName, isDate, things } from "../data/format";
-import { History, unpack } from "../data/history";
+import { History, unpack } from "../data/earlier-days";
 import { el } from "../dom";
 import { changeList } from "./trend";
 

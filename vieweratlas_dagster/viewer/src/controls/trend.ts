@@ -5,7 +5,7 @@
  */
 import type { Atlas } from "../data/data";
 import { count, dayName, things } from "../data/format";
-import type { Change, Company, Named, Seen } from "../data/history";
+import type { Change, Company, Named, Seen } from "../data/earlier-days";
 import { el, nameOf } from "../dom";
 import { link } from "./details";
 

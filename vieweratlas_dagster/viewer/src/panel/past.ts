@@ -6,10 +6,10 @@
 import { heading } from "../controls/details";
 import type { Timeline } from "../controls/timeline";
 import { changesByDay, trendSection } from "../controls/trend";
-import { whyAbsent } from "../data/absent";
+import { whyAbsent } from "../data/absence";
 import type { Atlas } from "../data/data";
 import { dayName } from "../data/format";
-import type { History } from "../data/history";
+import type { History } from "../data/earlier-days";
 import type { View } from "../data/state";
 import { el } from "../dom";
 

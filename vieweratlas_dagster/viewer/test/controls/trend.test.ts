@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { inWords, runs } from "../../src/controls/trend";
-import type { Seen } from "../../src/data/history";
+import type { Seen } from "../../src/data/earlier-days";
 
 const days = (...viewers: (number | null | "away")[]): Seen[] =>
   viewers.map((value, at) => ({ day: `2026-01-0${at + 1}`, on: value !== "away", viewers: value === "away" ? null : value }));

@@ -1,7 +1,7 @@
 import { deflateSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { decode } from "../../src/data/data";
-import { History, type PackedHistory, unpack } from "../../src/data/history";
+import { History, type PackedHistory, unpack } from "../../src/data/earlier-days";
 import { encoded } from "../fixture";
 
 const DAYS = ["2026-01-08", "2026-01-09", "2026-01-10"];

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { absentLike, whyAbsent } from "../../src/data/absent";
+import { absentLike, whyAbsent } from "../../src/data/absence";
 import { decode, type EncodedAbsent } from "../../src/data/data";
 import { encoded } from "../fixture";
 
