@@ -131,7 +131,7 @@ def analyze(
     config: ConfigOption = None,
 ) -> None:
     """Run the daily job for a day (or a range of days) in this process."""
-    from vieweratlas_dagster.commands.run_jobs import analyze_days, instance_home
+    from vieweratlas_dagster.commands.run_jobs import analyze_days, instance_home, print_map
 
     with exit_codes():
         settings = Settings.load(config)
@@ -154,31 +154,8 @@ def analyze(
                 errors.print(problem, soft_wrap=True, markup=False)
             if not outcome.success:
                 raise typer.Exit(1)
-        _print_map(settings, last)
-
-
-def _print_map(settings: Settings, day: date) -> None:
-    """Where the day's atlas is and what is on it; exit code 1 when nothing is."""
-    from collector_service.lake import Lake
-    from vieweratlas_dagster.lake.keys import analysis_key
-    from vieweratlas_dagster.lake.tables_io import read_table
-    from vieweratlas_dagster.tables import NODES
-
-    lake = Lake.open(settings.storage)
-    nodes = read_table(lake, analysis_key(f"{day}", "nodes.parquet"), NODES)
-    if nodes.is_empty():
-        errors.print(
-            f"vieweratlas: no channel on the map of {day}: nothing was collected or imported in the "
-            f"{settings.analysis.window_days} days up to it, or no channel has "
-            f"{settings.analysis.min_channel_viewers} viewers (analysis.min_channel_viewers)",
-            soft_wrap=True,
-            highlight=False,
-        )
-        raise typer.Exit(1)
-    communities = nodes["community"].drop_nulls().n_unique()
-    console.print(f"{nodes.height} channels in {communities} communities", highlight=False)
-    where = f"{lake.uri}/{analysis_key(f'{day}', 'atlas.html')}"
-    console.print(f"The atlas: {where}", soft_wrap=True, highlight=False)
+        if not print_map(settings, last):
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -190,7 +167,7 @@ def ui(
     from vieweratlas_dagster.commands.run_jobs import exec_ui
 
     with exit_codes(OSError):
-        exec_ui(data_dir, port, console)
+        exec_ui(data_dir, port)
 
 
 @app.command("map")

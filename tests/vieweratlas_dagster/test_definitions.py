@@ -190,5 +190,5 @@ def test_with_a_repository_assets_link_to_it():
 
 def test_an_installed_package_names_no_files(tmp_path):
     """In an image the paths of the sources lead nowhere."""
-    assert with_source_links([atlas.atlas], Settings().source, tmp_path) == [atlas.atlas]
+    assert with_source_links([atlas.atlas], "", "main", tmp_path) == [atlas.atlas]
     assert "dagster/code_references" not in atlas.atlas.metadata_by_key[dg.AssetKey("atlas")]

@@ -19,7 +19,7 @@ from vieweratlas_dagster.checks.timing import (
     queue_failures,
     queue_state,
 )
-from vieweratlas_dagster.imports.presence import IMPORT_ORIGIN
+from vieweratlas_dagster.curation.imported_ids import IMPORT_ORIGIN
 from vieweratlas_dagster.lake.keys import MAP_MANIFEST, analysis_key
 
 if TYPE_CHECKING:

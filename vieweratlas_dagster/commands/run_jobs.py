@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import NoReturn
 
 import dagster as dg
-from rich.console import Console
 
+from collector_service.lake import Lake
 from collector_service.settings import CONFIG_VARIABLE
-from vieweratlas_dagster.lake.keys import LATEST_PREFIX
+from vieweratlas_dagster.commands.terminal import console, errors
+from vieweratlas_dagster.lake.keys import LATEST_PREFIX, analysis_key
+from vieweratlas_dagster.lake.tables_io import read_table
 from vieweratlas_dagster.resources.dagster_internals import execute_as_code_location
 from vieweratlas_dagster.settings import Settings
+from vieweratlas_dagster.tables import NODES
 
 # As workspace.yaml names it.
 _CODE_LOCATION = "vieweratlas"
@@ -77,7 +80,7 @@ def _prepare_home(home: Path) -> None:
         draft.replace(config)
 
 
-def exec_ui(data_dir: Path, port: int, console: Console) -> NoReturn:
+def exec_ui(data_dir: Path, port: int) -> NoReturn:
     """Become `dagster dev` over the lake and the instance below ``data_dir``.
 
     Alerts lead to this UI unless a setting says where they should.
@@ -169,3 +172,23 @@ def run_partition(
         if not check.passed
     ]
     return RunOutcome(job, partition, result.run_id, result.success, tuple(failures), tuple(checks))
+
+
+def print_map(settings: Settings, day: date) -> bool:
+    """Print the place and the size of the day's atlas, or why it is empty; whether it has any channel."""
+    lake = Lake.open(settings.storage)
+    nodes = read_table(lake, analysis_key(f"{day}", "nodes.parquet"), NODES)
+    if nodes.is_empty():
+        errors.print(
+            f"vieweratlas: no channel on the map of {day}: nothing was collected or imported in the "
+            f"{settings.analysis.window_days} days up to it, or no channel has "
+            f"{settings.analysis.min_channel_viewers} viewers (analysis.min_channel_viewers)",
+            soft_wrap=True,
+            highlight=False,
+        )
+        return False
+    communities = nodes["community"].drop_nulls().n_unique()
+    console.print(f"{nodes.height} channels in {communities} communities", highlight=False)
+    where = f"{lake.uri}/{analysis_key(f'{day}', 'atlas.html')}"
+    console.print(f"The atlas: {where}", soft_wrap=True, highlight=False)
+    return True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+# The collector_id of imported records begins with this.
+IMPORT_ORIGIN = "import."
 DERIVED_ID_BASE = 2**62
 
 

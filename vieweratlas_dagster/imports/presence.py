@@ -26,11 +26,9 @@ from collector_service.contract import (
 from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import NOBODY, OptOuts
 from collector_service.privacy.populations import counting_since
-from vieweratlas_dagster.curation.imported_ids import derived_channel_id, imported_viewer_key
+from vieweratlas_dagster.curation.imported_ids import IMPORT_ORIGIN, derived_channel_id, imported_viewer_key
 from vieweratlas_dagster.imports.csv_rows import FileError, rows
 
-# Prefix of collector_id in imported records.
-IMPORT_ORIGIN = "import."
 _DAY_SECONDS = 86_400
 _LONGEST_VIEWER = 1_000
 # Digits: all below DERIVED_ID_BASE, so that given and derived ids cannot collide.

@@ -1,9 +1,9 @@
 """Earlier days for the atlas page: one compressed block that the page unpacks on request.
 
-``viewer/src/data/earlier-days.ts`` decodes the block: JSON in a zlib stream (RFC 1950) in base64. Every list
-of numbers has one entry per channel of the day, in the order of ``names``: the difference from the channel's
-entry on the following day (newer days come first; 0 before the first). Most entries stay the same from day
-to day, and zeros take hardly any room.
+``viewer/src/data/earlier-days.ts`` decodes the block: JSON in a zlib stream (RFC 1950) in base64. Every
+list of numbers has one entry per channel of the day, in the order of ``names``: the difference from the
+channel's entry on the following day (newer days come first; 0 before the first). Most entries stay the same
+from day to day, and zeros take hardly any room.
 """
 
 from __future__ import annotations

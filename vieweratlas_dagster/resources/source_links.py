@@ -10,29 +10,31 @@ from typing import Any
 import dagster as dg
 
 import vieweratlas_dagster
-from vieweratlas_dagster.settings import SourceSettings
 
 _ROOT = Path(vieweratlas_dagster.__file__).parent.parent
 
 
-def with_source_links(assets: Sequence[Any], source: SourceSettings, root: Path = _ROOT) -> Sequence[Any]:
+def with_source_links(
+    assets: Sequence[Any], git_url: str, git_branch: str, root: Path = _ROOT
+) -> Sequence[Any]:
     """The assets with a link to the line where each begins.
 
-    The link leads to the hosted repository if the settings name it. Otherwise it names the file, but only
+    The link leads to the hosted repository if there is one. Otherwise it names the file, but only
     in a checkout: the path of an installed package, such as one in an image, opens nothing for the reader.
 
     Args:
         assets: the definitions.
-        source: where the code is hosted.
+        git_url: where the code is hosted; empty for nowhere.
+        git_branch: its branch.
         root: the folder that contains the package.
     """
-    if not source.git_url and not (root / "pyproject.toml").is_file():
+    if not git_url and not (root / "pyproject.toml").is_file():
         return assets
     with warnings.catch_warnings():
         # Links to source code are in beta; dagster is locked to the version that this was tested with.
         warnings.simplefilter("ignore", dg.BetaWarning)
         linked = dg.with_source_code_references(assets)
-        if not source.git_url:
+        if not git_url:
             return linked
         mapping = dg.AnchorBasedFilePathMapping(root, "")
-        return dg.link_code_references_to_git(linked, source.git_url, source.git_branch, mapping)
+        return dg.link_code_references_to_git(linked, git_url, git_branch, mapping)
