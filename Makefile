@@ -19,11 +19,6 @@ DATA ?= data/demo
 PORT ?= 3000
 
 TEST_NEEDS := need-git+java+chromium+postgres
-# Tests that measure in real seconds, and the others: of those that take minutes each, the longest first.
-TIMED := tests/bench/test_bench.py tests/faults \
-    tests/collector_service/test_end_to_end.py $(addprefix tests/collector_service/live/test_,pool_sockets.py service.py)
-LONGEST := tests/aws/test_terraform.py tests/e2e tests/vieweratlas_dagster/spark tests/vieweratlas_dagster/automation tests/runbook tests/aws tests/images tests/browser
-
 .PHONY: help setup viewer pictures demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-page bench-spark fuzz chaos long-test aws-test images images-test lock audit sbom clean
 
 help: ## list the targets
@@ -88,12 +83,7 @@ viewer-test: $(PAGE) ## the page's own tests
 
 unit: $(TEST_NEEDS) setup .venv/spark .venv/page-bench ## all Python tests, from units to the browser
 ifeq ($(ARGS),)
-# Those that measure have the machine to themselves. The others wait much of their time: three of them at once.
-	@failed=0; \
-	$(BIN)/pytest $(TIMED) || failed=1; \
-	$(BIN)/pytest --numprocesses 3 --no-loadscope-reorder -m "not story and not long" $(LONGEST) tests \
-	    $(addprefix --ignore=,$(TIMED)) || failed=1; \
-	exit $$failed
+	$(BIN)/pytest --numprocesses 3 -m "not story and not long"
 else
 	$(BIN)/pytest $(ARGS)
 endif

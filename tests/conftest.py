@@ -11,10 +11,10 @@ import boto3
 import pytest
 from hypothesis import settings as examples
 from xdist.remote import Producer
-from xdist.scheduler import LoadFileScheduling
 
 from collector_service.lake import Lake
 from collector_service.settings import StorageSettings
+from tests.lanes import MEASURING_PROCESS, ByLane
 from tests.s3_api import s3_api
 
 # How long an example takes says more about the machine than about the code.
@@ -23,22 +23,19 @@ examples.load_profile("any machine")
 
 # The command as users run it.
 VIEWERATLAS = str(Path(sys.executable).with_name("vieweratlas"))
-SHARING_THE_DEMO = tuple(f"tests/e2e/test_{name}.py" for name in ("demo", "ui", "atlas_page", "identities"))
 # Pictures of what tests saw, for people.
 ARTIFACTS = Path(__file__).parent.parent / "test-artifacts"
 
 
-class _ByFile(LoadFileScheduling):
-    """Over processes, tests spread by file; only those that share the finished demo all stay together."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = super()._split_scope(nodeid)
-        return "demo" if file.startswith(SHARING_THE_DEMO) else file
+def pytest_configure(config: pytest.Config) -> None:
+    """Give way to the process that measures real time."""
+    if os.environ.get("PYTEST_XDIST_WORKER", MEASURING_PROCESS) != MEASURING_PROCESS:
+        os.nice(10)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByLane:
     """How ``--numprocesses`` spreads tests."""
-    return _ByFile(config, log)
+    return ByLane(config, log)
 
 
 @pytest.fixture
