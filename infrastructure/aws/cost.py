@@ -1,8 +1,8 @@
-"""What the platform costs a month: `python infrastructure/aws/cost.py`, standard library only.
+"""The platform's cost per month: `python infrastructure/aws/cost.py`, standard library only.
 
-Belongs here: list prices, what is assumed about use, and the arithmetic. Does not belong here: sizes and
-counts. They are read from the Terraform files beside this one, with the defaults of the variables, so that
-a changed default changes the table. docs/DEPLOYMENT.md holds the output.
+List prices and assumptions about use are here. Sizes and counts are read from the Terraform files beside
+this one, with the defaults of the variables, so that a changed default changes the table.
+docs/DEPLOYMENT.md has the output.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PRICES = {
     "X86_64 GB-hour": 0.004445,
     "ARM64 vCPU-hour": 0.03238,
     "ARM64 GB-hour": 0.00356,
-    # The share of that which is paid. AWS moves it slowly, and promises no more than "up to 70% off".
+    # The share of the price that is paid. AWS moves it slowly, and promises only "up to 70% off".
     "FARGATE": 1.0,
     "FARGATE_SPOT": 0.32,
     "public IPv4 hour": 0.005,
@@ -42,7 +42,7 @@ PRICES = {
     "ECR GB": 0.10,
     "GB between zones": 0.02,
 }
-# What CloudWatch gives every account for ever. Other systems of the account may have used it up.
+# The permanent allowance of CloudWatch per account. Other systems of the account may have used it up.
 FREE = {"alarm": 10, "metric": 10, "dashboard": 3, "log GB": 5}
 
 
@@ -60,7 +60,7 @@ class Runs:
     memory_gb: float
 
 
-# How often: vieweratlas_dagster/automation/schedules.py. How large: the jobs' tags, else run_resources in
+# Frequencies: vieweratlas_dagster/automation/schedules.py. Sizes: the jobs' tags, else run_resources in
 # infrastructure/dagster/aws/dagster.yaml. Recordings are off by default, and the runs then end at once.
 RUNS = (
     Runs("analysis_daily", 1, 20, 1, 4),
@@ -74,11 +74,11 @@ RAW_BYTES = 18.0
 CURATED_BYTES = 4.1  # presence 3.2, the days' audiences 0.9
 ANALYSIS_BYTES_A_DAY = 100e6  # of a map with 400,000 edges, most of it GEXF
 ARCHIVED_DAYS = 365  # of curated data: the table is that of a platform a year old
-# Of the collector 300; of the sensor for late data 144 ticks of 12 lists; of the checks 96 runs of 4 lists;
-# of the logs of 102 runs 6 each; of signs of life 288; of the daily run and the rest 500.
+# The collector 300; the sensor for late data 144 ticks of 12 lists; the checks 96 runs of 4 lists; the logs
+# of 102 runs 6 each; heartbeats 288; the daily run and the rest 500.
 WRITES_A_DAY = 300 + 144 * 12 + 96 * 4 + 102 * 6 + 288 + 500
 READS_A_DAY = (
-    12_000  # of the sensor for alerts 3 a minute, of that for late data 29 a tick, of the daily run 1,000
+    12_000  # the sensor for alerts 3 a minute, the one for late data 29 a tick, the daily run 1,000
 )
 LOG_GB = 2.0
 ZONE_GB = 3.0  # between Dagster and its database, when they are in different zones
@@ -97,24 +97,24 @@ class Terraform:
         """The inside of a top-level block, such as ``block("module", "collector")``.
 
         Raises:
-            LookupError: there is no such block.
+            LookupError: the files lack such a block.
         """
         opening = " ".join([header[0], *(f'"{label}"' for label in header[1:])])
         found = re.search(rf"^{re.escape(opening)} {{\n(.*?)^}}", self._text, re.MULTILINE | re.DOTALL)
         if not found:
-            raise LookupError(f"infrastructure/aws has no {opening} any more; adapt cost.py")
+            raise LookupError(f"infrastructure/aws lacks {opening}: adapt cost.py")
         return found[1]
 
     def value(self, attribute: str, *header: str) -> str:
         """An attribute of a block, a variable's default in place of the variable.
 
         Raises:
-            LookupError: there is none.
+            LookupError: the block lacks the attribute.
         """
         found = re.search(rf"^ *{attribute} += (.+)$", self.block(*header), re.MULTILINE)
         if not found:
             raise LookupError(
-                f"{' '.join(header)} in infrastructure/aws sets no {attribute}; adapt cost.py"
+                f"{' '.join(header)} in infrastructure/aws does not set {attribute}: adapt cost.py"
             )
         written = found[1].strip()
         if written.startswith("var."):
@@ -129,11 +129,11 @@ class Terraform:
         """The number that the pattern's group finds.
 
         Raises:
-            LookupError: the pattern is in no file.
+            LookupError: no file matches the pattern.
         """
         found = re.search(pattern, self._text, re.MULTILINE)
         if not found:
-            raise LookupError(f"infrastructure/aws has no {pattern!r} any more; adapt cost.py")
+            raise LookupError(f"infrastructure/aws lacks {pattern!r}: adapt cost.py")
         return float(found[1])
 
     def count(self, pattern: str) -> int:
@@ -143,7 +143,7 @@ class Terraform:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table: what, how its price comes about, dollars a month."""
+    """One line of the table: an item, how its price comes about, dollars a month."""
 
     what: str
     how: str

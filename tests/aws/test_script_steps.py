@@ -66,7 +66,7 @@ def test_no_image_gets_the_name_of_another_commit(tree, tag):
     tag = tag.format(first=git(tree, "rev-parse", "--short=12", "v1"))
     done = bash(tree, PUBLISH % tag)
     assert done.returncode == 1
-    assert f"IMAGE_TAG={tag} names another commit than this tree's" in done.stderr
+    assert f"IMAGE_TAG={tag} names a different commit than this tree's" in done.stderr
     assert done.stdout == ""
 
 

@@ -134,26 +134,26 @@ def test_every_script_explains_itself_and_is_in_the_runbook_or_the_guide(operato
 @pytest.mark.parametrize(
     ("script", "arguments", "environment", "told"),
     [
-        ("deploy.sh", [], {"IMAGE_TAG": "latest"}, "latest says nothing"),
+        ("deploy.sh", [], {"IMAGE_TAG": "latest"}, "IMAGE_TAG=latest is refused"),
         ("deploy.sh", [], {"PUSH_LATEST": "true"}, "the repositories are immutable"),
         ("deploy.sh", ["now"], {}, "now is not understood"),
         ("deploy.sh", [], {"TERRAFORM": "no-such-program"}, "terraform is not installed"),
-        ("safe-deploy.sh", [], {"IMAGE_TAG": "latest"}, "latest says nothing"),
+        ("safe-deploy.sh", [], {"IMAGE_TAG": "latest"}, "IMAGE_TAG=latest is refused"),
         ("safe-deploy.sh", [], {"CONTAINER_TOOL": "no-such-program"}, "docker or buildah is needed"),
         ("safe-deploy.sh", [], {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "credentials"),
         ("rotate-secret.sh", ["viewer_key"], {}, "no viewer would be recognised"),
         ("rotate-secret.sh", [], {}, "which secret"),
-        ("rotate-secret.sh", ["client_id", "a-value"], {}, "in the shell's history now"),
+        ("rotate-secret.sh", ["client_id", "a-value"], {}, "now in the shell's history"),
         ("run-analysis.sh", ["yesterday"], {}, "which day"),
         ("run-analysis.sh", ["2026-02-30"], {}, "which day"),
         ("run-command.sh", [], {}, "which command"),
         ("schedules.sh", [], {}, "list, enable or disable"),
-        ("schedules.sh", ["list"], {}, "There is no service vieweratlas-dagster"),
+        ("schedules.sh", ["list"], {}, "The service vieweratlas-dagster does not exist"),
         ("destroy.sh", ["--yes", NAME], {}, "--keep-data or --delete-data"),
         ("destroy.sh", ["--yes", "other", "--delete-data"], {}, "this would destroy vieweratlas"),
         ("rollback.sh", [], {}, "a rollback needs a tag"),
         ("rollback.sh", [], {"IMAGE_TAG": "v1"}, "a rollback needs a tag"),
-        ("deploy.sh", [], {}, "no registry or no secrets yet"),
+        ("deploy.sh", [], {}, "lacks the registry or the secrets"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_changes(
@@ -170,7 +170,7 @@ def test_a_tree_that_no_commit_holds_is_refused(operator, changes):
     forgotten.write_text("")
     for script in ("deploy.sh", "safe-deploy.sh"):
         done = operator.run(script)
-        assert (done.code, "changes that no commit holds" in done.err) == (1, True)
+        assert (done.code, "uncommitted changes" in done.err) == (1, True)
     forgotten.unlink()
     assert changes.aws == []
 
@@ -214,7 +214,7 @@ def test_the_first_values_of_secrets_come_from_standard_input(operator, client):
     for name, value in SECRETS.items():
         done = operator.run("rotate-secret.sh", name, given=f"{value}\n")
         assert done.code == 0, done.err
-        assert "no service yet" in done.err
+        assert "No service to restart yet" in done.err
         stored = client("secretsmanager").get_secret_value(SecretId=f"{NAME}/twitch/{name}")
         assert stored["SecretString"] == value
 
@@ -258,7 +258,7 @@ def test_killed_while_the_database_is_made_the_next_run_takes_it_over(operator, 
     state = json.loads((operator.module / "terraform.tfstate").read_text())
     assert not any(one["instances"] for one in state["resources"] if one["type"] == "aws_db_instance")
     done = operator.run("safe-deploy.sh", "--smoke-minutes", "0")
-    assert "taken over:\n" in done.err, done.err
+    assert "Its resources are adopted:\n" in done.err, done.err
     assert "\n  aws_db_instance.dagster\n" in done.err
     assert not (operator.module / "adopted.tf").exists()
     assert "the smoke test fails" in done.err, done.err
@@ -380,7 +380,7 @@ def test_a_deployment_that_ecs_takes_back_is_told_with_its_reason(operator, lake
     operator.front.fate = "healthy"
     assert done.code == 1
     for text in (
-        "was taken back",
+        "was rolled back",
         "rolling back to deployment 1",
         "exit code 137 OutOfMemoryError",
         "/vieweratlas/",
@@ -570,5 +570,5 @@ def test_nothing_is_left(operator, client, lake):
         done = operator.run("destroy.sh", "--yes", NAME, "--delete-data")
         assert done.code == 0, done.err
         assert not any(things(client).values())
-    assert "nothing that is left" in done.err.replace("Terraform knows of ", "")
+    assert "Nothing is left in Terraform's state." in done.err
     assert json.loads((operator.module / "terraform.tfstate").read_text())["resources"] == []

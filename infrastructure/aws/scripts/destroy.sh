@@ -3,10 +3,10 @@
 #
 #   infrastructure/aws/scripts/destroy.sh --yes NAME --keep-data|--delete-data [--dry-run]
 #
-# --yes NAME     the deployment's name, so that nothing else is meant
+# --yes NAME     the deployment's name, as a confirmation
 # --keep-data    the lake, the secrets and the images stay; safe-deploy.sh brings the rest back. Dagster's history
-#                of runs goes with the database.
-# --delete-data  everything goes, and cannot be brought back
+#                of runs is removed with the database.
+# --delete-data  everything is removed, and cannot be brought back
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 take_options "$@"
 confirmed='' data=''
@@ -22,7 +22,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-[ -n "$data" ] || die "what becomes of the data? Give --keep-data or --delete-data."
+[ -n "$data" ] || die "keep or remove the data? Give --keep-data or --delete-data."
 know_variables
 [ "$confirmed" = "$name" ] || die "this would destroy $name; if you mean it, give --yes $name."
 ops account
@@ -32,7 +32,7 @@ options=("${unattended[@]}" -auto-approve -compact-warnings -var "image_tag=$(tf
     -var protect_data=false)
 kept='^(aws_s3_bucket|aws_secretsmanager_secret|aws_ecr_|module\.(viewer_key|database_password)\.|data\.|module\..*\.data\.)'
 
-# Of each resource with all its instances, what is left and matches $1 (grep's options before it).
+# The remaining resources that match $1 (grep's options before it), each with all its instances.
 left() {
     tf state list 2>/dev/null | sed -E 's/\[.*//' | sort -u | grep -E "$@" || true
 }
@@ -40,10 +40,11 @@ left() {
 targets() { sed 's/^/-target=/'; }
 
 if [ -z "$(left .)" ]; then
-    say "Terraform knows of nothing that is left."
+    say "Nothing is left in Terraform's state."
 else
     change ops stop-tasks
-    # What refuses to go has to be told first; without its neighbours, of which some may be gone already.
+    # Resources that refuse to be destroyed are changed first, without their neighbours, some of which may have been
+    # removed already.
     refusing='^aws_db_instance'
     [ "$data" = keep-data ] || refusing='^(aws_db_instance|aws_s3_bucket\.|aws_ecr_repository|aws_secretsmanager_secret\.|module\.[a-z_]*\.aws_secretsmanager_secret\.)'
     mapfile -t first < <(left "$refusing" | targets)

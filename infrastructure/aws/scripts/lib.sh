@@ -1,11 +1,9 @@
 # shellcheck shell=bash
-# What the operators' scripts share: options, Terraform, images.
-#
-# Belongs here: steps that several scripts take. Does not belong here: calls of AWS (the folder ops), and the order
-# of the steps.
+# Steps that several of the operators' scripts take: options, Terraform, images. The scripts order them; calls of AWS
+# are in the folder ops.
 set -euo pipefail
 
-# macOS has 3.2, which knows neither mapfile nor an empty array under `set -u`.
+# macOS has 3.2, which lacks mapfile and empty arrays under `set -u`.
 if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then
     echo "bash $BASH_VERSION is too old: 4.4 or newer is needed, first on the PATH (macOS: brew install bash)." >&2
     exit 1
@@ -18,10 +16,10 @@ python=$root/.venv/bin/python
 images=(collector dagster)
 dry_run=false
 arguments=()
-# Another run of these scripts, or one that was cut off, may still be finishing.
+# A different run of these scripts, or one that was cut off, may still be finishing.
 unattended=(-input=false -no-color -lock-timeout=10m)
 export TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1
-# Attestations of docker would be images of their own, and leave fewer ways back among those that ECR keeps.
+# Attestations of docker would count as images, so that ECR would keep fewer versions for rollbacks.
 export BUILDX_NO_DEFAULT_ATTESTATIONS=1
 cd "$root"
 
@@ -54,7 +52,7 @@ take_no_arguments() {
     [ ${#arguments[@]} -eq 0 ] || die "${arguments[0]} is not understood; see --help."
 }
 
-# Runs a command that changes something, or says what it would run.
+# Runs a command that changes something; in a dry run only prints it.
 change() {
     if $dry_run; then
         say "would run: $*"
@@ -71,16 +69,16 @@ ops() {
 
 need_tools() {
     command -v "${TERRAFORM:-terraform}" >/dev/null || die "terraform is not installed: 1.11 or newer is needed."
-    [ -x "$python" ] || die "there is no .venv: run \`make setup\` in $root."
+    [ -x "$python" ] || die ".venv is missing: run \`make setup\` in $root."
 }
 
-# Sets $name, $region and what else Terraform's variables say, also before anything is deployed.
+# Sets $name, $region and others from Terraform's variables, also before anything is deployed.
 know_variables() {
     need_tools
     local values
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    # The variables alone: evaluated without a provider, and before there is a state.
+    # The variables alone: evaluated without a provider or a state.
     cp "$module"/variables.tf "$work"
     for values in "$module"/terraform.tfvars{,.json} "$module"/*.auto.tfvars{,.json}; do
         [ ! -e "$values" ] || cp "$values" "$work"
@@ -92,28 +90,28 @@ know_variables() {
     export twitch_secrets alert_email budget
 }
 
-# Terraform's providers: downloaded once, looked at each time.
+# Terraform's providers: downloaded once, checked each time.
 initialise() { tf init -input=false >/dev/null; }
 
-# Sets $tag: IMAGE_TAG, else the commit's short hash. A dirty tree has no name.
+# Sets $tag: IMAGE_TAG, else the commit's short hash. A dirty tree does not have one.
 know_tag() {
     [ "${PUSH_LATEST:-false}" = false ] ||
-        die "PUSH_LATEST=$PUSH_LATEST: the repositories are immutable, so there is no latest. Leave it out."
-    [ "${IMAGE_TAG:-}" != latest ] || die "IMAGE_TAG=latest says nothing; a tag must stay what it is."
+        die "PUSH_LATEST=$PUSH_LATEST: the repositories are immutable and have no latest. Unset it."
+    [ "${IMAGE_TAG:-}" != latest ] || die "IMAGE_TAG=latest is refused: a tag must always name the same image."
     if [ -n "$(git -C "$root" status --porcelain)" ]; then
-        die "the tree has changes that no commit holds (git status); commit or stash them first."
+        die "the tree has uncommitted changes (git status); commit or stash them first."
     fi
     tag=${IMAGE_TAG:-$(git -C "$root" rev-parse --short=12 HEAD)}
 }
 
-# Ends where tag $1 names another commit than the one that is built: it would say for ever what is not so.
+# Ends if tag $1 names a different commit than the one that is built: the tag would stay wrong forever.
 check_name() {
     local head named
     head=$(git -C "$root" rev-parse HEAD)
     named=$(git -C "$root" rev-parse --quiet --verify "$1^{commit}") || named=
     [[ ! $1 =~ ^[0-9a-f]{7,40}$ ]] || named=${named:-$1}
     [ "${named:-$head}" = "$head" ] ||
-        die "IMAGE_TAG=$1 names another commit than this tree's, and has no image yet: git checkout $1 first."
+        die "IMAGE_TAG=$1 names a different commit than this tree's, and has no image yet: git checkout $1 first."
 }
 
 # The program that builds and pushes: CONTAINER_TOOL, else docker, else buildah.
@@ -128,7 +126,7 @@ know_builder() {
         die "docker or buildah is needed to build the images (or CONTAINER_TOOL)."
 }
 
-# Builds and pushes the images that have no such tag yet. An existing tag is never built again.
+# Builds and pushes the images without this tag. An existing tag is never built again.
 publish_images() {
     local kind missing registry platform=linux/amd64 logged_in=false
     [ "$architecture" = X86_64 ] || platform=linux/arm64
@@ -157,7 +155,7 @@ publish_images() {
 }
 
 # Applies the variables with image tag $1, unless data would be lost; further arguments are options of `terraform
-# plan`. What an earlier run had made when it was cut off is taken over.
+# plan`. Resources of an earlier run that was cut off are adopted.
 apply() {
     local address adopted=$module/adopted.tf plan=$work/plan tag=$1
     shift
@@ -170,12 +168,12 @@ apply() {
         say "would apply this plan"
         return
     fi
-    # An apply stops soon after the first thing that exists already: what it had not come to shows in the next one.
+    # An apply stops soon after the first resource that exists already: later ones show in the next apply.
     until tf apply "${unattended[@]}" "$plan" >&2 2>"$plan.errors"; do
         cat "$plan.errors" >&2
         tf show -json "$plan" | ops adoptable "$plan.errors" >"$plan.adopted"
         [ -s "$plan.adopted" ] || die "Terraform did not finish; run this again."
-        say "An earlier run was cut off. What it had made is taken over:"
+        say "An earlier run was cut off. Its resources are adopted:"
         sed -nE 's/^ +to += +/  /p' "$plan.adopted" >&2
         cat "$plan.adopted" >>"$adopted"
         plan "$plan" -var "image_tag=$tag" "$@"
@@ -188,7 +186,7 @@ plan() {
     local file=$1
     shift
     say "Planning ..."
-    # What went wrong is in what it prints, too.
+    # Its output includes the errors.
     { tf plan -json "${unattended[@]}" -out="$file" "$@" || true; } | ops check-plan
 }
 

@@ -13,7 +13,7 @@ tag=${IMAGE_TAG:-}
 initialise
 missing=$(ops missing-images "${tag:-latest}")
 if [ -z "$tag" ] || [ -n "$missing" ]; then
-    say "IMAGE_TAG=$tag: a rollback needs a tag that both repositories have. They have, newest first:"
+    say "IMAGE_TAG=$tag: a rollback needs a tag that both repositories have. Such tags, newest first:"
     ops known-tags | head -10 | sed 's/^/  /' >&2
     exit 1
 fi

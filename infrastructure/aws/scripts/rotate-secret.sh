@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Stores a secret's new value, and starts what uses it anew. The value comes from standard input or a prompt, never
-# from the command line. The first value of a secret is stored the same way.
+# Stores a secret's new value, and restarts the services that use it. The value comes from standard input or a prompt,
+# never from the command line. The first value of a secret is stored the same way.
 #
 #   infrastructure/aws/scripts/rotate-secret.sh [--dry-run] client_id|client_secret|oauth_token|database_password
 #
 # database_password is drawn by Terraform: raise database_password_version in terraform.tfvars first. The viewer key
-# cannot be changed: no viewer would be recognised any more.
+# cannot be changed: no viewer would be recognised again.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 take_options "$@"
 secret=${arguments[0]:-}
 [ ${#arguments[@]} -lt 2 ] ||
-    die "one name and no more. A value given here is in the shell's history now: make a new one at Twitch."
+    die "give one name only. A value given here is now in the shell's history: make a new one at Twitch."
 case $secret in
     client_id | client_secret | oauth_token)
         know_variables
         if $dry_run; then
-            say "would store $secret and start the services anew"
+            say "would store $secret and restart the services"
             exit 0
         fi
         ops put-secret "$secret"
@@ -25,7 +25,7 @@ case $secret in
         initialise
         apply "$(tf output -raw image_tag)"
         ;;
-    viewer_key) die "the viewer key stays: with another one, no viewer would be recognised any more." ;;
+    viewer_key) die "the viewer key cannot be changed: with a different one, no viewer would be recognised again." ;;
     *) die "which secret? See --help." ;;
 esac
 services=$(ops services)
@@ -33,7 +33,7 @@ if [ "$secret" = database_password ]; then
     services=$(grep -x dagster <<<"$services" || true)
 fi
 if [ -z "$services" ]; then
-    say "There is no service yet that would have to be started anew."
+    say "No service to restart yet."
     exit 0
 fi
 # shellcheck disable=SC2086 # several words

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes a day on AWS, by hand: Dagster's daemon starts the run, which waits for its turn and is in the history with
-# everything it makes, like a scheduled one.
+# Makes a day on AWS by hand: Dagster's daemon starts the run, which waits for its turn and is in the history like a
+# scheduled one.
 #
 #   infrastructure/aws/scripts/run-analysis.sh [--dry-run] [--graph-only] 2026-03-01
 #
@@ -21,4 +21,4 @@ if ! [[ $day =~ ^[0-9]{4}-[0-9]{2}-[0-9]{2}$ ]] ||
 fi
 know_variables
 change ops run dagster job launch -w /tmp/workspace.yaml -j "$job" --tags "{\"dagster/partition\": \"$day\"}"
-$dry_run || say "$job for $day is queued; tunnel.sh opens the way to its page under Runs."
+$dry_run || say "$job for $day is queued; see it under Runs, through tunnel.sh."

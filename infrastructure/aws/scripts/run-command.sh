@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a command of docs/RUNBOOK.md inside the platform, as a task of its own, prints what it prints and ends as it
-# ends. Commands that need a workspace find one in /tmp/workspace.yaml.
+# Runs a command of docs/RUNBOOK.md inside the platform, as a task of its own, prints its output and ends with its exit
+# code. /tmp/workspace.yaml is a workspace for commands that need one.
 #
 #   infrastructure/aws/scripts/run-command.sh [--dry-run] vieweratlas doctor
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Brings a version to AWS with every check before and after, also to an empty account. It asks nothing, and can be
-# run again whenever it stopped, wherever that was.
+# run again wherever it stopped.
 #
 #   [IMAGE_TAG=tag] infrastructure/aws/scripts/safe-deploy.sh [--dry-run] [--no-email] [--smoke-minutes 20]
 #
 # Before: tools, credentials, a clean tree, a mailbox for alarms and the budget, Twitch's secrets, a plan that loses no
 # data. After: the services run this version, and the smoke test passes within --smoke-minutes.
 #
-# --no-email      go on although nobody would be told of alarms
+# --no-email      deploy although alarms reach no mailbox
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 take_options "$@"
 email_wanted=true smoke_minutes=20
@@ -31,11 +31,11 @@ ops account
 know_builder
 initialise
 if $email_wanted && [ -z "$alert_email" ]; then
-    die "nobody would be told of alarms: set alert_email in $module/terraform.tfvars, or give --no-email."
+    die "alarms would reach no mailbox: set alert_email in $module/terraform.tfvars, or give --no-email."
 fi
-[ "$budget" != 0 ] || say "Without a budget (monthly_budget_usd = 0), nobody is told of costs."
+[ "$budget" != 0 ] || say "Without a budget (monthly_budget_usd = 0), costs raise no alarm."
 
-# Images and secrets have to be there before anything can start.
+# Images and secrets must exist before anything can start.
 missing=$(ops missing-foundations)
 if [ -n "$missing" ]; then
     say "The registry and the secrets come first."
@@ -56,7 +56,7 @@ publish_images
 apply "$tag"
 wait_until_steady
 if ! smoke_test --wait "$smoke_minutes"; then
-    say "$tag is deployed, but the smoke test fails. What to do: docs/RUNBOOK.md, On AWS."
+    say "$tag is deployed, but the smoke test fails. See docs/RUNBOOK.md, On AWS."
     for known in $(ops known-tags | grep -vx "$tag" | head -3); do
         say "To go back: IMAGE_TAG=$known infrastructure/aws/scripts/rollback.sh"
     done

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows, enables or disables what runs by itself on AWS. It lasts over deployments; runs under way go on.
+# Lists, enables or disables schedules on AWS. This outlasts deployments; runs under way continue.
 #
 #   infrastructure/aws/scripts/schedules.sh list
 #   infrastructure/aws/scripts/schedules.sh enable|disable [--dry-run] [name ...]

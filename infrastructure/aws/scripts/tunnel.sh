@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Opens a way to Dagster's web pages, which nobody can reach otherwise, until Ctrl-C. Needs session-manager-plugin.
+# Forwards Dagster's web pages, which are not reachable otherwise, until Ctrl-C. Needs session-manager-plugin.
 #
 #   infrastructure/aws/scripts/tunnel.sh [--dry-run] [port]
 #
-# The pages are then at http://127.0.0.1:3000, or at the port that is given.
+# The pages are then at http://127.0.0.1:3000, or at the given port.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 take_options "$@"
 know_variables

@@ -27,7 +27,7 @@ def main(
     name: Annotated[str, typer.Option(help="of the deployment")],
     region: Annotated[str, typer.Option()],
 ) -> None:
-    """What the operators' scripts ask of AWS."""
+    """Calls of AWS for the operators' scripts."""
     context.obj = Platform(name, region)
 
 
@@ -40,7 +40,7 @@ def account(context: Context) -> None:
 
 @app.command()
 def missing_images(context: Context, tag: str) -> None:
-    """Print the kinds of images that have no such tag."""
+    """Print the kinds of images without this tag."""
     print("\n".join(images.missing_images(context.obj, tag)))
 
 
@@ -52,7 +52,7 @@ def known_tags(context: Context) -> None:
 
 @app.command()
 def missing_foundations(context: Context) -> None:
-    """Print the repositories and secrets of Twitch that are not there: what a deployment begins with."""
+    """Print the missing repositories and secrets of Twitch, with which a deployment begins."""
     found = [*images.missing_repositories(context.obj), *twitch_secrets.missing_secrets(context.obj)]
     print("\n".join(found))
 
@@ -73,7 +73,7 @@ def registry_password(context: Context) -> None:
 def secrets_without_value(
     context: Context, keys: Annotated[list[str] | None, typer.Argument()] = None
 ) -> None:
-    """Print those of Twitch's secrets that have no value."""
+    """Print those of Twitch's secrets without a value."""
     print("\n".join(twitch_secrets.secrets_without_value(context.obj, keys or [])))
 
 
@@ -81,20 +81,20 @@ def secrets_without_value(
 def put_secret(context: Context, key: str) -> None:
     """Store a secret's value from standard input or a prompt."""
     if key not in twitch_secrets.TWITCH:
-        raise OperatorError(f"{key} is none of {', '.join(twitch_secrets.TWITCH)}.")
+        raise OperatorError(f"{key} is not one of {', '.join(twitch_secrets.TWITCH)}.")
     changed = twitch_secrets.put_secret(context.obj, key, twitch_secrets.read_value(key))
     say(f"{key} is stored." if changed else f"{key} has this value already.")
 
 
 @app.command()
 def services(context: Context) -> None:
-    """Print the kinds of services that are there."""
+    """Print the kinds of services that exist."""
     print("\n".join(context.obj.services()))
 
 
 @app.command()
 def redeploy(context: Context, kinds: list[str]) -> None:
-    """Start the tasks of services anew."""
+    """Restart the tasks of services."""
     rollout.redeploy(context.obj, kinds)
 
 
@@ -117,20 +117,20 @@ def check_plan() -> None:
         raise OperatorError(
             "The plan would destroy or replace data; nothing was changed:\n  "
             + "\n  ".join(read.lost)
-            + "\nUndo the change of variables or files that leads to it; destroy.sh removes data."
+            + "\nUndo the change of variables or files that causes this; only destroy.sh removes data."
         )
 
 
 @app.command()
 def tainted_data() -> None:
-    """Print the data in a state (`terraform state pull`, on standard input) that were half made."""
+    """Print half-made data resources of a state (`terraform state pull`, on standard input)."""
     text = sys.stdin.read()
     print("\n".join(plan.tainted_data(json.loads(text) if text.strip() else {})))
 
 
 @app.command()
 def adoptable(context: Context, errors: Path) -> None:
-    """Print import blocks for what a killed run has made, from an apply's errors and the plan (piped)."""
+    """Print import blocks for resources of a killed run, from an apply's errors and the plan (piped)."""
     rules = adoption.planned_rules(json.load(sys.stdin))
     for address, identifier in adoption.adoptable(context.obj, errors.read_text(), rules).items():
         print(f"import {{\n  to = {address}\n  id = {json.dumps(identifier)}\n}}")
@@ -139,13 +139,13 @@ def adoptable(context: Context, errors: Path) -> None:
 @app.command()
 def smoke_test(
     context: Context,
-    wait: Annotated[float, typer.Option(min=0, help="minutes to wait for everything to be well")] = 0.0,
+    wait: Annotated[float, typer.Option(min=0, help="minutes to wait until everything works")] = 0.0,
     snapshot_age: Annotated[float, typer.Option(min=0, help="minutes since a window began")] = 20.0,
     vod: Annotated[
         bool | None, typer.Option(help="whether recordings are read; else as the settings say")
     ] = None,
 ) -> None:
-    """Report what works, and end with 1 if anything does not."""
+    """Report each part, and end with 1 if one does not work."""
     from vieweratlas_dagster.settings import Settings
 
     expected = smoke.Expectations(
@@ -168,7 +168,7 @@ def smoke_test(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run(context: Context, minutes: Minutes = 30.0) -> None:
-    """Run a command inside the platform and end as it ends."""
+    """Run a command inside the platform and end with its exit code."""
     raise typer.Exit(commands.run_command(context.obj, context.args, minutes))
 
 
@@ -197,7 +197,7 @@ def _main() -> None:
         say(str(error))
         sys.exit(1)
     except (BotoCoreError, ClientError) as error:
-        say(f"AWS: {error}\nAre the credentials there (AWS_PROFILE), and may they do this?")
+        say(f"AWS: {error}\nCheck that credentials are set (AWS_PROFILE) and may do this.")
         sys.exit(1)
 
 

@@ -1,7 +1,6 @@
-"""What Terraform made and did not note, because it was killed in between: AWS refuses to make it twice.
+"""Resources that a killed Terraform made but did not record: AWS refuses to make them twice.
 
-Belongs here: reading that from what a failed apply printed, and the ids of imports. Does not belong here:
-the import itself.
+The errors of a failed apply list them; the result are ids for imports.
 """
 
 from __future__ import annotations
@@ -37,7 +36,8 @@ def _security_group(platform: Platform, name: str) -> str:
     return str(found["GroupId"])
 
 
-# How the id of an import is found from the name. What is missing here is made again without an error.
+# From a resource's name to the id of its import. Terraform makes resources of other types again without an
+# error.
 _IDS: dict[str, Callable[[Platform, str], str]] = {
     "aws_cloudwatch_log_group": _by_name,
     "aws_db_instance": _by_name,
@@ -52,7 +52,7 @@ _IDS: dict[str, Callable[[Platform, str], str]] = {
 
 
 def _rule(platform: Platform, wanted: dict[str, Any]) -> str | None:
-    """Id of the rule of a security group that is as planned."""
+    """Id of the security group's rule that matches the plan."""
     filters = [{"Name": "group-id", "Values": [wanted["security_group_id"]]}]
     for rule in platform.client("ec2").describe_security_group_rules(Filters=filters)["SecurityGroupRules"]:
         seen = {
@@ -77,11 +77,11 @@ def planned_rules(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def adoptable(platform: Platform, errors: str, rules: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Address -> id for an import, of what exists and is this deployment's by its name or group.
+    """Address -> id for an import, for existing resources of this deployment (by name or group).
 
     Args:
-        platform: where.
-        errors: what `terraform apply -no-color` printed to standard error.
+        platform: the deployment.
+        errors: standard error of `terraform apply -no-color`.
         rules: the planned rules of security groups, which have no names.
     """
     found = {}

@@ -1,6 +1,6 @@
 """Commands inside the platform: a task of its own, with the network, the secrets and the instance of a run.
 
-No session and no open port is needed, the exit code is known, and the log stays.
+Neither a session nor an open port is needed, the exit code is known, and the log stays.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from typing import Any
 
 from .platform_on_aws import OperatorError, Platform, environment, say
 
-# Where the code location is, for commands that need one: the service's own cannot be reached from outside.
+# The code location, for commands that need one: the service's own cannot be reached from outside.
 WORKSPACE = (
     "load_from: [{python_module: {module_name: vieweratlas_dagster.definitions, "
     "location_name: vieweratlas}}]"
 )
-WORKSPACE_FILE = "/tmp/workspace.yaml"  # noqa: S108 - of the task's own, which holds nothing else
+WORKSPACE_FILE = "/tmp/workspace.yaml"  # noqa: S108 - the task is alone on its disk
 _PAUSE_SECONDS = 3.0
 _CONTAINER = "run"
 
@@ -32,7 +32,7 @@ def override(command: list[str], control: dict[str, str]) -> dict[str, Any]:
 
 
 def run_command(platform: Platform, command: list[str], minutes: float) -> int:
-    """Run a command and print what it prints; its exit code.
+    """Run a command and print its log; its exit code.
 
     Raises:
         OperatorError: the task did not start, or did not end in time.
@@ -42,7 +42,7 @@ def run_command(platform: Platform, command: list[str], minutes: float) -> int:
     started = platform.ecs.run_task(
         cluster=control["DAGSTER_RUN_CLUSTER"],
         taskDefinition=control["DAGSTER_RUN_TASK_DEFINITION"],
-        # Somebody waits for it, so it is not on Spot.
+        # An operator waits for it, so it is not on Spot.
         capacityProviderStrategy=[{"capacityProvider": "FARGATE", "weight": 1}],
         networkConfiguration={
             "awsvpcConfiguration": {
@@ -63,12 +63,12 @@ def run_command(platform: Platform, command: list[str], minutes: float) -> int:
     while (task := _task(platform, arn))["lastStatus"] != "STOPPED":
         if time.monotonic() > deadline:
             raise OperatorError(
-                f"Task {arn} has not ended after {minutes:g} minutes; it goes on. Its log: "
+                f"Task {arn} has not ended after {minutes:g} minutes and still runs. Its log: "
                 f"{platform.log_group('run')}."
             )
         time.sleep(_PAUSE_SECONDS)
     _print_log(platform, arn)
-    [container] = [one for one in task["containers"] if one["name"] == _CONTAINER]
+    [container] = [each for each in task["containers"] if each["name"] == _CONTAINER]
     if "exitCode" not in container:
         raise OperatorError(
             f"The task did not run: {task.get('stoppedReason')}. {container.get('reason', '')}"

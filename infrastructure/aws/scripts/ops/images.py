@@ -1,4 +1,4 @@
-"""The image registry: which images are there, and how to log in."""
+"""The image registry: its images, and how to log in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .platform_on_aws import SERVICES, Platform
 
 @dataclass(frozen=True)
 class Login:
-    """What `docker login` needs."""
+    """Host and password for `docker login`."""
 
     registry: str
     password: str
@@ -48,7 +48,7 @@ def known_tags(platform: Platform) -> list[str]:
 
 
 def missing_repositories(platform: Platform) -> list[str]:
-    """The kinds of images that have no repository."""
+    """The kinds of images without a repository."""
     ecr = platform.client("ecr")
     missing = []
     for kind in SERVICES:
@@ -64,6 +64,6 @@ def login(platform: Platform) -> Login:
     [data] = platform.client("ecr").get_authorization_token()["authorizationData"]
     _, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
     account = platform.client("sts").get_caller_identity()["Account"]
-    # China's regions have another domain; the token's address names it.
+    # China's regions have a different domain: the token's address has it.
     domain = data["proxyEndpoint"].partition(".dkr.")[2] or f"ecr.{platform.region}.amazonaws.com"
     return Login(f"{account}.dkr.{domain}", password)

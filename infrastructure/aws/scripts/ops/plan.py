@@ -1,4 +1,4 @@
-"""What a plan of Terraform would do, from what `terraform plan -json` prints."""
+"""A plan of Terraform, from the events of `terraform plan -json`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-# What cannot be made again from the repository: data, keys, history, and images to go back to.
+# Types that cannot be made again from the repository: data, keys, history, and images for rollbacks.
 DATA = ("aws_s3_bucket", "aws_db_instance", "aws_secretsmanager_secret", "aws_ecr_repository")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How many resources are created, updated and so on; the data that would be lost; what went wrong."""
+    """The number of resources per action (create, update ...), the data that would be lost, the errors."""
 
     changes: dict[str, int]
     lost: tuple[str, ...]
@@ -22,7 +22,7 @@ class Plan:
 def read_plan(lines: Iterable[str]) -> Plan:
     """Read the events of `terraform plan -json`.
 
-    A drawn secret's value counts as data: another viewer key means that no viewer is recognised any more.
+    A drawn secret's value counts as data: with a different viewer key no viewer is recognised again.
     """
     changes: dict[str, int] = {}
     lost, errors = [], []
@@ -44,9 +44,9 @@ def read_plan(lines: Iterable[str]) -> Plan:
 
 
 def tainted_data(state: dict[str, object]) -> list[str]:
-    """Addresses of data in a state (`terraform state pull`) whose making was interrupted.
+    """Addresses of data in a state (`terraform state pull`) whose creation was interrupted.
 
-    Terraform would replace them; but AWS goes on making them, and whole they are what was wanted.
+    Terraform would replace them, although AWS completes them and they are then as planned.
     """
     found = []
     for resource in state.get("resources", []):  # type: ignore[attr-defined]

@@ -1,8 +1,4 @@
-"""One deployment of the platform: its names, and clients for its account and region.
-
-Belongs here: how a thing is called, and what the deployed task definitions say. Does not belong here: what
-is done with it.
-"""
+"""One deployment of the platform: its names and task definitions, and clients for its account."""
 
 from __future__ import annotations
 
@@ -17,11 +13,11 @@ SERVICES = ("collector", "dagster")
 
 
 class OperatorError(Exception):
-    """What went wrong, where, and what to do next: the last thing an operator reads."""
+    """The text says what failed, where, and what to do next: the last line that an operator reads."""
 
 
 def say(text: str) -> None:
-    """Tell the operator; standard output stays for what other programs read."""
+    """Print to the operator; standard output is for other programs."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -42,25 +38,25 @@ class Platform:
         return self.client("ecs")
 
     def services(self, *kinds: str) -> dict[str, dict[str, Any]]:
-        """What ECS says of the services that are there, by kind; all of them unless some are named."""
+        """ECS's descriptions of the existing services, by kind; of all unless some are named."""
         wanted = {self.full_name(kind): kind for kind in kinds or SERVICES}
         try:
             found = self.ecs.describe_services(cluster=self.name, services=list(wanted))["services"]
         except self.ecs.exceptions.ClusterNotFoundException:
             return {}
-        return {wanted[one["serviceName"]]: one for one in found if one["status"] == "ACTIVE"}
+        return {wanted[each["serviceName"]]: each for each in found if each["status"] == "ACTIVE"}
 
     def service(self, kind: str) -> dict[str, Any]:
-        """What ECS says of one service.
+        """ECS's description of one service.
 
         Raises:
-            OperatorError: it is not there.
+            OperatorError: it does not exist.
         """
         try:
             return self.services(kind)[kind]
         except KeyError:
             raise OperatorError(
-                f"There is no service {self.full_name(kind)} in {self.region}: run safe-deploy.sh."
+                f"The service {self.full_name(kind)} does not exist in {self.region}: run safe-deploy.sh."
             ) from None
 
     def containers(self, definition: str) -> dict[str, dict[str, Any]]:
@@ -73,7 +69,7 @@ class Platform:
         return f"{self.name}-{kind}"
 
     def log_group(self, kind: str) -> str:
-        """Where tasks of a kind log."""
+        """The log group of tasks of a kind."""
         return f"/{self.name}/{kind}"
 
 

@@ -13,7 +13,7 @@ _EVENTS = 5
 
 
 def redeploy(platform: Platform, kinds: list[str]) -> None:
-    """Start the tasks anew, so that they read their secrets again."""
+    """Restart the tasks, so that they read their secrets again."""
     for kind in kinds:
         platform.ecs.update_service(
             cluster=platform.name, service=platform.full_name(kind), forceNewDeployment=True
@@ -21,24 +21,24 @@ def redeploy(platform: Platform, kinds: list[str]) -> None:
 
 
 def wait_until_steady(platform: Platform, wanted: Mapping[str, str], minutes: float) -> None:
-    """Wait until every service runs what it should, all of it and nothing else.
+    """Wait until every service runs its wanted revision alone, at full count.
 
     Args:
-        platform: where.
-        wanted: revision (ARN) of the task definition by kind of service; others may run what they do.
-        minutes: how long at most.
+        platform: the deployment.
+        wanted: revision (ARN) of the task definition by kind of service; others may run any.
+        minutes: the longest wait.
 
     Raises:
-        OperatorError: a deployment failed, was taken back or did not end in time; with what ECS says.
+        OperatorError: a deployment failed, was rolled back or did not end in time; with ECS's reasons.
     """
     deadline = time.monotonic() + 60 * minutes
-    told: dict[str, str] = {}
+    reported: dict[str, str] = {}
     while True:
         states = {kind: _state(platform.service(kind), wanted.get(kind)) for kind in SERVICES}
         for kind, (state, text) in states.items():
-            if told.get(kind) != text:
+            if reported.get(kind) != text:
                 say(f"  {kind}: {text}")
-                told[kind] = text
+                reported[kind] = text
             if state == "failed":
                 raise OperatorError(_why(platform, kind, text))
         if all(state == "steady" for state, _ in states.values()):
@@ -50,12 +50,12 @@ def wait_until_steady(platform: Platform, wanted: Mapping[str, str], minutes: fl
 
 
 def _state(service: dict[str, Any], wanted: str | None) -> tuple[str, str]:
-    """What became of a service's deployment: steady, under way or failed; and a text."""
-    primary = next(one for one in service["deployments"] if one["status"] == "PRIMARY")
+    """The state of a service's deployment (steady, under way or failed), and a text."""
+    primary = next(each for each in service["deployments"] if each["status"] == "PRIMARY")
     revision = _revision(primary["taskDefinition"])
     if wanted is not None and primary["taskDefinition"] != wanted:
-        return "failed", f"the deployment of {_revision(wanted)} was taken back; {revision} runs instead"
-    if any(one.get("rolloutState") == "FAILED" for one in service["deployments"]):
+        return "failed", f"the deployment of {_revision(wanted)} was rolled back; {revision} runs instead"
+    if any(each.get("rolloutState") == "FAILED" for each in service["deployments"]):
         return "failed", f"the deployment of {revision} failed"
     count = f"{service['runningCount']} of {service['desiredCount']} running, {revision}"
     steady = (
@@ -82,10 +82,10 @@ def _why(platform: Platform, kind: str, text: str) -> str:
         for task in platform.ecs.describe_tasks(cluster=platform.name, tasks=stopped)["tasks"]:
             lines.append(f"  stopped task: {task.get('stoppedReason', 'no reason given')}")
             lines += [
-                f"    {one['name']}: exit code {one.get('exitCode', '-')} {one.get('reason', '')}".rstrip()
-                for one in task.get("containers", [])
+                f"    {run['name']}: exit code {run.get('exitCode', '-')} {run.get('reason', '')}".rstrip()
+                for run in task.get("containers", [])
             ]
     lines.append(
-        f"Its last words are in the log group {platform.log_group(kind)}; docs/RUNBOOK.md, On AWS."
+        f"Its last lines are in the log group {platform.log_group(kind)}; see docs/RUNBOOK.md, On AWS."
     )
     return "\n".join(lines)

@@ -1,8 +1,8 @@
 """The smoke test: is the platform doing its work, as far as can be seen from outside?
 
-It reads what ECS says and what lies in the lake, and changes nothing. What the checks found is known from
-two objects that Dagster's alert sensor writes: ``state/heartbeat.json``, when it last looked and how old
-the checks were, and ``state/alerts.json``, what fails now.
+It reads ECS's descriptions and the lake, and changes nothing. The results of the checks come from two
+objects that Dagster's alert sensor writes: ``state/heartbeat.json`` (the time of its last look, and the age
+of the checks) and ``state/alerts.json`` (the present failures).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, whether it is well, and what was seen."""
+    """The examined part, whether it works, and what was seen."""
 
     part: str
     ok: bool
@@ -38,9 +38,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Expectations:
-    """What is expected of a healthy platform.
+    """Expectations of a healthy platform.
 
-    ``snapshot_age``: of the newest live window's beginning, at most. ``vod``: whether recordings are read.
+    ``snapshot_age``: the most since the newest live window began. ``vod``: whether recordings are read.
     """
 
     snapshot_age: timedelta
@@ -74,7 +74,7 @@ class Bucket:
         )
 
     def get(self, key: str) -> bytes | None:
-        """An object's bytes; None when there is none."""
+        """An object's bytes; None when it does not exist."""
         try:
             return bytes(self._s3.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].read())
         except self._s3.exceptions.NoSuchKey:
@@ -82,7 +82,7 @@ class Bucket:
 
 
 def smoke_test(platform: Platform, expected: Expectations, now: datetime) -> list[Finding]:
-    """Look at every part; what cannot be looked at is not well, and nothing raises."""
+    """Examine every part; one that cannot be examined does not work, and nothing raises."""
     services = _look("services", lambda: platform.services())
     if isinstance(services, Finding):
         return [services]
@@ -102,7 +102,7 @@ def smoke_test(platform: Platform, expected: Expectations, now: datetime) -> lis
 def _look(part: str, look: Callable[[], Found]) -> Found | Finding:
     try:
         return look()
-    except Exception as error:  # noqa: BLE001 - whatever is wrong is what the operator wants to read
+    except Exception as error:  # noqa: BLE001 - the operator wants to read any fault
         return Finding(part, False, f"{type(error).__name__}: {error}")
 
 
@@ -113,7 +113,7 @@ def _try(part: str, examine: Callable[..., tuple[bool, str]], *arguments: Any) -
 
 def _service(platform: Platform, services: dict[str, dict[str, Any]], kind: str) -> tuple[bool, str]:
     if kind not in services:
-        return False, f"there is no service {platform.full_name(kind)}; safe-deploy.sh makes it"
+        return False, f"the service {platform.full_name(kind)} does not exist; safe-deploy.sh makes it"
     service = services[kind]
     count = f"{service['runningCount']} of {service['desiredCount']} running"
     if service["desiredCount"] == 0:
@@ -138,7 +138,7 @@ def _bucket(platform: Platform, services: dict[str, dict[str, Any]]) -> Bucket:
 
 
 def _snapshots(bucket: Bucket, allowed: timedelta, now: datetime) -> tuple[bool, str]:
-    # Around midnight the newest window is of yesterday.
+    # Around midnight the newest window is from yesterday.
     for day in (now.date(), now.date() - timedelta(days=1)):
         keys = list(bucket.keys(f"raw/snapshots/date={day}/"))
         if keys:

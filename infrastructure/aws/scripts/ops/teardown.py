@@ -1,4 +1,4 @@
-"""What stands in the way of `terraform destroy`, and what it leaves."""
+"""Before and after `terraform destroy`: stopping tasks, and removing task definitions that it leaves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def stop_tasks(platform: Platform, minutes: float) -> None:
     """Stop the services, then the runs that are under way: a cluster with tasks cannot be removed.
 
     Raises:
-        OperatorError: tasks are still there after so many minutes.
+        OperatorError: tasks still run after ``minutes``.
     """
     for kind, service in platform.services().items():
         if service["desiredCount"] > 0:
@@ -38,7 +38,7 @@ def stop_tasks(platform: Platform, minutes: float) -> None:
 
 
 def _active_tasks(platform: Platform) -> list[dict[str, Any]]:
-    """The tasks that have not ended, whatever they were told to do."""
+    """The tasks that have not ended, whether or not they are stopping."""
     ecs, found = platform.ecs, []
     for wanted in ("RUNNING", "STOPPED"):
         pages = ecs.get_paginator("list_tasks").paginate(cluster=platform.name, desiredStatus=wanted)
@@ -52,7 +52,7 @@ def _active_tasks(platform: Platform) -> list[dict[str, Any]]:
 
 
 def remove_definitions(platform: Platform) -> int:
-    """Remove every revision of the task definitions, which Terraform leaves for queued runs; how many."""
+    """Remove all revisions of task definitions, which Terraform leaves for queued runs; their number."""
     ecs, removed = platform.ecs, 0
     for kind in _KINDS:
         family = platform.full_name(kind)
@@ -60,7 +60,7 @@ def remove_definitions(platform: Platform) -> int:
             pages = ecs.get_paginator("list_task_definitions").paginate(familyPrefix=family, status=status)
             for arn in [arn for page in pages for arn in page["taskDefinitionArns"]]:
                 if arn.rsplit("/", 1)[-1].rsplit(":", 1)[0] != family:
-                    continue  # another deployment's, whose name begins alike
+                    continue  # a different deployment's, whose name begins alike
                 if status == "ACTIVE":
                     ecs.deregister_task_definition(taskDefinition=arn)
                 ecs.delete_task_definitions(taskDefinitions=[arn])

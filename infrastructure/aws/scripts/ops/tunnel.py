@@ -18,7 +18,7 @@ _VARIABLE = "AWS_SSM_START_SESSION_RESPONSE"
 
 
 def target(platform: Platform) -> str:
-    """What Session Manager calls the webserver's container.
+    """Session Manager's name of the webserver's container.
 
     Raises:
         OperatorError: it is not running.
@@ -31,14 +31,14 @@ def target(platform: Platform) -> str:
         for container in task["containers"]:
             if container["name"] == "webserver" and container.get("runtimeId"):
                 return f"ecs:{platform.name}_{task['taskArn'].rsplit('/', 1)[-1]}_{container['runtimeId']}"
-    raise OperatorError("The webserver is not running; smoke-test.sh says more.")
+    raise OperatorError("The webserver is not running; run smoke-test.sh for details.")
 
 
 def exec_tunnel(platform: Platform, port: int) -> NoReturn:
     """Become the plugin that forwards ``port`` of this machine until Ctrl-C.
 
     Raises:
-        OperatorError: the plugin is missing, or there is no webserver.
+        OperatorError: the plugin is missing, or the webserver is not running.
     """
     if shutil.which(_PLUGIN) is None:
         raise OperatorError(

@@ -15,12 +15,12 @@ _MAX_CHARACTERS = 200
 
 
 def secret_name(platform: Platform, key: str) -> str:
-    """Of the secret in Secrets Manager."""
+    """The secret's name in Secrets Manager."""
     return f"{platform.name}/twitch/{key}"
 
 
 def secrets_without_value(platform: Platform, keys: list[str]) -> list[str]:
-    """Those of ``keys`` that no task could start with."""
+    """Those of ``keys`` without a value, which no task could start with."""
     manager = platform.client("secretsmanager")
     missing = []
     for key in keys:
@@ -36,7 +36,7 @@ def secrets_without_value(platform: Platform, keys: list[str]) -> list[str]:
 
 
 def missing_secrets(platform: Platform) -> list[str]:
-    """Those of Twitch's secrets that are not there at all."""
+    """Those of Twitch's secrets that do not exist."""
     manager = platform.client("secretsmanager")
     missing = []
     for key in TWITCH:
@@ -48,21 +48,21 @@ def missing_secrets(platform: Platform) -> list[str]:
 
 
 def read_value(key: str) -> str:
-    """The new value from the prompt, or from standard input when that is no terminal.
+    """The new value from the prompt, or from standard input when that is not a terminal.
 
     Raises:
         OperatorError: it is empty, or cannot be a credential of Twitch.
     """
     value = (getpass.getpass(f"New {key}: ") if sys.stdin.isatty() else sys.stdin.read()).strip()
     if not value:
-        raise OperatorError(f"There is no value for {key} on standard input; nothing was changed.")
+        raise OperatorError(f"Standard input has no value for {key}; nothing was changed.")
     if len(value) > _MAX_CHARACTERS or not value.isascii() or not value.isprintable() or " " in value:
-        raise OperatorError(f"That is no {key} of Twitch: one word is expected; nothing was changed.")
+        raise OperatorError(f"Not a {key} of Twitch: one word is expected; nothing was changed.")
     return value.removeprefix("oauth:") if key == "oauth_token" else value
 
 
 def put_secret(platform: Platform, key: str, value: str) -> bool:
-    """Store the value; whether it differs from the one that was there.
+    """Store the value; whether it differs from the stored one.
 
     Raises:
         OperatorError: Terraform has not made the secret yet.
@@ -76,5 +76,7 @@ def put_secret(platform: Platform, key: str, value: str) -> bool:
     try:
         manager.put_secret_value(SecretId=name, SecretString=value)
     except manager.exceptions.ResourceNotFoundException:
-        raise OperatorError(f"There is no secret {name} yet: run safe-deploy.sh, which makes it.") from None
+        raise OperatorError(
+            f"The secret {name} does not exist yet: run safe-deploy.sh, which makes it."
+        ) from None
     return True
