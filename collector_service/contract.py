@@ -104,15 +104,32 @@ class BadRecordError(ValueError):
 class SnapshotRecord:
     """One channel in one window, as seen by one collector (or one VOD).
 
-    ``viewer_keys`` and ``viewer_messages`` are parallel: viewer_key (0 <= k < 2**64) and the number
-    of messages (>= 0; 0 for a viewer proven present without a message). ``known_bots`` is the subset
-    of ``viewer_keys`` that is on the bot list or wears the chat-bot badge. ``user_ids`` are parallel, too:
-    Twitch's ids where known. They are written only where the operator chose so
-    (``privacy.raw_identities``), and readers ignore them.
-    ``observed_seconds`` is the time that the channel was really joined during the window, and
-    ``observed_intervals`` are its disjoint stretches in order, in seconds from the window's start
-    (None: not recorded). ``status`` is the channel's state at the window's end, a
-    `ChannelStatus` (or a later writer's word); ``part`` numbers the parts that one collector makes.
+    Attributes:
+        source: live chat or a past broadcast.
+        channel: the channel's login.
+        channel_id: Twitch's number of the channel, 0 <= id < 2**63.
+        collector_id: the writer.
+        window_start: aware; a multiple of ``window_seconds`` since 1970.
+        window_seconds: length of the window.
+        observed_seconds: the time that the channel was really joined during the window.
+        partial: whether a part of the window may be missing.
+        viewer_count: Twitch's count of watchers, most of whom do not chat.
+        game_id: of the stream's category, as ``game_name``.
+        language: of the stream.
+        title: of the stream.
+        started_at: start of the stream.
+        messages: of all viewers.
+        mirrored_messages: copies from a different channel's chat (Shared Chat); they prove no presence.
+        viewer_keys: each viewer's key, 0 <= k < 2**64.
+        viewer_messages: each viewer's messages, parallel to ``viewer_keys``; 0 for a viewer whose presence
+            was proven without a message.
+        known_bots: the subset of ``viewer_keys`` that is on the bot list or wears the chat-bot badge.
+        user_ids: Twitch's ids where known, parallel to ``viewer_keys``. They are written only where the
+            operator chose so (``privacy.raw_identities``), and readers ignore them.
+        observed_intervals: disjoint stretches in order, in seconds from the window's start, which add up
+            to ``observed_seconds``; None: not recorded.
+        status: the channel's state at the window's end, a `ChannelStatus` (or a later writer's word).
+        part: number of the object, where one collector writes several for a window.
     """
 
     source: Source

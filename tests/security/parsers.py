@@ -44,7 +44,7 @@ from collector_service.settings import PrivacySettings, SettingsError, TwitchSet
 from collector_service.support.retry import RetryPolicy
 from collector_service.twitch.helix import Helix, HelixError
 from collector_service.twitch.irc import Chat, Control, parse
-from collector_service.twitch.irc_client import MAX_LINE_BYTES, Connection
+from collector_service.twitch.irc_client import MAX_LINE_BYTES, Connection, ConnectionTimings
 from collector_service.twitch.vod_chat import (
     CommentsRefusedError,
     CommentsUnavailableError,
@@ -190,9 +190,9 @@ class _Silent:
         assert len(login) <= 50
         assert ago >= 0
 
-    def room(self, login: str, room_id: int) -> None:
+    def identified(self, login: str, channel_id: int) -> None:
         assert len(login) <= 50
-        assert 0 <= room_id < 2**63
+        assert 0 <= channel_id < 2**63
 
     def refused(self, login: str, why: str) -> None:
         assert len(login) <= 50
@@ -225,7 +225,8 @@ def _irc_stream(_: Path) -> Parse:
     windows = Windows(parse_clock("system"), 300)
 
     async def take(data: bytes) -> None:
-        connection = Connection(_Silent(Intake(windows, ViewerKeys(SECRET, ()), stats)), stats)
+        silent = _Silent(Intake(windows, ViewerKeys(SECRET, ()), stats))
+        connection = Connection(silent, stats, ConnectionTimings())
         connection.connection_made(_Transport())
         connection._nick = "justinfan1"
         connection.join(["alpha_one"])
