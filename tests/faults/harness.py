@@ -48,6 +48,16 @@ def planted(**options) -> World:
     return plant(WorldOptions(**options))
 
 
+async def start_seconds() -> float:
+    """The real seconds that this machine needs to load a collector."""
+    began = time.monotonic()
+    loading = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "import collector_service.live.service"
+    )
+    assert await loading.wait() == 0
+    return time.monotonic() - began
+
+
 async def eventually(condition, seconds=30.0):
     """Wait until ``condition()`` is true."""
     async with asyncio.timeout(seconds):
@@ -151,6 +161,11 @@ class Session:
     def rate(self) -> float:
         """World seconds per real second."""
         return self.simulator.clock.rate
+
+    @property
+    def lag(self) -> float:
+        """The longest that the machine kept the programs waiting, in real seconds."""
+        return self._waiting.longest
 
     def now(self) -> float:
         """World seconds."""
@@ -338,7 +353,7 @@ class Session:
 
     def compare(self, found: Collected) -> Verdict:
         """What was collected against what happened."""
-        return compare(self.simulator, found, self.allowed, EDGE_SECONDS + self._waiting.longest)
+        return compare(self.simulator, found, self.allowed, EDGE_SECONDS + self.lag)
 
     async def check(self, collector: Collector) -> Collected:
         """The property; the collector must have ended."""
@@ -368,6 +383,7 @@ async def session(
     origin: float | None = None,
     join_limit: Limit | None = None,
     reconnect_seconds: float = 1.0,
+    head_start: float = 2.0,
     past: float = 0.0,
     tls: bool = False,
 ):
@@ -381,6 +397,7 @@ async def session(
         origin: where it starts; None: after half an hour.
         join_limit: of each connection, in real seconds.
         reconnect_seconds: real seconds between RECONNECT and the end of the connection.
+        head_start: real seconds for which the world stands still first, so that collectors can join.
         past: real seconds by which a collector's clock can be set back; before them time stands still.
         tls: whether collectors read over TLS.
 
@@ -389,7 +406,7 @@ async def session(
     """
     world = world or planted(seed=7, channels=24, viewers=6000, days=1)
     origin = world.start + 1800 if origin is None else origin
-    clock = ScaledClock(time.time() + 2.0 - past, origin - past * rate, rate)
+    clock = ScaledClock(time.time() + head_start - past, origin - past * rate, rate)
     irc = IrcOptions(join_limit=join_limit or Limit(10_000, 1.0), reconnect_seconds=reconnect_seconds)
     irc.auth_limit = Limit(1000, 1.0)
     options = SimulatorOptions(window_seconds=window, tls=tls, points_per_minute=100_000, irc=irc)
