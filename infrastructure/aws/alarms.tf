@@ -1,11 +1,11 @@
-# Who is told, and of what. Dagster's own alerts (docs/RUNBOOK.md) come to the same topic; the alarms here also
-# notice when nothing is left that could alert.
+# Alarms and their topic. Dagster's own alerts (docs/RUNBOOK.md) go to the same topic; the alarms here also notice
+# when Dagster itself cannot alert.
 
 resource "aws_sns_topic" "alerts" {
   name = "${var.name}-alerts"
 }
 
-# Roles of this account publish by their own policies; these are the services of AWS that have none.
+# Roles of this account publish by their own policies; these services of AWS do not have one.
 data "aws_iam_policy_document" "topic" {
   for_each = {
     alerts      = ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"]
@@ -39,7 +39,7 @@ resource "aws_sns_topic_subscription" "email" {
   endpoint  = var.alert_email
 }
 
-# Counts new snapshots whoever writes them: a rule's matches are a metric of CloudWatch, at no charge.
+# Counts new snapshots of any writer: a rule's matches are a metric of CloudWatch, at no charge.
 resource "aws_cloudwatch_event_rule" "snapshot" {
   name        = "${var.name}-snapshot"
   description = "A live snapshot has come into the lake"
@@ -69,8 +69,8 @@ resource "aws_cloudwatch_log_metric_filter" "this" {
 }
 
 locals {
-  # silent: whether having no data means trouble. Without the metrics of Container Insights, a service that
-  # reports no CPU has no task.
+  # silent: whether missing data mean trouble. Without the metrics of Container Insights, a service that does not
+  # report CPU does not have a task.
   alarms = {
     collector-not-running = {
       text       = "The collector has had no running task for 15 minutes"
@@ -103,12 +103,12 @@ locals {
       comparison = "GreaterThanOrEqualToThreshold", threshold = 1, period = 300, periods = 1
     }
     no-heartbeat = {
-      text       = "Dagster's sensors have not run for 15 minutes: nobody would be told of a failed run or check"
+      text       = "Dagster's sensors have not run for 15 minutes: failed runs and checks would raise no alert"
       namespace  = local.metric_name, metric = "Heartbeat", statistic = "Sum", silent = "breaching"
       dimensions = {}
       comparison = "LessThanThreshold", threshold = 1, period = 300, periods = 3
     }
-    # Without a heartbeat there are no ages either, and no-heartbeat tells.
+    # Without a heartbeat ages are missing too, and no-heartbeat alarms.
     old-checks = {
       text       = "The scheduled checks have not run for an hour: schedule off, run queue stuck, or no task can start"
       namespace  = local.metric_name, metric = "ChecksAgeMinutes", statistic = "Minimum", silent = "ignore"
@@ -143,7 +143,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   period              = each.value.period
   evaluation_periods  = each.value.periods
   treat_missing_data  = each.value.silent
-  # Services that were stopped on purpose alarm nobody.
+  # Services that were stopped on purpose raise no alarm.
   actions_enabled = var.services_running
   alarm_actions   = [aws_sns_topic.alerts.arn]
   ok_actions      = [aws_sns_topic.alerts.arn]

@@ -1,8 +1,8 @@
-# The account's budget. It tells; with var.budget_stops_services it also stops the services.
+# The account's budget. It alerts; with var.budget_stops_services it also stops the services.
 #
 # An action of AWS Budgets can stop EC2 and RDS instances, but no ECS service, and denying rights stops nothing that
 # already runs. So the budget's last message goes to a topic of its own; an alarm sees it there, and its actions are
-# scaling policies that set the services to no task. The next apply starts them again.
+# scaling policies that set the services to zero tasks. The next apply starts them again.
 
 resource "aws_budgets_budget" "monthly" {
   count        = var.monthly_budget_usd > 0 ? 1 : 0

@@ -1,4 +1,4 @@
-# One page of CloudWatch: what is watched, and the state of every alarm.
+# One page of CloudWatch: the watched metrics, and the state of every alarm.
 
 locals {
   charts = [for name in sort(keys(local.alarms)) : {

@@ -1,10 +1,10 @@
-# The way off Spot. ECS waits for Spot for as long as there is none, so when it says that there is none, the service moves to
-# FARGATE, and the topic is told. The next apply moves it back.
+# The way off Spot. ECS waits until Spot has capacity, so when it reports that Spot has none, the service moves to FARGATE,
+# and the topic gets a message. The next apply moves it back.
 #
 # Retries of runs leave Spot by themselves (vieweratlas_dagster/automation/fargate.py).
 
 locals {
-  # By name, so that a deployment does not seem to change what follows.
+  # By name, so that plans do not show changes of resources that follow from a deployment.
   service_arns     = { for key in keys(local.services) : key => "${local.run_prefix}:service/${var.name}/${var.name}-${key}" }
   services_on_spot = [for key, service in local.services : local.service_arns[key] if service.capacity == "FARGATE_SPOT"]
   leave_spot       = "${var.name}-leave-spot"
@@ -77,7 +77,7 @@ resource "aws_ssm_document" "leave_spot" {
 }
 
 locals {
-  # Who may become it, and for which of their things.
+  # The services that may assume it, and on behalf of which resources.
   fallback_trusts = {
     trigger = { service = "events.amazonaws.com", source = "arn:${local.partition}:events:${var.region}:${local.account}:rule/${var.name}-no-spot" }
     move    = { service = "ssm.amazonaws.com", source = "arn:${local.partition}:ssm:${var.region}:${local.account}:automation-execution/*" }
@@ -119,7 +119,7 @@ data "aws_iam_policy_document" "trigger_fallback" {
   statement {
     sid     = "Start"
     actions = ["ssm:StartAutomationExecution"]
-    # AWS looks at the definition, or at the document and the execution that it becomes.
+    # AWS checks the definition, or the document and the execution made from it.
     resources = [for what in ["automation-definition/${local.leave_spot}:*", "document/${local.leave_spot}", "automation-execution/*"] :
       "arn:${local.partition}:ssm:${var.region}:${local.account}:${what}"
     ]

@@ -1,16 +1,16 @@
-# The bucket: the lake below var.lake_prefix, what runs print below dagster/.
+# The bucket: the lake below var.lake_prefix, the logs of runs below dagster/.
 
 locals {
   bucket      = var.bucket != "" ? var.bucket : "${var.name}-${data.aws_caller_identity.current.account_id}-${var.region}"
   logs_prefix = "dagster/compute-logs/"
-  # Days until expiry. What is curated is kept.
+  # Days until expiry. Curated data stay.
   expiring = {
     "raw-snapshots" = { prefix = "${var.lake_prefix}raw/snapshots/", days = 30 }
     "raw-vod-chat"  = { prefix = "${var.lake_prefix}raw/vod_chat/", days = 7 }
     "quarantine"    = { prefix = "${var.lake_prefix}quarantine/", days = 30 }
     "run-logs"      = { prefix = local.logs_prefix, days = 30 }
   }
-  # A rule cannot leave anything out: "date=" keeps curated/analysis/latest/ out of the last one.
+  # A rule cannot exclude a prefix: "date=" keeps curated/analysis/latest/ out of the last one.
   archived = {
     "archive-presence"  = "${var.lake_prefix}curated/presence_snapshots/"
     "archive-audiences" = "${var.lake_prefix}curated/audiences/"
@@ -128,7 +128,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "lake" {
   }
 }
 
-# Lets the alarm about missing snapshots count what arrives, at no charge.
+# Lets the alarm about missing snapshots count arriving objects, at no charge.
 resource "aws_s3_bucket_notification" "lake" {
   bucket      = aws_s3_bucket.lake.id
   eventbridge = true

@@ -1,5 +1,5 @@
 # Public subnets without a NAT gateway, which would cost more than everything else. Nothing can be reached from
-# outside, unless var.operator_cidr says so.
+# outside, unless var.operator_cidr opens the webserver.
 
 data "aws_vpc" "this" {
   id      = var.vpc_id != "" ? var.vpc_id : null

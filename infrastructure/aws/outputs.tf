@@ -1,4 +1,4 @@
-# What the operators' scripts and people need to know.
+# Values for the operators' scripts and for people.
 
 output "bucket" {
   value = aws_s3_bucket.lake.id
@@ -13,12 +13,12 @@ output "cluster" {
 }
 
 output "services" {
-  description = "Names, by what they are."
+  description = "Names, by kind."
   value       = { for key, service in aws_ecs_service.this : key => service.name }
 }
 
 output "repositories" {
-  description = "Where to push the images, by what they are."
+  description = "Repositories of the images, by kind."
   value       = { for key, repository in aws_ecr_repository.image : key => repository.repository_url }
 }
 
@@ -27,7 +27,7 @@ output "image_tag" {
 }
 
 output "run_task_definition" {
-  description = "With the revision: what scheduled runs use."
+  description = "With the revision, of scheduled runs."
   value       = module.run.definition_arn
 }
 
@@ -46,6 +46,6 @@ output "spark_application" {
 }
 
 output "task_definitions" {
-  description = "With the revision, of the services: what has to be running after a deployment."
+  description = "With the revision, of the services: these must run after a deployment."
   value       = { collector = module.collector.definition_arn, dagster = module.dagster.definition_arn }
 }

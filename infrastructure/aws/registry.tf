@@ -1,4 +1,4 @@
-# Where the images are. A tag is pushed once and stays what it is.
+# The images. A tag is pushed once and never changes.
 
 resource "aws_ecr_repository" "image" {
   for_each             = toset(["collector", "dagster"])
@@ -17,13 +17,13 @@ resource "aws_ecr_lifecycle_policy" "image" {
     rules = [
       {
         rulePriority = 1
-        description  = "what lost its tag"
+        description  = "images without a tag"
         selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 1 }
         action       = { type = "expire" }
       },
       {
         rulePriority = 2
-        description  = "ten ways back are enough"
+        description  = "ten versions for rollbacks"
         selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 10 }
         action       = { type = "expire" }
       },

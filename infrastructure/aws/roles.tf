@@ -1,4 +1,4 @@
-# What each task may do. Names of objects tell nothing about people, so listing is not narrowed to a prefix:
+# Rights of each task. Names of objects reveal nothing about people, so listing is not narrowed to a prefix:
 # without that right, S3 answers "forbidden" instead of "not found".
 
 locals {
@@ -21,7 +21,7 @@ data "aws_iam_policy_document" "collector" {
     actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
     resources = ["${local.lake}raw/snapshots/*", "${local.lake}state/collectors/*", "${local.lake}state/viewer_key.json"]
   }
-  # Its own snapshots, to see whether an upload whose answer got lost has arrived.
+  # Its own snapshots, to see whether an upload has arrived although its answer got lost.
   statement {
     sid     = "Read"
     actions = ["s3:GetObject"]
@@ -32,7 +32,7 @@ data "aws_iam_policy_document" "collector" {
   }
 }
 
-# Of every process that loads the code location: webserver and daemon's code server, and runs.
+# Rights of every process that loads the code location: the code server, and runs.
 data "aws_iam_policy_document" "alerts" {
   statement {
     sid       = "Alert"
@@ -42,7 +42,7 @@ data "aws_iam_policy_document" "alerts" {
   statement {
     sid       = "Beat"
     actions   = ["cloudwatch:PutMetricData"]
-    resources = ["*"] # it takes no other
+    resources = ["*"] # the action takes only this
     condition {
       test     = "StringEquals"
       variable = "cloudwatch:namespace"
@@ -85,7 +85,7 @@ data "aws_iam_policy_document" "dagster" {
     actions   = ["s3:ListBucket"]
     resources = [aws_s3_bucket.lake.arn]
   }
-  # The code server's sensors look at the lake, and keep their state in it.
+  # The code server's sensors read the lake, and keep their state in it.
   statement {
     sid       = "Read"
     actions   = ["s3:GetObject"]
@@ -119,7 +119,7 @@ data "aws_iam_policy_document" "dagster" {
   statement {
     sid       = "Describe"
     actions   = ["ecs:DescribeTaskDefinition"]
-    resources = ["*"] # it takes no other
+    resources = ["*"] # the action takes only this
   }
   statement {
     sid       = "Tag"
@@ -154,6 +154,6 @@ data "aws_iam_policy_document" "dagster" {
       "ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel",
       "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",
     ]
-    resources = ["*"] # they take no other
+    resources = ["*"] # the actions take only this
   }
 }

@@ -1,5 +1,5 @@
-# Secrets. Their values are never in the state: Twitch's are put in by hand, the key is drawn, and so is the
-# database's password.
+# Secrets. Their values are never in the state: people put in Twitch's, and the key and the database's password are
+# drawn.
 
 resource "aws_secretsmanager_secret" "twitch" {
   for_each                = toset(["oauth_token", "client_id", "client_secret"])
@@ -8,11 +8,11 @@ resource "aws_secretsmanager_secret" "twitch" {
   recovery_window_in_days = var.protect_data ? 7 : 0
 }
 
-# Its version never changes: with another key, no viewer would be recognised any more.
+# Its version never changes: with a different key, no viewer would be recognised again.
 module "viewer_key" {
   source        = "./modules/drawn_secret"
   name          = "${var.name}/viewer_key"
-  description   = "Key of the viewers' pseudonyms. With another one, nobody is recognised any more"
+  description   = "Key of the viewers' pseudonyms. With a different one, no viewer is recognised again"
   characters    = 48
   value_version = 1
   recovery_days = var.protect_data ? 30 : 0

@@ -1,5 +1,5 @@
-# What always runs: one collector, one Dagster. Two daemons at once would be one too many, so a deployment stops the old
-# one first, and goes back by itself when the new one does not become healthy.
+# The services: one collector, one Dagster. Two daemons must not run at once, so a deployment stops the old one first,
+# and rolls back by itself when the new one does not become healthy.
 
 locals {
   services = {
@@ -18,7 +18,7 @@ resource "aws_ecs_service" "this" {
   deployment_maximum_percent         = 100
   enable_execute_command             = each.value.exec
   propagate_tags                     = "SERVICE"
-  # Without it, the provider would replace a service whose capacity changes, or was changed by the fallback.
+  # Without this, the provider would replace a service whose capacity changes, or was changed by the fallback.
   force_new_deployment = true
   # Beside launch_type, which stays away: the API takes one or the other.
   capacity_provider_strategy {

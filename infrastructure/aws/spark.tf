@@ -1,5 +1,5 @@
-# Where `analysis.engine: spark` counts overlaps, if var.spark is set: an application of EMR Serverless, which costs
-# nothing between jobs, and the role of its jobs (docs/SPARK.md).
+# The cluster of `analysis.engine: spark`, if var.spark is set: an application of EMR Serverless, which costs nothing
+# between jobs, and the role of its jobs (docs/SPARK.md).
 
 resource "aws_emrserverless_application" "spark" {
   count         = var.spark ? 1 : 0
@@ -14,7 +14,7 @@ resource "aws_emrserverless_application" "spark" {
     enabled              = true
     idle_timeout_minutes = 5
   }
-  # More than this is never paid for, whatever a job asks for.
+  # The most that a job can cost, whatever it asks for.
   maximum_capacity {
     cpu    = "${var.spark_max_vcpus} vCPU"
     memory = "${var.spark_max_vcpus * 4} GB"
@@ -79,7 +79,7 @@ resource "aws_iam_role_policy" "spark" {
   policy = data.aws_iam_policy_document.spark.json
 }
 
-# What a run needs besides, to have a job run there.
+# Further rights of a run, to start jobs there.
 data "aws_iam_policy_document" "use_spark" {
   count = var.spark ? 1 : 0
   statement {

@@ -1,4 +1,4 @@
-# The three kinds of tasks, and what their programs are told. The images provide: python with the project on the
+# The three kinds of tasks, and the settings of their programs. The images provide: python with the project on the
 # PATH, config/ in the working directory, a folder /var/lib/vieweratlas that their user may write to, and
 # infrastructure/dagster/aws/ as /opt/dagster (Dagster's image only).
 
@@ -13,7 +13,7 @@ locals {
     LOG_FORMAT   = "json"
   }
   channels_environment = length(var.twitch_channels) == 0 ? {} : { TWITCH_CHANNELS = join(",", var.twitch_channels) }
-  # What infrastructure/dagster/aws/dagster.yaml lists for every process.
+  # The variables that infrastructure/dagster/aws/dagster.yaml lists for every process.
   instance_environment = {
     DAGSTER_PG_HOST     = aws_db_instance.dagster.address
     DAGSTER_PG_PORT     = tostring(aws_db_instance.dagster.port)
@@ -22,13 +22,13 @@ locals {
     DAGSTER_LOGS_BUCKET = aws_s3_bucket.lake.id
     AWS_DEFAULT_REGION  = var.region
   }
-  # What loads the code location. Its instance comes by command, so its home has no dagster.yaml.
+  # Processes that load the code location. They get their instance by command, so their home lacks a dagster.yaml.
   code_environment = merge(local.lake_environment, local.channels_environment, local.instance_environment, local.spark_environment, {
     DAGSTER_HOME     = "/tmp"
     ALERTS_BACKEND   = "sns"
     ALERTS_TOPIC_ARN = aws_sns_topic.alerts.arn
   })
-  # What launches and stops runs, by the revision that was deployed with it.
+  # Processes that launch and stop runs, by the revision that was deployed with them.
   control_environment = merge(local.instance_environment, {
     DAGSTER_HOME                = "/opt/dagster"
     DAGSTER_CODE_HOST           = "127.0.0.1"

@@ -1,4 +1,4 @@
-# Everything that may differ from one account to another. Each value is checked before anything is changed.
+# Everything that may differ between accounts. Each value is checked before anything is changed.
 
 variable "name" {
   description = "Prefix of all names, and of the secrets. Two deployments in one account need two."
@@ -11,7 +11,7 @@ variable "name" {
 }
 
 variable "region" {
-  description = "Region of everything but the budget, which has none."
+  description = "Region of everything but the budget, which is global."
   type        = string
   default     = "us-east-1"
   validation {
@@ -27,16 +27,16 @@ variable "tags" {
 }
 
 variable "image_tag" {
-  description = "Tag of both images. It is never reused, so it says what runs, and an earlier one is a rollback."
+  description = "Tag of both images. It is never reused, so it identifies the running version, and an earlier one is a rollback."
   type        = string
   validation {
     condition     = can(regex("^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", var.image_tag)) && var.image_tag != "latest"
-    error_message = "image_tag: a tag that stays what it is, such as a commit's hash; latest is refused."
+    error_message = "image_tag: a tag that never changes, such as a commit's hash; latest is refused."
   }
 }
 
 variable "cpu_architecture" {
-  description = "What the images are built for. ARM64 costs a fifth less."
+  description = "Architecture of the images. ARM64 costs a fifth less."
   type        = string
   default     = "ARM64"
   validation {
@@ -56,7 +56,7 @@ variable "bucket" {
 }
 
 variable "lake_prefix" {
-  description = "Where in the bucket the lake is (S3_PREFIX). Lifecycle rules and rights follow it."
+  description = "Prefix of the lake in the bucket (S3_PREFIX). Lifecycle rules and rights follow it."
   type        = string
   default     = "vieweratlas/"
   validation {
@@ -66,7 +66,7 @@ variable "lake_prefix" {
 }
 
 variable "protect_data" {
-  description = "Whether bucket, images, secrets and database refuse to be destroyed while they hold something."
+  description = "Whether bucket, images, secrets and database refuse to be destroyed while they contain something."
   type        = bool
   default     = true
 }
@@ -82,7 +82,7 @@ variable "noncurrent_days" {
 }
 
 variable "twitch_secrets" {
-  description = "Which Twitch credentials have been stored: a task cannot start while one of these has no value."
+  description = "Twitch credentials that have been stored: a task cannot start while one of these lacks a value."
   type        = set(string)
   default     = ["client_id", "client_secret"]
   validation {
@@ -132,7 +132,7 @@ variable "subnet_ids" {
 }
 
 variable "operator_cidr" {
-  description = "Who may reach the webserver directly, over plain HTTP and without a password; empty: nobody, use the tunnel."
+  description = "Network that may reach the webserver directly, over plain HTTP and without a password; empty: none, use the tunnel."
   type        = string
   default     = ""
   validation {
@@ -214,7 +214,7 @@ variable "collector_capacity" {
 }
 
 variable "dagster_capacity" {
-  description = "Where webserver, daemon and code server run, likewise."
+  description = "The same for webserver, daemon and code server."
   type        = string
   default     = "FARGATE_SPOT"
   validation {
@@ -230,7 +230,7 @@ variable "services_running" {
 }
 
 variable "alert_email" {
-  description = "Who is told; empty: nobody is subscribed to the topic yet."
+  description = "Mailbox of the alerts; empty: the topic has no subscriber yet."
   type        = string
   default     = ""
   validation {
@@ -250,7 +250,7 @@ variable "snapshot_alarm_minutes" {
 }
 
 variable "monthly_budget_usd" {
-  description = "Of the whole account, in dollars; 0: no budget."
+  description = "Budget of the whole account, in dollars; 0: none."
   type        = number
   default     = 50
   validation {
@@ -260,7 +260,7 @@ variable "monthly_budget_usd" {
 }
 
 variable "budget_stops_services" {
-  description = "Whether the services are stopped when the budget is used up. Database and lake stay, and go on costing."
+  description = "Whether the services are stopped when the budget is used up. Database and lake stay, and still cost."
   type        = bool
   default     = false
   validation {
@@ -291,12 +291,12 @@ variable "spark_image" {
   default     = ""
   validation {
     condition     = var.spark_image == "" || can(regex("^[0-9]{12}\\.dkr\\.ecr\\.[a-z0-9.-]+/[^:]+:[^:]+$", var.spark_image)) && !endswith(var.spark_image, ":latest")
-    error_message = "spark_image: an image in ECR with a tag that stays what it is, not latest."
+    error_message = "spark_image: an image in ECR with a tag that never changes, not latest."
   }
 }
 
 variable "spark_max_vcpus" {
-  description = "How many vCPUs, with 4 GB each, jobs may use at once."
+  description = "Most vCPUs, with 4 GB each, that jobs may use at once."
   type        = number
   default     = 48
   validation {

@@ -1,4 +1,4 @@
-# What Terraform itself needs. Write-only arguments, which keep passwords out of the state, came with 1.11.
+# Versions of Terraform and its provider. Write-only arguments, which keep passwords out of the state, came with 1.11.
 terraform {
   required_version = ">= 1.11"
   required_providers {

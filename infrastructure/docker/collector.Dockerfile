@@ -1,7 +1,7 @@
 # The collector and the simulated Twitch, and only what these need: no Dagster, no data frames.
 # Built from the repository's root: make images, or docker build -f infrastructure/docker/collector.Dockerfile .
 
-# Another base of the same kind, such as the same one by its digest or from a mirror.
+# The base; may be given by its digest or from a mirror.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -28,7 +28,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     COLLECTOR_STATE_DIR=/var/lib/vieweratlas
 WORKDIR /app
 USER 10001
-# -s: also where something else is the first process, such as the init of ECS.
+# -s: also where a different process is the first, such as the init of ECS.
 ENTRYPOINT ["tini", "-s", "--"]
 CMD ["python", "-m", "collector_service"]
 HEALTHCHECK --interval=30s --timeout=20s --retries=3 --start-period=120s \

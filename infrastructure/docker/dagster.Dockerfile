@@ -1,8 +1,8 @@
 # The Dagster code location with webserver and daemon, and the `vieweratlas` command. One image for all of
-# them, and for every run: what a container does is its command.
+# them, and for every run: the command decides what a container does.
 # Built from the repository's root: make images, or docker build -f infrastructure/docker/dagster.Dockerfile .
 
-# Another base of the same kind, such as the same one by its digest or from a mirror.
+# The base; may be given by its digest or from a mirror.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 # The atlas page, made by the node that the project's tests use: no second base image to choose and to pin.
@@ -24,12 +24,12 @@ FROM ${PYTHON_IMAGE} AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends "tini=0.19.0-*" \
     && rm -rf /var/lib/apt/lists/*
-# What builds wheels stays behind here.
+# Build tools stay in this stage.
 COPY infrastructure/dependencies/locks/requirements-build.lock /tmp/
 RUN python3 -m pip install --no-cache-dir --no-deps --only-binary :all: --target /opt/build \
         --require-hashes --requirement /tmp/requirements-build.lock
 COPY infrastructure/dependencies/locks/requirements-dagster.lock /tmp/
-# Nothing is compiled: what has no wheel is plain Python. What also builds wheels counts as missing, since it is not in
+# Nothing is compiled: packages without a wheel are plain Python. Build tools count as missing, since they are not in
 # /opt/venv. The libraries' own tests are a tenth of it all.
 RUN python3 -m venv --without-pip /opt/venv \
     && PYTHONPATH=/opt/build python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir --no-deps \
@@ -56,7 +56,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1
 WORKDIR /app
 USER 10001
-# -s: also where something else is the first process, such as the init of ECS.
+# -s: also where a different process is the first, such as the init of ECS.
 ENTRYPOINT ["tini", "-s", "--"]
 # The code server, as the other programs need it; tasks.tf and compose.yaml name theirs.
 CMD ["dagster", "api", "grpc", "-m", "vieweratlas_dagster.definitions", "-h", "127.0.0.1", "-p", "4000"]

@@ -1,5 +1,6 @@
-# What can be said without any account. Each run starts the provider anew, so one looks at much. Run by tests/aws/test_terraform.py, which puts tests/drawn_secret in the
-# place of modules/drawn_secret: Terraform's mocks have no secrets that are never stored.
+# Assertions that need no account. Each run starts the provider again, so one run checks much. Run by
+# tests/aws/test_terraform.py, which puts tests/drawn_secret in the place of modules/drawn_secret: Terraform's mocks
+# lack secrets that are never stored.
 
 mock_provider "aws" {
   mock_data "aws_caller_identity" {
@@ -58,7 +59,7 @@ run "by_default" {
       startswith("vieweratlas/curated/analysis/latest/atlas.html", rule.filter[0].prefix)
       if length(rule.transition) > 0 || try(rule.expiration[0].days > 0, false)
     ])
-    error_message = "curated/analysis/latest has to stay where it is"
+    error_message = "curated/analysis/latest must stay where it is"
   }
   assert {
     condition = alltrue([
@@ -67,7 +68,7 @@ run "by_default" {
       && service.deployment_circuit_breaker[0].enable && service.deployment_circuit_breaker[0].rollback
       && service.desired_count == 1
     ])
-    error_message = "a deployment must stop the old task first and go back by itself"
+    error_message = "a deployment must stop the old task first and roll back by itself"
   }
   assert {
     condition = alltrue([
@@ -86,19 +87,19 @@ run "by_default" {
       && alltrue([for told in aws_budgets_budget.monthly[0].notification : told.notification_type == "ACTUAL"])
       && alltrue([for told in aws_budgets_budget.monthly[0].notification : told.subscriber_sns_topic_arns == toset([aws_sns_topic.alerts.arn])])
     )
-    error_message = "expected alerts at 80 % and 100 % of what was really spent"
+    error_message = "expected alerts at 80 % and 100 % of the actual costs"
   }
   assert {
     condition     = length(aws_appautoscaling_policy.stop) + length(aws_cloudwatch_metric_alarm.over_budget) == 0
-    error_message = "a budget stops nothing unless it was asked to"
+    error_message = "a budget must not stop anything by default"
   }
   assert {
     condition     = length(aws_emrserverless_application.spark) + length(aws_iam_role.spark) == 0 && length(local.spark_environment) == 0
-    error_message = "the local engine needs nothing of EMR"
+    error_message = "the local engine must not need EMR"
   }
   assert {
     condition     = length(aws_vpc_security_group_ingress_rule.operator) == 0
-    error_message = "no way in was asked for"
+    error_message = "the webserver must not be open by default"
   }
   assert {
     condition     = !aws_s3_bucket.lake.force_destroy && aws_db_instance.dagster.deletion_protection && alltrue([for secret in aws_secretsmanager_secret.twitch : secret.recovery_window_in_days == 7])
@@ -106,7 +107,7 @@ run "by_default" {
   }
   assert {
     condition     = alltrue([for repository in aws_ecr_repository.image : repository.image_tag_mutability == "IMMUTABLE" && !repository.force_delete])
-    error_message = "a tag must stay what it is"
+    error_message = "a tag must never change"
   }
 }
 
@@ -149,13 +150,13 @@ run "as_asked_for" {
       alltrue([for service in aws_ecs_service.this : service.desired_count == 0])
       && alltrue([for alarm in aws_cloudwatch_metric_alarm.this : !alarm.actions_enabled])
     )
-    error_message = "services and alarms have to stop together"
+    error_message = "services and alarms must stop together"
   }
   assert {
     condition = jsondecode(aws_cloudwatch_event_rule.no_spot[0].event_pattern).resources == [
       "arn:aws:ecs:us-east-1:123456789012:service/vieweratlas/vieweratlas-dagster"
     ]
-    error_message = "only who is on Spot has to leave it"
+    error_message = "only a service on Spot must leave it"
   }
   assert {
     condition = (
@@ -175,7 +176,7 @@ run "as_asked_for" {
     condition = { for told in aws_budgets_budget.monthly[0].notification : told.threshold => one(told.subscriber_sns_topic_arns) } == {
       80 = aws_sns_topic.alerts.arn, 100 = aws_sns_topic.over_budget[0].arn
     }
-    error_message = "80 % is told; 100 % goes to the topic that stops"
+    error_message = "80 % alerts; 100 % goes to the topic that stops the services"
   }
   assert {
     condition = (
@@ -184,7 +185,7 @@ run "as_asked_for" {
       && aws_cloudwatch_metric_alarm.over_budget[0].dimensions == tomap({ TopicName = "vieweratlas-over-budget" })
       && aws_cloudwatch_metric_alarm.over_budget[0].alarm_actions == toset(concat([for policy in aws_appautoscaling_policy.stop : policy.arn], [aws_sns_topic.alerts.arn]))
     )
-    error_message = "a message in that topic has to stop the services, and to be told"
+    error_message = "a message in that topic must stop the services and alert"
   }
   assert {
     condition = toset([for target in aws_appautoscaling_target.stop : target.resource_id]) == toset([
@@ -194,7 +195,7 @@ run "as_asked_for" {
       policy.step_scaling_policy_configuration[0].adjustment_type == "ExactCapacity"
       && one(policy.step_scaling_policy_configuration[0].step_adjustment).scaling_adjustment == 0
     ]) && alltrue([for target in aws_appautoscaling_target.stop : target.min_capacity == 0 && target.max_capacity == 1])
-    error_message = "both services have to go to no task"
+    error_message = "both services must go to zero tasks"
   }
   assert {
     condition = local.spark_environment == tomap({
@@ -202,7 +203,7 @@ run "as_asked_for" {
       EMR_APPLICATION_ID     = "00f1mock"
       EMR_EXECUTION_ROLE_ARN = aws_iam_role.spark[0].arn
     }) && aws_emrserverless_application.spark[0].image_configuration[0].image_uri == "123456789012.dkr.ecr.us-east-1.amazonaws.com/spark:7"
-    error_message = "runs have to know the application and the role of its jobs"
+    error_message = "runs must know the application and the role of its jobs"
   }
   assert {
     condition = jsonencode({
@@ -232,7 +233,7 @@ run "as_asked_for" {
   }
   assert {
     condition     = length(data.aws_iam_policy_document.run.source_policy_documents) == 2
-    error_message = "it has to be part of what a run may do"
+    error_message = "it must be among the rights of a run"
   }
   assert {
     condition = jsonencode({ for s in data.aws_iam_policy_document.spark.statement : s.sid => { may = s.actions, on = s.resources } }) == jsonencode({

@@ -18,12 +18,12 @@ variable "description" {
 }
 
 variable "characters" {
-  description = "How many letters and digits to draw."
+  description = "Number of letters and digits to draw."
   type        = number
 }
 
 variable "value_version" {
-  description = "Another one draws another value."
+  description = "A different one draws a different value."
   type        = number
 }
 

@@ -1,7 +1,5 @@
 # One kind of Fargate task: its definition, its log group and its two roles.
-#
-# Belongs here: what every task needs alike. Does not belong here: what a task may do (var.policy) and where
-# and how often it runs.
+# var.policy says what the task may do.
 
 terraform {
   required_providers {
@@ -45,7 +43,7 @@ data "aws_iam_policy_document" "trust" {
   }
 }
 
-# What ECS needs to start the task: the image, the log, and exactly the secrets that it names.
+# Rights of ECS to start the task: the image, the log, and exactly the secrets that the task uses.
 resource "aws_iam_role" "execution" {
   name               = "${local.full_name}-execution"
   assume_role_policy = data.aws_iam_policy_document.trust.json
@@ -55,7 +53,7 @@ data "aws_iam_policy_document" "execution" {
   statement {
     sid       = "Login"
     actions   = ["ecr:GetAuthorizationToken"]
-    resources = ["*"] # it takes no other
+    resources = ["*"] # the action takes only this
   }
   statement {
     sid       = "Pull"
@@ -83,7 +81,7 @@ resource "aws_iam_role_policy" "execution" {
   policy = data.aws_iam_policy_document.execution.json
 }
 
-# What the programs in it may do.
+# Rights of the programs in it.
 resource "aws_iam_role" "task" {
   name               = "${local.full_name}-task"
   assume_role_policy = data.aws_iam_policy_document.trust.json
@@ -121,7 +119,7 @@ resource "aws_ecs_task_definition" "this" {
       environment       = [for key in sort(keys(var.containers[name].environment)) : { name = key, value = var.containers[name].environment[key] }]
       secrets           = [for key in sort(keys(var.containers[name].secrets)) : { name = key, valueFrom = var.containers[name].secrets[key] }]
       dependsOn         = [for other in var.containers[name].after : { containerName = other, condition = "HEALTHY" }]
-      # Spot gives two minutes; Fargate kills after 30 s unless told otherwise.
+      # Spot gives two minutes; Fargate kills after 30 s by default.
       stopTimeout     = 120
       linuxParameters = { initProcessEnabled = true }
       healthCheck = length(var.containers[name].health) == 0 ? null : {

@@ -34,7 +34,7 @@ variable "cpu_architecture" {
 }
 
 variable "policy" {
-  description = "What the programs in the task may do, as JSON."
+  description = "Rights of the programs in the task, as JSON."
   type        = string
 }
 
