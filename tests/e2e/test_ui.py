@@ -87,7 +87,9 @@ def test_vod_chat_has_its_quarters_and_tells_the_queues_health(ui, finished_demo
         if any(entry["label"] == "queue_done" for entry in one["metadataEntries"])
     }
     quarters = quarters_of(finished_demo)
-    assert {one["partition"] for one in made} == set(quarters)
+    days = {quarter[:10] for quarter in quarters}
+    # The schedule is running: it makes a quarter of today that ends during the tests.
+    assert {one["partition"] for one in made if one["partition"][:10] in days} == set(quarters)
     queue = json.loads((finished_demo.folder / "lake/state/vod/queue.json").read_text())["items"]
     health = told[quarters[-1]]
     assert health["queue_done"] == len(queue) > 50
@@ -174,8 +176,11 @@ def test_the_browser_shows_the_six_hour_partitions_and_the_queue(ui, finished_de
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=CHROMIUM_ARGUMENTS)
         page = browser.new_page(viewport={"width": 1600, "height": 2000})
         page.goto(f"{ui}/assets/vod_chat?view=partitions&partition={quarters[-1]}")
-        for text in (*quarters, f"Materialized ({len(quarters)})", "queue_waiting", "queue_done"):
+        # One more when a quarter ends during the tests: the schedule is running.
+        count = re.compile(rf"^Materialized \(({len(quarters)}|{len(quarters) + 1})\)$")
+        for text in (*quarters, "queue_waiting", "queue_done"):
             page.get_by_text(text, exact=True).filter(visible=True).first.wait_for(timeout=60_000)
+        page.get_by_text(count).filter(visible=True).first.wait_for(timeout=60_000)
         page.get_by_text("oldest_pending_age_hours").first.wait_for(timeout=60_000)
         page.screenshot(path=ARTIFACTS / "dagster-vod-chat.png")
         browser.close()
