@@ -10,9 +10,11 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 from tests.worlds.communities import communities_of, example, planted_world, tables_of
 from vieweratlas_dagster.analysis.clustering import cluster, evidence, likeliest, merge_small
+from vieweratlas_dagster.analysis.communities import STANDARD_CLUSTERING, ClusteringOptions
 from vieweratlas_dagster.analysis.network import Network, network
 from vieweratlas_dagster.analysis.overlap import overlap_graph
 from vieweratlas_dagster.analysis.quality import modularity
+from vieweratlas_dagster.settings import AnalysisSettings
 from vieweratlas_dagster.tables import AUDIENCES, EDGES
 
 
@@ -318,3 +320,15 @@ def test_small_labels_join_one_after_the_other_where_modularity_says(graph, seed
         worth = [round(modularity(graph, each), 12) for each in joined]
         expected = graph.connected_parts(joined[worth.index(max(worth))])
     assert (merge_small(graph, labels, smallest) == expected).all()
+
+
+def test_the_settings_choose_every_option():
+    assert ClusteringOptions.of(AnalysisSettings()) == STANDARD_CLUSTERING
+    chosen = {
+        "algorithm": "louvain",
+        "resolution": 2.0,
+        "region_resolution": 0.5,
+        "min_community_size": 5,
+        "seed": 9,
+    }
+    assert ClusteringOptions.of(AnalysisSettings(**chosen)) == ClusteringOptions(**chosen)

@@ -1,13 +1,8 @@
 """The rules behind the checks, on input that passes and on input that must not."""
 
-import itertools
-import random
-
-import networkx as nx
 import polars as pl
 import pytest
 
-from vieweratlas_dagster.analysis.quality import partition_modularity
 from vieweratlas_dagster.checks.rules import (
     generic_share,
     overlap_violations,
@@ -59,20 +54,6 @@ def test_the_generic_share_counts_fine_communities_alone():
     frame = pl.DataFrame({"level": ["region", "community", "community"], "generic": [True, True, False]})
     assert generic_share(frame) == 0.5
     assert generic_share(frame.clear()) == 0.0
-
-
-def test_modularity_equals_that_of_networkx():
-    rng = random.Random(3)
-    names = [f"c{number:02d}" for number in range(12)]
-    linked = [pair for pair in itertools.combinations(names, 2) if rng.random() < 0.5]
-    pairs = [(*pair, float(rng.randint(1, 9))) for pair in linked]
-    edges = pl.DataFrame(pairs, schema=["source", "target", "weight"], orient="row")
-    partition = pl.DataFrame({"channel": names, "community": [number % 3 for number in range(12)]})
-    graph = nx.Graph()
-    graph.add_weighted_edges_from(pairs)
-    groups = [set(names[group::3]) & set(graph) for group in range(3)]
-    assert partition_modularity(edges, partition) == pytest.approx(nx.community.modularity(graph, groups))
-    assert partition_modularity(edges.clear(), partition) is None
 
 
 def test_nodes_without_a_place_are_counted():
