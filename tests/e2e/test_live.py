@@ -55,7 +55,7 @@ def environment_for(world, **more):
 
 @pytest.mark.slow
 def test_live_collects_over_tls_without_credentials_and_maps_what_came_in(tmp_path):
-    with simulated_twitch(tmp_path, rate=720) as world:
+    with simulated_twitch(tmp_path, rate=1440) as world:
         assert world["ircs_url"].startswith("ircs://")
         with open(tmp_path / "channels.txt", "w") as channels:
             channels.write("# the biggest few; the rest of the world is not collected\n")
