@@ -1,8 +1,6 @@
-"""The ``vieweratlas`` command.
+"""The ``vieweratlas`` command: arguments, results, and exit codes (0 done, 1 failed, 2 misuse).
 
-Belongs here: arguments, exit codes (0 done, 1 failed, 2 wrong use or setting), and what is printed at
-the end. Does not belong here: the work; every command calls one function elsewhere, imported only when
-needed so that ``--help`` is quick.
+Every command calls one function elsewhere, imported only when needed so that ``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -45,17 +43,17 @@ def options(
 
 @app.command()
 def demo(
-    seed: Annotated[int, typer.Option(help="Another seed makes another world.")] = 1,
+    seed: Annotated[int, typer.Option(help="A different seed makes a different world.")] = 1,
     channels: Annotated[int, typer.Option(min=20, max=5000)] = 300,
     viewers: Annotated[int, typer.Option(min=500, max=500_000)] = 20_000,
     days: Annotated[int, typer.Option(min=1, max=30, help="Simulated days.")] = 3,
-    data_dir: Annotated[Path, typer.Option(help="Everything goes there; emptied first.")] = Path(
+    data_dir: Annotated[Path, typer.Option(help="The folder for all results; emptied first.")] = Path(
         "data/demo"
     ),
     dagster_home: Annotated[
         Path | None,
         typer.Option(
-            help="An instance of yours for the runs, which is not emptied.  "
+            help="Your own Dagster instance for the runs; it is not emptied.  "
             "\\[default: dagster/ in the data folder]",
             show_default=False,
         ),
@@ -63,14 +61,14 @@ def demo(
     mark: Annotated[
         str,
         typer.Option(
-            help="a-z, 0-9; in the names of all simulated viewers and in all their messages, so that you "
-            "can look for it in what the demo leaves: docs/DATA_POLICY.md",
+            help="a-z, 0-9; it appears in the names of all simulated viewers and in all their messages, so "
+            "that you can search the results for it: docs/DATA_POLICY.md",
         ),
     ] = "",
     config: Annotated[
         Path | None,
-        # Not what VIEWERATLAS_CONFIG names, which may be the settings of the demo before.
-        typer.Option(help=f"Settings to begin with.  \\[default: {DEFAULT_CONFIG}]", show_default=False),
+        # Not the file in VIEWERATLAS_CONFIG, which may be the settings of the previous demo.
+        typer.Option(help=f"Settings to start from.  \\[default: {DEFAULT_CONFIG}]", show_default=False),
     ] = None,
 ) -> None:
     """Run the whole platform on a simulated Twitch and compare the result with the truth."""
@@ -82,7 +80,9 @@ def demo(
     options = DemoOptions(seed, channels, viewers, days, data_dir, first_day, dagster_home, mark)
     base = config or DEFAULT_CONFIG
     if not MARK.fullmatch(mark):
-        raise typer.BadParameter(f"{mark!r} is not made of at most 10 of a-z and 0-9", param_hint="--mark")
+        raise typer.BadParameter(
+            f"{mark!r} must be at most 10 characters of a-z and 0-9", param_hint="--mark"
+        )
     with exit_codes(DemoError):
         Settings.load(base)
         if not run_demo(options, base, console):
@@ -101,18 +101,18 @@ def collect(config: ConfigOption = None) -> None:
 
 @app.command()
 def live(
-    data_dir: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("data/live"),
+    data_dir: Annotated[Path, typer.Option(help="The folder for all data.")] = Path("data/live"),
     channels_file: Annotated[
         Path | None,
         typer.Option(
-            help="Logins, one a line.  "
+            help="Logins, one per line.  "
             "\\[default: config/channels.txt, unless there are Twitch credentials]",
             show_default=False,
         ),
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Collect from the real Twitch until Ctrl-C, then map what came in."""
+    """Collect from the real Twitch until Ctrl-C, then make a map of the data."""
     from vieweratlas_dagster.commands.live import run_live
 
     with exit_codes():
@@ -127,7 +127,7 @@ def analyze(
             "--day", "--from", help="A UTC day: YYYY-MM-DD, today or yesterday; or the first of several."
         ),
     ] = "yesterday",
-    to: Annotated[str, typer.Option(help="The last day of a range, made oldest first.")] = "",
+    to: Annotated[str, typer.Option(help="The last day of a range; days are made oldest first.")] = "",
     config: ConfigOption = None,
 ) -> None:
     """Run the daily job for a day (or a range of days) in this process."""
@@ -142,7 +142,7 @@ def analyze(
         storage = settings.storage
         if storage.type == "file" and not storage.dir.is_dir():
             raise SettingsError(
-                f"there is no lake in {storage.dir}; collect or import first, or name another lake: the "
+                f"{storage.dir} does not exist; collect or import first, or name a different lake: the "
                 f"settings file by --config or {CONFIG_VARIABLE}, or its folder by LAKE_DIR"
             )
         for outcome in analyze_days(settings, first, last, instance_home(settings)):
@@ -160,7 +160,9 @@ def analyze(
 
 @app.command()
 def ui(
-    data_dir: Annotated[Path, typer.Option(help="What the demo, live or you made.")] = Path("data/demo"),
+    data_dir: Annotated[Path, typer.Option(help="A data folder: of demo, of live, or your own.")] = Path(
+        "data/demo"
+    ),
     port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
 ) -> None:
     """Open the Dagster UI (webserver and daemon) on a data folder, until Ctrl-C."""
@@ -176,7 +178,7 @@ def map_(
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder for the results; made when missing. An earlier result in it is replaced."
+            help="Folder for the results; created if missing. An earlier result in it is replaced."
         ),
     ],
     nodes: Annotated[
@@ -185,7 +187,7 @@ def map_(
     resolution: Annotated[
         float | None,
         typer.Option(
-            help="Resolution of the communities' modularity: 1 is the standard one, above it they get "
+            help="Resolution of the communities' modularity: 1 is standard, higher values make them "
             "smaller.  "
             "\\[default: the likeliest]",
             show_default=False,
@@ -194,7 +196,7 @@ def map_(
     previous: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of an earlier result; its ids, names, colours and places stay where they fit."
+            help="Folder of an earlier result; its ids, names, colours and places are kept where they fit."
         ),
     ] = None,
     seed: Annotated[
@@ -205,11 +207,11 @@ def map_(
         ),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Names of your own for communities: see config/labels.yaml.")
+        Path | None, typer.Option(help="Your own names for communities: see config/labels.yaml.")
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Make the whole atlas from an overlap list of your own; no lake and no Dagster needed."""
+    """Make the whole atlas from your own overlap list, without a lake or Dagster."""
     from vieweratlas_dagster.analysis.communities import ClusteringOptions
     from vieweratlas_dagster.commands.map_list import map_overlap_list
     from vieweratlas_dagster.imports.csv_rows import FileError
@@ -237,9 +239,7 @@ def map_(
 
 @app.command("import")
 def import_(
-    day: Annotated[
-        str, typer.Option("--date", help="The UTC day the presence rows belong to: YYYY-MM-DD.")
-    ] = "",
+    day: Annotated[str, typer.Option("--date", help="The UTC day of the presence rows: YYYY-MM-DD.")] = "",
     presence: Annotated[Path | None, typer.Option(help="CSV[.gz]: channel,viewer.")] = None,
     channels: Annotated[
         Path | None, typer.Option(help="CSV[.gz]: channel[,channel_id][,game_name][,language].")
@@ -248,8 +248,8 @@ def import_(
         list[str] | None,
         typer.Option(
             metavar="PLACE",
-            help="Chat that TwitchDownloaderCLI wrote: a file (.json or .json.gz), a folder of them, or "
-            "lake:PREFIX for those in the lake. May be given several times.",
+            help="Chat from TwitchDownloaderCLI: a file (.json or .json.gz), a folder of them, or "
+            "lake:PREFIX for files in the lake. May be given several times.",
         ),
     ] = None,
     config: ConfigOption = None,
@@ -266,13 +266,13 @@ def import_(
 
 
 def _bots(settings: Settings) -> frozenset[str]:
-    """The known bots; nobody, said aloud, where there is no list and none was asked for."""
+    """The known bots; none, with a note, if the default list does not exist."""
     from collector_service.logins import known_bots
 
     collection = settings.collection
     path = collection.bots_file
     if path and not path.exists() and "bots_file" not in collection.model_fields_set:
-        errors.print(f"There is no {path} here, so nobody is marked as a known bot.", highlight=False)
+        errors.print(f"{path} does not exist, so no viewer is marked as a known bot.", highlight=False)
         return frozenset()
     return known_bots(collection)
 
@@ -301,11 +301,11 @@ def _import_presence(day: str, presence: Path, channels: Path | None, config: Pa
         console.print(
             f"{report.channels} channels, {report.viewers} viewers, {report.memberships} memberships"
             f" ({report.repeated_rows} repeated rows, {report.opted_out} opted out)"
-            + (" were there already" if report.already_there else f" written to {report.key}"),
+            + (" were imported already" if report.already_there else f" written to {report.key}"),
             soft_wrap=True,
         )
-        for other in report.other_imports:
-            console.print(f"An earlier import of {when} stays and counts too: {other}", soft_wrap=True)
+        for earlier in report.other_imports:
+            console.print(f"An earlier import of {when} stays and counts too: {earlier}", soft_wrap=True)
         console.print(f"Next: vieweratlas analyze --day {when}", highlight=False)
 
 
@@ -361,21 +361,19 @@ def forget(
     channel: Annotated[
         str | None, typer.Option(metavar="LOGIN_OR_ID", help="A channel: its login or numeric id.")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with what was begun and interrupted.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted removal.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; write nothing.")] = False,
     old_key_file: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="With --viewer: a file with a viewer key that was in use before a rotation; may be given "
-            "several times. Those that rotate-key put away beside the present key are found by themselves.",
+            help="With --viewer: a file with a viewer key from before a rotation; may be given several "
+            "times. Keys that rotate-key has retired beside the present key are found without it.",
         ),
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Remove a viewer or a channel from everything that was written, and keep it out."""
+    """Remove a viewer or a channel from all stored data, and keep it out."""
     from collector_service.twitch.helix import HelixError
     from vieweratlas_dagster.commands.forget import OutOfReachError, forget_subject
     from vieweratlas_dagster.forgetting.ledger import LedgerError
@@ -390,7 +388,7 @@ def forget(
             "exactly one of --viewer, --channel and --resume; --dry-run with the first two"
         )
     if old_key_file and viewer is None:
-        raise typer.BadParameter("--old-key-file goes with --viewer")
+        raise typer.BadParameter("--old-key-file needs --viewer")
     unusable = (BadMapManifestError, LedgerError, QueueError, UnreadableObjectError)
     with exit_codes(HelixError, SubjectError, VersionsError, OutOfReachError, *unusable):
         forget_subject(
@@ -409,19 +407,20 @@ def rotate_key(
         bool,
         typer.Option(
             "--drop-viewer-opt-outs",
-            help="Go on although viewers are listed as opted out: their keys are of no use afterwards.",
+            help="Continue although viewers have opted out: their entries do not apply to the new key.",
         ),
     ] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Begin a new population of viewers with a new key; those counted before cannot be compared with it."""
+    """Start a new population of viewers with a new key; earlier viewers cannot be compared with it."""
     from vieweratlas_dagster.commands.rotate_key import rotate
 
     with exit_codes():
         settings = Settings.load(config)
         if not yes:
             typer.confirm(
-                "Everybody will look new from now on, and nothing can undo that. Go on?", abort=True
+                "All viewers will look new from now onwards. This cannot be undone. Continue?",
+                abort=True,
             )
         for line in rotate(settings, drop_viewer_opt_outs=drop_viewer_opt_outs):
             console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -429,7 +428,7 @@ def rotate_key(
 
 @app.command()
 def retention(config: ConfigOption = None) -> None:
-    """Show what is held, how old and how much, under which rule; exit code 1 when something is overdue."""
+    """Show the age, size and retention rule of all stored data; exit code 1 if any of it is overdue."""
     from vieweratlas_dagster.commands.retention import print_report
 
     with exit_codes():
@@ -439,7 +438,7 @@ def retention(config: ConfigOption = None) -> None:
 
 @app.command()
 def doctor(config: ConfigOption = None) -> None:
-    """Check settings, lake, viewer key, atlas page, Dagster and Twitch, and say what to do."""
+    """Check settings, lake, viewer key, atlas page, Dagster and Twitch, and advise."""
     from vieweratlas_dagster.commands.doctor import examine
 
     with exit_codes():
@@ -463,7 +462,9 @@ def _day(text: str, settings: Settings) -> date:
     try:
         day = date.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no day; expected YYYY-MM-DD, today or yesterday") from None
+        raise typer.BadParameter(
+            f"{text!r} is not a day; expected YYYY-MM-DD, today or yesterday"
+        ) from None
     first = settings.analysis.first_day
     if not first <= day <= today:
         raise typer.BadParameter(f"{day} is not between {first} (analysis.first_day) and {today} (today)")

@@ -1,7 +1,4 @@
-"""The code location: one function that puts assets, checks, jobs, schedules and resources together.
-
-Belongs here: the wiring. Does not belong here: any definition of its own.
-"""
+"""The code location: one function that puts assets, checks, jobs, schedules and resources together."""
 
 from __future__ import annotations
 
@@ -59,7 +56,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         schedules=list(ALL_SCHEDULES),
         sensors=[vieweratlas_late_data, vieweratlas_missed_retries, *ALL_SENSORS],
         resources={"lake": LakeResource.of(settings.storage), "settings": settings},
-        # A run is one task of its own; a process per asset would cost more than the assets do.
+        # Each run is a task of its own; a process per asset would cost more than the assets do.
         executor=dg.in_process_executor,
     )
 

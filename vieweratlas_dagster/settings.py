@@ -27,9 +27,9 @@ class SparkSettings(Section):
     Attributes:
         emr_application_id: the application that runs the job.
         execution_role_arn: the role with which the job reads and writes the lake.
-        submit_args: arguments of spark-submit, such as ``--driver-memory 8g``, one item a word.
+        submit_args: arguments of spark-submit, such as ``--driver-memory 8g``, one item per word.
         timeout_minutes: when EMR Serverless cancels a job.
-        poll_seconds: how often its state is asked for.
+        poll_seconds: the pause between two queries of its state.
     """
 
     emr_application_id: str = ""
@@ -50,7 +50,7 @@ class SparkSettings(Section):
 
 
 class AnalysisSettings(Section):
-    """From presence to communities; docs/METHOD.md explains each of them."""
+    """The steps from presence to communities; docs/METHOD.md explains each setting."""
 
     first_day: date = date(2020, 1, 1)
     window_days: int = Field(7, ge=1, le=90)
@@ -84,13 +84,13 @@ Severity = Literal["WARN", "ERROR"]
 # Every asset check. ERROR only where bad data must not reach the published atlas: such a check blocks what
 # depends on the asset. ``checks.severities`` overrides.
 SEVERITIES: Mapping[str, Severity] = {
-    # Of the present, on a schedule of their own.
+    # Checks of the present, on a schedule of their own.
     "live_chat_is_fresh": "WARN",
     "live_hours_are_complete": "WARN",
     "vod_queue_moves": "WARN",
     "vods_can_be_read": "WARN",
     "atlas_of_yesterday_exists": "WARN",
-    # Of a day, in the run that makes it.
+    # Checks of a day, in the run that makes it.
     "quarantine_is_small": "WARN",
     "day_has_data": "WARN",
     "presence_follows_contract": "ERROR",
@@ -117,7 +117,7 @@ SEVERITIES: Mapping[str, Severity] = {
 
 
 class CheckSettings(Section):
-    """Thresholds of the asset checks, and the severities of those that are to differ from the default."""
+    """Thresholds of the asset checks, and the severities that differ from the defaults."""
 
     max_snapshot_age_minutes: float = Field(30.0, gt=0)
     min_live_hours: int = Field(24, ge=0, le=24)
@@ -150,20 +150,20 @@ class CheckSettings(Section):
             )
         if unknown := sorted(self.severities.keys() - SEVERITIES.keys()):
             raise ValueError(
-                f"checks.severities names no check with {', '.join(unknown)}; checks are "
+                f"checks.severities names unknown checks: {', '.join(unknown)}; checks are "
                 f"{', '.join(sorted(SEVERITIES))}"
             )
         return self
 
 
 class LateDataSettings(Section):
-    """When raw objects that came after their day was made lead to the day being made again."""
+    """When a day is made again because of raw objects that arrived after it was made."""
 
     quiet_minutes: float = Field(30.0, ge=0)
 
 
 class RetentionSettings(Section):
-    """How many days raw data and Dagster's runs are kept; curated data are never removed."""
+    """The days for which raw data and Dagster's runs are kept; curated data are never removed."""
 
     raw_snapshots_days: int = Field(30, ge=1)
     raw_vod_chat_days: int = Field(7, ge=1)
@@ -174,7 +174,7 @@ class RetentionSettings(Section):
 
 
 class AlertSettings(Section):
-    """Who is told what broke, and where the signs of life go; docs/RUNBOOK.md explains each message."""
+    """The recipients of alerts and heartbeats; docs/RUNBOOK.md explains each message."""
 
     backend: Literal["log", "sns"] = "log"
     topic_arn: str = ""
@@ -231,6 +231,6 @@ class Settings(CollectorSettings):
         if self.analysis.spark.emr_application_id and self.storage.type != "s3":
             raise ValueError(
                 "analysis.spark.emr_application_id is set, so storage.type must be s3: EMR Serverless "
-                f"reads no lake of type {self.storage.type}"
+                f"cannot read a lake of type {self.storage.type}"
             )
         return self

@@ -1,7 +1,6 @@
 """One contract per table of the lake: columns, types, meaning, key and order.
 
-Belongs here: what a table's rows are. The writers, the schema checks, Dagster's column metadata and
-the documentation all read it from here. Does not belong here: reading, writing or computing tables.
+The writers, the schema checks, Dagster's column metadata and the documentation all use these contracts.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its name, what one row is, its columns, and the columns that identify and order rows."""
+    """A table: its name, the meaning of a row, its columns, and the ones that identify and order rows."""
 
     name: str
     row: str
@@ -71,14 +70,14 @@ class Table:
         if not found and self.key and not rows_ascend(frame, self.key):
             doubled = frame.height - frame.select(self.key).n_unique()
             if doubled:
-                found.append(f"{doubled} rows repeat another's {', '.join(self.key)}")
+                found.append(f"{doubled} rows repeat the {', '.join(self.key)} of a different row")
         return found
 
 
 def rows_ascend(frame: pl.DataFrame, key: Sequence[str]) -> bool:
-    """Whether each row's key, which has no null, is above the one before: rows are in order and unique.
+    """Whether the key of each row is above the one before and without nulls: rows are in order and unique.
 
-    One pass, against the sorting and hashing that tables in order, the largest ones, can then do without.
+    One pass that saves sorting and hashing for tables that are already in order, such as the largest ones.
     """
     if any(frame[name].null_count() for name in key):
         return False
@@ -117,20 +116,20 @@ CHANNELS = Table(
         Column("title", pl.String, "the latest stream title", True),
         Column("first_window", _UTC_SECONDS, "start of the first window"),
         Column("last_window", _UTC_SECONDS, "start of the last window"),
-        Column("windows", pl.UInt32, "windows with a record: those in which somebody was to read it"),
+        Column("windows", pl.UInt32, "windows with a record: those in which it should be read"),
         Column("live_windows", pl.UInt32, "windows in which the stream was known to be live"),
-        Column("observed_seconds", pl.Float64, "seconds for which anybody observed it, live or by VOD"),
+        Column("observed_seconds", pl.Float64, "seconds for which it was observed, live or by VOD"),
         Column("recorded_seconds", pl.UInt64, "length of the windows with a record, in seconds"),
         Column("coverage", pl.Float64, "observed_seconds / recorded_seconds"),
         Column("peak_viewer_count", pl.UInt32, "highest viewer count that Twitch reported", True),
         Column("messages", pl.UInt64, "messages of its own chat"),
-        Column("mirrored_messages", pl.UInt64, "shared-chat messages that belong to another channel"),
+        Column("mirrored_messages", pl.UInt64, "shared-chat messages that belong to a different channel"),
         Column("viewers", pl.UInt32, "distinct viewers seen, known bots left out"),
-        Column("status", pl.String, "observed, silent (joined, nobody chatted) or unobserved"),
+        Column("status", pl.String, "observed, silent (joined, but no chat) or unobserved"),
         Column(
-            "collector_status", pl.String, "the collector's latest word on it: joined, suspended, ..", True
+            "collector_status", pl.String, "its latest state in the collector: joined, suspended, ..", True
         ),
-        Column("reason", pl.String, "why there is no audience, or why there are gaps, when known", True),
+        Column("reason", pl.String, "the known reason for a missing audience, or for gaps", True),
     ),
     ("channel_id",),
 )
@@ -159,13 +158,13 @@ EDGES = Table(
         Column(
             "weight",
             pl.Float64,
-            "what clustering uses: shared_viewers, their loyalty, or the list's own weight",
+            "the weight for clustering: shared_viewers, their loyalty, or the list's own weight",
         ),
         Column(
             "jaccard", pl.Float64, "shared / (viewers of either); null when audiences are unknown", True
         ),
-        Column("overlap", pl.Float64, "shared / viewers of the smaller channel; null likewise", True),
-        Column("cosine", pl.Float64, "shared / sqrt(product of both audiences); null likewise", True),
+        Column("overlap", pl.Float64, "shared / viewers of the smaller channel; null as jaccard", True),
+        Column("cosine", pl.Float64, "shared / sqrt(product of both audiences); null as jaccard", True),
         Column(
             "significance",
             pl.Float64,
@@ -197,7 +196,7 @@ LEFT_OUT = Table(
         Column("channel_id", pl.Int64, "Twitch's numeric channel id", True),
         Column("channel", pl.String, "login, the latest"),
         Column("viewers", pl.Int64, "distinct viewers, exclusions applied"),
-        Column("reason", pl.String, "why it is left out, in words"),
+        Column("reason", pl.String, "the reason for leaving it out, in words"),
         Column(
             "kind",
             pl.String,
@@ -236,7 +235,7 @@ PARTITION = Table(
     ("channel",),
 )
 
-# How a label begins that tells no more than a channel of the group.
+# The start of a label that names only a channel of the group.
 AROUND = "Around "
 
 COMMUNITIES = Table(
@@ -246,19 +245,19 @@ COMMUNITIES = Table(
         Column("id", pl.Int64, "persistent id, unique within its level"),
         Column("level", pl.String, "community or region"),
         Column("label", pl.String, "name, unique within its level"),
-        Column("reason", pl.String, "why it has this name"),
+        Column("reason", pl.String, "the reason for its name"),
         Column(
             "confidence",
             pl.Float64,
             "share of the audience that the name describes, 0 to 1; null if not all its channels are shown",
             nullable=True,
         ),
-        Column("generic", pl.Boolean, "whether no game or language was known to name it by"),
+        Column("generic", pl.Boolean, "whether neither game nor language was known to name it"),
         Column("size", pl.Int64, "channels"),
         Column("viewers", pl.Int64, "sum of its channels' known audiences"),
         Column("parent", pl.Int64, "the region of a community; null for a region", True),
         Column("color", pl.String, "#rrggbb, persistent with the id"),
-        Column("newest_id", pl.Int64, "highest id its level ever gave out, so that none is used again"),
+        Column("newest_id", pl.Int64, "highest id ever used on its level, so that no id is used again"),
     ),
     ("level", "id"),
 )
@@ -270,7 +269,7 @@ EVENTS = Table(
         Column("level", pl.String, "community or region"),
         Column("kind", pl.String, "born, gone, split or merged"),
         Column("id", pl.Int64, "the community it is about"),
-        Column("others", pl.List(pl.Int64), "the communities it came from or went into"),
+        Column("others", pl.List(pl.Int64), "the communities it came from or merged into"),
         Column("members", pl.List(pl.String), "its channels"),
     ),
     ("level", "kind", "id"),

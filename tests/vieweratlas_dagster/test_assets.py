@@ -136,8 +136,8 @@ def test_an_audience_without_presence_says_what_to_do(tmp_path):
         )
     [failure] = [event for event in done.all_events if event.is_step_failure]
     said = failure.event_specific_data.user_failure_data.description
-    assert said.startswith(f"{FIRST} has no presence tables in file:")
-    assert said.endswith("materialize presence_snapshots of the day")
+    assert said.startswith(f"the presence tables of {FIRST} are missing in file:")
+    assert said.endswith("materialize presence_snapshots")
 
 
 def test_communities_are_the_planted_groups_with_names(three_days):

@@ -133,7 +133,7 @@ def test_import_marks_the_bots_of_the_list_and_says_when_there_is_none(home, tmp
     monkeypatch.chdir(elsewhere)
     result = run("import", "--presence", home / "p.csv", "--date", "2022-01-12")
     assert result.exit_code == 0
-    assert "There is no config/bots.txt here, so nobody is marked as a known bot." in one_line(result)
+    assert "config/bots.txt does not exist, so no viewer is marked as a known bot." in one_line(result)
     Path("settings.yaml").write_text("collection: {bots_file: my_bots.txt}\n")
     result = run(
         "import", "--presence", home / "p.csv", "--date", "2022-01-12", "--config", "settings.yaml"
@@ -233,7 +233,7 @@ def test_analyze_of_nothing_says_so(home):
     Path("data/lake").mkdir(parents=True)
     result = run("analyze", "--day", "2025-06-01")
     assert result.exit_code == 1
-    assert "no channel on the map of 2025-06-01: nothing was collected or imported" in one_line(result)
+    assert "the map of 2025-06-01 has no channels: nothing was collected or imported" in one_line(result)
     result = run("analyze", "--day", "2022-01-12", "--to", "2022-01-10")
     assert result.exit_code == 2
     assert "--to 2022-01-10 is before --from 2022-01-12" in one_line(result)
@@ -242,7 +242,7 @@ def test_analyze_of_nothing_says_so(home):
 def test_analyze_makes_no_lake_of_its_own(home):
     result = run("analyze", "--day", "2025-06-01")
     assert result.exit_code == 2
-    assert "there is no lake in data/lake; collect or import first, or name another" in one_line(result)
+    assert "data/lake does not exist; collect or import first, or name a different lake" in one_line(result)
     assert "VIEWERATLAS_CONFIG" in one_line(result)
     assert not Path("data").exists()
 
@@ -296,7 +296,7 @@ def test_alerts_lead_to_the_ui_that_was_opened_unless_a_setting_says_where(
         probe.listen()
         taken = run("ui", "--data-dir", "mine", "--port", port)
         assert taken.exit_code == 1
-        assert f"port {port}: Address already in use; try another --port" in one_line(taken)
+        assert f"port {port}: Address already in use; try a different --port" in one_line(taken)
     assert started == []
     result = run("ui", "--data-dir", "mine", "--port", port)
     assert result.exit_code == 0, result.stderr
@@ -309,7 +309,7 @@ def test_alerts_lead_to_the_ui_that_was_opened_unless_a_setting_says_where(
 def test_ui_without_a_lake_says_what_to_do(home):
     result = run("ui", "--data-dir", "nothing")
     assert result.exit_code == 1
-    assert "nothing holds no lake to look at; run `make demo` or `make live` first" in one_line(result)
+    assert "nothing does not contain a lake; run `make demo` or `make live` first" in one_line(result)
 
 
 def test_live_without_channels_says_what_is_missing(home):

@@ -82,7 +82,7 @@ def test_a_day_whose_raw_objects_are_gone_is_left_as_it_is(resource):
     assert failed.asset_materializations_for_node("snapshots") == []
     [event] = [event for event in failed.all_events if event.is_step_failure]
     text = event.step_failure_data.user_failure_data.description
-    assert text.startswith("2 of the 4 raw objects that 2026-03-01 was made from are gone from file://")
+    assert text.startswith("2 of the 4 raw objects that 2026-03-01 was made from are missing in file://")
     assert live_key(START, "c1") in text
     assert "run graph_daily" in text
     assert f"delete {manifest_key(DAY)} first" in text

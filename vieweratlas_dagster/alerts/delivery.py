@@ -1,6 +1,4 @@
-"""Where alerts and heartbeats go: the log, or Amazon SNS and CloudWatch.
-
-Belongs here: the two backends. Does not belong here: what is sent.
+"""The backends of alerts and heartbeats: the log, or Amazon SNS and CloudWatch.
 
 With backend ``sns``, the role of the code location needs ``sns:Publish`` on the topic and
 ``cloudwatch:PutMetricData`` (resource ``*``, with the condition ``cloudwatch:namespace``).
@@ -17,7 +15,7 @@ from vieweratlas_dagster.settings import AlertSettings
 
 
 class Backend(Protocol):
-    """Takes messages and metrics; whatever it does not raise about has arrived."""
+    """Takes messages and metrics; a call that does not raise has delivered them."""
 
     def send(self, message: Message) -> None:
         """Send one message."""
@@ -29,7 +27,7 @@ class Backend(Protocol):
 
 
 class LogBackend:
-    """One warning line a message, for those who run ViewerAtlas on their own machine."""
+    """One warning line per message, for users who run ViewerAtlas on their own machine."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
@@ -39,21 +37,21 @@ class LogBackend:
         self._log.warning("%s | %s", message.subject, message.text.replace("\n", " | "))
 
     def measure(self, metrics: Mapping[str, float]) -> None:
-        """Nothing: the lake's heartbeat object is all that a local user needs."""
+        """Do nothing: the heartbeat object in the lake is enough for a local user."""
 
 
 class AwsBackend:
     """Messages to an SNS topic, metrics to CloudWatch, in the topic's region."""
 
     def __init__(self, settings: AlertSettings) -> None:
-        # Slow to import, and whoever looks at the UI on their own machine never needs it.
+        # Slow to import, and never needed on a machine of one user.
         import boto3
         from botocore.config import Config
 
         place: dict[str, Any] = {
             "region_name": settings.topic_arn.split(":")[3],
             "endpoint_url": settings.endpoint_url or None,
-            # A round of the sensor has a minute in all.
+            # A round of the sensor may take a minute in total.
             "config": Config(
                 connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2}
             ),
@@ -67,7 +65,7 @@ class AwsBackend:
         """Publish to the topic.
 
         Raises:
-            botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: it was not taken.
+            botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: SNS did not accept it.
         """
         self._sns.publish(TopicArn=self._topic, Subject=message.subject, Message=message.text)
 
@@ -75,7 +73,8 @@ class AwsBackend:
         """Put the metrics into the namespace, without dimensions.
 
         Raises:
-            botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: they were not taken.
+            botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: CloudWatch did not
+                accept them.
         """
         data: Any = [{"MetricName": name, "Value": value} for name, value in metrics.items()]
         self._cloudwatch.put_metric_data(Namespace=self._namespace, MetricData=data)

@@ -1,9 +1,7 @@
-"""The dead-man's switch: signs of life whose absence others notice.
+"""The dead-man's switch: a heartbeat whose absence raises an alarm.
 
-Belongs here: what a heartbeat says, and reading it back. Does not belong here: the alarms on it (they
-live in CloudWatch, outside of what may be dead).
-
-Dagster tells nobody when a sensor fails or the daemon is gone, and a process cannot report its own end.
+Dagster sends no message when a sensor fails or the daemon stops, and a process cannot report its own end.
+So the alarms on the heartbeat live in CloudWatch, outside the processes that may be dead.
 """
 
 from __future__ import annotations
@@ -23,20 +21,20 @@ from vieweratlas_dagster.lake.keys import LATEST_MANIFEST
 from vieweratlas_dagster.lake.manifests import read_map_manifest
 
 HEARTBEAT_KEY = "state/heartbeat.json"
-# The job whose schedule, queue and run are proved alive by its last success.
+# The last success of this job proves that schedule, queue and runs work.
 _CHECKING_JOB = "freshness"
 
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """When the alerts were last watched, and the ages seen then; None: not known."""
+    """The time of the last round of alerts, and the ages at that time; None for an unknown age."""
 
     at: AwareDatetime
     checks_age_minutes: float | None = None
     atlas_age_hours: float | None = None
 
     def metrics(self) -> dict[str, float]:
-        """The CloudWatch metrics: unknown ages are left out."""
+        """The CloudWatch metrics, without unknown ages."""
         ages = {"ChecksAgeMinutes": self.checks_age_minutes, "AtlasAgeHours": self.atlas_age_hours}
         return {"Heartbeat": 1.0} | {name: age for name, age in ages.items() if age is not None}
 
@@ -50,7 +48,7 @@ HEARTBEAT = StateObject.of_type(
 
 
 def last_heartbeat(lake: Lake) -> Heartbeat | None:
-    """The last heartbeat in the lake; None when there is none, or it cannot be read."""
+    """The last heartbeat in the lake; None if it does not exist or cannot be read."""
     try:
         return HEARTBEAT.read(lake)
     except (FileNotFoundError, UnreadableStateError):
@@ -65,7 +63,7 @@ def beat(
     now: datetime,
     every: timedelta,
 ) -> bool:
-    """Give a sign of life unless the last one is younger than ``every``; whether it gave one."""
+    """Publish a heartbeat unless the last one is younger than ``every``; return whether it did."""
     last = last_heartbeat(lake)
     if last is not None and timedelta(0) <= now - last.at < every:
         return False
@@ -75,14 +73,14 @@ def beat(
         None if checked is None else round((now - checked) / timedelta(minutes=1), 1),
         atlas_age_hours(lake, datetime.fromtimestamp(clock.now(), UTC)),
     )
-    # The lake's object comes last: with it alone, a metric that was not taken would not be sent again.
+    # The object in the lake comes last: if it came first, metrics that failed would not be sent again.
     backend.measure(heartbeat.metrics())
     HEARTBEAT.write(lake, heartbeat)
     return True
 
 
 def atlas_age_hours(lake: Lake, now: datetime) -> float | None:
-    """Hours since the end of the day that the published atlas shows; None while none is published."""
+    """Hours since the end of the day of the published atlas; None before the first one."""
     manifest = read_map_manifest(lake, LATEST_MANIFEST)
     if manifest is None:
         return None

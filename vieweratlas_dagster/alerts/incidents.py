@@ -1,13 +1,10 @@
-"""What is broken, since when, and what people have been told about it: the rules, without any input.
+"""The rules of alerts as pure functions: which incidents are open, and which messages are due.
 
-Belongs here: the state in ``state/alerts.json`` and its transitions, as pure functions. Does not belong
-here: reading Dagster's history, wording and sending.
-
-An incident is a job's partition whose run failed, or a check (of a partition, where it judges one) that
-did not pass. It remembers two things apart: whether it fails now, and whether people were told so. A
-message is due when the two differ. What happens between two rounds therefore collapses into its outcome,
-reading the same history twice changes nothing, and a thing that fails and passes all the time makes no
-more than one pair of messages in every quiet period.
+An incident is a partition of a job whose run failed, or a check (of one partition, where it judges one)
+that did not pass. Its state in ``state/alerts.json`` has two separate facts: whether it fails, and whether
+people believe that it fails. A message is due when the two differ. Events between two rounds therefore
+collapse into their outcome, reading the same events twice changes nothing, and an incident that fails and
+passes all the time causes at most one pair of messages in each quiet period.
 """
 
 from __future__ import annotations
@@ -21,10 +18,10 @@ from pydantic import AwareDatetime, ConfigDict, TypeAdapter
 from collector_service.support.state_object import StateObject
 
 STATE_KEY = "state/alerts.json"
-# Bounds of the state: some 300 KB.
+# Bounds the state to about 300 KB.
 MAX_INCIDENTS = 300
 _REMEMBER_CLOSED = timedelta(days=7)
-# Whoever sends has so long; after that it is taken for dead and another round sends.
+# A sender's lease. When it runs out, the sender is presumed dead and the next round takes over.
 _SENDING_TIME = timedelta(minutes=5)
 _STRICT = ConfigDict(extra="forbid")
 
@@ -56,9 +53,12 @@ class Failure:
 class RunEnded:
     """A run that ended at ``at``.
 
-    ``whole``: it ran all of its job. ``made`` and ``unmade`` name the materializations (see `made_name`)
-    that happened, and those that were planned and did not. A run that did not succeed and has no
-    ``failure`` is nothing to alert about: it will be retried, was cancelled, or a check tells of it.
+    Attributes:
+        whole: whether it ran all of its job.
+        made: the materializations that happened, by `made_name`.
+        unmade: the materializations that were planned and did not happen.
+        failure: None for a success, and for a run without an alert of its own: it will be retried, it was
+            cancelled, or a check that failed causes the alert.
     """
 
     job: str
@@ -72,13 +72,13 @@ class RunEnded:
 
     @property
     def key(self) -> str:
-        """Which incident a failure of this run belongs to."""
+        """The key of the incident to which a failure of this run belongs."""
         return f"run {self.job} {self.partition}".strip()
 
 
 @dataclass(frozen=True)
 class CheckEvaluated:
-    """A check's verdict at ``at``: passed when there is no ``failure``."""
+    """The verdict of a check at ``at``; without a ``failure`` it passed."""
 
     asset: str
     check: str
@@ -88,16 +88,22 @@ class CheckEvaluated:
 
     @property
     def key(self) -> str:
-        """Which incident a failure of this check belongs to."""
+        """The key of the incident to which a failure of this check belongs."""
         return f"check {self.check} {self.asset} {self.partition}".strip()
 
 
 @dataclass(frozen=True)
 class Incident:
-    """One thing that failed.
+    """One run or check that failed.
 
-    ``since`` is its first failure, ``at`` the newest event that it knows, ``failures`` how many there
-    were since people were last told something (``told_at``); ``told`` is whether they believe it fails.
+    Attributes:
+        since: its first failure.
+        at: its newest known event.
+        failing: whether it fails now.
+        failures: the number of failures since the last message about it.
+        unmade: the materializations that it still lacks.
+        told: whether people believe that it fails.
+        told_at: the time of the last message about it.
     """
 
     __pydantic_config__ = _STRICT
@@ -115,7 +121,7 @@ class Incident:
 
 @dataclass(frozen=True)
 class State:
-    """All incidents, how far history was read, and who is sending messages until when."""
+    """All incidents, the place up to which runs were read, and the lease of the present sender."""
 
     __pydantic_config__ = _STRICT
 
@@ -133,14 +139,14 @@ STATE = StateObject.of_type(
 
 
 def made_name(asset: str, partition: str) -> str:
-    """How a materialization is named in `RunEnded`."""
+    """The name of a materialization in `RunEnded`."""
     return f"{asset}@{partition}"
 
 
 def observe(state: State, events: Iterable[RunEnded | CheckEvaluated]) -> State:
-    """Take in what happened, in any order; events that are known already change nothing."""
+    """The state after these events, in any order; events that are already known change nothing."""
     incidents = dict(state.incidents)
-    # A run ends after its checks, so at one instant the check comes first.
+    # A run ends after its checks, so at the same instant the check comes first.
     for event in sorted(events, key=lambda event: (event.at, isinstance(event, RunEnded))):
         for key, incident in incidents.items():
             incidents[key] = _apply(incident, event)
@@ -183,9 +189,9 @@ def _failed_again(incident: Incident, event: RunEnded | CheckEvaluated, unmade: 
 
 
 def due(state: State, now: datetime, quiet: timedelta) -> list[Incident]:
-    """The incidents whose news people do not know, oldest first.
+    """The incidents about which a message is due, oldest first.
 
-    Nothing is told of an incident that comes back until ``quiet`` after the last message about it.
+    An incident that returns waits until ``quiet`` after the last message about it.
     """
     found = [
         incident
@@ -197,14 +203,14 @@ def due(state: State, now: datetime, quiet: timedelta) -> list[Incident]:
 
 
 def claim(state: State, sender: str, now: datetime) -> State | None:
-    """The state in which ``sender`` alone may send for a while; None while another one may."""
+    """The state in which only ``sender`` may send for a while; None while a different sender may."""
     if state.sending_until is not None and now < state.sending_until and state.sender != sender:
         return None
     return replace(state, sender=sender, sending_until=now + _SENDING_TIME)
 
 
 def release(state: State, sender: str) -> State:
-    """``sender`` has ended."""
+    """The state after ``sender`` has finished."""
     return replace(state, sender="", sending_until=None) if state.sender == sender else state
 
 
@@ -221,9 +227,10 @@ def mark_reported(state: State, reported: Iterable[Incident], now: datetime) -> 
 
 
 def forget(state: State, now: datetime) -> State:
-    """The state without what nobody needs: old closed incidents, and those beyond `MAX_INCIDENTS`.
+    """The state without old closed incidents, and without those beyond `MAX_INCIDENTS`.
 
-    Closed ones go first, then those people know of, each oldest first; what is due never goes.
+    Closed incidents are removed first, then those that people know of, the oldest of each first. Incidents
+    about which a message is due are never removed.
     """
     kept = {
         key: incident

@@ -1,8 +1,4 @@
-"""The words of an alert, and what must never be in them.
-
-Belongs here: subjects, texts, what is told together, scrubbing of secrets. Does not belong here: what is
-due (``incidents``) and how it is sent (``delivery``).
-"""
+"""The words of an alert: subject and text, incidents that share a message, and removal of secrets."""
 
 from __future__ import annotations
 
@@ -18,11 +14,11 @@ from pydantic import BaseModel, SecretStr
 from vieweratlas_dagster.alerts.incidents import Incident
 from vieweratlas_dagster.settings import AlertSettings, Settings
 
-# What Amazon SNS allows: this many characters, ASCII, one line; and 256 KiB of text.
+# Amazon SNS allows this many characters, ASCII, on one line; and 256 KiB of text.
 MAX_SUBJECT = 100
-# A flood (a backfill of a year that fails) is one message, and that names so many.
+# A flood (a backfill of a year that fails) becomes one message, with at most _MOST_SHOWN incidents.
 _MOST_MESSAGES = 10
-_MOST_TOLD = 100
+_MOST_SHOWN = 100
 _LONGEST_LINE = 300
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSW|PASS$|CREDENTIAL|PRIVATE|API_?KEY", re.IGNORECASE)
 # Shorter values of the environment are ordinary words.
@@ -40,7 +36,7 @@ _SECRET_LOOKS = (
 
 @dataclass(frozen=True)
 class Message:
-    """A subject of one ASCII line, at most 100 characters; a text of several lines; what it tells of."""
+    """A subject (one ASCII line of at most 100 characters), a text of several lines, and its incidents."""
 
     subject: str
     text: str
@@ -48,7 +44,7 @@ class Message:
 
 
 def known_secrets(settings: Settings, environment: Mapping[str, str]) -> frozenset[str]:
-    """Every secret value of the settings and the environment, and as it looks inside a URL."""
+    """Every secret value of the settings and the environment, also in the form that it has in a URL."""
     values = set(_secrets_of(settings))
     values |= {
         value
@@ -72,7 +68,7 @@ def _secrets_of(section: BaseModel) -> Iterator[str]:
 
 
 def one_line(text: str, secrets: Iterable[str], longest: int = _LONGEST_LINE) -> str:
-    """A text on one line, without secrets and not too long: what may be kept and sent."""
+    """A text that may be stored and sent: one line, without secrets, at most ``longest`` characters."""
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     text = " ".join(text.split())
@@ -82,13 +78,16 @@ def one_line(text: str, secrets: Iterable[str], longest: int = _LONGEST_LINE) ->
 
 
 def compose(incidents: Iterable[Incident], settings: AlertSettings) -> list[Message]:
-    """The messages about these incidents: one for each, but one for all warnings about a partition."""
+    """The messages about these incidents: one per incident, and one for all warnings about a partition."""
     groups: dict[tuple[bool, str], list[Incident]] = {}
     for incident in incidents:
         groups.setdefault((incident.failing, incident.report.digest or incident.key), []).append(incident)
     if len(groups) > _MOST_MESSAGES:
         everything = [incident for group in groups.values() for incident in group]
-        halves = [[one for one in everything if one.failing is failing] for failing in (True, False)]
+        halves = [
+            [incident for incident in everything if incident.failing is failing]
+            for failing in (True, False)
+        ]
         return [_several(half, _flood(half), settings) for half in halves if half]
     return [
         _single(group[0], settings) if len(group) == 1 else _several(group, _warnings(group), settings)
@@ -102,9 +101,9 @@ def _single(incident: Incident, settings: AlertSettings) -> Message:
 
 def _several(incidents: list[Incident], headline: str, settings: AlertSettings) -> Message:
     names = ", ".join(incident.report.name for incident in incidents)
-    blocks = [_block(incident, settings) for incident in incidents[:_MOST_TOLD]]
-    if len(incidents) > _MOST_TOLD:
-        blocks.append(f"And {len(incidents) - _MOST_TOLD} more: {settings.ui_url}/runs")
+    blocks = [_block(incident, settings) for incident in incidents[:_MOST_SHOWN]]
+    if len(incidents) > _MOST_SHOWN:
+        blocks.append(f"And {len(incidents) - _MOST_SHOWN} more: {settings.ui_url}/runs")
     return Message(_subject(f"{headline}: {names}"), "\n\n".join(blocks), tuple(incidents))
 
 

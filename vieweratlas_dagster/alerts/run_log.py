@@ -1,11 +1,8 @@
-"""What runs and their checks reported: from Dagster's run storage and event log to events.
+"""The ends of runs and the verdicts of their checks, read from Dagster's run storage and event log.
 
-Belongs here: reading an instance, and what of it is said about a failure. Does not belong here: whether
-people are told (``incidents``), and the layout of a message (``messages``).
-
-Runs are read by the time of their last change, on any storage alike. The hosts that write those times
-have clocks of their own, and a row may appear later than its time says, so each reading begins some
-minutes before the last one ended.
+Runs are read by the time of their last change, which works on any storage. The hosts that write those times
+have clocks of their own, and a row may appear later than its time suggests, so each reading begins some
+minutes before the end of the last one.
 """
 
 from __future__ import annotations
@@ -24,11 +21,11 @@ from vieweratlas_dagster.resources.dagster_internals import AUTO_RETRY_RUN_ID_TA
 RUN_ANCHOR = "run_failed"
 _RUNS_PER_READING = 100
 _OVERLAP = timedelta(minutes=10)
-# Where reading begins when nothing is known: what broke yesterday is still worth a message.
+# How far back the first reading looks: a failure of yesterday is still worth a message.
 _FIRST_LOOK_BACK = timedelta(days=1)
 # Dagster writes the status first and the tag that announces a retry a moment later.
 _RETRY_IS_DECIDED_AFTER = timedelta(minutes=2)
-# A retry that was announced and has not been created after so long never will be.
+# A retry that was announced and does not exist after this time will never be created.
 _RETRY_COMES_WITHIN = timedelta(minutes=10)
 _MOST_NUMBERS = 8
 _LONGEST_NUMBER = 120
@@ -51,7 +48,7 @@ _NUMBERS = (
 
 @dataclass(frozen=True)
 class Reading:
-    """What ended, where the next reading begins, and whether more is waiting there."""
+    """Events of the runs that ended, the start of the next reading, and whether more runs wait there."""
 
     events: tuple[RunEnded | CheckEvaluated, ...]
     runs: int
@@ -61,14 +58,14 @@ class Reading:
 
 @dataclass(frozen=True)
 class Rules:
-    """What of history is told: ``all_warnings``, or ERROR and freshness alone; never the ``secrets``."""
+    """Which events cause alerts: ``all_warnings``, or ERROR and freshness only. ``secrets`` are removed."""
 
     all_warnings: bool = True
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 def read(instance: dg.DagsterInstance, read_up_to: datetime | None, now: datetime, rules: Rules) -> Reading:
-    """The next runs that ended, at most a hundred, and what their checks said."""
+    """The next runs that ended, at most a hundred, with the verdicts of their checks."""
     start = now - _FIRST_LOOK_BACK if read_up_to is None else read_up_to
     records = instance.get_run_records(
         dg.RunsFilter(statuses=ENDED_STATUSES, updated_after=start),
@@ -85,14 +82,14 @@ def read(instance: dg.DagsterInstance, read_up_to: datetime | None, now: datetim
         for event in _EndedRun.read(instance, record, rules, final=run_id in broken_promises).events()
     )
     more = len(records) == _RUNS_PER_READING
-    # One tick of the storage's clock back: others may have the last one's time.
+    # One tick of the storage's clock back: other runs may have the same time as the last one.
     tie = timedelta(microseconds=1)
     next_start = records[-1].update_timestamp - tie if more else now - _OVERLAP
     return Reading(events, len(records), next_start, more)
 
 
 def last_success(instance: dg.DagsterInstance, job: str) -> datetime | None:
-    """When a run of the job last ended well; None when none ever did."""
+    """The end of the last successful run of the job; None if it never succeeded."""
     records = instance.get_run_records(
         dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS]),
         limit=1,
@@ -102,7 +99,7 @@ def last_success(instance: dg.DagsterInstance, job: str) -> datetime | None:
 
 
 def ended_all_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether every step that the run was to execute has succeeded or was skipped."""
+    """Whether every step of the run's plan has succeeded or was skipped."""
     if run.execution_plan_snapshot_id is None:
         return False
     plan = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
@@ -121,7 +118,7 @@ def _retry_is_undecided(instance: dg.DagsterInstance, record: dg.RunRecord, now:
 
 
 def _without_their_retry(instance: dg.DagsterInstance, now: datetime) -> list[dg.RunRecord]:
-    """Failed runs of the last day whose retry never came, and which no later run has made good."""
+    """Failed runs of the last day whose retry was never created, and that no later run has made good."""
     promised = dg.RunsFilter(
         statuses=[dg.DagsterRunStatus.FAILURE],
         tags={WILL_RETRY_TAG: "true"},
@@ -156,7 +153,7 @@ def _utc(seconds: float) -> datetime:
 
 @dataclass(frozen=True)
 class _EndedRun:
-    """One ended run with the events that matter; ``final`` when no retry comes, whatever it says."""
+    """One ended run with its relevant events; ``final``: no retry follows."""
 
     run: dg.DagsterRun
     at: datetime
@@ -183,7 +180,7 @@ class _EndedRun:
 
     @property
     def job(self) -> str:
-        """The job's name; of a run that the UI or a backfill put together, what it was to make."""
+        """The name of the job, or the assets or checks of a run that the UI or a backfill put together."""
         if not self.run.job_name.startswith("__"):
             return self.run.job_name
         assets = {key.to_user_string() for key in self.run.asset_selection or ()}
@@ -200,7 +197,9 @@ class _EndedRun:
         for event, at in self._of(Kind.ASSET_CHECK_EVALUATION):
             evaluation = event.asset_check_evaluation_data
             partition = evaluation.partition or ""
-            if evaluation.passed or self._told(evaluation, partition, again=event.step_key not in done):
+            if evaluation.passed or self._causes_alert(
+                evaluation, partition, again=event.step_key not in done
+            ):
                 failure = None if evaluation.passed else self._check_failure(evaluation, partition)
                 asset = evaluation.asset_key.to_user_string()
                 yield CheckEvaluated(asset, evaluation.check_name, partition, at, failure)
@@ -232,11 +231,11 @@ class _EndedRun:
             for event, _ in self._of(kind)
         )
 
-    def _told(self, evaluation: dg.AssetCheckEvaluation, partition: str, *, again: bool) -> bool:
-        """Whether a failed check is alerted: not while a retry makes it ``again``, nor every warning."""
+    def _causes_alert(self, evaluation: dg.AssetCheckEvaluation, partition: str, *, again: bool) -> bool:
+        """Whether a failed check causes an alert: not if a retry repeats it, and not every warning."""
         if again and self.will_retry:
             return False
-        # A check of no partition judges the present, such as the age of the newest data.
+        # A check without a partition judges the present, such as the age of the newest data.
         return (
             self.rules.all_warnings or not partition or evaluation.severity == dg.AssetCheckSeverity.ERROR
         )
@@ -249,11 +248,11 @@ class _EndedRun:
         place = "/".join(evaluation.asset_key.path)
         lines = [f"Severity: {evaluation.severity.value}"]
         if evaluation.description:
-            lines.insert(0, f"It says: {self._line(evaluation.description)}")
+            lines.insert(0, f"Verdict: {self._line(evaluation.description)}")
         if numbers := self._numbers(evaluation):
             lines.append(f"Numbers: {numbers}")
         if evaluation.blocking and not warning:
-            lines.append("The run stopped here: what depends on this asset was not made.")
+            lines.append("The run stopped here: the assets that depend on this one were not made.")
         return Failure(
             name=f"{evaluation.check_name} of {place} {partition}".strip(),
             what="did not pass",
@@ -278,10 +277,10 @@ class _EndedRun:
         if self.run.job_name.startswith("__") and not self._materializations(
             Kind.ASSET_MATERIALIZATION_PLANNED
         ):
-            # Checks alone, started by hand: whoever did it looks at them, and no later run is its like.
+            # Only checks, started by hand: the operator looks at them, and no later run repeats them.
             return None
         if self.ended_all_steps:
-            # Killed between its last step and saying so: it is run again, and nothing is missing.
+            # Killed between its last step and its end: it is retried, and nothing is missing.
             return None
         own = [event for event in failed if not _is_blocking_check(event)]
         if failed and not own:
@@ -291,7 +290,7 @@ class _EndedRun:
             others = f" and {len(own) - 1} more" if len(own) > 1 else ""
             what += f" at {own[0].step_key}{others}"
         ends = own or [event for event, _ in self._of(Kind.RUN_FAILURE)]
-        reason = _reason(ends[0]) if ends else "the run ended without a word"
+        reason = _reason(ends[0]) if ends else "the run ended without an error message"
         return Failure(
             name=self._line(f"{self.job} {self.partition}"),
             what=what,
@@ -307,7 +306,7 @@ def _is_blocking_check(event: dg.DagsterEvent) -> bool:
 
 
 def _reason(event: dg.DagsterEvent) -> str:
-    """The error as the code raised it, or what Dagster says about the end of the run."""
+    """The error as the code raised it, or Dagster's message about the end of the run."""
     error = getattr(event.event_specific_data, "error", None)
     error = getattr(error, "cause", None) or error
     return str(error.message if error else event.message)

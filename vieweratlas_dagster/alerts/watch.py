@@ -1,14 +1,13 @@
-"""One round of watching: read what ended, tell what is news, give a sign of life.
+"""One round of watching: read the runs that ended, send the messages that are due, publish the heartbeat.
 
-Belongs here: the order of these steps, so that a death between any two of them loses no message. Does
-not belong here: each step itself.
+The order of the steps ensures that a death between any two of them loses no message.
 
-1. What happened and the right to send are written to the lake together, by a conditional write: of two
-   rounds at once, one sends.
-2. Every message that was taken is noted before the next one goes out. A round that dies in between has
-   sent one message whose note is missing: it is sent again when the dead round's right has run out.
-   So a message comes at least once, almost always once, and never not at all.
-3. The heartbeat comes last: it stops when anything before it fails.
+1. The new state and the lease of the sender are written to the lake together, by a conditional write: of
+   two rounds at the same time, one sends.
+2. Each message that was delivered is recorded before the next one is sent. A round that dies in between has
+   sent one message without a record: it is sent again when the lease of the dead round has run out. So each
+   message arrives at least once, and almost always exactly once.
+3. The heartbeat comes last: it stops if any step before it fails.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ from vieweratlas_dagster.alerts.incidents import STATE, Incident, State
 from vieweratlas_dagster.alerts.messages import Message, compose, known_secrets
 from vieweratlas_dagster.settings import Settings
 
-# How far the noted place in history may stay behind while nothing happens: reading twice costs less
-# than writing each minute.
+# How far the stored place may fall behind while nothing happens: reading twice costs less than writing
+# each minute.
 _LAG = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
 class Round:
-    """What a round did: runs read, messages sent, incidents that are open now."""
+    """The counts of a round: runs read, messages sent, and incidents that are open now."""
 
     runs: int
     sent: int
@@ -56,7 +55,7 @@ def watch(
     """Do one round at ``now``.
 
     Raises:
-        Exception: what kept a message or the heartbeat from being taken; the next round tries again.
+        Exception: a message or the heartbeat was not delivered; the next round tries again.
     """
     rules = run_log.Rules(
         all_warnings=settings.alerts.min_severity == "WARN",

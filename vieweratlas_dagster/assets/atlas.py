@@ -1,7 +1,4 @@
-"""Group atlas: the map that people open, and the graph files that tools open.
-
-Belongs here: layout, page, picture and exports as assets. How they are drawn is in ``publish``.
-"""
+"""Group atlas: the map for people, and graph files for other tools."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -48,7 +45,7 @@ def atlas(
 
     day, store = context.partition_key, lake.lake
     shown, nodes, communities, pages = _make_map(store, day, settings)
-    # It takes minutes: whoever has opted out meanwhile may have been looked for before it was written.
+    # Drawing takes minutes, and an opt-out during that time may have searched before the map was written.
     while read_opt_outs(store) != shown.opt_outs:
         shown, nodes, communities, pages = _make_map(store, day, settings)
     return dg.MaterializeResult(
@@ -65,7 +62,7 @@ def atlas(
             "page_bytes": len(pages.files[PAGE]),
             "vector_bytes": len(pages.files[VECTOR]),
             "earlier_days": pages.earlier_days,
-            # A path to copy: browsers open no file from a page of a server.
+            # A path to copy: browsers do not open files from the page of a server.
             "page": dg.MetadataValue.path(store.address(analysis_key(day, "atlas.html"))),
             "dagster/uri": f"{store.uri}/{analysis_key(day, 'nodes.parquet')}",
         }
@@ -79,7 +76,7 @@ def graph_exports(
     """The graph for other tools: GEXF for Gephi, GraphML, CSV, Parquet, and JSON of every channel.
 
     Pairs below the privacy floor are left out. Then the day is copied to curated/analysis/latest/,
-    unless it has no channels or a newer day is there.
+    unless it has no channels or a newer day is published.
     """
     from vieweratlas_dagster.maps.drawing import draw_exports
 
@@ -89,10 +86,10 @@ def graph_exports(
         _draw_again_if_outdated(shown, settings)
         exports = draw_exports(shown, settings)
         _put(shown, exports.files)
-        # Here all blocking checks have passed, so what they stopped is never published nor continued.
+        # All blocking checks have passed here, so a map that they stop is never published or continued.
         finish_map(store, day, exports.channels)
         latest = exports.channels > 0 and publish_latest(store, day)
-        # Whoever opts out from now on is looked for in a finished map.
+        # A later opt-out searches a finished map.
         if read_opt_outs(store) == shown.opt_outs:
             break
     return dg.MaterializeResult(
@@ -138,9 +135,9 @@ def _make_map(
 
 
 def _draw_again_if_outdated(shown: ShownMap, settings: Settings) -> None:
-    """Write tables and pages again if somebody has opted out since, or ``forget`` has removed the pages.
+    """Write tables and pages again if there are new opt-outs, or ``forget`` has removed the pages.
 
-    Earlier days are on the page, too, so that the map's own tables do not tell whether it is outdated.
+    The page shows earlier days too, so the tables of the map alone do not show whether it is outdated.
     """
     from vieweratlas_dagster.maps.drawing import PAGE, PICTURE, VECTOR, draw_pages
 

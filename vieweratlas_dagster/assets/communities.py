@@ -1,7 +1,4 @@
-"""Group communities: who belongs together, since when, and under which name.
-
-Belongs here: the partition and its labels. The methods are in ``analysis``.
-"""
+"""Group communities: the partition into communities and regions, their history and their names."""
 
 import dagster as dg
 import polars as pl
@@ -34,8 +31,8 @@ def community_partitions(
 ) -> dg.MaterializeResult:
     """Communities on two levels: regions (mostly languages) and the communities inside them.
 
-    Ids persist: each community is matched with those of the newest earlier map, and what was born, went,
-    split or merged is recorded.
+    Ids persist: each community is matched with those of the newest earlier map. Births, ends, splits and
+    merges are recorded.
     """
     from vieweratlas_dagster.analysis.communities import ClusteringOptions, find_communities
 

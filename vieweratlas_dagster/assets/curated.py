@@ -1,8 +1,4 @@
-"""Group curated: one day's presence rows, channel dimension and audiences.
-
-Belongs here: the two tables that are made together from one reading of the day's raw objects, and the
-audiences that are made of presence. Does not belong here: how (``curation.merge``, ``analysis.audiences``).
-"""
+"""Group curated: one day's presence rows and channel dimension, made in one reading, and its audiences."""
 
 import hashlib
 from collections.abc import Iterator
@@ -43,11 +39,11 @@ _KINDS = {"parquet", "polars"}
 def _records(
     context: dg.AssetExecutionContext, lake: Lake, now: datetime, changed: list[str]
 ) -> Iterator[SnapshotRecord]:
-    """The usable records of the manifest's objects as they are now, without those who opted out.
+    """The usable records of the manifest's objects as they are now, without opted-out viewers and channels.
 
-    Objects may be written again at any time. What is there now is read, since every line is judged again
-    anyway; the key goes to ``changed``, and the object is newer than the manifest, so that the day
-    is made again.
+    Objects may be rewritten at any time. Their present content is read, since every line is judged again
+    anyway; the key is appended to ``changed``. The object is then newer than the manifest, so the day will
+    be made again.
     """
     day = context.partition_key
     opt_outs = read_opt_outs(lake)
@@ -55,7 +51,7 @@ def _records(
         try:
             data = lake.get(entry.key, MAX_PACKED_BYTES)
         except TooLargeError as error:
-            context.log.warning("%s is left out: %s", entry.key, error)
+            context.log.warning("%s is skipped: %s", entry.key, error)
             continue
         if hashlib.sha256(data).hexdigest() != entry.sha256:
             context.log.warning("%s changed after it was validated; the new content is used", entry.key)
@@ -63,7 +59,7 @@ def _records(
         for item in usable_records(entry.key, data, day=day, now=now):
             if isinstance(item, Rejection):
                 continue
-            # Whatever brought it here: a backup, a spool that was uploaded late, an earlier version.
+            # A backup, a spool that was uploaded late or an earlier version may have brought it back.
             if (record := record_without(item, opt_outs)) is not None:
                 yield record
 
@@ -74,7 +70,7 @@ def _records(
             "presence_snapshots",
             deps=[snapshots],
             description=(
-                "Who was present where and when: one row per channel, window and viewer, live and VOD "
+                "Presence of viewers in channels: one row per channel, window and viewer, live and VOD "
                 "side by side. Viewers are pseudonyms."
             ),
             kinds=_KINDS,
@@ -84,8 +80,8 @@ def _records(
             "channels",
             deps=[snapshots],
             description=(
-                "The channel dimension of one day: name, game, language, how long it was observed, and "
-                "why it has no audience when it has none."
+                "The channel dimension of one day: name, game, language, how long it was observed, and the "
+                "reason for a missing audience."
             ),
             kinds=_KINDS,
             **catalog_entry("curated", _DOCS, CHANNELS),
@@ -140,7 +136,7 @@ def curated_tables(
 
 
 def derived_audience(lake: Lake, day: str) -> pl.DataFrame | None:
-    """The audience of a day by its presence rows (DAY_AUDIENCES); None when it has no such tables."""
+    """The audience of a day from its presence rows (DAY_AUDIENCES); None without presence tables."""
     # Compiled loops take a while to load.
     from vieweratlas_dagster.analysis.audiences import day_audience
 
@@ -151,7 +147,7 @@ def derived_audience(lake: Lake, day: str) -> pl.DataFrame | None:
 
 @catalogued_asset("curated", _DOCS, table=DAY_AUDIENCES, deps=["presence_snapshots"], kinds=_KINDS)
 def day_audiences(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
-    """Who was in which channel on the day: one row per channel and viewer, live and VOD merged.
+    """The audience of every channel on the day: one row per channel and viewer, live and VOD merged.
 
     Kept per day, so that a new day costs the graph that day and one merge, not its whole window again.
     """
@@ -159,7 +155,7 @@ def day_audiences(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.M
     audience = derived_audience(store, day)
     if audience is None:
         raise dg.Failure(
-            f"{day} has no presence tables in {store.uri}: materialize presence_snapshots of the day"
+            f"the presence tables of {day} are missing in {store.uri}: materialize presence_snapshots"
         )
     audience = write_table(store, day_audience_key(day), audience, DAY_AUDIENCES)
     bots = audience.filter("known_bot")

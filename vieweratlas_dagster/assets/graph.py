@@ -1,7 +1,4 @@
-"""Group graph: which channels share how many viewers.
-
-Belongs here: the overlap graph over the window of days. Its computation is in ``analysis.overlap``.
-"""
+"""Group graph: the number of viewers that every two channels share over the window of days."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -37,10 +34,10 @@ if TYPE_CHECKING:
 
 
 def _days(lake: Lake, days: list[str]) -> Iterator[pl.DataFrame]:
-    """The audiences of the days that have one; those that an earlier version left without, by presence.
+    """The audiences of the days that have one, from presence where an earlier version wrote no audience.
 
     Raises:
-        dagster.Failure: a day's tables do not fit together. Its own run was stopped for that.
+        dagster.Failure: the tables of a day contradict each other, and a check stopped that day's own run.
     """
     opt_outs = read_opt_outs(lake)
     for day in days:
@@ -101,14 +98,16 @@ def _graph(context: dg.AssetExecutionContext, lake: Lake, settings: Settings) ->
 
 
 def _without(graph: "OverlapGraph", opt_outs: OptOuts) -> "OverlapGraph":
-    """The graph without channels that opted out, whatever made it, and of whatever tables."""
+    """The graph without channels that opted out, for either engine and any age of the tables."""
     ids = opt_outs.channel_ids
-    gone = opt_outs | OptOuts(channels=logins_of(graph.audiences, ids) | logins_of(graph.left_out, ids))
+    opted_out = opt_outs | OptOuts(
+        channels=logins_of(graph.audiences, ids) | logins_of(graph.left_out, ids)
+    )
     return replace(
         graph,
-        audiences=without(graph.audiences, gone),
-        edges=without(graph.edges, gone),
-        left_out=without(graph.left_out, gone),
+        audiences=without(graph.audiences, opted_out),
+        edges=without(graph.edges, opted_out),
+        left_out=without(graph.left_out, opted_out),
     )
 
 
@@ -116,7 +115,7 @@ OVERLAP_GRAPH = dg.AssetKey("overlap_graph")
 
 
 def build_overlap_graph(window_days: int) -> dg.AssetsDefinition:
-    """The asset, over a window of so many days."""
+    """The asset, over a window of ``window_days`` days."""
     window = last_days(window_days)
 
     @catalogued_asset(
@@ -134,12 +133,14 @@ def build_overlap_graph(window_days: int) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         """How many viewers every two channels share over the last days, exactly.
 
-        Known bots and viewers in implausibly many channels or hours are left out and accounted for.
-        Channels that opted out are in none of it.
+        Known bots and viewers in implausibly many channels or hours are left out and counted. Channels that
+        opted out appear nowhere.
         """
         day, store = context.partition_key, lake.lake
         if not store.exists(channels_key(day)):
-            raise dg.Failure(f"{day} has no curated tables in {store.uri}: run analysis_daily for the day")
+            raise dg.Failure(
+                f"the curated tables of {day} are missing in {store.uri}: run analysis_daily for the day"
+            )
         begin_map(store, day)
         graph = _without(_graph(context, store, settings), read_opt_outs(store))
         for name, frame, table in (

@@ -1,7 +1,4 @@
-"""Group raw: what arrives from Twitch, and whether it can be used.
-
-Belongs here: the external collector output, VOD chat, and the validated day of snapshots.
-"""
+"""Group raw: the output of the collector, VOD chat, and the validated day of snapshots."""
 
 import asyncio
 from dataclasses import asdict
@@ -35,7 +32,7 @@ from vieweratlas_dagster.vod.collected_channels import collected_channels
 live_chat = dg.AssetSpec(
     key="live_chat",
     description=(
-        "Presence in live chat, as the always-on collector writes it: one NDJSON object per window "
+        "Presence in live chat, written by the always-on collector: one NDJSON object per window "
         f"below {LIVE_PREFIX}/. Made outside Dagster; the snapshots asset reads it."
     ),
     partitions_def=daily,
@@ -83,7 +80,7 @@ def vod_chat(
         "dagster/uri": place,
     }
     if done.problems:
-        raise dg.Failure(f"{'; '.join(done.problems)}. The queue keeps what is left.", metadata=metadata)
+        raise dg.Failure(f"{'; '.join(done.problems)}. The rest stays in the queue.", metadata=metadata)
     return dg.MaterializeResult(metadata=metadata)
 
 
@@ -91,21 +88,20 @@ def _nothing_is_lost(lake: Lake, day: str, objects: list[ObjectInfo]) -> None:
     """Refuse to make a day again from fewer objects than it was made from.
 
     Raises:
-        dg.Failure: objects that the day's manifest lists are gone.
+        dg.Failure: objects in the day's manifest no longer exist.
     """
     key = manifest_key(day)
     try:
         listed = {entry.key for entry in read_day_manifest(lake, day)}
     except (FileNotFoundError, ValueError):
-        # A manifest that cannot be read is to be made anew, as it says itself.
+        # A manifest that cannot be read is replaced, as its error advises.
         return
-    if gone := sorted(listed - {info.key for info in objects}):
+    if lost := sorted(listed - {info.key for info in objects}):
         raise dg.Failure(
-            f"{len(gone)} of the {len(listed)} raw objects that {day} was made from are gone from "
-            f"{lake.uri}, most likely by retention; the first is {gone[0]}. Nothing was written: made from "
-            "what is left, the day would lose their viewers. To make its graph and map again, run "
-            "graph_daily, which reads the curated tables. To make the day from what is left all the same, "
-            f"delete {key} first.",
+            f"{len(lost)} of the {len(listed)} raw objects that {day} was made from are missing in "
+            f"{lake.uri}, most likely expired; the first is {lost[0]}. Nothing was written, since the day "
+            "would lose their viewers. To make its graph and map again, run graph_daily, which reads the "
+            f"curated tables. To make the day from the remaining objects, delete {key} first.",
             allow_retries=False,
         )
 
@@ -145,7 +141,7 @@ def snapshots(
         dg.AssetMaterialization(
             "live_chat",
             partition=day,
-            description="What the collector has left for this day so far, as found by snapshots.",
+            description="The output of the collector for this day so far, as found by snapshots.",
             metadata={
                 **rows(sum(report.records for report in live)),
                 "objects": len(live),

@@ -1,4 +1,1 @@
-"""When things run: partitions, jobs, schedules.
-
-Belongs here: everything about time and triggering. Does not belong here: what runs (``assets``).
-"""
+"""Jobs, schedules and sensors: everything that starts runs, and the upkeep of Dagster's records."""

@@ -1,7 +1,6 @@
 """Launching runs on Fargate: Dagster's ECS launcher, its network by the environment, and a way off Spot.
 
-Belongs here: what infrastructure/dagster/aws/dagster.yaml needs and `EcsRunLauncher` lacks. Does not belong
-here: sizes, limits and capacity, which that file sets.
+infrastructure/dagster/aws/dagster.yaml names the launcher, and sets sizes, limits and capacity.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _ON_DEMAND = {"capacityProviderStrategy": [{"capacityProvider": "FARGATE", "weig
 
 
 class FargateRunLauncher(EcsRunLauncher):
-    """Every run is a Fargate task, in the subnets and security groups that the environment names.
+    """Starts every run as a Fargate task, in the subnets and security groups that the environment names.
 
     The first attempt takes the capacity of ``run_task_kwargs``. An automatic retry takes on-demand
     capacity: ECS itself never falls back to it, and Spot that was just reclaimed is likely to be scarce.
@@ -36,7 +35,9 @@ class FargateRunLauncher(EcsRunLauncher):
         return {
             **super().config_type(),  # type: ignore[no-untyped-call]
             "subnets": dg.Field(dg.StringSource, description="Subnets of the tasks, comma-separated."),
-            "security_groups": dg.Field(dg.StringSource, description="Their security groups likewise."),
+            "security_groups": dg.Field(
+                dg.StringSource, description="Their security groups, comma-separated."
+            ),
             "assign_public_ip": dg.Field(
                 bool,
                 is_required=False,

@@ -1,7 +1,4 @@
-"""The jobs: what is materialized or checked together.
-
-Belongs here: selections and run tags. Does not belong here: when they run (``schedules``).
-"""
+"""The jobs: selections of assets and checks that run together, and their run tags."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ vod_6h = dg.define_asset_job(
 freshness = dg.define_asset_job(
     "freshness",
     selection=_FRESHNESS_CHECKS,
-    description="Whether data keep coming in and yesterday's atlas is there, by the data themselves.",
+    description="Whether data keep coming in and yesterday's atlas exists, judged by the data themselves.",
     # The smallest task that holds the code location.
     tags={"ecs/cpu": "256", "ecs/memory": "1024"},
 )

@@ -1,7 +1,7 @@
-"""The sensor that makes days again after raw objects came late.
+"""The sensor that makes days again after raw objects arrived late.
 
-Belongs here: asking Dagster how the last request went, and the next request. Does not belong here: which
-objects are late and what has to be made again (``late_plan``).
+``late_plan`` decides which objects are late and which runs they need; this module asks Dagster how the last
+request ended, and makes the next one.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from vieweratlas_dagster.settings import Settings
 
 _RUN_KEY = "dagster/run_key"
 _PARTITION = "dagster/partition"
-# What a job begins and ends with.
+# The first and the last asset of each job.
 _ENDS = {WHOLE_DAY: ("snapshots", "graph_exports"), GRAPH_ONLY: ("overlap_graph", "graph_exports")}
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -33,25 +33,25 @@ _UNFINISHED = [
     minimum_interval_seconds=600,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Every 10 minutes: did raw objects (live or VOD) come or change after their day was made? Once "
-        "they are 30 minutes old (late_data.quiet_minutes), the whole day is made again, and then, one "
-        "after another, the graphs and maps of the days after it whose window holds it. A failed run "
-        "stops the chain until it has been re-executed; the ticks say so. Days whose raw data have "
-        "expired are left as they are. After `vieweratlas forget`, the graphs of the days that it rewrote "
-        "are made again too."
+        "Every 10 minutes: did raw objects (live or VOD) arrive or change after their day was made? Once "
+        "they are 30 minutes old (late_data.quiet_minutes), the whole day is made again, and then, in "
+        "order, the graphs and maps of the later days whose window contains it. A failed run stops the "
+        "chain until it has been re-executed; the ticks report it. Days whose raw data have expired stay "
+        "as they are. After `vieweratlas forget`, the graphs of the days that it rewrote are made again "
+        "too."
     ),
 )
 def vieweratlas_late_data(
     context: dg.SensorEvaluationContext, lake: LakeResource, settings: dg.ResourceParam[Settings]
 ) -> dg.SensorResult:
-    """Request the next run of the plan, which the cursor keeps, when the one before is done."""
+    """Request the next run of the plan in the cursor once the run before has ended."""
     today = datetime.fromtimestamp(settings.clock.now(), UTC).date()
-    # A day less than raw data are kept, since a run may wait in the queue.
+    # One day less than the retention of raw data, since a run may wait in the queue.
     first = max(
         settings.analysis.first_day, today - timedelta(days=settings.retention.raw_snapshots_days - 1)
     )
     found = scan(lake.lake, first=first, today=today)
-    # The store's own time: a simulated clock says nothing about it.
+    # The store's own time, which a simulated clock does not affect.
     quiet_since = datetime.now(UTC) - timedelta(minutes=settings.late_data.quiet_minutes)
     plan = Plan.parse(context.cursor)
     notes = [note for late in found.late if (note := _why_not(late, quiet_since))]
@@ -68,8 +68,8 @@ def vieweratlas_late_data(
     step = plan.running
     if obstacle or step is None:
         reasons = [reason for reason in (obstacle, *notes) if reason]
-        told = "; ".join(reasons) or "everything that came is in its day's map"
-        return dg.SensorResult(skip_reason=told, cursor=plan.text())
+        skipped = "; ".join(reasons) or "all raw objects are in the maps of their days"
+        return dg.SensorResult(skip_reason=skipped, cursor=plan.text())
     context.log.info("%s of %s, because of late raw objects", step.job, step.day)
     request = dg.RunRequest(
         run_key=step.run_key,
@@ -81,10 +81,10 @@ def vieweratlas_late_data(
 
 
 def _why_not(late: LateDay, quiet_since: datetime) -> str:
-    """Why a late day is not made again now; empty when it is."""
-    if late.gone:
+    """The reason not to make a late day again now; empty without one."""
+    if late.removed:
         return (
-            f"{late.day} has {late.objects} late objects, but is left as it is: {late.gone} objects that "
+            f"{late.day} has {late.objects} late objects, but stays as it is: {late.removed} objects that "
             "it was made from have been removed since"
         )
     if late.newest > quiet_since:
@@ -95,7 +95,7 @@ def _why_not(late: LateDay, quiet_since: datetime) -> str:
 
 
 def _settle(instance: dg.DagsterInstance, plan: Plan) -> tuple[Plan, str]:
-    """The plan with the step to request as its running one, or what stands against requesting any."""
+    """The plan with its next step running, and the obstacle to requesting it; empty without one."""
     step = plan.running
     if step:
         requested = instance.get_runs(dg.RunsFilter(tags={_RUN_KEY: step.run_key}))
@@ -108,7 +108,7 @@ def _settle(instance: dg.DagsterInstance, plan: Plan) -> tuple[Plan, str]:
             later = f"{len(plan.waiting)} later runs wait"
             if not run.is_finished or run.is_complete_and_waiting_to_retry:
                 return plan, f"{where} is not finished; {later}"
-            # Whoever cancels a run does not want it; the days after it are made without.
+            # A cancelled run is not wanted; the days after it are made without it.
             given_up = run.status == dg.DagsterRunStatus.CANCELED or plan.is_replaced(step)
             if not (run.is_success or given_up or _is_made(instance, step, requested[-1])):
                 return (
@@ -122,7 +122,7 @@ def _settle(instance: dg.DagsterInstance, plan: Plan) -> tuple[Plan, str]:
 
 
 def _is_made(instance: dg.DagsterInstance, step: Step, requested: dg.DagsterRun) -> bool:
-    """Whether other runs have made what the step was to make since: a larger job, or from asset pages."""
+    """Whether other runs have made the assets of the step since, in a larger job or from their pages."""
     [request] = instance.get_run_records(dg.RunsFilter(run_ids=[requested.run_id]))
     return all(
         instance.fetch_materializations(
@@ -138,13 +138,13 @@ def _is_made(instance: dg.DagsterInstance, step: Step, requested: dg.DagsterRun)
 
 
 def _newest_run(instance: dg.DagsterInstance, step: Step) -> dg.DagsterRun | None:
-    """The job's newest run of the day: what was requested, its retry, or what an operator started since."""
+    """The job's newest run of the day: the requested one, its retry, or one that an operator started."""
     filters = dg.RunsFilter(job_name=step.job, tags={_PARTITION: step.day})
     return next(iter(instance.get_runs(filters, limit=1)), None)
 
 
 def _unfinished(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
-    """A run that is making a day's map, whoever started it: days take their memory from the one before."""
+    """A run that is making any day's map, however it was started: each day depends on the map before it."""
     for job in (analysis_daily, graph_daily):
         filters = dg.RunsFilter(job_name=job.name, statuses=_UNFINISHED)
         for run in instance.get_runs(filters, limit=1):

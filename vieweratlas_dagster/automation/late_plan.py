@@ -1,7 +1,6 @@
-"""Late raw objects: which days have some, and what has to be made again in which order.
+"""Late raw objects: the days that have some, and the plan of runs that make days again, in order.
 
-Belongs here: the rules, and the plan that the sensor keeps from tick to tick. Does not belong here:
-Dagster (``late_data``) and reading raw objects' content (``curation``).
+The sensor (``late_data``) keeps the plan from tick to tick.
 """
 
 from __future__ import annotations
@@ -27,23 +26,28 @@ WHOLE_DAY = "analysis_daily"
 GRAPH_ONLY = "graph_daily"
 _MANIFESTS = manifest_key("").rpartition("/")[0] + "/"
 _DIGEST_LENGTH = 16
-# In place of a digest: somebody was removed, and nothing came late. Days follow while they may become more.
+# In place of a digest: a viewer or channel was removed, and nothing arrived late. The days follow while the
+# entry may grow.
 _FORGOTTEN = "forgotten"
 
 
 @dataclass(frozen=True)
 class LateDay:
-    """A day that was made before some of its raw objects came.
+    """A day that was made before some of its raw objects arrived.
 
-    ``digest`` stands for all raw objects of the day as they are now; ``newest`` is when the last late
-    one was written; ``gone`` counts objects that the day was made from and that have been removed since.
+    Attributes:
+        day: YYYY-MM-DD.
+        objects: the number of late objects.
+        newest: when the last late object was written.
+        digest: stands for all raw objects of the day as they are now.
+        removed: the number of objects that the day was made from and that have been removed since.
     """
 
     day: str
     objects: int
     newest: datetime
     digest: str
-    gone: int
+    removed: int
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is still to be made again, in the order of days, and which late objects are dealt with.
+    """The runs that make days again, in the order of days, and the late objects that are dealt with.
 
-    ``running`` is the step that was requested last; ``seen`` maps days to the digest of the raw objects
-    that a remake was planned for, and numbers of the ledger's entries to a word, with the days dealt with
-    as long as the entry may grow.
+    Attributes:
+        running: the step that was requested last.
+        waiting: the steps after it.
+        seen: by day, the digest of the raw objects for which a remake was planned; by number of an entry of
+            the ledger, a word, followed by the days dealt with while the entry may grow.
     """
 
     running: Step | None = None
@@ -92,7 +98,7 @@ class Plan:
 
     @property
     def settled(self) -> frozenset[str]:
-        """The numbers of the ledger's entries that need not be looked at again."""
+        """The numbers of the ledger's entries that need no further look."""
         return frozenset(number for number, word in self.seen.items() if word == _FORGOTTEN)
 
     def text(self) -> str:
@@ -112,8 +118,8 @@ class Plan:
         Args:
             late: days to make again; those whose digest is in ``seen`` change nothing.
             made: days that have been made before; other days are left to the schedule.
-            window_days: days that a graph covers, so that a late day is in so many graphs.
-            first_day: days before this are forgotten in ``seen``, the ledger's numbers never.
+            window_days: days that a graph covers, and so the number of graphs that contain a late day.
+            first_day: days before this are dropped from ``seen``; numbers of the ledger never are.
         """
         steps = {step.day: step for step in self.waiting}
         days = sorted(made)
@@ -136,14 +142,14 @@ class Plan:
         return replace(self, waiting=tuple(steps[day] for day in sorted(steps)), seen=seen)
 
     def add_forgotten(self, entries: Iterable[Entry], made: Iterable[str], *, window_days: int) -> Self:
-        """The plan with the graphs whose windows hold a day from which somebody was removed.
+        """The plan with the graphs whose windows contain a day from which a viewer or channel was removed.
 
-        Their curated tables are as they have to be, so the whole day need not be made again; where it will
-        be anyway, that does.
+        The curated tables of these days are already rewritten, so only their graphs are made again, unless
+        the whole day is planned anyway.
 
         Args:
-            entries: the ledger; of each, only days that were not in it before count, and none of those
-                that are ``settled``.
+            entries: the ledger; only days that are new in an entry count, and no entry that is
+                ``settled``.
             made: days that have been made before.
             window_days: days that a graph covers.
         """
@@ -160,7 +166,7 @@ class Plan:
             elif new:
                 seen[entry.number] = " ".join([*(known or [_FORGOTTEN]), *new])
             spans = [(day, f"{date.fromisoformat(day) + timedelta(days=window_days - 1)}") for day in new]
-            # What was requested for the days before must not be taken for this.
+            # The requests for earlier days of the entry must keep different causes.
             cause = f"{_FORGOTTEN}-{entry.number}-{_digest_of(new)}"
             for day in days:
                 if day not in steps and any(first <= day <= last for first, last in spans):
@@ -169,15 +175,15 @@ class Plan:
 
     def is_replaced(self, step: Step) -> bool:
         """Whether the same day is waiting to be made again at least as far as ``step`` would."""
-        return any(other.day == step.day and other.job in (WHOLE_DAY, step.job) for other in self.waiting)
+        return any(later.day == step.day and later.job in (WHOLE_DAY, step.job) for later in self.waiting)
 
     def take_back(self) -> Self:
         """The plan with its running step waiting again, unless the day's remake replaces it."""
         step = self.running
         if step is None or self.is_replaced(step):
             return replace(self, running=None)
-        others = (other for other in self.waiting if other.day != step.day)
-        waiting = tuple(sorted((step, *others), key=lambda step: step.day))
+        later = (waiting for waiting in self.waiting if waiting.day != step.day)
+        waiting = tuple(sorted((step, *later), key=lambda step: step.day))
         return replace(self, running=None, waiting=waiting)
 
     def finish(self) -> Self:
@@ -222,13 +228,13 @@ def _made_from(lake: Lake, day: str) -> dict[str, int]:
 def late_day(
     day: str, raw: Sequence[ObjectInfo], listed: Mapping[str, int], made_at: datetime
 ) -> LateDay | None:
-    """What came late to a day, None when nothing did.
+    """The late objects of a day; None without any.
 
     Args:
         day: YYYY-MM-DD.
         raw: all raw objects of the day.
         listed: key and size in bytes of the objects that the day was made from.
-        made_at: when its manifest was written. S3 tells whole seconds, so an object of the same second
+        made_at: when its manifest was written. S3 reports whole seconds, so an object of the same second
             counts as late: making a day again is harmless, missing an object is not.
     """
     late = [info for info in raw if listed.get(info.key) != info.size or info.modified >= made_at]
@@ -239,7 +245,7 @@ def late_day(
         objects=len(late),
         newest=max(info.modified for info in late),
         digest=_digest(raw),
-        gone=len(listed.keys() - {info.key for info in raw}),
+        removed=len(listed.keys() - {info.key for info in raw}),
     )
 
 

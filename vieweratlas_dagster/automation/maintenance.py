@@ -1,8 +1,4 @@
-"""The maintenance job: what is no longer needed goes.
-
-Belongs here: the job's ops, their run configuration, and what they tell the UI. Does not belong here: the
-rules (``retention`` for the lake, ``old_runs`` for Dagster's records).
-"""
+"""The maintenance job: removes expired raw data and old runs by the rules of `retention` and `old_runs`."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,25 +9,27 @@ from vieweratlas_dagster.automation.retention import days_kept, expired_objects
 from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.settings import Settings
 
-# No write takes so long.
+# No write takes this long.
 _UNFINISHED_SECONDS = 3600.0
-# Jobs that leave nothing but check evaluations.
+# Jobs that leave only check evaluations.
 _CHECK_JOBS = ("freshness",)
 
 
 class OldRunsConfig(dg.Config):
-    """How old runs are removed."""
+    """Options of removing old runs."""
 
-    dry_run: bool = Field(False, description="Only count and log what would go; remove nothing.")
+    dry_run: bool = Field(False, description="Only count and log; remove nothing.")
     max_minutes: float = Field(
-        15.0, gt=0, description="Stop after so many minutes; the next run goes on where this one stopped."
+        15.0,
+        gt=0,
+        description="Stop after this many minutes; the next run continues where this one stopped.",
     )
 
 
 class ExpiryConfig(dg.Config):
-    """How raw data expire."""
+    """Options of removing expired raw data."""
 
-    dry_run: bool = Field(False, description="Only count and log what would go; remove nothing.")
+    dry_run: bool = Field(False, description="Only count and log; remove nothing.")
 
 
 @dg.op(out=dg.Out(dg.Nothing))
@@ -40,8 +38,8 @@ def old_runs(
 ) -> dg.Output[None]:
     """Remove old runs with their events: of freshness checks, then those that failed or were superseded.
 
-    The settings' retention.check_runs_days and retention.runs_days say when. A run that holds the
-    newest materialization of a partition, or the newest evaluation of a check, is never removed.
+    The settings retention.check_runs_days and retention.runs_days set their ages. A run with the newest
+    materialization of a partition, or the newest evaluation of a check, is never removed.
     """
     # Not loaded with the code location, which needs none of the storage's libraries.
     from vieweratlas_dagster.automation.old_runs import remove_old_runs
@@ -54,7 +52,7 @@ def old_runs(
         others_before=now - timedelta(days=settings.retention.runs_days),
         seconds=config.max_minutes * 60,
         dry_run=config.dry_run,
-        tell=context.log.debug,
+        report=context.log.debug,
     )
     facts = {
         "dry_run": config.dry_run,
@@ -78,9 +76,9 @@ def expired_raw_data(
 ) -> dg.Output[None]:
     """Remove raw and quarantined objects that have been kept long enough; curated data always stay.
 
-    In a folder, what writers that were killed left beside the objects goes, too.
+    In a folder, unfinished files of killed writers are removed too.
 
-    The days are in the settings' retention section. On S3 the bucket's lifecycle rules do this, and the
+    The retention section of the settings has the days. On S3 the bucket's lifecycle rules do this, and the
     op does nothing unless retention.expire_on_s3 is set.
     """
     if lake.type == "s3" and not settings.retention.expire_on_s3:
@@ -103,8 +101,8 @@ def expired_raw_data(
 
 @dg.job(
     description=(
-        "Removes what is no longer needed: old runs with their events, and raw data that have been kept "
-        "long enough. Set dry_run in the Launchpad to see what would go."
+        "Removes old runs with their events, and raw data that have been kept long enough. Set dry_run in "
+        "the Launchpad to see a count of them first."
     )
 )
 def maintenance() -> None:

@@ -1,13 +1,12 @@
-"""Killed runs that Dagster meant to retry and did not.
+"""Killed runs that Dagster should have retried and did not: finds them and lets Dagster look again.
 
-Belongs here: finding them and having Dagster look again. Does not belong here: which runs are retried, and
-how often; dagster.yaml says that.
+dagster.yaml decides which runs are retried, and how often.
 
 - A dying run stores its failure as an event first and its status after that. A daemon that reads the event
-  in between takes the run for a running one and never comes back to it: the run says that it will be
+  in between believes that the run is still running and never returns to it: the run is marked to be
   retried, and nothing happens. Reading the same failure again does no harm: a run is retried only once.
-- A run that was killed after its last step has no step to go on from. Dagster gives it up, and it counts as
-  failed for ever. Such a run is retried from its beginning.
+- A run that was killed after its last step leaves no step to resume from. Dagster gives it up, and it stays
+  failed. Such a run is retried from its beginning.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -85,8 +84,9 @@ def _set_back(instance: dg.DagsterInstance, run_ids: list[str]) -> None:
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Every minute: a run that was killed and should be retried, but was overlooked by the daemon or "
-        "given up because all of its steps had ended, is shown to the daemon again. It starts no runs "
-        "itself. Stopped, a killed run now and then stays failed until somebody re-executes it."
+        "given up because all of its steps had ended, is shown to the daemon again. The sensor itself "
+        "starts no runs. While it is stopped, some killed runs stay failed until an operator re-executes "
+        "them."
     ),
 )
 def vieweratlas_missed_retries(context: dg.SensorEvaluationContext) -> dg.SkipReason:

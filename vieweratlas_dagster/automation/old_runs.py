@@ -1,11 +1,10 @@
-"""Which of Dagster's runs can go, and removing them with their events and logs.
+"""Removes old runs of Dagster with their events and logs.
 
-Belongs here: the rule for a run and the pass over all old runs. Does not belong here: the lake's data
-(``retention``), ticks (``retention`` in dagster.yaml), and logs on S3 (lifecycle rules of the bucket).
+Ticks expire by ``retention`` in dagster.yaml, and logs on S3 by lifecycle rules of the bucket.
 
-A partition counts as materialized because of its newest materialization event, and events go with
-their run. So a run that holds the newest event of any partition stays, however old it is, and so does the
-first run of a group as long as one of its retries does.
+A partition counts as materialized because of its newest materialization event, and events are removed with
+their run. So a run with the newest event of any partition stays, however old it is, and so does the first
+run of a group while one of its retries exists.
 """
 
 from __future__ import annotations
@@ -37,9 +36,13 @@ _EVENTS = {
 
 @dataclass
 class Removal:
-    """What a pass did: runs removed by reason, runs examined, runs kept because they hold the newest state.
+    """The result of a pass.
 
-    ``complete`` is False when time ran out; the next pass goes on from there.
+    Attributes:
+        removed: runs removed, by reason.
+        examined: runs examined.
+        kept: runs that stay because of the newest state.
+        complete: False if time ran out; the next pass continues from there.
     """
 
     removed: Counter[str] = field(default_factory=Counter)
@@ -56,19 +59,19 @@ def remove_old_runs(
     others_before: datetime,
     seconds: float,
     dry_run: bool,
-    tell: Callable[[str], object],
+    report: Callable[[str], object],
 ) -> Removal:
-    """Remove finished runs that nothing depends on any more, oldest first.
+    """Remove finished runs that nothing depends on, oldest first.
 
     Args:
         instance: whose runs.
         check_jobs: names of jobs that only run checks.
-        checks_before: runs of these that were created earlier can go.
-        others_before: other runs that were created earlier can go, once they failed, were cancelled, or
-            everything they made has been made again.
-        seconds: no further run is begun after so long.
+        checks_before: runs of these jobs that were created earlier are removed.
+        others_before: other runs that were created earlier are removed if they failed, were cancelled, or
+            all their results have been made again.
+        seconds: after this time no further run is examined.
         dry_run: count, but remove nothing.
-        tell: is given one line for each run that goes.
+        report: called with one line for each run that is removed.
     """
     end = time.monotonic() + seconds
     done, newest = Removal(), _Newest(instance)
@@ -88,7 +91,7 @@ def remove_old_runs(
                 else:
                     reason = "checks" if is_check else "superseded" if run.is_success else "failed"
                     done.removed[reason] += 1
-                    tell(f"{run.job_name} {run.run_id} of {created:%Y-%m-%d} ({reason})")
+                    report(f"{run.job_name} {run.run_id} of {created:%Y-%m-%d} ({reason})")
                     if not dry_run:
                         _remove(instance, run.run_id)
             place = created
@@ -115,9 +118,9 @@ def _keep_place(instance: dg.DagsterInstance, place: datetime | None) -> None:
 
 
 class _Newest:
-    """Which runs hold the newest materialization of a partition or the newest evaluation of a check.
+    """The runs with the newest materialization of a partition or the newest evaluation of a check.
 
-    Looked up once each: what is newer by then only makes more runs superseded.
+    Each is looked up once: later events could only supersede more runs.
     """
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
@@ -126,7 +129,7 @@ class _Newest:
         self._checked_by: dict[tuple[dg.AssetCheckKey, str | None], str] = {}
 
     def is_held_by(self, run_id: str) -> bool:
-        """Whether the run holds the newest of anything."""
+        """Whether any of the run's events is the newest of its kind."""
         cursor, more = None, True
         while more:
             page = self._instance.get_records_for_run(run_id, cursor=cursor, of_type=_EVENTS, limit=_BATCH)
@@ -153,14 +156,14 @@ class _Newest:
         return self._run_of_newest_check(dg.AssetCheckKey(data.asset_key, data.check_name), data.partition)
 
     def _run_of_newest_check(self, key: dg.AssetCheckKey, partition: str | None) -> str:
-        """Of one partition; without one, of them all."""
+        """The run of the newest evaluation, of one partition or, without one, of all."""
         if (key, partition) not in self._checked_by:
             self._checked_by[key, partition] = newest_check_run(self._instance, key, partition)
         return self._checked_by[key, partition]
 
 
 def _was_retried(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether a run is there that retries it: Dagster finds the others of a group by the first one."""
+    """Whether a retry of the run exists: Dagster finds the runs of a group by their first one."""
     retries = dg.RunsFilter(tags={ROOT_RUN_ID_TAG: run_id})
     return bool(instance.get_runs(retries, limit=1))
 
@@ -168,7 +171,7 @@ def _was_retried(instance: dg.DagsterInstance, run_id: str) -> bool:
 def _remove(instance: dg.DagsterInstance, run_id: str) -> None:
     """Remove a run's events, check history, local files and, last of all, its row.
 
-    In this order a pass that is killed finds the run again, with less to remove.
+    In this order a pass after a killed one finds the run again, with less to remove.
     """
     instance.event_log_storage.delete_events(run_id)
     delete_check_history(instance, run_id)

@@ -1,8 +1,4 @@
-"""Which raw objects of the lake have been kept long enough.
-
-Belongs here: the rule for an object, as S3 lifecycle rules have it. Does not belong here: removing
-anything, curated data (never removed), and Dagster's own records (``old_runs``).
-"""
+"""The retention of raw objects in the lake, by the same rule as S3 lifecycle rules; it removes nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from vieweratlas_dagster.settings import RetentionSettings
 
 
 def days_kept(retention: RetentionSettings) -> dict[str, int]:
-    """The prefixes that expire, and after how many days."""
+    """The days after which objects expire, by prefix."""
     return {
         f"{LIVE_PREFIX}/": retention.raw_snapshots_days,
         f"{VOD_PREFIX}/": retention.raw_vod_chat_days,
@@ -25,10 +21,10 @@ def days_kept(retention: RetentionSettings) -> dict[str, int]:
 
 
 def expires_at(info: ObjectInfo, days: int) -> datetime:
-    """When an object that is kept for so many days expires: at the first midnight (UTC) after them.
+    """When an object that is kept for ``days`` days expires: at the first midnight (UTC) after them.
 
-    Days count from when it was written, so history that was imported, spools that were uploaded late and
-    objects that were rewritten have their full time.
+    Days count from the last write, so imported history, spools that were uploaded late and rewritten
+    objects have their full time.
     """
     over = info.modified.astimezone(UTC) + timedelta(days=days)
     midnight = datetime.combine(over.date(), time(), UTC)

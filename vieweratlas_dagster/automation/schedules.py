@@ -1,7 +1,4 @@
-"""The schedules. They run as soon as the daemon does.
-
-Belongs here: cron times and the partition each tick takes.
-"""
+"""The schedules: cron times, and the partition of each tick. They start with the daemon."""
 
 from datetime import timedelta
 
@@ -46,7 +43,7 @@ freshness_schedule = dg.ScheduleDefinition(
     cron_schedule="*/15 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every 15 minutes: is data still coming in, and is yesterday's atlas there?",
+    description="Every 15 minutes: is data still coming in, and does yesterday's atlas exist?",
 )
 
 maintenance_schedule = dg.ScheduleDefinition(
@@ -55,7 +52,7 @@ maintenance_schedule = dg.ScheduleDefinition(
     cron_schedule="30 4 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="At 04:30 UTC: old runs and their events go, and raw data that have been kept long enough.",
+    description="At 04:30 UTC: removes old runs with their events, and expired raw data.",
 )
 
 ALL_SCHEDULES = (vieweratlas_analysis_daily, vieweratlas_vod_6h, freshness_schedule, maintenance_schedule)

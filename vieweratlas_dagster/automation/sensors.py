@@ -1,7 +1,4 @@
-"""The sensors: what is watched all the time.
-
-Belongs here: how often, and the call. Does not belong here: what happens then (``alerts``).
-"""
+"""The sensor of alerts: a round of ``alerts.watch`` every minute."""
 
 from datetime import UTC, datetime
 
@@ -18,9 +15,9 @@ from vieweratlas_dagster.settings import Settings
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Every minute: tells people about failed runs and checks, once when they break and once when they "
-        "are well again (Amazon SNS, or this sensor's log; settings: alerts). It starts no runs. Stopped, "
-        "it stops the heartbeat as well, which raises an alarm: docs/RUNBOOK.md#heartbeat_missing."
+        "Every minute: sends one message when a run or a check fails and one when it is well again (to "
+        "Amazon SNS, or to the log of this sensor; settings: alerts). It starts no runs. Stopping it stops "
+        "the heartbeat too, which raises an alarm: docs/RUNBOOK.md#heartbeat_missing."
     ),
 )
 def vieweratlas_alerts(

@@ -1,9 +1,6 @@
-"""All checks.
-
-Belongs here: the list that the code location takes. Does not belong here: any check.
-"""
+"""All checks of the code location."""
 
 from vieweratlas_dagster.checks import contracts, days, freshness, maps
 
-# Schema first: what the other checks say about a table that breaks its contract means less.
+# Schema first: verdicts of the other checks mean less for a table that breaks its contract.
 ALL_CHECKS = (*freshness.CHECKS, *contracts.CHECKS, *days.CHECKS, *maps.CHECKS)

@@ -1,10 +1,7 @@
-"""What a check is, and how checks become Dagster's.
+"""The parts that all checks share, and their definitions for Dagster.
 
-Belongs here: the parts that all checks share. Does not belong here: any single check.
-
-All checks of one asset run as one step, which reads each table once. A check that cannot be judged has
-not passed: otherwise an object that cannot be read would let a blocking check through, or a warning stop
-the run.
+All checks of one asset run as one step, which reads each table once. A check that cannot be judged does not
+pass: otherwise an unreadable object would let a blocking check pass, or a warning stop the run.
 
 Checks of a day have the partitions of their asset. Without them Dagster plans a check for the partition of
 its run and stores the verdict without one: the history then shows every check twice, once as skipped.
@@ -29,7 +26,7 @@ from vieweratlas_dagster.tables import Table
 
 @dataclass(frozen=True)
 class View:
-    """What a check sees: the lake, the settings, and the day (YYYY-MM-DD) that it judges.
+    """The input of a check: the lake, the settings, and the day (YYYY-MM-DD) that it judges.
 
     ``day`` is empty for checks of the present.
     """
@@ -58,7 +55,7 @@ class View:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found; a key of ``numbers`` has the same type each time, so that it can be plotted."""
+    """The result of a check; a key of ``numbers`` always has the same type, so that it can be plotted."""
 
     passed: bool
     text: str
@@ -66,7 +63,7 @@ class Verdict:
 
     @classmethod
     def of(cls, problems: list[str], **numbers: Any) -> "Verdict":
-        """Passed when there are no problems."""
+        """A verdict that passes without problems."""
         text = "; ".join(problems) or "as it should be"
         return cls(not problems, text, {"problems": len(problems), **numbers})
 
@@ -99,16 +96,16 @@ def check(asset: str, *, of_a_day: bool = True) -> Callable[[Callable[[View], Ve
 def definitions_of(
     checks: Iterable[Check], limits: CheckSettings, days: dg.PartitionsDefinition
 ) -> list[dg.AssetChecksDefinition]:
-    """The checks for Dagster, those of an asset together; blocking are the ERRORs about a day alone.
+    """Dagster's definitions of the checks, one step per asset; only ERROR checks of a day block.
 
     Args:
-        checks: which.
+        checks: the checks.
         limits: the settings with their severities.
         days: the partitions of checks that judge a day.
     """
     groups: dict[tuple[str, bool], list[Check]] = {}
-    for one in checks:
-        groups.setdefault((one.asset, one.of_a_day), []).append(one)
+    for check in checks:
+        groups.setdefault((check.asset, check.of_a_day), []).append(check)
     severities = {**SEVERITIES, **limits.severities}
     with warnings.catch_warnings():
         # Partitions of checks are in preview; dagster is locked to the version that this was tested with.
@@ -125,13 +122,13 @@ def _definition(
         name=f"checks_of_{asset}" if of_a_day else f"present_of_{asset}",
         specs=[
             dg.AssetCheckSpec(
-                one.name,
+                check.name,
                 asset=asset,
-                description=" ".join((one.judge.__doc__ or "").split()),
-                blocking=of_a_day and severities[one.name] == "ERROR",
+                description=" ".join((check.judge.__doc__ or "").split()),
+                blocking=of_a_day and severities[check.name] == "ERROR",
                 partitions_def=days if of_a_day else None,
             )
-            for one in group
+            for check in group
         ],
         can_subset=True,
     )
@@ -140,19 +137,19 @@ def _definition(
     ) -> Iterator[dg.AssetCheckResult]:
         if of_a_day and not context.has_partition_key:
             raise dg.Failure(
-                f"the checks of {asset} judge a day, and this run has none. They run when {asset} is "
+                f"the checks of {asset} judge a day, and this run is without one. They run when {asset} is "
                 f"materialized: materialize {asset} for the day again"
             )
         view = View(lake.lake, settings, context.partition_key if of_a_day else "")
         wanted = {key.name for key in context.selected_asset_check_keys}
-        for one in group:
-            if one.name in wanted:
-                verdict = _judged(one, view, context)
+        for check in group:
+            if check.name in wanted:
+                verdict = _judged(check, view, context)
                 yield dg.AssetCheckResult(
                     asset_key=asset,
-                    check_name=one.name,
+                    check_name=check.name,
                     passed=verdict.passed,
-                    severity=dg.AssetCheckSeverity(severities[one.name]),
+                    severity=dg.AssetCheckSeverity(severities[check.name]),
                     description=verdict.text,
                     metadata=verdict.numbers,
                 )
@@ -160,9 +157,9 @@ def _definition(
     return run
 
 
-def _judged(one: Check, view: View, context: dg.AssetCheckExecutionContext) -> Verdict:
+def _judged(check: Check, view: View, context: dg.AssetCheckExecutionContext) -> Verdict:
     try:
-        return one.judge(view)
+        return check.judge(view)
     except Exception as error:
-        context.log.exception("%s could not be judged", one.name)
+        context.log.exception("%s could not be judged", check.name)
         return Verdict(passed=False, text=f"could not be judged: {type(error).__name__}: {error}")

@@ -1,7 +1,6 @@
-"""Schema and uniqueness: every written table against its contract in ``tables``.
+"""Checks of schema and uniqueness: every written table against its contract in ``tables``.
 
-Belongs here: one check an asset, by one rule for all of them. They read what is in the lake as it is,
-since reading a table by its contract would mend it.
+They read the objects in the lake as they are, since reading a table by its contract would mend it.
 """
 
 from vieweratlas_dagster.checks.check import Verdict, View, check
@@ -50,7 +49,7 @@ def _maps(view: View, *tables: Table) -> dict[str, Table]:
 
 @check("presence_snapshots")
 def presence_follows_contract(view: View) -> Verdict:
-    """Presence rows, live and VOD, have the promised columns and types, and no row is there twice."""
+    """Presence rows, live and VOD, have the promised columns and types, and no row appears twice."""
     return _follows(view, {presence_key(view.day, source): PRESENCE for source in SOURCES})
 
 
@@ -68,7 +67,7 @@ def audiences_follow_contract(view: View) -> Verdict:
 
 @check("overlap_graph")
 def graph_follows_contract(view: View) -> Verdict:
-    """Audiences, edges, exclusions and left-out channels are as promised, and no key is there twice."""
+    """Audiences, edges, exclusions and left-out channels are as promised, and no key appears twice."""
     return _follows(view, _maps(view, AUDIENCES, EDGES, LEFT_OUT, EXCLUSIONS))
 
 
@@ -80,7 +79,7 @@ def partition_follows_contract(view: View) -> Verdict:
 
 @check("community_labels")
 def communities_follow_contract(view: View) -> Verdict:
-    """The communities have the promised columns and types, and no id is there twice on its level."""
+    """The communities have the promised columns and types, and no id appears twice on its level."""
     return _follows(view, _maps(view, COMMUNITIES))
 
 

@@ -1,8 +1,4 @@
-"""Checks of a day's input: what arrived, what of it could be used, and whether it is as much as usual.
-
-Belongs here: checks of the groups raw and curated. Does not belong here: schema and uniqueness
-(``contracts``), checks of the graph and the map (``maps``).
-"""
+"""Checks of a day's input (groups raw and curated): amount, usable share, and references."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -18,7 +14,7 @@ from vieweratlas_dagster.lake.manifests import read_day_manifest
 from vieweratlas_dagster.lake.tables_io import read_table_if_there
 from vieweratlas_dagster.tables import CHANNELS, PRESENCE
 
-# The words of a channel's state that no collector can do anything about.
+# States of a channel that no collector can change.
 _CANNOT_BE_READ = [
     status.value
     for status in (
@@ -62,7 +58,7 @@ def day_has_data(view: View) -> Verdict:
 
 @check("presence_snapshots")
 def presence_refers_to_channels(view: View) -> Verdict:
-    """Every channel that somebody was present in is in the day's channel dimension."""
+    """Every channel with presence is in the day's channel dimension."""
     channels = view.table(channels_key(view.day), CHANNELS)
     unknown = {
         source: unknown_channels(view.table(presence_key(view.day, source), PRESENCE), channels)
@@ -108,9 +104,9 @@ def _volume(view: View, day: str) -> tuple[int, int]:
 
 @check("channels")
 def channels_were_observed(view: View) -> Verdict:
-    """Somebody read the day's channels for most of the time that they were to be read.
+    """The collector or VODs observed the day's channels for most of the time that they should be read.
 
-    Channels that cannot be read, because Twitch or the channel itself says so, are left out.
+    Channels that cannot be read, because of Twitch or the channel itself, do not count.
     """
     frame = view.table(channels_key(view.day), CHANNELS)
     readable = frame.filter(~pl.col("collector_status").is_in(_CANNOT_BE_READ).fill_null(False))

@@ -1,7 +1,7 @@
-"""Freshness by data time: is data coming in, hour after hour, and is yesterday's atlas there.
+"""Checks of freshness by data time: do data come in, hour after hour, and does yesterday's atlas exist.
 
-Belongs here: checks that run on a schedule of their own, because silence makes no event. Does not
-belong here: freshness by materialization time (the assets' FreshnessPolicy).
+They run on a schedule of their own, because silence causes no event. Freshness by materialization time is
+the assets' FreshnessPolicy.
 """
 
 import json
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vieweratlas_dagster.vod.queue import VodItem
 
 _VOD_OFF = "VOD chat is off (vod.enabled)"
-_REASONS_TOLD = 3
+_REASONS_SHOWN = 3
 
 
 def newest_live_snapshot(lake: Lake, now: datetime) -> datetime | None:
@@ -38,7 +38,7 @@ def newest_live_snapshot(lake: Lake, now: datetime) -> datetime | None:
 
 
 def _window_starts(lake: Lake, day: str) -> Iterator[datetime]:
-    """Starts of the day's windows that a collector wrote; imported ones say nothing about it."""
+    """Starts of the day's windows that a collector wrote; imported windows do not count."""
     for info in lake.objects(live_day_prefix(day)):
         stamp, _, origin = info.key.rsplit("/", 1)[-1].partition("-")
         if not origin.startswith(IMPORT_ORIGIN):
@@ -50,7 +50,7 @@ def _window_starts(lake: Lake, day: str) -> Iterator[datetime]:
 
 @check("live_chat", of_a_day=False)
 def live_chat_is_fresh(view: View) -> Verdict:
-    """The collector wrote a snapshot not long ago."""
+    """The collector wrote a snapshot recently."""
     age = age_minutes(newest_live_snapshot(view.lake, view.now), view.now)
     if age is None:
         return Verdict(False, "no live snapshot in the last eight days; is the collector running?")
@@ -90,10 +90,10 @@ def live_hours_are_complete(view: View) -> Verdict:
 
 @check("vod_chat", of_a_day=False)
 def vod_queue_moves(view: View) -> Verdict:
-    """Few recordings wait to be read, none for too long, and no run that ended long ago holds one."""
+    """Few recordings wait to be read, none for too long, and no run that ended long ago holds a lease."""
     if not view.settings.vod.enabled:
         return Verdict(passed=True, text=_VOD_OFF)
-    # Leases are in real time, whatever clock the data have.
+    # Leases are in real time, also with a simulated clock.
     state = queue_state(_vod_queue(view), now=view.now, real_now=datetime.now(UTC))
     most, longest = view.limits.max_vods_waiting, view.limits.max_vod_wait_hours
     held = view.limits.max_vod_expired_hours
@@ -102,12 +102,12 @@ def vod_queue_moves(view: View) -> Verdict:
         problems.append(f"{state.waiting} recordings wait (limit {most})")
     if state.oldest_waiting_hours > longest:
         problems.append(
-            f"of {state.waiting} recordings that wait, one could have been read "
-            f"{state.oldest_waiting_hours:.0f} hours ago (limit {longest:g})"
+            f"{state.waiting} recordings wait, the oldest for {state.oldest_waiting_hours:.0f} hours "
+            f"(limit {longest:g})"
         )
     if state.longest_expired_hours > held:
         problems.append(
-            f"a lease ran out {state.longest_expired_hours:.0f} hours ago and nobody took it over "
+            f"a lease ran out {state.longest_expired_hours:.0f} hours ago and no run took it over "
             f"(limit {held:g})"
         )
     return Verdict(
@@ -119,16 +119,17 @@ def vod_queue_moves(view: View) -> Verdict:
 
 @check("vod_chat", of_a_day=False)
 def vods_can_be_read(view: View) -> Verdict:
-    """Of the recordings that were tried, few failed; those that their owners deleted do not count."""
+    """Few of the recordings that were tried failed; recordings that their owners deleted do not count."""
     if not view.settings.vod.enabled:
         return Verdict(passed=True, text=_VOD_OFF)
     found = queue_failures(_vod_queue(view))
     limit, fewest = view.limits.max_vod_failed_share, view.limits.min_judged_vods
     text = (
         f"{found.dead + found.waiting} of {found.attempted} recordings that were tried failed: "
-        f"{found.dead} dead, {found.waiting} to be tried again (limit {limit:.0%}, from {fewest} on)"
+        f"{found.dead} dead, {found.waiting} to be tried again "
+        f"(limit {limit:.0%}, judged from {fewest} onwards)"
     )
-    often = sorted(found.reasons.items(), key=lambda one: (-one[1], one[0]))[:_REASONS_TOLD]
+    often = sorted(found.reasons.items(), key=lambda reason: (-reason[1], reason[0]))[:_REASONS_SHOWN]
     if often:
         text += f"; {', '.join(f'{count} x {reason}' for reason, count in often)}"
     return Verdict(
@@ -145,7 +146,7 @@ def vods_can_be_read(view: View) -> Verdict:
 
 
 def _vod_queue(view: View) -> list["VodItem"]:
-    # Here and not above: it loads the Twitch clients, which the code location does without.
+    # Imported here since it loads the Twitch clients, which the code location does not need.
     from vieweratlas_dagster.vod.queue_store import QueueStore
 
     return list(QueueStore(view.lake).load().values())
@@ -158,7 +159,7 @@ def atlas_of_yesterday_exists(view: View) -> Verdict:
     there = view.lake.exists(analysis_key(day, MAP_MANIFEST))
     return Verdict(
         passed=there,
-        text=f"the atlas of {day} is {'there' if there else 'missing'}",
+        text=f"the atlas of {day} {'exists' if there else 'is missing'}",
         numbers={"day": day, "there": there},
     )
 

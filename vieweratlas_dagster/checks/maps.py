@@ -1,12 +1,7 @@
-"""Checks of a day's graph, communities and map.
-
-Belongs here: whether they fit together and are believable. Does not belong here: schema and uniqueness
-(``contracts``).
-"""
+"""Checks of a day's graph, communities and map: whether they are consistent and plausible."""
 
 import polars as pl
 
-from vieweratlas_dagster.analysis.quality import partition_modularity
 from vieweratlas_dagster.checks.check import Verdict, View, check
 from vieweratlas_dagster.checks.rules import (
     community_violations,
@@ -40,9 +35,9 @@ def _of_day(view: View, table: Table) -> pl.DataFrame:
 
 
 def _too_few(view: View, channels: int) -> str:
-    """Why a map with so few channels is not judged; empty when it is."""
+    """The reason not to judge a map with too few channels; empty if it is judged."""
     fewest = view.limits.min_judged_channels
-    return f"{channels} channels; judged from {fewest} on" if channels < fewest else ""
+    return f"{channels} channels; judged from {fewest} onwards" if channels < fewest else ""
 
 
 @check("overlap_graph")
@@ -54,7 +49,7 @@ def overlap_is_possible(view: View) -> Verdict:
 
 @check("overlap_graph")
 def exclusions_are_bounded(view: View) -> Verdict:
-    """Only a small part of who was in which channel was left out, for each of the reasons."""
+    """Each reason left out only a small share of the (channel, viewer) pairs."""
     audiences, left_out, exclusions = (_of_day(view, table) for table in (AUDIENCES, LEFT_OUT, EXCLUSIONS))
     channels = audiences.height + left_out.height
     reasons = {
@@ -84,6 +79,9 @@ def partition_refers_to_audiences(view: View) -> Verdict:
 @check("community_partitions")
 def communities_hold_together(view: View) -> Verdict:
     """Channels share clearly more viewers inside their communities than between them."""
+    # Imported here since it loads SciPy, which the code location does not need.
+    from vieweratlas_dagster.analysis.quality import partition_modularity
+
     value = partition_modularity(_of_day(view, EDGES), _of_day(view, PARTITION))
     if value is None:
         return Verdict(passed=True, text="no edges")
@@ -93,13 +91,13 @@ def communities_hold_together(view: View) -> Verdict:
 
 @check("community_partitions")
 def community_sizes_are_plausible(view: View) -> Verdict:
-    """No community holds most of the channels, and not too many channels are in none."""
+    """No community contains most of the channels, and not too many channels are without one."""
     partition, limits = _of_day(view, PARTITION), view.limits
     alone = partition["community"].null_count()
     largest, isolated = largest_community_share(partition), alone / max(1, partition.height)
     why_not = _too_few(view, partition.height)
     text = (
-        f"the largest community holds {largest:.0%} of the channels that have one (at most "
+        f"the largest community contains {largest:.0%} of the channels that have one (at most "
         f"{limits.max_largest_community_share:.0%}); {alone} of {partition.height} channels have none (at "
         f"most {limits.max_isolated_share:.0%})"
     )
@@ -118,10 +116,10 @@ def community_sizes_are_plausible(view: View) -> Verdict:
 
 @check("community_partitions")
 def communities_are_stable(view: View) -> Verdict:
-    """Most channels of the map before are in the community of the same id as then."""
+    """Most channels of the previous map are still in the community with the same id."""
     earlier = previous_analysis_day(view.lake, view.day)
     if earlier is None:
-        return Verdict(passed=True, text="there is no earlier map to compare with")
+        return Verdict(passed=True, text="this is the first map: nothing to compare with")
     before = read_table(view.lake, analysis_key(earlier, "partition.parquet"), PARTITION)
     share, channels = stable_share(before, _of_day(view, PARTITION))
     limit = view.limits.min_stable_share
@@ -136,7 +134,7 @@ def communities_are_stable(view: View) -> Verdict:
 
 @check("community_labels")
 def communities_refer_to_partition(view: View) -> Verdict:
-    """Every community and region has its channels, as many as it says, and its region."""
+    """Every community and region has channels, as many as its size, and every community its region."""
     communities = _of_day(view, COMMUNITIES)
     return Verdict.of(
         community_violations(_of_day(view, PARTITION), communities), communities=communities.height
@@ -145,7 +143,7 @@ def communities_refer_to_partition(view: View) -> Verdict:
 
 @check("community_labels")
 def communities_have_names(view: View) -> Verdict:
-    """Most communities are named by game or language; otherwise metadata got lost on the way."""
+    """Most communities are named after a game or a language; otherwise metadata were lost on the way."""
     frame = _of_day(view, COMMUNITIES)
     share = generic_share(frame)
     generic = frame.filter(pl.col("generic")).select("level", "label", "size")

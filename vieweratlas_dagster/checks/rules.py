@@ -1,7 +1,6 @@
-"""The rules behind the asset checks, as pure functions of tables.
+"""The rules behind the checks of a day, as pure functions of tables.
 
-Belongs here: one function per rule; it returns every violation as a readable text, none when all is
-well. Does not belong here: severities, thresholds from settings, Dagster.
+A rule that finds violations returns each one as a readable text.
 """
 
 from __future__ import annotations
@@ -15,25 +14,25 @@ from vieweratlas_dagster.tables import Table
 
 
 def contract_problems(table: Table, frame: pl.DataFrame) -> list[str]:
-    """How a frame, as it is in the lake, breaks its table's contract; columns too many do too."""
+    """The ways in which a frame from the lake breaks its table's contract, surplus columns included."""
     names = {column.name for column in table.columns}
     extra = [f"column {name} is not in the contract" for name in frame.columns if name not in names]
     return [f"{table.name}: {problem}" for problem in (*table.problems(frame), *extra)]
 
 
 def overlap_violations(audiences: pl.DataFrame, edges: pl.DataFrame) -> list[str]:
-    """What can never be true of an overlap graph (AUDIENCES and EDGES frames)."""
+    """The impossible rows of an overlap graph (AUDIENCES and EDGES frames)."""
     found = []
     viewers = audiences.select("channel", "viewers")
     joined = edges.join(viewers, left_on="source", right_on="channel", how="left").join(
         viewers, left_on="target", right_on="channel", how="left", suffix="_target"
     )
     rules = {
-        "edges name a channel that has no audience": pl.any_horizontal(
+        "edges name a channel without an audience": pl.any_horizontal(
             pl.col("viewers", "viewers_target").is_null()
         ),
         "edges are not ordered source < target": pl.col("source") >= pl.col("target"),
-        "edges share nobody": pl.col("shared_viewers") < 1,
+        "edges share no viewers": pl.col("shared_viewers") < 1,
         "edges share more viewers than a channel has": pl.col("shared_viewers")
         > pl.min_horizontal("viewers", "viewers_target"),
         "edges have a Jaccard index outside 0..1": ~pl.col("jaccard").is_between(0, 1),
@@ -45,7 +44,7 @@ def overlap_violations(audiences: pl.DataFrame, edges: pl.DataFrame) -> list[str
 
 
 def unknown_channels(presence: pl.DataFrame, channels: pl.DataFrame) -> int:
-    """How many channel ids of PRESENCE rows the channel dimension does not have."""
+    """The number of channel ids of PRESENCE rows that the channel dimension lacks."""
     return presence.select("channel_id").unique().join(channels, on="channel_id", how="anti").height
 
 
@@ -56,12 +55,12 @@ def generic_share(communities: pl.DataFrame) -> float:
 
 
 def unplaced_nodes(nodes: pl.DataFrame) -> int:
-    """How many NODES rows have no finite place on the map."""
+    """The number of NODES rows without a finite place on the map."""
     return nodes.filter(~(pl.col("x").is_finite() & pl.col("y").is_finite())).height
 
 
 def partition_violations(audiences: pl.DataFrame, partition: pl.DataFrame) -> list[str]:
-    """Where a PARTITION and the AUDIENCES it divides do not fit, or its two levels do not nest."""
+    """The contradictions between a PARTITION and its AUDIENCES, and between its two levels."""
     regions = partition.drop_nulls("community").group_by("community").agg(pl.col("region").n_unique())
     levels_differ = pl.col("community").is_null() != pl.col("region").is_null()
     return _counted(
@@ -81,7 +80,7 @@ def partition_violations(audiences: pl.DataFrame, partition: pl.DataFrame) -> li
 
 
 def community_violations(partition: pl.DataFrame, communities: pl.DataFrame) -> list[str]:
-    """Where COMMUNITIES do not describe a PARTITION: ids, sizes and the regions they lie in."""
+    """The contradictions between COMMUNITIES and a PARTITION: ids, sizes and regions."""
     found = {}
     for level in ("community", "region"):
         rows = communities.filter(level=level)
@@ -91,12 +90,12 @@ def community_violations(partition: pl.DataFrame, communities: pl.DataFrame) -> 
             rows, on="id", how="anti"
         ).height
         found[f"rows of level {level} have no channel"] = rows.join(sizes, on="id", how="anti").height
-        found[f"rows of level {level} have another size than channels"] = both.filter(
+        found[f"rows of level {level} have a size that differs from their channels"] = both.filter(
             pl.col("size") != pl.col("found")
         ).height
     fine = communities.filter(level="community")
     regions = communities.filter(level="region").select(parent="id")
-    found["communities have a parent that is no region"] = fine.join(
+    found["communities have a parent that is not a region"] = fine.join(
         regions, on="parent", how="anti"
     ).height
     lies_in = (
@@ -105,18 +104,18 @@ def community_violations(partition: pl.DataFrame, communities: pl.DataFrame) -> 
         .unique()
         .join(fine, on="id")
     )
-    found["communities have another parent than their channels' region"] = lies_in.filter(
+    found["communities have a parent that differs from their channels' region"] = lies_in.filter(
         pl.col("lies_in").ne_missing(pl.col("parent"))
     )["id"].n_unique()
     return _counted(found)
 
 
 def node_violations(nodes: pl.DataFrame, partition: pl.DataFrame, communities: pl.DataFrame) -> list[str]:
-    """Where NODES say another community, region or name than PARTITION and COMMUNITIES do."""
+    """The contradictions of NODES with PARTITION and COMMUNITIES: community, region and names."""
     found = {}
     placed = nodes.join(partition, on="channel", how="left", suffix="_found")
     for level, label in (("community", "label"), ("region", "region_label")):
-        found[f"channels are drawn in another {level} than they are in"] = placed.filter(
+        found[f"channels are drawn in a {level} that is not theirs"] = placed.filter(
             pl.col(level).ne_missing(pl.col(f"{level}_found"))
         ).height
         names = communities.filter(level=level).select(
@@ -141,9 +140,9 @@ def largest_community_share(partition: pl.DataFrame) -> float:
 
 
 def stable_share(before: pl.DataFrame, after: pl.DataFrame) -> tuple[float, int]:
-    """Of the channels with a community in two PARTITIONs: the share that kept its id, and their number.
+    """The share of channels that kept their community's id, and the number of channels judged.
 
-    The share is 1.0 when there are none.
+    Judged are the channels with a community in both PARTITIONs; without any the share is 1.0.
     """
     both = before.drop_nulls("community").join(after.drop_nulls("community"), on="channel")
     kept = both.filter(pl.col("community") == pl.col("community_right")).height
@@ -153,13 +152,13 @@ def stable_share(before: pl.DataFrame, after: pl.DataFrame) -> tuple[float, int]
 def excluded_share(
     audiences: pl.DataFrame, left_out: pl.DataFrame, exclusions: pl.DataFrame, reason: str
 ) -> float:
-    """Share of all (channel, viewer) pairs of the window that EXCLUSIONS left out for a reason."""
+    """The share of all (channel, viewer) pairs of the window that EXCLUSIONS left out for a reason."""
     kept = int(audiences["viewers"].sum()) + int(left_out["viewers"].sum())
     every = kept + int(exclusions["memberships"].sum())
     return int(exclusions.filter(reason=reason)["memberships"].sum()) / every if every else 0.0
 
 
 def times_usual(value: int, earlier: Sequence[int], *, fewest: int) -> float | None:
-    """A count in terms of the median of earlier ones; None with fewer than so many, or a median of 0."""
+    """A count relative to the median of earlier ones; None with fewer than ``fewest``, or a median of 0."""
     usual = median(earlier) if earlier and len(earlier) >= fewest else 0
     return value / usual if usual else None

@@ -1,8 +1,4 @@
-"""The rules behind the checks of the present, as pure functions.
-
-Belongs here: ages, hours, and the VOD queue's size, waiting times and failures. Does not belong here: the
-lake, thresholds from settings, Dagster.
-"""
+"""The rules behind the checks of the present, as pure functions: ages, hours and the VOD queue."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ _HOUR = timedelta(hours=1)
 
 
 def age_minutes(newest: datetime | None, now: datetime) -> float | None:
-    """Minutes since an instant; None when there is none."""
+    """Minutes since an instant; None without one."""
     return None if newest is None else (now - newest).total_seconds() / 60
 
 
@@ -51,7 +47,7 @@ def hours_without(
 
 @dataclass(frozen=True)
 class QueueState:
-    """How many VODs wait, are being read and are given up, and the longest waits in hours (0.0 without)."""
+    """The numbers of VODs that wait, are being read and are given up, and the longest waits in hours."""
 
     waiting: int
     leased: int
@@ -65,8 +61,8 @@ def queue_state(items: Iterable[VodItem], *, now: datetime, real_now: datetime) 
 
     Args:
         items: the whole queue.
-        now: by the clock of the data; waiting counts from when it could be read.
-        real_now: leases are in real time; one that ran out is there to be taken over.
+        now: by the clock of the data; a VOD waits from the time when it can be read.
+        real_now: leases are in real time; an expired lease can be taken over.
     """
     every = list(items)
     waiting = [item for item in every if item.waits]
@@ -83,10 +79,15 @@ def queue_state(items: Iterable[VodItem], *, now: datetime, real_now: datetime) 
 
 @dataclass(frozen=True)
 class QueueFailures:
-    """How the VODs of the queue that were attempted ended so far.
+    """The outcomes so far of the VODs that were attempted.
 
-    ``done`` were read; ``dead`` are given up; ``waiting`` failed and will be tried again. ``reasons`` says
-    how many of those two failed why. VODs that are gone from Twitch or just being read are in none of them.
+    VODs that Twitch no longer has and VODs that are being read do not count.
+
+    Attributes:
+        done: VODs that were read.
+        dead: VODs that are given up.
+        waiting: VODs that failed and will be tried again.
+        reasons: the numbers of dead and waiting VODs by reason.
     """
 
     done: int
@@ -96,7 +97,7 @@ class QueueFailures:
 
     @property
     def attempted(self) -> int:
-        """All of them."""
+        """All attempted VODs."""
         return self.done + self.dead + self.waiting
 
     @property

@@ -1,8 +1,4 @@
-"""Running a job's partitions in this process, on the instance that the UI reads.
-
-Belongs here: what `vieweratlas analyze` and the demo need to run jobs without a daemon. Does not belong
-here: the jobs, and the schedules that run them in production.
-"""
+"""Running partitions of jobs without a daemon, in this process, on the instance that the UI reads."""
 
 from __future__ import annotations
 
@@ -35,7 +31,7 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How one run ended: its id, the step that failed and why, and the checks that did not pass."""
+    """The end of one run: its id, the errors of its steps, and the checks that did not pass."""
 
     job: str
     partition: str
@@ -63,7 +59,7 @@ def open_instance(home: Path) -> dg.DagsterInstance:
 
 
 def instance_home(settings: Settings) -> Path:
-    """The instance's folder: what DAGSTER_HOME names, else `dagster` beside a lake on this machine."""
+    """The instance's folder: DAGSTER_HOME, else `dagster` beside a lake on this machine."""
     if named := os.environ.get("DAGSTER_HOME"):
         return Path(named)
     storage = settings.storage
@@ -74,7 +70,7 @@ def _prepare_home(home: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     if not config.exists():
-        # Whole or not at all: a cut file would mean other settings for ever.
+        # Written as a whole: a truncated file would mean different settings forever.
         draft = config.with_suffix(".draft")
         draft.write_bytes(_LOCAL_INSTANCE.read_bytes())
         draft.replace(config)
@@ -83,18 +79,16 @@ def _prepare_home(home: Path) -> None:
 def exec_ui(data_dir: Path, port: int) -> NoReturn:
     """Become `dagster dev` over the lake and the instance below ``data_dir``.
 
-    Alerts lead to this UI unless a setting says where they should.
+    Alerts link to this UI unless a setting names a different one.
 
     Raises:
-        FileNotFoundError: there is no lake below ``data_dir``.
-        OSError: the port cannot be had.
+        FileNotFoundError: ``data_dir`` does not contain a lake.
+        OSError: the port is not available.
         SettingsError: a setting is wrong.
     """
     root = data_dir.resolve()
     if not (root / "lake").is_dir():
-        raise FileNotFoundError(
-            f"{data_dir} holds no lake to look at; run `make demo` or `make live` first"
-        )
+        raise FileNotFoundError(f"{data_dir} does not contain a lake; run `make demo` or `make live` first")
     _prepare_home(root / "dagster")
     places = {
         "DAGSTER_HOME": str(root / "dagster"),
@@ -111,12 +105,12 @@ def exec_ui(data_dir: Path, port: int) -> NoReturn:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise OSError(f"port {port}: {error.strerror}; try another --port") from error
+            raise OSError(f"port {port}: {error.strerror}; try a different --port") from error
     console.print(f"In a few seconds: {url}/asset-groups (lineage), {url}/runs, {url}/assets/atlas")
     console.print(
         f"The atlas itself: {root}/lake/{LATEST_PREFIX}atlas.html. Stop with Ctrl-C.", soft_wrap=True
     )
-    # A shell's background job ignores SIGINT, and Dagster would then ignore SIGTERM as well.
+    # A background job of a shell ignores SIGINT, and Dagster would then ignore SIGTERM as well.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     places["PYTHONWARNINGS"] = "ignore"
     command = ["-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
@@ -146,7 +140,7 @@ def run_partition(
     For the UI and the daemon it is a run of the code location like any other.
 
     Raises:
-        ValueError: the job has no such partition.
+        ValueError: the partition does not exist in the job.
     """
     definition = definitions.resolve_job_def(job)
     partitions = definition.partitions_def
@@ -155,7 +149,7 @@ def run_partition(
             partitions
             and f"{partitions.get_first_partition_key()} to {partitions.get_last_partition_key()}"
         )
-        raise ValueError(f"{job} has no partition {partition}; it has {ends or 'none'}")
+        raise ValueError(f"{partition} is not a partition of {job}, which has {ends or 'none'}")
     # Not job.execute_in_process: a run without an origin cannot be re-executed and is missing in timelines.
     result = execute_as_code_location(
         definition, instance, location=_CODE_LOCATION, partition=partition, run_config=_QUIET

@@ -1,4 +1,1 @@
-"""What assets are given to work with: the lake, the settings.
-
-Belongs here: Dagster resources. Does not belong here: their implementation (``collector_service``).
-"""
+"""The Dagster side of assets: the lake as a resource, catalog metadata, partitions and links."""

@@ -1,9 +1,4 @@
-"""What an asset tells the UI about itself and about what it made.
-
-Belongs here: owners, tags and documentation of the groups, column schemas from the table
-contracts, row counts, preview pictures and tables. Does not belong here: anything that reads or writes
-the lake.
-"""
+"""Metadata of assets for the UI: owners, tags, documentation, column schemas, row counts and previews."""
 
 from __future__ import annotations
 
@@ -19,14 +14,14 @@ from vieweratlas_dagster.resources.partitions import daily
 from vieweratlas_dagster.tables import Table
 
 OWNERS = ["team:vieweratlas"]
-# The pool of everything that a day's map is made of. A map takes ids, colours and places from the day
-# before, and two runs that make one day would mix their tables: with one run at a time in this pool
-# (concurrency.pools in dagster.yaml), days are made one after another, whoever asked for them.
+# The pool of all assets that make a day's map. A map takes ids, colours and places from the day before, and
+# two runs that make the same day would mix their tables: with one run at a time in this pool
+# (concurrency.pools in dagster.yaml), days are made in order, however their runs were started.
 MAPS = "maps"
-# By group. Raise a group's when its results change for the same input: the UI then shows the code of its
-# partitions as changed, and what is below them as outdated once they have been made again.
+# By group. Raise the version of a group when its results change for the same input: the UI then shows the
+# code of its partitions as changed, and the assets below them as outdated once they have been made again.
 CODE_VERSIONS = {"raw": "1", "curated": "1", "graph": "4", "communities": "3", "atlas": "5"}
-# By group, for the filters of the catalog: what the data are about, and how far they are from raw.
+# By group, for the filters of the catalog: the subject of the data, and their distance from raw.
 TAGS = {
     "raw": {"domain": "chat", "tier": "raw"},
     "curated": {"domain": "chat", "tier": "curated"},

@@ -1,4 +1,4 @@
-"""Everything of Dagster that has no public name: an upgrade of Dagster can break the platform here alone.
+"""Dagster's private API: the only place where an upgrade of Dagster can break the platform.
 
 Each part names the issue of dagster-io/dagster that makes it needed;
 tests/vieweratlas_dagster/test_dagster_internals.py proves the behaviour that the platform relies on. The
@@ -44,7 +44,7 @@ from dagster._serdes import ConfigurableClassData as ConfigurableClassData
 def all_steps_strategy() -> str:
     """The value of `RETRY_STRATEGY_TAG` with which a retry begins at the first step.
 
-    A run that was killed after its last step has no step to resume from, and Dagster refuses to retry it
+    A run that was killed after its last step leaves no step to resume from, and Dagster refuses to retry it
     from the failure (#31227). The strategies are a private enumeration.
     """
     from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
@@ -60,10 +60,10 @@ def execute_as_code_location(
     partition: str,
     run_config: Mapping[str, object],
 ) -> dg.JobExecutionResult:
-    """Run one partition of a job in this process, as a run of the code location that workspace.yaml names.
+    """Run one partition of a job in this process, as a run of a code location.
 
-    A run of ``job.execute_in_process`` has no origin and cannot be re-executed in the UI (#19458), and a
-    run without the repository's label is missing from the job's page (#17707).
+    The UI cannot re-execute a run of ``job.execute_in_process``, which has an empty origin (#19458), and
+    a run without the repository's label is missing from the job's page (#17707).
 
     Args:
         definition: the job.

@@ -1,8 +1,4 @@
-"""The lake as a Dagster resource, so that its place shows in the UI.
-
-Belongs here: the resource alone. Does not belong here: keys (``lake_layout``), storage code
-(``collector_service.lake``).
-"""
+"""The lake as a Dagster resource, so that its place shows in the UI."""
 
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +19,7 @@ class LakeResource(dg.ConfigurableResource):
     s3_bucket: str = Field("", description="the bucket, for type s3")
     s3_prefix: str = Field("", description="prefix of all keys, for type s3")
     region: str = Field("", description="AWS region of the bucket")
-    endpoint_url: str = Field("", description="another S3 endpoint, for tests")
+    endpoint_url: str = Field("", description="a different S3 endpoint, for tests")
 
     @classmethod
     def of(cls, storage: StorageSettings) -> Self:

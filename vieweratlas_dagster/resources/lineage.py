@@ -1,7 +1,6 @@
-"""Which columns of other assets each column is made from.
+"""The sources of every computed column, table by table, and their origins in other assets.
 
-Belongs here: the sources of every computed column, table by table, and following them from asset to asset.
-Does not belong here: what a column means (``tables``), and the columns that come straight from raw objects.
+Columns that come straight from raw objects have none.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ import dagster as dg
 
 from vieweratlas_dagster.tables import Table
 
-# The asset that a table is the main result of. The other tables are written beside one of these, and are
-# passed through: what is made from them is shown as made from their sources.
+# The asset whose main result is the table. The other tables are written beside one of these and are passed
+# through: a column made from them is shown as made from their sources.
 ASSET_OF = {
     "presence_snapshots": "presence_snapshots",
     "channels": "channels",
@@ -24,7 +23,7 @@ ASSET_OF = {
     "nodes": "atlas",
 }
 
-# Who counts: the bounds on a viewer's channels and windows are of it too.
+# The viewers that count; this includes the bounds on a viewer's channels and windows.
 _MEMBERSHIP = " ".join(
     f"day_audiences.{name}" for name in ("channel_id", "viewer_key", "known_bot", "windows")
 )

@@ -261,7 +261,7 @@ def test_a_failure_whose_retry_is_not_decided_yet_waits_and_is_then_told(retryin
     retrying.instance.run_storage.handle_run_event(run.run_id, failed)
     assert retrying.watch() == retrying.watch(1) == []
     [message] = retrying.watch(3)
-    assert f"daily {DAY} failed. | Error: the run ended without a word" in message
+    assert f"daily {DAY} failed. | Error: the run ended without an error message" in message
 
 
 def test_a_run_that_was_killed_says_what_dagster_knows(desk):
@@ -286,7 +286,7 @@ def test_a_check_of_the_present_is_told_with_what_it_measured(desk):
     desk.check()
     [message] = desk.watch()
     assert message.startswith("ViewerAtlas: fresh of live did not pass | ")
-    assert "| It says: fresh says so | Severity: WARN | Numbers: lines 7, share 0.1235 | Since: " in message
+    assert "| Verdict: fresh says so | Severity: WARN | Numbers: lines 7, share 0.1235 | Since: " in message
     assert "Look: http://127.0.0.1:3000/assets/live?view=checks&checkDetail=fresh" in message
     assert message.endswith("What to do: docs/RUNBOOK.md#fresh")
     desk.check()

@@ -68,18 +68,18 @@ def test_late_objects_end_in_what_would_have_been_made_with_them_at_once(made, t
     manifest = f"state/manifests/date={FIRST}.json"
     assert made.lake.get(manifest) == undisturbed.get(manifest)
     for _ in range(3):
-        assert made.reason() == "everything that came is in its day's map"
+        assert made.reason() == "all raw objects are in the maps of their days"
     # A cursor that was reset brings nothing back either.
     made.cursor = None
-    assert made.reason() == "everything that came is in its day's map"
+    assert made.reason() == "all raw objects are in the maps of their days"
 
 
 def test_nothing_late_requests_nothing(made):
-    assert made.reason() == "everything that came is in its day's map"
+    assert made.reason() == "all raw objects are in the maps of their days"
 
 
 def test_an_empty_lake_requests_nothing(desk):
-    assert desk.reason() == "everything that came is in its day's map"
+    assert desk.reason() == "all raw objects are in the maps of their days"
 
 
 def test_a_late_vod_of_yesterday_is_one_run(made):
@@ -109,7 +109,7 @@ def test_a_tick_whose_run_never_came_asks_for_the_same_run_again(made):
     first = made.request()
     assert made.request().run_key == first.run_key
     assert made.execute(first)
-    assert made.reason() == "everything that came is in its day's map"
+    assert made.reason() == "all raw objects are in the maps of their days"
 
 
 def test_a_failed_run_stops_the_chain_until_it_has_been_made_by_hand(made):
@@ -181,14 +181,14 @@ def test_a_day_whose_raw_objects_have_partly_gone_is_left_as_it_is(made):
     [first, *_] = made.lake.objects(f"raw/snapshots/date={FIRST}/")
     put_late(made.lake, DAYS[0])
     made.lake.delete(first.key)
-    assert "left as it is: 1 objects that it was made from have been removed since" in made.reason()
+    assert "stays as it is: 1 objects that it was made from have been removed since" in made.reason()
 
 
 def test_days_outside_raw_retention_are_left_as_they_are(made, tmp_path):
     put_late(made.lake, DAYS[0])
     made.settings = settings_in(tmp_path, retention={"raw_snapshots_days": 3})
     made.definitions = build_definitions(made.settings)
-    assert made.reason() == "everything that came is in its day's map"
+    assert made.reason() == "all raw objects are in the maps of their days"
 
 
 def test_nothing_is_requested_while_another_run_makes_a_map(made):
@@ -212,4 +212,4 @@ def test_a_run_that_will_be_retried_is_waited_for(made):
     assert "is not finished" in made.reason()
     made.instance.add_run_tags(run.run_id, {"dagster/auto_retry_run_id": "x"})
     assert made.execute(request)
-    assert made.reason() == "everything that came is in its day's map"
+    assert made.reason() == "all raw objects are in the maps of their days"

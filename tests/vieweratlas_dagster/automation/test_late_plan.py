@@ -54,7 +54,7 @@ def test_late_is_what_is_new_of_another_size_or_younger_than_the_manifest(raw, o
     if not objects:
         assert found is None
     else:
-        assert (found.objects, found.gone) == (objects, gone)
+        assert (found.objects, found.removed) == (objects, gone)
         assert found.newest in (BEFORE, MADE, AFTER)
 
 
@@ -109,7 +109,7 @@ def test_a_manifest_that_cannot_be_read_makes_its_day_late_and_holds_up_no_other
     lake.put(manifest_key("2026-03-02"), json.dumps({"schema_version": 99}).encode())
     lake.put(manifest_key("2026-03-03"), json.dumps({"schema_version": 1, "objects": []}).encode())
     found = scan(lake, first=date(2026, 3, 1), today=TODAY)
-    assert [(late.day, late.objects, late.gone) for late in found.late] == [
+    assert [(late.day, late.objects, late.removed) for late in found.late] == [
         ("2026-03-02", 1, 0),
         ("2026-03-03", 1, 0),
     ]

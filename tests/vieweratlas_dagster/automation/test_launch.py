@@ -35,6 +35,8 @@ def test_a_run_belongs_to_the_code_location_of_the_workspace(tmp_path, instance)
 
 def test_a_partition_that_does_not_exist_leaves_no_run(tmp_path, instance):
     definitions = build_definitions(Settings(storage={"dir": tmp_path / "lake"}))
-    with pytest.raises(ValueError, match=r"no partition 2019-01-01; it has 2020-01-01 to \d{4}-"):
+    with pytest.raises(
+        ValueError, match=r"2019-01-01 is not a partition of analysis_daily, which has 2020-01-01 to \d{4}-"
+    ):
         run_partition(definitions, "analysis_daily", "2019-01-01", instance)
     assert instance.get_runs() == []

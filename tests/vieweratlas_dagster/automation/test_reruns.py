@@ -154,5 +154,5 @@ def test_an_object_that_changes_after_validation_is_used_as_it_is_now(job):
     assert made.metadata["changed_objects"].value == 1
     # The object is newer than the manifest, so the day counts as late and is made again.
     [late] = scan(lake, first=FIRST, today=FIRST + timedelta(days=1)).late
-    assert (late.day, late.objects, late.gone) == (DAY, 1, 0)
+    assert (late.day, late.objects, late.removed) == (DAY, 1, 0)
     assert entry["key"] == lake.objects("raw/")[0].key

@@ -198,7 +198,7 @@ def test_a_single_check_can_be_run_by_itself(resource, made):
     [
         (
             {"severities": {"no_such_check": "WARN"}},
-            "names no check with no_such_check; checks are atlas_is",
+            "names unknown checks: no_such_check; checks are atlas_is",
         ),
         ({"severities": {"day_has_data": "FATAL"}}, "checks.severities.day_has_data"),
         ({"min_times_usual": 3}, "no day could pass"),

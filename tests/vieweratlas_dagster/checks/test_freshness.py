@@ -95,7 +95,7 @@ def test_a_vod_queue_that_is_off_is_not_looked_at(resource, check):
         ([vod(1, 200, "done"), vod(2, 200, "dead")], "0 recordings wait, 0 are being read"),
         (
             [vod(1, 49, "pending"), vod(2, 5, "incomplete")],
-            "of 2 recordings that wait, one could have been read 49 hours ago (limit 48)",
+            "2 recordings wait, the oldest for 49 hours (limit 48)",
         ),
         (
             [vod(1, 600, "pending", queued_at=datetime(2026, 1, 1, 9, tzinfo=UTC))],
@@ -135,7 +135,7 @@ def test_a_lease_that_nobody_takes_over_is_a_warning(resource, hours_ago, passed
     evaluation = result(freshness.vod_queue_moves, resource, at(noon, **VOD_ON))
     assert verdict(evaluation) == (passed, "WARN")
     assert numbers(evaluation)["longest_expired_hours"] == pytest.approx(max(0, hours_ago), abs=0.1)
-    assert ("ran out 13 hours ago and nobody took it over" in evaluation.description) != passed
+    assert ("ran out 13 hours ago and no run took it over" in evaluation.description) != passed
 
 
 def tried(done=0, dead=0, waiting=0, gone=0):
@@ -155,7 +155,7 @@ def tried(done=0, dead=0, waiting=0, gone=0):
         (
             {"done": 7, "dead": 1, "waiting": 2},
             False,
-            "1 dead, 2 to be tried again (limit 20%, from 10 on); 2 x timed out, 1 x HTTP 503",
+            "1 dead, 2 to be tried again (limit 20%, judged from 10 onwards); 2 x timed out, 1 x HTTP 503",
             0.3,
         ),
         ({"done": 6, "dead": 3}, True, "3 of 9", 1 / 3),
@@ -211,5 +211,5 @@ def test_yesterdays_atlas_is_looked_for(resource, now, day, passed):
     finish_map(resource.lake, DAY, 3)
     evaluation = result(freshness.atlas_of_yesterday_exists, resource, at(now))
     assert verdict(evaluation) == (passed, "WARN")
-    assert evaluation.description == f"the atlas of {day} is {'there' if passed else 'missing'}"
+    assert evaluation.description == f"the atlas of {day} {'exists' if passed else 'is missing'}"
     assert numbers(evaluation) == {"day": day, "there": passed}

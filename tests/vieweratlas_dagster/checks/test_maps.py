@@ -59,7 +59,7 @@ def test_exclusions_are_bounded_by_their_share_of_the_pairs(resource, made, bots
         "many_hours_viewers": 5,
     }
     small = result(maps.exclusions_are_bounded, resource, Settings())
-    assert (small.passed, small.description) == (True, "6 channels; judged from 20 on")
+    assert (small.passed, small.description) == (True, "6 channels; judged from 20 onwards")
 
 
 def test_a_partition_of_other_channels_or_crossed_levels_blocks(resource, made):
@@ -132,7 +132,7 @@ def test_sizes_of_communities_have_bounds(resource, made, communities, passed, l
 def test_communities_are_compared_with_the_newest_earlier_map(resource, made, moved, passed):
     _, _, atlas = made
     assert result(maps.communities_are_stable, resource).description == (
-        "there is no earlier map to compare with"
+        "this is the first map: nothing to compare with"
     )
     before = atlas.partition.with_columns(
         community=pl.when(pl.int_range(pl.len()) < moved).then(77).otherwise("community").cast(pl.Int64)
@@ -166,13 +166,13 @@ def test_communities_without_their_channels_size_or_region_block(resource, made)
         "1 rows of level community have no channel": pl.concat(
             [good, good.filter(fine).head(1).with_columns(id=pl.lit(99, pl.Int64))]
         ),
-        "2 rows of level community have another size than channels": good.with_columns(
+        "2 rows of level community have a size that differs from their channels": good.with_columns(
             size=pl.when(fine).then(pl.col("size") + 1).otherwise("size")
         ),
-        "2 communities have a parent that is no region": good.with_columns(
+        "2 communities have a parent that is not a region": good.with_columns(
             parent=pl.when(fine).then(99).otherwise(None).cast(pl.Int64)
         ),
-        "2 communities have another parent than their channels' region": good.with_columns(
+        "2 communities have a parent that differs from their channels' region": good.with_columns(
             parent=pl.when(fine).then(None).otherwise(None).cast(pl.Int64)
         ),
     }
@@ -197,11 +197,11 @@ def test_nodes_that_say_something_else_than_the_tables_block(resource, made):
     assert numbers(result(maps.nodes_refer_to_communities, resource)) == {"problems": 0, "channels": 6}
     first = pl.col("channel") == "c1"
     cases = {
-        "1 channels are drawn in another community than they are in": good.with_columns(
+        "1 channels are drawn in a community that is not theirs": good.with_columns(
             community=pl.when(first).then(None).otherwise("community"),
             label=pl.when(first).then(None).otherwise("label"),
         ),
-        "1 channels are drawn in another region than they are in": good.with_columns(
+        "1 channels are drawn in a region that is not theirs": good.with_columns(
             region=pl.when(first).then(99).otherwise("region").cast(pl.Int64)
         ),
         "1 channels bear a name that is not their community's": good.with_columns(

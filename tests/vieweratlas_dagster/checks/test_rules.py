@@ -30,10 +30,10 @@ def test_possible_graphs_pass():
 @pytest.mark.parametrize(
     ("edges", "expected"),
     [
-        (edge(target="z"), "no audience"),
+        (edge(target="z"), "without an audience"),
         (edge("b", "a"), "not ordered"),
         (edge("a", "a"), "not ordered"),
-        (edge(shared=0), "share nobody"),
+        (edge(shared=0), "share no viewers"),
         (edge(shared=6), "more viewers than a channel has"),
         (edge(jaccard=1.5), "Jaccard"),
     ],
