@@ -174,7 +174,7 @@ def print_map(settings: Settings, day: date) -> bool:
     nodes = read_table(lake, analysis_key(f"{day}", "nodes.parquet"), NODES)
     if nodes.is_empty():
         errors.print(
-            f"vieweratlas: no channel on the map of {day}: nothing was collected or imported in the "
+            f"vieweratlas: the map of {day} has no channels: nothing was collected or imported in the "
             f"{settings.analysis.window_days} days up to it, or no channel has "
             f"{settings.analysis.min_channel_viewers} viewers (analysis.min_channel_viewers)",
             soft_wrap=True,
