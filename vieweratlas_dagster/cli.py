@@ -131,7 +131,7 @@ def analyze(
     config: ConfigOption = None,
 ) -> None:
     """Run the daily job for a day (or a range of days) in this process."""
-    from vieweratlas_dagster.commands.run_jobs import analyze_days, instance_home, print_map
+    from vieweratlas_dagster.commands.analyze import analyze_and_print
 
     with exit_codes():
         settings = Settings.load(config)
@@ -145,16 +145,7 @@ def analyze(
                 f"{storage.dir} does not exist; collect or import first, or name a different lake: the "
                 f"settings file by --config or {CONFIG_VARIABLE}, or its folder by LAKE_DIR"
             )
-        for outcome in analyze_days(settings, first, last, instance_home(settings)):
-            mark, style = ("done", "green") if outcome.success else ("failed", "red")
-            console.print(f"{outcome.partition}:", end=" ", highlight=False)
-            console.print(mark, style=style, end=" ")
-            console.print(f"(run {outcome.run_id})", highlight=False)
-            for problem in (*outcome.failures, *(f"check: {text}" for text in outcome.failed_checks)):
-                errors.print(problem, soft_wrap=True, markup=False)
-            if not outcome.success:
-                raise typer.Exit(1)
-        if not print_map(settings, last):
+        if not analyze_and_print(settings, first, last):
             raise typer.Exit(1)
 
 
@@ -254,97 +245,20 @@ def import_(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Bring membership rows, or the chat of recordings, into the lake, where the daily job finds them."""
+    """Import presence rows or the chat of recordings into the lake, where the daily job finds them."""
     if vod_json and (presence or channels or day):
         raise typer.BadParameter("--vod-json brings its own dates and channels; use it alone")
-    if vod_json:
-        _import_vod_json(vod_json, config)
-    elif not presence or not day:
-        raise typer.BadParameter("either --presence with --date, or --vod-json")
-    else:
-        _import_presence(day, presence, channels, config)
-
-
-def _bots(settings: Settings) -> frozenset[str]:
-    """The known bots; none, with a note, if the default list does not exist."""
-    from collector_service.logins import known_bots
-
-    collection = settings.collection
-    path = collection.bots_file
-    if path and not path.exists() and "bots_file" not in collection.model_fields_set:
-        errors.print(f"{path} does not exist, so no viewer is marked as a known bot.", highlight=False)
-        return frozenset()
-    return known_bots(collection)
-
-
-def _import_presence(day: str, presence: Path, channels: Path | None, config: Path | None) -> None:
-    from collector_service.lake import Lake
-    from collector_service.privacy.opt_outs import read_opt_outs
-    from collector_service.privacy.populations import checked_secret
-    from vieweratlas_dagster.imports.csv_rows import FileError
-    from vieweratlas_dagster.imports.presence import import_presence
-
-    with exit_codes(FileError):
-        settings = Settings.load(config)
-        when = _day(day, settings)
-        lake = Lake.open(settings.storage)
-        with console.status("reading the rows"):
-            report = import_presence(
-                lake,
-                checked_secret(settings.privacy, lake, settings.today),
-                presence,
-                channels,
-                when,
-                _bots(settings),
-                read_opt_outs(lake),
-            )
-        console.print(
-            f"{report.channels} channels, {report.viewers} viewers, {report.memberships} memberships"
-            f" ({report.repeated_rows} repeated rows, {report.opted_out} opted out)"
-            + (" were imported already" if report.already_there else f" written to {report.key}"),
-            soft_wrap=True,
-        )
-        for earlier in report.other_imports:
-            console.print(f"An earlier import of {when} stays and counts too: {earlier}", soft_wrap=True)
-        console.print(f"Next: vieweratlas analyze --day {when}", highlight=False)
-
-
-def _import_vod_json(places: list[str], config: Path | None) -> None:
-    from collector_service.lake import Lake
-    from collector_service.privacy.opt_outs import read_opt_outs
-    from collector_service.privacy.populations import checked_secret
+    if not vod_json and not (presence and day):
+        raise typer.BadParameter("give either --presence with --date, or --vod-json")
     from collector_service.twitch.vod_json import ChatJsonError
-    from vieweratlas_dagster.vod.downloader_files import ChatImport
+    from vieweratlas_dagster.commands.import_files import import_chats, import_rows
+    from vieweratlas_dagster.imports.csv_rows import FileError
 
-    with exit_codes(ChatJsonError):
+    with exit_codes(ChatJsonError, FileError):
         settings = Settings.load(config)
-        lake = Lake.open(settings.storage)
-        with console.status("reading") as status:
-            chats = ChatImport(
-                lake,
-                secret=checked_secret(settings.privacy, lake, settings.today),
-                window_seconds=settings.vod.bucket_len_s,
-                first_day=settings.analysis.first_day,
-                now=datetime.fromtimestamp(settings.clock.now(), UTC),
-                bots=_bots(settings),
-                opt_outs=read_opt_outs(lake),
-            )
-            report = chats.run(places, lambda name: status.update(f"reading {name}"))
-        for name in report.already_there:
-            console.print(f"{name}: the lake has more of this VOD already", soft_wrap=True, markup=False)
-        for problem in report.refused:
-            errors.print(f"refused: {problem}", soft_wrap=True, markup=False, highlight=False)
-        console.print(
-            f"{report.files} VODs, {report.comments} comments of {report.viewers} viewers "
-            f"({report.null_commenters} of deleted accounts, {report.mirrored} mirrored, "
-            f"{report.opted_out} opted out, {report.outside} outside the VOD) in {report.objects} objects",
-            soft_wrap=True,
-            highlight=False,
-        )
-        if report.days:
-            span = f"--from {report.days[0]} --to {report.days[-1]}"
-            console.print(f"Next: vieweratlas analyze {span}", highlight=False)
-        if report.refused:
+        if presence:
+            import_rows(settings, _day(day, settings), presence, channels)
+        elif not import_chats(settings, vod_json or ()):
             raise typer.Exit(1)
 
 
@@ -439,19 +353,10 @@ def retention(config: ConfigOption = None) -> None:
 @app.command()
 def doctor(config: ConfigOption = None) -> None:
     """Check settings, lake, viewer key, atlas page, Dagster and Twitch, and advise."""
-    from vieweratlas_dagster.commands.doctor import examine
+    from vieweratlas_dagster.commands.doctor import print_findings
 
     with exit_codes():
-        findings = examine(Settings.load(config))
-        for finding in findings:
-            mark, style = ("ok  ", "green")
-            if not finding.ok:
-                mark, style = ("FAIL", "red") if finding.required else ("note", "yellow")
-            console.print(mark, style=style, end=" ")
-            console.print(
-                f"{finding.subject}: {finding.text}", soft_wrap=True, highlight=False, markup=False
-            )
-        if not all(finding.ok or not finding.required for finding in findings):
+        if not print_findings(Settings.load(config), console):
             raise typer.Exit(1)
 
 

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rich.console import Console
+
 from collector_service.lake import Lake
 from collector_service.live.channel_list import given_logins, needs_helix
 from collector_service.privacy.populations import check_if_at_hand, checked_secret, populations
@@ -59,6 +61,18 @@ def examine(settings: Settings) -> list[Finding]:
         optional["heartbeat"] = " (ignore this without schedules and alerts)"
     findings = [_try(name, part, settings, optional.get(name)) for name, part in parts.items()]
     return [Finding("settings", True, "all allowed"), *findings]
+
+
+def print_findings(settings: Settings, console: Console) -> bool:
+    """Examine every part and print the findings; returns whether all required parts are in order."""
+    findings = examine(settings)
+    for finding in findings:
+        mark, style = ("ok  ", "green")
+        if not finding.ok:
+            mark, style = ("FAIL", "red") if finding.required else ("note", "yellow")
+        console.print(mark, style=style, end=" ")
+        console.print(f"{finding.subject}: {finding.text}", soft_wrap=True, highlight=False, markup=False)
+    return all(finding.ok or not finding.required for finding in findings)
 
 
 def _try(
