@@ -74,7 +74,7 @@ def test_what_is_no_longer_there_is_said(cost, tmp_path):
     for path in (ROOT / "infrastructure/aws").glob("*.tf"):
         (tmp_path / path.name).write_text(path.read_text().replace("allocated_storage", "storage"))
     with pytest.raises(
-        LookupError, match="aws_db_instance dagster in infrastructure/aws sets no allocated_storage"
+        LookupError, match="aws_db_instance dagster in infrastructure/aws does not set allocated_storage"
     ):
         total(cost, cost.Terraform(tmp_path))
 
