@@ -587,7 +587,7 @@ def metric_filters(platform, client) -> dict[str, Callable[[str], bool]]:
 def test_an_error_of_the_collector_counts_and_a_warning_does_not(metric_filters, definitions):
     program = """
 import logging
-from collector_service import logs
+from collector_service.live import logs
 from collector_service.settings import Settings
 logs.configure(Settings.load().logging)
 logging.getLogger("collector_service.live.uploader").warning("level error")
