@@ -196,7 +196,10 @@ def test_a_message_that_sns_did_not_take_comes_later_and_until_then_there_is_no_
 
 
 def test_every_sign_of_life_reaches_cloudwatch(desk, reader):
-    desk.lake.put("curated/analysis/latest/manifest.json", b'{"date": "2026-03-01", "files": {}}')
+    desk.lake.put(
+        "curated/analysis/latest/manifest.json",
+        b'{"channels": 1, "complete": true, "date": "2026-03-01", "files": {}}',
+    )
     desk.watch()
     namespace = desk.settings.alerts.namespace
     assert reader.metric(namespace, "Heartbeat") == [1.0]
