@@ -374,7 +374,7 @@ def test_days_whose_raw_data_are_there_or_gone_are_made_again(lake, settings):
     forget(lake, settings, CHANNEL)
     found = scan(lake, first=NOW.date().replace(day=1), today=NOW.date())
     # Rewritten objects are newer than the manifest, and nothing counts as missing: whole days are made.
-    assert [(late.day, late.gone) for late in found.late] == [(day, 0) for day in WITH_RAW]
+    assert [(late.day, late.removed) for late in found.late] == [(day, 0) for day in WITH_RAW]
     plan = Plan().add(found.late, found.made, window_days=2, first_day="2020-01-01")
     plan = plan.add_forgotten(ledger.entries(lake), found.made, window_days=2)
     assert [(step.day, step.job) for step in plan.waiting] == [
