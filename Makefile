@@ -83,7 +83,7 @@ viewer-test: $(PAGE) ## the page's own tests
 
 unit: $(TEST_NEEDS) setup .venv/spark .venv/page-bench ## all Python tests, from units to the browser
 ifeq ($(ARGS),)
-	$(BIN)/pytest --numprocesses 3 -m "not story and not long"
+	$(BIN)/pytest --numprocesses 4 -m "not story and not long"
 else
 	$(BIN)/pytest $(ARGS)
 endif

@@ -41,7 +41,6 @@ NOT_IMPORTED = {
     "pandas": "named by the platform's user",
     "pandas-stubs": "types",
     "pip-audit": "a program",
-    "pytest-asyncio": "a plugin of pytest",
     "pytest-timeout": "a plugin of pytest",
     "ruff": "a program",
     "scipy-stubs": "types",

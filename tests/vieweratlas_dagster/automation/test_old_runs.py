@@ -84,7 +84,7 @@ class Records:
                 "others_before": NOW - timedelta(days=90),
                 "seconds": 60,
                 "dry_run": False,
-                "tell": lambda line: None,
+                "report": lambda line: None,
             }
             | options,
         )
@@ -146,7 +146,7 @@ def test_what_is_old_and_made_again_goes_and_all_partitions_stay(year):
         {f"2026-01-0{day}" for day in (1, 3, 4)},
     )
     lines = []
-    done = year.remove(tell=lines.append)
+    done = year.remove(report=lines.append)
     assert set(year.runs) - year.left() == GO
     assert (year.partitions("upper"), year.partitions("lower")) == partitions
     assert done.removed == {"superseded": 1, "failed": 1, "checks": 2}
