@@ -70,7 +70,7 @@ class Table:
         if not found and self.key and not rows_ascend(frame, self.key):
             doubled = frame.height - frame.select(self.key).n_unique()
             if doubled:
-                found.append(f"{doubled} rows repeat the {', '.join(self.key)} of a different row")
+                found.append(f"{doubled} rows have the same {', '.join(self.key)} as another row")
         return found
 
 

@@ -354,6 +354,30 @@ def test_what_was_begun_can_be_taken_up_without_saying_who(lake, settings):
     assert doctor._forgetting(settings) == "1 in the ledger, all finished"
 
 
+def test_a_damaged_entry_of_its_own_does_not_stop_a_job_that_is_resumed(lake, settings):
+    ledger.keep_job(lake, ledger.new_job(VIEWER, NOW))
+    [job] = ledger.unfinished_jobs(lake)
+    ledger.write_entry(lake, job, "begun")
+    [entry] = ledger.entries(lake)
+    lake.put(entry.key, b"{")
+    [report] = Forgetting(lake, settings, None, NOW).resume()
+    assert report.days == DAYS
+    assert ledger.unfinished_jobs(lake) == []
+    [finished] = ledger.entries(lake)
+    assert (finished.key, finished.is_done) == (entry.key, True)
+
+
+@pytest.mark.parametrize("files", [ledger.JOB_FILES, ledger.ENTRY_FILES], ids=["job", "entry"])
+def test_a_different_version_of_the_ledger_is_refused(lake, files):
+    job = ledger.new_job(VIEWER, NOW)
+    ledger.keep_job(lake, job)
+    ledger.write_entry(lake, job, "begun")
+    state = files.at(f"{files.key}{job.number}.json")
+    lake.put(state.key, lake.get(state.key).replace(b'"schema_version": 1', b'"schema_version": 2'))
+    with pytest.raises(ledger.LedgerError, match="schema_version: 2 is not the version 1"):
+        state.read(lake)
+
+
 def test_the_ledger_identifies_nobody(lake, settings):
     forget(lake, settings, VIEWER)
     [entry] = ledger.entries(lake)

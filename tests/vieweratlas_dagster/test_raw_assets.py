@@ -119,6 +119,7 @@ NUMBERS = {
     "queue_waiting": int,
     "comments": int,
     "viewers": int,
+    "left_out": int,
     "oldest_pending_age_hours": float,
 }
 
@@ -176,6 +177,7 @@ def test_vod_chat_has_the_same_numbers_each_time_and_they_are_true(resource):
         "queue_waiting": 1,
         "comments": sum(map(len, told.values())),
         "viewers": sum(len(set(users)) for users in told.values()),
+        "left_out": 0,
         "oldest_pending_age_hours": 10.0,
     }
     late = len(WORLD.streams) - len(told)

@@ -102,7 +102,7 @@ class Incident:
         failing: whether it fails now.
         failures: the number of failures since the last message about it.
         unmade: the materializations that it still lacks.
-        told: whether people believe that it fails.
+        told: whether the last message said that it fails.
         told_at: the time of the last message about it.
     """
 

@@ -73,7 +73,12 @@ def vod_chat(
             f"discovery_{name}": count
             for name, count in (asdict(done.discovery) if done.discovery else {}).items()
         },
-        **{name: count for name, count in asdict(report).items() if isinstance(count, int)},
+        # Dagster plots the series of each key, so a key is never renamed.
+        **{
+            "left_out" if name == "opted_out" else name: count
+            for name, count in asdict(report).items()
+            if isinstance(count, int)
+        },
         "queue_waiting": report.queue_pending + report.queue_incomplete,
         "oldest_pending_age_hours": rounded((report.oldest_pending_age_seconds or 0.0) / 3600),
         "days": ", ".join(report.days) or "none",

@@ -83,10 +83,9 @@ def _set_back(instance: dg.DagsterInstance, run_ids: list[str]) -> None:
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Every minute: a run that was killed and should be retried, but was overlooked by the daemon or "
-        "given up because all of its steps had ended, is shown to the daemon again. The sensor itself "
-        "starts no runs. While it is stopped, some killed runs stay failed until an operator re-executes "
-        "them."
+        "Every minute: hands killed runs that the daemon overlooked or gave up on back to it for a retry. "
+        "The sensor itself starts no runs. While it is stopped, some killed runs stay failed until an "
+        "operator re-executes them."
     ),
 )
 def vieweratlas_missed_retries(context: dg.SensorEvaluationContext) -> dg.SkipReason:

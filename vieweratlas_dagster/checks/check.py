@@ -137,8 +137,8 @@ def _definition(
     ) -> Iterator[dg.AssetCheckResult]:
         if of_a_day and not context.has_partition_key:
             raise dg.Failure(
-                f"the checks of {asset} judge a day, and this run is without one. They run when {asset} is "
-                f"materialized: materialize {asset} for the day again"
+                f"The checks of {asset} need a day's partition, and this run has none. They run when "
+                f"{asset} is materialized: materialize {asset} for the day again."
             )
         view = View(lake.lake, settings, context.partition_key if of_a_day else "")
         wanted = {key.name for key in context.selected_asset_check_keys}

@@ -95,20 +95,19 @@ def vod_queue_moves(view: View) -> Verdict:
         return Verdict(passed=True, text=_VOD_OFF)
     # Leases are in real time, also with a simulated clock.
     state = queue_state(_vod_queue(view), now=view.now, real_now=datetime.now(UTC))
-    most, longest = view.limits.max_vods_waiting, view.limits.max_vod_wait_hours
-    held = view.limits.max_vod_expired_hours
+    limits = view.limits
     problems = []
-    if state.waiting > most:
-        problems.append(f"{state.waiting} recordings wait (limit {most})")
-    if state.oldest_waiting_hours > longest:
+    if state.waiting > limits.max_vods_waiting:
+        problems.append(f"{state.waiting} recordings wait (limit {limits.max_vods_waiting})")
+    if state.oldest_waiting_hours > limits.max_vod_wait_hours:
         problems.append(
-            f"{state.waiting} recordings wait, the oldest for {state.oldest_waiting_hours:.0f} hours "
-            f"(limit {longest:g})"
+            f"the longest has waited {state.oldest_waiting_hours:.0f} hours "
+            f"(limit {limits.max_vod_wait_hours:g})"
         )
-    if state.longest_expired_hours > held:
+    if state.longest_expired_hours > limits.max_vod_expired_hours:
         problems.append(
             f"a lease ran out {state.longest_expired_hours:.0f} hours ago and no run took it over "
-            f"(limit {held:g})"
+            f"(limit {limits.max_vod_expired_hours:g})"
         )
     return Verdict(
         passed=not problems,

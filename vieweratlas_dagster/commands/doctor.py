@@ -112,11 +112,11 @@ def _viewer_key(settings: Settings) -> str:
             )  # raises with the next step; creates no key
         check_if_at_hand(settings.privacy, lake)
     if given:
-        return "from VIEWER_KEY_SECRET; it is the lake's"
+        return "from VIEWER_KEY_SECRET, and matches the lake"
     if not path.exists():
         return f"will be created in {path} on first use"
     load_viewer_key_secret(settings.privacy)
-    return f"from {path}, mode 0600; it is the lake's"
+    return f"from {path}, mode 0600, and matches the lake"
 
 
 def _forgetting(settings: Settings) -> str:

@@ -18,8 +18,7 @@ from collector_service.privacy.viewer_secret import older_viewer_key_secrets
 from collector_service.settings import TwitchSettings
 from collector_service.twitch.helix import Helix, User
 from vieweratlas_dagster.commands.terminal import console, errors
-from vieweratlas_dagster.forgetting.erase import Forgetting, ForgettingReport
-from vieweratlas_dagster.forgetting.erase import Progress as Report
+from vieweratlas_dagster.forgetting.erase import Forgetting, ForgettingReport, ReportProgress
 from vieweratlas_dagster.forgetting.ledger import unfinished_jobs
 from vieweratlas_dagster.forgetting.s3_versions import Versions
 from vieweratlas_dagster.forgetting.subject import Accounts, Subject, find_channel, find_viewer
@@ -119,7 +118,7 @@ def _accounts(twitch: TwitchSettings) -> Accounts | None:
 
 
 @contextmanager
-def _progress() -> Iterator[Report]:
+def _progress() -> Iterator[ReportProgress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=errors, transient=True) as bar:
         task = bar.add_task("", total=None)

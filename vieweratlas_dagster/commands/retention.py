@@ -95,7 +95,8 @@ def print_report(settings: Settings, console: Console) -> bool:
         removes = (
             "the bucket's lifecycle rules (infrastructure/aws/lake.tf), or retention.expire_on_s3"
             if storage.type == "s3"
-            else "the job maintenance, every night while the Dagster daemon runs, or from the UI"
+            else "the job maintenance, which runs every night while the Dagster daemon is up, or start it "
+            "in the UI"
         )
         console.print(
             f"{overdue:,} objects should have been removed by now. Check {removes}.",

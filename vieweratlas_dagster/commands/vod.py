@@ -93,7 +93,7 @@ def add(
         for item in outcome.known:
             console.print(
                 f"{item.vod_id} of {item.channel}: already known; "
-                f"to read it, `vieweratlas vod retry {item.vod_id}`",
+                f"run `vieweratlas vod retry {item.vod_id}` to read it",
                 soft_wrap=True,
                 highlight=False,
             )
@@ -144,7 +144,8 @@ def retry(
         console.print(f"{len(found)} made due", highlight=False)
         for vod_id in unknown:
             errors.print(
-                f"{vod_id} is not in the queue; to add it, `vieweratlas vod add {vod_id}`", highlight=False
+                f"{vod_id} is not in the queue; run `vieweratlas vod add {vod_id}` to add it",
+                highlight=False,
             )
         if found:
             _print_next(settings)

@@ -30,7 +30,7 @@ _REWRITTEN = "rewritten; removing old versions"
 # Longer than any write takes: an older unfinished one is a leftover.
 _UNFINISHED_SECONDS = 3600.0
 
-Progress = Callable[[str, int, int], None]
+ReportProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Forgetting:
         settings: Settings,
         versions: Versions | None,
         now: datetime,
-        progress: Progress = lambda _item, _done, _all: None,
+        progress: ReportProgress = lambda _item, _done, _all: None,
     ) -> None:
         self._lake = lake
         self._settings = settings

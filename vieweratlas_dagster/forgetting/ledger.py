@@ -15,20 +15,19 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import TypeAdapter
 
 from collector_service.contract import STATE_PREFIX, format_utc
 from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import OptOuts
-from collector_service.support.state_object import StateObject, validated
+from collector_service.support.state_object import StateObject, known_version, validated
 from vieweratlas_dagster.forgetting.subject import Kind, Subject
 
 LEDGER_PREFIX = f"{STATE_PREFIX}/forgotten/"
 JOBS_PREFIX = f"{STATE_PREFIX}/forgetting/"
 DONE = "done"
-_VERSION = 1
 _ADVICE = "put an earlier version back, or remove it if `vieweratlas forget` has not made it"
 
 
@@ -140,7 +139,7 @@ class Entry:
 
 
 def write_entry(lake: Lake, job: Job, progress: str, days: Iterable[str] = ()) -> None:
-    """Write the entry of a job, unless it is in the ledger already.
+    """Write the entry of a job, unless it is in the ledger already; a damaged one is replaced.
 
     Args:
         lake: the lake.
@@ -150,7 +149,11 @@ def write_entry(lake: Lake, job: Job, progress: str, days: Iterable[str] = ()) -
     """
     file = _EntryFile(job.subject.kind, job.begun, progress, job.counts, tuple(sorted(days)))
     entry = ENTRY_FILES.at(f"{LEDGER_PREFIX}{job.number}.json")
-    if entry.read(lake) != file:
+    try:
+        is_written = entry.read(lake) == file
+    except LedgerError:
+        is_written = False
+    if not is_written:
         entry.write(lake, file)
 
 
@@ -179,6 +182,7 @@ class _JobFile:
     maps: tuple[str, ...]
     elsewhere: dict[str, int]
     out_of_reach: tuple[str, ...] = ()
+    schema_version: Annotated[int, known_version(1)] = 1
 
     @classmethod
     def of(cls, job: Job) -> _JobFile:
@@ -220,6 +224,7 @@ class _EntryFile:
     progress: str
     counts: dict[str, int]
     days_to_make_again: tuple[str, ...]
+    schema_version: Annotated[int, known_version(1)] = 1
 
     def entry(self, key: str) -> Entry:
         number = key.removeprefix(LEDGER_PREFIX).removesuffix(".json")
@@ -230,8 +235,7 @@ class _EntryFile:
 
 
 def _json(fields: dict[str, Any]) -> bytes:
-    body = {"schema_version": _VERSION, **fields}
-    return (json.dumps(body, indent=1, sort_keys=True) + "\n").encode()
+    return (json.dumps(fields, indent=1, sort_keys=True) + "\n").encode()
 
 
 JOB_FILES = StateObject(

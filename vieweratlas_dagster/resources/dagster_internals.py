@@ -1,4 +1,4 @@
-"""Dagster's private API: the only place where an upgrade of Dagster can break the platform.
+"""The only module that imports Dagster's private API.
 
 Each part names the issue of dagster-io/dagster that makes it needed;
 tests/vieweratlas_dagster/test_dagster_internals.py proves the behaviour that the platform relies on. The

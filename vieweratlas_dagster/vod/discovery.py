@@ -14,14 +14,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Literal, Protocol
+from typing import Annotated, Protocol
 
 from pydantic import AwareDatetime, TypeAdapter
 
 from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import NOBODY, OptOuts
 from collector_service.settings import VodSettings
-from collector_service.support.state_object import StateObject, validated
+from collector_service.support.limits import MAX_STATE_BYTES
+from collector_service.support.state_object import StateObject, known_version, validated
 from collector_service.twitch.helix import CredentialsRefusedError, HelixError, Video
 from vieweratlas_dagster.vod import queue
 from vieweratlas_dagster.vod.collected_channels import CollectedChannel
@@ -32,6 +33,8 @@ MEMORY_KEY = "state/vod/discovery.json"
 # The reported length of a running broadcast lags behind by less than this.
 _FINISHED = timedelta(seconds=300)
 _KEEP_FINISHED = timedelta(days=7)
+# A channel's span of time is one element of the memory, and takes more than 60 bytes.
+_MAX_ELEMENTS = MAX_STATE_BYTES // 60
 
 
 class PastBroadcasts(Protocol):
@@ -52,7 +55,7 @@ class Memory:
             they could not be listed.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Annotated[int, known_version(1)] = 1
     asked: Mapping[int, tuple[AwareDatetime, AwareDatetime]] = field(default_factory=dict)
     owed: Mapping[int, str] = field(default_factory=dict)
 
@@ -437,7 +440,7 @@ def _joined(
 
 def _decode(data: bytes) -> Memory:
     try:
-        return validated(_ADAPTER, data)
+        return validated(_ADAPTER, data, _MAX_ELEMENTS)
     except ValueError:
         # Costs one call per channel, nothing else.
         return Memory()

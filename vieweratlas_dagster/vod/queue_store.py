@@ -6,13 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
 
 from collector_service.lake import Lake
 from collector_service.support.limits import TooLargeError, read_json
-from collector_service.support.state_object import StateObject, validated
+from collector_service.support.state_object import StateObject, known_version, validated
 from vieweratlas_dagster.lake.keys import QUARANTINE_PREFIX
 from vieweratlas_dagster.vod.queue import Items, VodItem
 
@@ -69,13 +69,6 @@ class QueueStore:
         def rewrite(before: dict[str, VodItem] | None) -> dict[str, VodItem]:
             items, result = transition(self._or_empty(before))
             outcome[:] = [result]
-            size = len(encode(items))
-            if len(items) > _MAX_ITEMS or size > QUEUE.most:
-                raise QueueFullError(
-                    f"the VOD queue {self._address} is full: {len(items)} recordings in {size} bytes are "
-                    f"more than the {_MAX_ITEMS} in {QUEUE.most} that can be read back. It gets shorter as "
-                    "recordings are read; raise vod.min_views or lower vod.max_age_hours to queue fewer"
-                )
             return items
 
         QUEUE.update(self._lake, rewrite)
@@ -126,8 +119,19 @@ class QueueStore:
 
 
 def encode(items: Items) -> bytes:
-    """The queue as JSON, ordered by VOD id, one field per line; equal queues give equal bytes."""
-    return _adapter.dump_json(_File(1, [items[vod_id] for vod_id in sorted(items)]), indent=1) + b"\n"
+    """The queue as JSON, ordered by VOD id, one field per line; equal queues give equal bytes.
+
+    Raises:
+        QueueFullError: it would be too large to be read back.
+    """
+    data = _adapter.dump_json(_File(1, [items[vod_id] for vod_id in sorted(items)]), indent=1) + b"\n"
+    if len(items) > _MAX_ITEMS or len(data) > QUEUE.most:
+        raise QueueFullError(
+            f"the VOD queue {QUEUE_KEY} is full: {len(items)} recordings in {len(data)} bytes are more "
+            f"than the {_MAX_ITEMS} in {QUEUE.most} that can be read back. It gets shorter as recordings "
+            "are read; raise vod.min_views or lower vod.max_age_hours to queue fewer"
+        )
+    return data
 
 
 def decode(data: bytes) -> dict[str, VodItem]:
@@ -200,7 +204,7 @@ class Recovery:
 class _File:
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
 
-    schema_version: Literal[1]
+    schema_version: Annotated[int, known_version(1)]
     items: Annotated[list[VodItem], FailFast()]
 
 

@@ -48,7 +48,7 @@ def faults(table):
         f"{required} is null in 1 rows": good.with_columns(
             pl.lit(None, table.schema[required]).alias(required)
         ),
-        "1 rows repeat the": pl.concat([good, good]),
+        "1 rows have the same": pl.concat([good, good]),
         "column viewer_login is not in the contract": good.with_columns(viewer_login=pl.lit("x")),
     }
 

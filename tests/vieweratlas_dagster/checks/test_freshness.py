@@ -95,7 +95,7 @@ def test_a_vod_queue_that_is_off_is_not_looked_at(resource, check):
         ([vod(1, 200, "done"), vod(2, 200, "dead")], "0 recordings wait, 0 are being read"),
         (
             [vod(1, 49, "pending"), vod(2, 5, "incomplete")],
-            "2 recordings wait, the oldest for 49 hours (limit 48)",
+            "the longest has waited 49 hours (limit 48)",
         ),
         (
             [vod(1, 600, "pending", queued_at=datetime(2026, 1, 1, 9, tzinfo=UTC))],

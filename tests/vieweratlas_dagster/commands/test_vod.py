@@ -74,7 +74,7 @@ def test_retry_gives_all_attempts_back(lake):
     assert states == {"1": "pending", "2": "dead", "3": "done"}
     result = run("vod", "retry", "https://www.twitch.tv/videos/3?t=1h", "404")
     assert result.exit_code == 1
-    assert "404 is not in the queue; to add it, `vieweratlas vod add 404`" in result.stderr
+    assert "404 is not in the queue; run `vieweratlas vod add 404` to add it" in result.stderr
     assert QueueStore(lake).load()["3"].status == "pending"
     for wrong in ([], ["--dead", "1"], ["someone"]):
         assert run("vod", "retry", *wrong).exit_code == 2
@@ -125,7 +125,7 @@ def test_add_queues_what_twitch_has(lake, monkeypatch):
         assert (queued.vod_id, queued.channel, queued.status) == (first.video_id, channel, "pending")
         again = run("vod", "add", first.video_id)
         assert again.exit_code == 0
-        assert f"already known; to read it, `vieweratlas vod retry {first.video_id}`" in again.output
+        assert f"already known; run `vieweratlas vod retry {first.video_id}` to read it" in again.output
     assert run("vod", "add", "../1").exit_code == 2
 
 

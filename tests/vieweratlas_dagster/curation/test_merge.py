@@ -400,7 +400,7 @@ def test_channel_attributes_tell_how_a_channel_was_observed():
 def test_tables_refuse_what_breaks_their_contract():
     good = curate([record(1, 0, {7: 2})]).presence["live"]
     assert PRESENCE.problems(good.vstack(good)) == [
-        "1 rows repeat the channel_id, viewer_key, window_start, window_seconds of a different row"
+        "1 rows have the same channel_id, viewer_key, window_start, window_seconds as another row"
     ]
     assert PRESENCE.problems(good.with_columns(pl.lit(None, pl.UInt32).alias("messages"))) == [
         "messages is null in 1 rows"

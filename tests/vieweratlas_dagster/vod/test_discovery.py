@@ -1,5 +1,6 @@
 """Discovery: who is asked, what is queued, what is remembered."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -177,6 +178,15 @@ async def test_a_damaged_memory_costs_calls_alone(lake, bad):
     report = await discover(Shelf({}), lake, [seen(1)], settings(), now=NOW)
     assert report.asked_channels == 1
     assert lake.get(MEMORY_KEY) == sound
+
+
+async def test_a_memory_of_many_channels_is_read_back(lake):
+    await discover(Shelf({}), lake, [seen(1)], settings(), now=NOW)
+    span = json.loads(lake.get(MEMORY_KEY))["asked"]["1"]
+    asked = dict.fromkeys(range(1, 200010), span)
+    lake.put(MEMORY_KEY, json.dumps({"schema_version": 1, "asked": asked, "owed": {}}).encode())
+    report = await discover(Shelf({}), lake, [seen(1), seen(200_009), seen(200_010)], settings(), now=NOW)
+    assert (report.asked_channels, report.failed_channels) == (1, 0)
 
 
 def test_vods_are_added_by_hand_whatever_their_age_and_views(lake):

@@ -7,13 +7,15 @@ of the checks) and ``state/alerts.json`` (the present failures).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
+from vieweratlas_dagster.alerts.heartbeat import HEARTBEAT
 from vieweratlas_dagster.alerts.incidents import STATE, State
+from vieweratlas_dagster.lake.keys import MAP_MANIFEST, analysis_key
+from vieweratlas_dagster.lake.manifests import MAP_MANIFESTS
 
 from .platform_on_aws import SERVICES, Platform, environment
 
@@ -152,8 +154,9 @@ def _snapshots(bucket: Bucket, allowed: timedelta, now: datetime) -> tuple[bool,
 def _analysis(bucket: Bucket, now: datetime) -> tuple[bool, str]:
     due = (now - timedelta(days=1) - _MAP_DUE).date()
     for day in bucket.days("curated/analysis/"):
-        manifest = bucket.get(f"curated/analysis/date={day}/manifest.json")
-        if manifest and json.loads(manifest).get("complete"):
+        key = analysis_key(f"{day}", MAP_MANIFEST)
+        manifest = bucket.get(key)
+        if manifest is not None and MAP_MANIFESTS.parse(manifest, key).complete:
             late = "" if day >= due else f"; {due} is due"
             return day >= due, f"last finished map: {day}{late}"
     first = min(bucket.days("raw/snapshots/"), default=None)
@@ -172,11 +175,11 @@ def _recordings(bucket: Bucket, now: datetime) -> tuple[bool, str]:
 
 
 def _heartbeat(bucket: Bucket, now: datetime) -> tuple[bool, str]:
-    data = bucket.get("state/heartbeat.json")
+    data = bucket.get(HEARTBEAT.key)
     if data is None:
         return False, "none yet: is the sensor vieweratlas_alerts on, and the daemon running?"
-    heartbeat = json.loads(data)
-    age, checks = now - datetime.fromisoformat(heartbeat["at"]), heartbeat["checks_age_minutes"]
+    heartbeat = HEARTBEAT.parse(data, HEARTBEAT.key)
+    age, checks = now - heartbeat.at, heartbeat.checks_age_minutes
     if checks is None:
         return False, f"{_span(age)} ago, but the freshness checks have not run yet"
     # The checks are as much older now as the heartbeat is old.
