@@ -250,7 +250,9 @@ def parse_record(line: bytes | str, *, now: datetime | None = None) -> SnapshotR
         raise BadRecordError("bad_field", f"channel is not a login: {_short(channel)}")
     collector_id = _required(data, "collector_id")
     if not isinstance(collector_id, str) or not COLLECTOR_ID.fullmatch(collector_id):
-        raise BadRecordError("bad_field", f"collector_id is not such an id: {_short(collector_id)}")
+        raise BadRecordError(
+            "bad_field", f"collector_id is not a valid collector id: {_short(collector_id)}"
+        )
     window_start, window_seconds = _window(data, now)
     observed = _required(data, "observed_seconds")
     if not _is_number(observed):
@@ -303,7 +305,7 @@ def encode_object(records: Iterable[SnapshotRecord]) -> bytes:
 
 
 def decode_lines(data: bytes) -> Iterator[bytes]:
-    """The lines of a snapshot object, without newlines, empty ones left out.
+    """The lines of a snapshot object, without newlines and without empty lines.
 
     Raises:
         BadRecordError: ``bad_gzip`` for bytes that are not a complete gzip stream, ``too_large`` beyond

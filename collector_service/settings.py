@@ -268,7 +268,7 @@ class Settings(Section):
 
     # Sections of the same file that only the code location reads.
     foreign_sections: ClassVar[frozenset[str]] = frozenset(
-        {"alerts", "analysis", "checks", "late_data", "retention"}
+        {"alerts", "analysis", "checks", "late_data", "retention", "source"}
     )
 
     storage: StorageSettings = StorageSettings()

@@ -144,8 +144,8 @@ class ChannelList:
             _GivenList(collection, helix, clock or SystemClock()) if given else _TopList(collection, helix)
         )
 
-    def leave_out(self, opt_outs: OptOuts) -> None:
-        """From now on these channels are left out of every listing."""
+    def obey(self, opt_outs: OptOuts) -> None:
+        """List none of these channels."""
         self._opt_outs = opt_outs
 
     async def refresh(self) -> Listing:
@@ -405,7 +405,7 @@ class _TopList:
 async def _accounts(
     helix: Helix, logins: Collection[str], ids: Collection[int], existing: Collection[int]
 ) -> list[User]:
-    """The accounts with these logins or ids; those left out do not exist.
+    """The accounts with these logins or ids; those without an account are absent.
 
     Helix has given empty answers to good questions before. So missing accounts are asked for again,
     together with an account that exists: an answer without the latter proves nothing.

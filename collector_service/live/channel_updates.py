@@ -29,15 +29,15 @@ class ChannelUpdates:
         self._channel_list = channel_list
         self._reports = reports
 
-    def leave_out(self, opt_outs: OptOuts) -> None:
+    def obey(self, opt_outs: OptOuts) -> None:
         """Put opt-outs in force, everywhere."""
         parts = self._parts
-        parts.intake.leave_out(opt_outs)
+        parts.intake.obey(opt_outs)
         # Twitch's clock may be ahead of ours, so that the next window has begun already.
         since = parts.windows.now() + parts.settings.collection.window_seconds
-        parts.uploader.leave_out(opt_outs, since)
-        parts.pool.roster.leave_out(opt_outs.channel_ids)
-        self._channel_list.leave_out(opt_outs)
+        parts.uploader.obey(opt_outs, since)
+        parts.pool.roster.obey(opt_outs.channel_ids)
+        self._channel_list.obey(opt_outs)
 
     def apply(self, listing: Listing) -> None:
         """Watch these channels."""
@@ -76,5 +76,5 @@ class ChannelUpdates:
             await parts.opt_outs.asked_within(seconds)
             await parts.key_watch.again()
             if await parts.opt_outs.refresh():
-                self.leave_out(parts.opt_outs.current)
+                self.obey(parts.opt_outs.current)
                 self.apply(self._channel_list.listing())

@@ -85,9 +85,9 @@ def judge(now: ReaderState, stats: Stats) -> dict[str, Any]:
     if stats.journal_failures or stats.spool_failures:
         problems.append("the local disk refused writes")
     if stats.spool_thinned:
-        problems.append(f"no room to wait for the lake: {stats.spool_thinned} windows lost their viewers")
+        problems.append(f"the spool is full: {stats.spool_thinned} windows lost their viewers")
     if stats.spool_removed:
-        problems.append(f"no room to wait for the lake: {stats.spool_removed} windows were removed")
+        problems.append(f"the spool is full: {stats.spool_removed} windows were removed")
     if stats.spool_unreadable:
         problems.append(f"the local disk cannot read {stats.spool_unreadable} windows any more")
     return {
@@ -137,14 +137,14 @@ class StatsCollector(Collector):
             yield GaugeMetricFamily(_PREFIX + name, text, value=value)
         for name, text, count in (
             ("mirrored", "Shared-chat copies", stats.mirrored),
-            ("duplicates", "Second copies of a line left out", stats.duplicates),
+            ("duplicates", "Second copies of a line, not counted", stats.duplicates),
             ("opted_out", "Lines of viewers and channels that opted out", stats.opted_out),
             ("windows_spooled", "Objects written to the spool", stats.windows_spooled),
             ("upload_ok", "Objects brought into the lake", stats.uploads),
-            ("upload_fail", "Failed attempts at that", stats.upload_failures),
+            ("upload_fail", "Failed uploads", stats.upload_failures),
             ("journal_failures", "Failed writes of the journal", stats.journal_failures),
             ("spool_failures", "Failed writes of the spool", stats.spool_failures),
-            ("spool_thinned", "Waiting windows that lost their viewers to a bound", stats.spool_thinned),
+            ("spool_thinned", "Waiting windows stripped of viewers to free space", stats.spool_thinned),
             ("spool_removed", "Waiting windows removed", stats.spool_removed),
             ("spool_unreadable", "Waiting windows that the disk cannot read", stats.spool_unreadable),
             ("refresh_failures", "Failed refreshes of the channel list", stats.refresh_failures),

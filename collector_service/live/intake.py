@@ -57,20 +57,20 @@ class Intake:
         self._windows = windows
         self._viewers = viewers
         self._stats = stats
-        self._left_out_ids: frozenset[int] = frozenset()
-        self._left_out_logins: frozenset[str] = frozenset()
+        self._opted_out_ids: frozenset[int] = frozenset()
+        self._opted_out_logins: frozenset[str] = frozenset()
         self.duplicates = Duplicates()
 
-    def leave_out(self, opt_outs: OptOuts) -> None:
+    def obey(self, opt_outs: OptOuts) -> None:
         """Count nothing of these viewers and channels.
 
         Earlier counts stay in the open windows until they are uploaded (``spool``). A shared-chat copy has
         no viewer id, so it adds to ``mirrored_messages`` for opted-out viewers, too.
         """
-        self._viewers.leave_out(opt_outs.viewer_keys)
-        self._left_out_logins = opt_outs.channels
+        self._viewers.obey(opt_outs.viewer_keys)
+        self._opted_out_logins = opt_outs.channels
         # A channel that has a tally is only looked up by its id.
-        self._left_out_ids = opt_outs.channel_ids | {
+        self._opted_out_ids = opt_outs.channel_ids | {
             channel_id
             for share in self._windows.open_shares
             for channel_id, tally in share.tallies.items()
@@ -84,11 +84,11 @@ class Intake:
         key_of = self._viewers.key
         bots = self._viewers.bots
         duplicates = self.duplicates
-        left_out = self._left_out_ids
+        opted_out_ids = self._opted_out_ids
         messages = presences = mirrored = opted_out = 0
         for chat in chats:
             channel_id = int(chat.room_id)
-            if left_out and channel_id in left_out:
+            if opted_out_ids and channel_id in opted_out_ids:
                 opted_out += 1
                 continue
             if duplicates and duplicates.is_second(channel_id, chat.message_id):
@@ -105,7 +105,7 @@ class Intake:
                 if not LOGIN.fullmatch(login):
                     self._stats.parse_errors["bad_channel"] += 1
                     continue
-                if login in self._left_out_logins:
+                if login in self._opted_out_logins:
                     opted_out += 1
                     continue
                 share.tally(channel_id, login)

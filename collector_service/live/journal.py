@@ -227,12 +227,12 @@ class Journal:
 
 
 def _gain(share: WindowShare, now: float, quiet: Mapping[int, float]) -> bytes:
-    rooms, share.new_channels = share.new_channels, []
+    channels, share.new_channels = share.new_channels, []
     coverage, share.coverage = share.coverage, []
     events, share.events = share.events, array("Q")
     infos = (
         (channel_id, share.tallies[channel_id].login, share.stream_infos.get(channel_id))
-        for channel_id in rooms
+        for channel_id in channels
     )
     state = {
         "now": now,

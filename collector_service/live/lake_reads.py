@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from collector_service.lake import LAKE_ERRORS
-from collector_service.support.retry import NETWORK
+from collector_service.support.retry import NETWORK, RetryPolicy
 from collector_service.support.threads import brief, in_daemon_thread
 
 T = TypeVar("T")
@@ -19,15 +19,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LakeReadTimings:
-    """How long one read may take, in real seconds.
+    """How long one read may take, in real seconds, and how it is retried.
 
     Attributes:
         read_seconds: without a local copy of the answer.
         read_with_copy_seconds: with one. A start that has a copy must not wait long for the lake.
+        retry: the waits after failed reads.
     """
 
     read_seconds: float = 30.0
     read_with_copy_seconds: float = 5.0
+    retry: RetryPolicy = NETWORK
 
 
 async def read_within(seconds: float, read: Callable[[], T]) -> T:
@@ -49,7 +51,7 @@ async def read_before_collecting(
         read: the read; blocks.
         subject: the answer, for the log.
         has_copy: whether there is a local copy of the answer.
-        timings: how long one read may take.
+        timings: how long one read may take, and the waits between reads.
 
     Raises:
         LAKE_ERRORS: the lake cannot be read, and there is a copy.
@@ -64,7 +66,7 @@ async def read_before_collecting(
             if has_copy:
                 raise
             failures += 1
-            delay = NETWORK.wait_seconds(failures)
+            delay = timings.retry.wait_seconds(failures)
             _log.warning(
                 "cannot read the lake (%s); nothing is collected until %s is known; next try in %.0f s",
                 brief(error), subject, delay,

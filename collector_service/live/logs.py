@@ -1,7 +1,7 @@
 """Logs: one line an event, for people or for machines.
 
-Belongs here: the handlers and formats of the process. A log never holds a viewer's name or id, message
-text or a secret; the modules that log see to it, and chatty libraries are silenced here.
+A log never holds a viewer's name or id, message text or a secret; the modules that log see to it, and
+chatty libraries are silenced here.
 """
 
 from __future__ import annotations

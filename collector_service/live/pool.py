@@ -25,7 +25,7 @@ from collector_service.live.windows import Windows
 from collector_service.metrics import Stats
 from collector_service.settings import CollectionSettings, TwitchSettings
 from collector_service.support.pace import Pace
-from collector_service.support.retry import NETWORK
+from collector_service.support.retry import NETWORK, RetryPolicy
 from collector_service.twitch.irc_client import ConnectError, Connection, ConnectionTimings
 
 JOIN_TRIES = 3
@@ -49,6 +49,7 @@ class PoolTimings:
         linger_seconds: for which the old connection then stays, for lines that are still on their way.
         drain_seconds: the longest wait for lines on their way when a connection is ended.
         drain_silence_seconds: the longest such wait without a sign of life.
+        retry: the waits after connections that failed.
         connection: those of each connection.
     """
 
@@ -59,6 +60,7 @@ class PoolTimings:
     linger_seconds: float = 2.0
     drain_seconds: float = 8.0
     drain_silence_seconds: float = 4.0
+    retry: RetryPolicy = NETWORK
     connection: ConnectionTimings = field(default_factory=ConnectionTimings)
 
     @property
@@ -67,8 +69,8 @@ class PoolTimings:
         return self.handover_seconds + 60.0
 
 
-class Shard:
-    """A slot for a limited number of channels, and the connection that serves them.
+class ConnectionSlot:
+    """A limited number of channels, and the connection that serves them.
 
     ``wanted`` has the channels that must stay joined, in order of importance.
     """
@@ -108,9 +110,9 @@ class Shard:
             self._pool.stats.reconnects[cause] += 1
             if cause == "reconnect":
                 # The first time at once, since the connection is about to be closed.
-                await asyncio.sleep(NETWORK.wait_seconds(failures - 1) if failures > 1 else 0.0)
+                await asyncio.sleep(self._timings.retry.wait_seconds(failures - 1) if failures > 1 else 0.0)
                 continue
-            delay = NETWORK.wait_seconds(failures) if failures else random.random()  # noqa: S311 - jitter, no secret
+            delay = self._timings.retry.wait_seconds(failures) if failures else random.random()  # noqa: S311 - jitter, no secret
             _log.warning("no connection to %s: %s; next try in %.1f s", self._pool.url, cause, delay)
             await asyncio.sleep(delay)
 
@@ -215,7 +217,7 @@ async def drain(connections: Sequence[Connection], timings: PoolTimings) -> None
 
 
 class Pool:
-    """All shards, and the windows' reader.
+    """All connection slots, and the windows' reader.
 
     Args:
         twitch: where to connect.
@@ -243,8 +245,8 @@ class Pool:
         self._windows = windows
         self._start: Spawn | None = None
         self.timings = timings
-        self._shards: dict[Shard, asyncio.Task[None]] = {}
-        self._of: dict[str, Shard] = {}
+        self._slots: dict[ConnectionSlot, asyncio.Task[None]] = {}
+        self._of: dict[str, ConnectionSlot] = {}
         self._ending: list[Connection] = []
         self._last_heard = 0.0
         self.roster = Roster(windows, intake, stats, lambda login: self._of[login].change())
@@ -291,27 +293,27 @@ class Pool:
         if self.roster.is_frozen:
             return
         added, removed = self.roster.want(logins, channel_ids)
-        changed: set[Shard] = set()
+        changed: set[ConnectionSlot] = set()
         for channel in removed:
-            shard = self._of.pop(channel.login)
-            del shard.wanted[channel.login]
-            changed.add(shard)
+            slot = self._of.pop(channel.login)
+            del slot.wanted[channel.login]
+            changed.add(slot)
         for channel in added:
-            shard = self._with_room()
-            self._of[channel.login] = shard
-            shard.wanted[channel.login] = channel
-            changed.add(shard)
-        for shard in changed:
-            if shard.wanted:
-                shard.change()
+            slot = self._with_room()
+            self._of[channel.login] = slot
+            slot.wanted[channel.login] = channel
+            changed.add(slot)
+        for slot in changed:
+            if slot.wanted:
+                slot.change()
             else:
-                self._shards.pop(shard).cancel()
-                self.end(shard.connections)
+                self._slots.pop(slot).cancel()
+                self.end(slot.connections)
 
     async def stop(self) -> None:
         """Read the lines on their way, then end every connection; watching ends with the last line read."""
         self.roster.freeze()
-        for task in self._shards.values():
+        for task in self._slots.values():
             task.cancel()
         await drain(self._connections(), self.timings)
 
@@ -340,8 +342,8 @@ class Pool:
         return self.roster.statuses()
 
     def connection_counts(self) -> dict[str, int]:
-        """Open connections, and shards without any."""
-        up = [len(shard.connections) for shard in self._shards]
+        """Open connections, and slots without any."""
+        up = [len(slot.connections) for slot in self._slots]
         return {"open": sum(up), "missing": up.count(0)}
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -357,15 +359,13 @@ class Pool:
     def _connections(self) -> list[Connection]:
         self._ending = _open(self._ending)
         return list(
-            dict.fromkeys(
-                [*chain.from_iterable(shard.connections for shard in self._shards), *self._ending]
-            )
+            dict.fromkeys([*chain.from_iterable(slot.connections for slot in self._slots), *self._ending])
         )
 
-    def _with_room(self) -> Shard:
-        for shard in self._shards:
-            if len(shard.wanted) < self._collection.channels_per_connection:
-                return shard
-        shard = Shard(self)
-        self._shards[shard] = self._spawn(shard.run())
-        return shard
+    def _with_room(self) -> ConnectionSlot:
+        for slot in self._slots:
+            if len(slot.wanted) < self._collection.channels_per_connection:
+                return slot
+        slot = ConnectionSlot(self)
+        self._slots[slot] = self._spawn(slot.run())
+        return slot

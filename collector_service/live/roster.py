@@ -91,7 +91,7 @@ class Roster:
         self._channels: dict[str, Channel] = {}
         self._wanted: set[str] = set()
         self._owners: dict[int, Channel] = {}
-        self._left_out: frozenset[int] = frozenset()
+        self._opted_out: frozenset[int] = frozenset()
         self._frozen: _Frozen | None = None
         self.chats: Callable[[Sequence[Chat]], None] = intake.chats
 
@@ -135,9 +135,9 @@ class Roster:
                 self.identified(login, channel.listed_id)
         return added, removed
 
-    def leave_out(self, channel_ids: frozenset[int]) -> None:
+    def obey(self, channel_ids: frozenset[int]) -> None:
         """Leave channels with these ids, as soon as their id is known."""
-        self._left_out = channel_ids
+        self._opted_out = channel_ids
         for channel in self._channels.values():
             if channel.channel_id in channel_ids:
                 self._leave(channel)
@@ -175,7 +175,7 @@ class Roster:
         return {
             channel.channel_id: (channel.login, channel.status)
             for channel in wanted
-            if channel.channel_id is not None and channel.channel_id not in self._left_out
+            if channel.channel_id is not None and channel.channel_id not in self._opted_out
         }
 
     def table(self) -> list[Row]:
@@ -229,7 +229,7 @@ class Roster:
             return
         self._stats.join_latency.observe(asyncio.get_running_loop().time() - channel.asked_at)
         now = self._windows.now()
-        if channel.channel_id in self._left_out:
+        if channel.channel_id in self._opted_out:
             connection.leave([login])
             return
         channel.become(ChannelStatus.JOINED, now)
@@ -245,9 +245,9 @@ class Roster:
         first = min(channel.holders.values())
         channel.holders.pop(connection)
         rest = min(channel.holders.values(), default=math.inf)
-        gone = self._windows.now() - ago * self._windows.rate
+        left_at = self._windows.now() - ago * self._windows.rate
         # The channel was not watched between the silence of this connection and the next one's JOIN.
-        if channel.channel_id is not None and first < rest and gone < rest:
+        if channel.channel_id is not None and first < rest and left_at < rest:
             self._windows.left(channel.channel_id, ago)
             if channel.holders:
                 self._windows.joined(channel.channel_id, login, rest)
@@ -277,7 +277,7 @@ class Roster:
                 self._windows.left(channel_id, 0.0)
         self._owners[channel_id] = channel
         channel.channel_id = channel_id
-        if channel_id in self._left_out:
+        if channel_id in self._opted_out:
             self._leave(channel)
         elif channel.holders:
             self._windows.joined(channel_id, login, min(channel.holders.values()))

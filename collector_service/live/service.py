@@ -145,7 +145,7 @@ class Service:
             updates = ChannelUpdates(parts, channel_list, self._reports)
             await parts.key_watch.before_collecting()
             # The opt-outs must be known before anything is counted, let alone written.
-            updates.leave_out(await parts.opt_outs.load())
+            updates.obey(await parts.opt_outs.load())
             if helix is not None:
                 await _validate(helix)
             listing = await channel_list.refresh()

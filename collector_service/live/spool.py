@@ -123,11 +123,11 @@ class Spool(ABC):
         # Held while an object changes, never during a request to the lake.
         self._lock = threading.Lock()
 
-    def leave_out(self, opt_outs: OptOuts, since: float = math.inf) -> None:
+    def obey(self, opt_outs: OptOuts, since: float = math.inf) -> None:
         """Upload nothing of these viewers and channels, even if it was counted before.
 
         Args:
-            opt_outs: the viewers and channels that are left out.
+            opt_outs: the viewers and channels.
             since: the world time after which they are not counted any more; objects of windows that began
                 later are not searched.
         """
@@ -239,7 +239,7 @@ class Spool(ABC):
     def _drop(self, name: ShareName) -> None:
         self._forget(name)
         self._lose(name, "removed")
-        _log.error("%s: removed the rest of the window of %s", self._full(), _window(name))
+        _log.error("%s: removed the window that began at %s", self._full(), _window(name))
 
     def _lose(self, name: ShareName, how: str) -> None:
         self._uploading.get(name, self.losses)[how] += 1

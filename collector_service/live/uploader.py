@@ -1,7 +1,7 @@
 """The uploader: from open windows to objects in the lake, whatever fails on the way.
 
-Belongs here: when to tick the windows, flush the journal, spool and upload. Does not belong here: the
-formats (``journal``, ``spool``) and the windows' content.
+It decides when to tick the windows, flush the journal, spool and upload; ``journal`` and ``spool`` have the
+formats.
 
 A share moves from memory into the spool, then its journal is removed, then its object is uploaded and
 removed from the spool. When the disk refuses the object, it waits in memory: it moves into the spool when
@@ -38,7 +38,7 @@ from collector_service.live.spool import DiskSpool, MemorySpool, ShareName, Spoo
 from collector_service.live.windows import LATENCY_SECONDS, Windows, WindowShare
 from collector_service.metrics import Stats
 from collector_service.privacy.opt_outs import OptOuts
-from collector_service.support.retry import NETWORK
+from collector_service.support.retry import NETWORK, RetryPolicy
 from collector_service.support.threads import brief, in_daemon_thread
 
 # After this many failed uploads, and after each further one, an object yields to the others.
@@ -65,11 +65,13 @@ class UploaderTimings:
         sync_seconds: between two syncs of the journal, which survive a power failure.
         hold_seconds: for which an object that has failed `PATIENCE` times yields to the others: longer than
             the longest back-off, so that they get their turn even if the lake fails for several.
+        retry: the waits after failed uploads, and after failed writes of the spool.
     """
 
     flush_seconds: float = 1.0
     sync_seconds: float = 3.0
     hold_seconds: float = 90.0
+    retry: RetryPolicy = NETWORK
 
 
 @dataclass
@@ -141,10 +143,10 @@ class Uploader:
         self._spool_journal()
         return secrets.randbelow(_FIRST_SHARES)
 
-    def leave_out(self, opt_outs: OptOuts, since: float) -> None:
-        """Upload nothing of these viewers and channels; see `Spool.leave_out`."""
-        self._spool.leave_out(opt_outs, since)
-        self._memory.leave_out(opt_outs, since)
+    def obey(self, opt_outs: OptOuts, since: float) -> None:
+        """Upload nothing of these viewers and channels; see `Spool.obey`."""
+        self._spool.obey(opt_outs, since)
+        self._memory.obey(opt_outs, since)
 
     async def tick(self, windows: Windows, longest: float, on_closed: Callable[[], None]) -> None:
         """Open and close windows on time, until cancelled.
@@ -197,7 +199,7 @@ class Uploader:
                 if self._closed:  # they cannot wait as they are: an object is far smaller
                     continue
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(NETWORK.wait_seconds(failures)):
+                    async with asyncio.timeout(self._timings.retry.wait_seconds(failures)):
                         await self._has_closed.wait()
             else:
                 await self._has_closed.wait()
@@ -215,7 +217,7 @@ class Uploader:
                     failures = 0
             except LAKE_ERRORS as error:
                 failures += 1
-                delay = NETWORK.wait_seconds(failures)
+                delay = self._timings.retry.wait_seconds(failures)
                 _log.warning("upload failed (%s); next try in %.0f s", brief(error), delay)
                 await asyncio.sleep(delay)
             else:
@@ -286,7 +288,7 @@ class Uploader:
     async def _flush_closed(self, shares: Iterable[WindowShare]) -> None:
         """Write the closed shares to the journal, in case the spool fails.
 
-        Shares without channels are left out: they are empty, or were thinned.
+        Shares without channels are skipped: they are empty, or were thinned.
         """
         try:
             await self._write_journal(lambda: [share for share in shares if share.tallies], math.inf)
@@ -321,11 +323,11 @@ class Uploader:
         async with self._journal_turn:
             # Evaluated here: a share whose file was discarded during the wait must not get a new one.
             flushes = self._journal.take(shares(), now, quiet)
-            now = asyncio.get_running_loop().time()
-            sync = now - self._synced_at >= self._timings.sync_seconds
+            tried_at = asyncio.get_running_loop().time()
+            sync = tried_at - self._synced_at >= self._timings.sync_seconds
             await asyncio.to_thread(self._write_and_sync, flushes, sync)
             if sync:
-                self._synced_at = now
+                self._synced_at = tried_at
 
     def _write_and_sync(self, flushes: list[Flush | Whole], sync: bool) -> None:
         self._journal.write(flushes)
@@ -354,7 +356,7 @@ class Uploader:
             share = self._closed[busy]
             del self._closed[busy]
             self._losses["removed"] += 1
-            _log.error("%s: removed the rest of the window of %s", _STUCK, _window(share))
+            _log.error("%s: removed the window that began at %s", _STUCK, _window(share))
         self._measure()
 
     async def _spool_next(self) -> bool:

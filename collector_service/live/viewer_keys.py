@@ -36,13 +36,13 @@ class ViewerKeys:
         self._generation = generation
         self._young: dict[bytes, int] = {}
         self._old: dict[bytes, int] = {}
-        self._left_out: frozenset[int] = frozenset()
+        self._opted_out: frozenset[int] = frozenset()
         self.bots: set[int] = set()
 
-    def leave_out(self, keys: frozenset[int]) -> None:
+    def obey(self, keys: frozenset[int]) -> None:
         """Give these viewers, and only these, `NO_KEY`."""
-        if keys != self._left_out:
-            self._left_out = keys
+        if keys != self._opted_out:
+            self._opted_out = keys
             self._young, self._old = {}, {}
             self.bots -= keys
 
@@ -66,7 +66,7 @@ class ViewerKeys:
         key = self._old.get(chat.user_id)
         if key is None:
             key = viewer_key(self._secret, chat.user_id.decode("ascii"))
-            if key in self._left_out:
+            if key in self._opted_out:
                 return NO_KEY
             if chat.login in self._bot_logins:
                 self.bots.add(key)

@@ -20,8 +20,9 @@ from collector_service.clock import Clock, utc
 from collector_service.contract import ChannelStatus, SnapshotRecord
 from collector_service.twitch.irc import MESSAGE, MIRRORED
 
-# Real seconds that a window stays open after its end, for messages that are still on their way, and how
-# much longer for a connection that has to prove that it was alive until then.
+# Real seconds that a window stays open after its end, and after each later event of it, for messages that
+# are still on their way; and how much longer at most, for such events or for a connection that has to prove
+# that it was alive at the window's end. So a window closes within the sum of both after its end.
 GRACE_SECONDS = 2.0
 SETTLE_SECONDS = 15.0
 # Real seconds by which a line may still be on its way to us: a crash loses those, too.
@@ -120,9 +121,10 @@ class WindowShare:
 
     Attributes:
         start: the window's start, a multiple of its length.
+        end: the window's end.
         sequence: number of the share, unique within the state directory.
         close_at: when the share closes. An event that arrives after the window's end puts this off.
-        close_by: the latest time for ``close_at``.
+        close_by: the latest time at which it closes, whether or not every connection was heard.
         until: watching counts up to here.
         partial: whether it may lack a part of the window.
         full: whether it has stopped counting, for lack of memory.
@@ -136,7 +138,7 @@ class WindowShare:
     """
 
     __slots__ = (
-        "close_at", "close_by", "coverage", "events", "full", "new_channels", "partial", "seconds",
+        "close_at", "close_by", "coverage", "end", "events", "full", "new_channels", "partial", "seconds",
         "sequence", "start", "statuses", "stream_infos", "supplementary", "tallies", "until",
     )  # fmt: skip
 
@@ -151,10 +153,11 @@ class WindowShare:
         supplementary: bool = False,
     ) -> None:
         self.start = start
+        self.end = start + seconds
         self.seconds = seconds
         self.sequence = sequence
         self.close_at = self.close_by = close_at
-        self.until = float(start + seconds)
+        self.until = float(self.end)
         self.partial = partial or supplementary
         self.supplementary = supplementary
         self.tallies: dict[int, Tally] = {}
@@ -164,11 +167,6 @@ class WindowShare:
         self.events = array("Q")
         self.coverage: list[tuple[int, float, bool]] = []
         self.new_channels: list[int] = []
-
-    @property
-    def end(self) -> int:
-        """The window's end."""
-        return self.start + self.seconds
 
     @property
     def pairs(self) -> int:
@@ -379,8 +377,9 @@ class Windows:
         """Open the windows that have begun; take out and return the shares that are over, oldest first.
 
         A share is over when every connection was heard after its window's end: only then it is certain
-        that none of them was dead in the window. Must be called often: a longer pause (the machine slept)
-        does not count as watched. When the clock was set back, all shares are over.
+        that none of them was dead in the window. It waits for that until ``close_by`` at most. Must be
+        called often: a longer pause (the machine slept) does not count as watched. When the clock was set
+        back, all shares are over.
         """
         if self._clock.now() < self._now - MAX_STEP_BACK_SECONDS * self.rate:
             return self._start_again()
@@ -393,9 +392,7 @@ class Windows:
             if not share.full and share.pairs > self._max_pairs:
                 share.stop_counting(now)
                 self.overflows += 1
-        over = [
-            share for share in self.open_shares if share.close_at <= now and self._is_settled(share, now)
-        ]
+        over = [share for share in self.open_shares if self._is_over(share, now)]
         for share in over:
             self._take_out(share)
             self.closed += not share.supplementary
@@ -410,15 +407,13 @@ class Windows:
             self._take_out(share)
         return shares
 
-    def _is_settled(self, share: WindowShare, now: float) -> bool:
-        if (
-            share.supplementary
-            or self.reader.heard_until() >= share.close_at
-            or now >= share.close_at + SETTLE_SECONDS * self.rate
-        ):
-            return True
-        self.reader.probe()
-        return False
+    def _is_over(self, share: WindowShare, now: float) -> bool:
+        if now < share.end + self._grace:
+            return False
+        heard = share.supplementary or self.reader.heard_until() >= share.end + self._grace
+        if not heard:
+            self.reader.probe()
+        return now >= share.close_by or (heard and now >= share.close_at)
 
     def _take_out(self, share: WindowShare) -> None:
         del self._open[share.start]

@@ -1,4 +1,4 @@
-"""Opt-outs: the viewers and channels that asked to be left out, as the lake lists them."""
+"""Opt-outs: the viewers and channels that opted out, as the lake lists them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BadOptOutsError(SettingsError):
 
 @dataclass(frozen=True)
 class OptOuts:
-    """The viewers and channels that are left out.
+    """The viewers and channels that have opted out.
 
     Attributes:
         viewer_keys: of viewers, 0 <= k < 2**64.
@@ -39,7 +39,7 @@ class OptOuts:
     channels: frozenset[str] = frozenset()
 
     def has_channel(self, login: str, channel_id: int | None) -> bool:
-        """Whether the channel is left out, under this login or under its id, if that is known."""
+        """Whether the channel has opted out, under this login or under its id, if that is known."""
         return login in self.channels or channel_id in self.channel_ids
 
     def __or__(self, more: OptOuts) -> OptOuts:

@@ -67,19 +67,21 @@ def line_without(line: bytes, opt_outs: OptOuts) -> tuple[bytes | None, int]:
             return None, 0
         chatters = body["chatters"]
         keys, counts = chatters["viewer_key"], chatters["messages"]
-        gone = {key for key in keys if int(key) in opt_outs.viewer_keys}
-        if not gone:
+        opted_out = {key for key in keys if int(key) in opt_outs.viewer_keys}
+        if not opted_out:
             return line, 0
-        stays = [key not in gone for key in keys]
+        stays = [key not in opted_out for key in keys]
         # Ids, where they are kept, and every other value per viewer.
         body["chatters"] = {name: list(compress(values, stays)) for name, values in chatters.items()}
         removed = sum(counts) - sum(body["chatters"]["messages"])
         body["messages"] = max(0, body["messages"] - removed)
         if "known_bots" in body:
-            body["known_bots"] = [key for key in body["known_bots"] if key not in gone]
+            body["known_bots"] = [key for key in body["known_bots"] if key not in opted_out]
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not a snapshot record ({type(error).__name__})") from None
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace"), len(gone)
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace"), len(
+        opted_out
+    )
 
 
 def object_without(

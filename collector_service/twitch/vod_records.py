@@ -27,7 +27,7 @@ class VodWindows:
         mirrored: comments of a different channel in a shared chat; they prove no presence in this one.
         null_commenters: comments of deleted accounts; they prove no presence.
         opted_out: comments of viewers who have opted out.
-        outside: comments before the VOD's start or well after its end; they are left out.
+        outside: comments before the VOD's start or well after its end; they are not counted.
     """
 
     def __init__(

@@ -21,6 +21,13 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+def test_the_collector_accepts_every_section_of_the_file(tmp_path):
+    sections = Settings.model_fields.keys()
+    assert CollectorSettings.foreign_sections == sections - CollectorSettings.model_fields.keys()
+    config = write(tmp_path / "config.yaml", "".join(f"{section}: {{}}\n" for section in sections))
+    assert CollectorSettings.load(config, environment={}) == CollectorSettings()
+
+
 def test_precedence_is_command_line_environment_file_default(tmp_path):
     config = write(
         tmp_path / "c.yaml", "storage: {dir: from_file, s3_prefix: file/}\nlogging: {level: ERROR}\n"

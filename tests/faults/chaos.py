@@ -1,9 +1,6 @@
 """Chaos: a simulated day with random faults, drawn from a seed, and what was left of it.
 
 ``make chaos ARGS="--hours 24 --seed 1"``. Ends with 1 when the property of ``truth`` is broken.
-
-Belongs here: drawing faults, playing them to one collector, and the report. Does not belong here: scenarios
-that know what they wait for (``network``, ``storage``, ``processes``, ``interruptions``).
 """
 
 import asyncio

@@ -1,8 +1,6 @@
 """The collector as a process against a simulated Twitch.
 
-Belongs here: starting, stopping and killing both, waiting for what they do, and collecting what they leave
-behind. Does not belong here: comparing (``truth``), and which faults there are (``network``, ``storage``,
-``processes``, ``interruptions``).
+It starts, stops and kills both, and collects their objects and logs; ``truth`` compares them.
 """
 
 import asyncio

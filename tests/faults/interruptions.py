@@ -2,8 +2,7 @@
 
 What was on disk arrives after a restart without the fault.
 
-Belongs here: bringing a collector into the middle of each fault. Does not belong here: what the faults do
-to one that goes on (``network``, ``storage``, ``processes``).
+``network``, ``storage`` and ``processes`` have the same faults for a collector that goes on.
 """
 
 import asyncio

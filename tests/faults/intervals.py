@@ -1,7 +1,4 @@
-"""Sets of moments, as lists of (from, until).
-
-Belongs here: the algebra. Does not belong here: what the moments mean (``truth``).
-"""
+"""Sets of moments, as lists of (from, until)."""
 
 from collections.abc import Iterable
 

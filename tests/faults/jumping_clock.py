@@ -3,8 +3,7 @@
 FILE holds the seconds, a little-endian double, by which ``time.time`` differs from the real one; it may
 change at any moment. The monotonic clock goes on undisturbed, as on a real machine.
 
-Belongs here: what has to happen inside the collector's process. Does not belong here: setting the clock
-(``machine``).
+``machine`` writes the file.
 """
 
 import mmap

@@ -1,7 +1,6 @@
 """The machine under a collector: a disk that refuses, is full or read-only, and a clock that is set.
 
-Belongs here: the switches. Does not belong here: the scenarios (``storage``, ``interruptions``), and faults
-that come over the network (``s3``, the simulator).
+Faults that come over the network are in ``s3`` and the simulator.
 """
 
 import errno

@@ -1,7 +1,6 @@
 """Faults of the network and of Twitch, one scenario each.
 
-Belongs here: what happens when, and what has to be true afterwards. Does not belong here: what a fault does
-on the wire (the simulator), and faults of the machine or of S3 (``storage``).
+The simulator plays them on the wire; faults of the machine and of S3 are in ``storage``.
 """
 
 import asyncio

@@ -1,7 +1,6 @@
 """Processes: kill -9, two collectors at once, a deploy; one scenario each.
 
-Belongs here: what happens when, and what has to be true afterwards. Does not belong here: SIGTERM in the
-middle of a fault (``interruptions``).
+SIGTERM in the middle of a fault is in ``interruptions``.
 """
 
 import asyncio

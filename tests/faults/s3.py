@@ -1,7 +1,6 @@
 """A real S3 API behind a proxy that can fail as networks and S3 itself do.
 
-Belongs here: the proxy and its switch. Does not belong here: the collector, and how long S3 fails
-(``storage``).
+The scenarios of ``storage`` decide how long it fails.
 """
 
 import asyncio

@@ -1,7 +1,6 @@
 """Faults of S3, of the local disk, and of the machine's clock; one scenario each.
 
-Belongs here: what happens when, and what has to be true afterwards. Does not belong here: how S3, a disk or
-a clock is made to fail (``s3``, ``machine``).
+``s3`` and ``machine`` make S3, a disk or a clock fail.
 """
 
 import asyncio

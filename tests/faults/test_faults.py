@@ -1,8 +1,6 @@
 """The fault matrix: after every fault, what was collected equals what was delivered, minus declared gaps.
 
-Belongs here: running the scenarios. Does not belong here: the scenarios themselves.
-
-They wait far more than they work, so those that were selected run together, a few at a time.
+The scenarios wait far more than they work, so those that were selected run together, a few at a time.
 """
 
 import asyncio

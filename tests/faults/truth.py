@@ -1,7 +1,5 @@
 """What was collected against what the simulator delivered: the property that every fault has to leave true.
 
-Belongs here: reading both sides, and comparing them. Does not belong here: processes and faults.
-
 Viewers are keyed by (channel id, viewer key, window start). Instants are world seconds.
 """
 

@@ -1,7 +1,7 @@
 """A round of VOD work in a process of its own: ``python vod_round.py CHANNELS [SIGNAL WRITES PREFIX]``.
 
-Belongs here: the real round with the ``config.yaml`` of the working directory; prints what it did as one
-line of JSON. Does not belong here: scenarios (``test_vod_faults``).
+It runs the real round with the ``config.yaml`` of the working directory, and prints its report as one line
+of JSON.
 
 CHANNELS is a JSON object of channel ids and logins. After WRITES writes below PREFIX in the lake, when the
 next one is due, the process sends itself SIGNAL. Requests are given up and asked again soon, so that tests

@@ -1,7 +1,6 @@
 """Rounds of VOD work as processes against a simulated Twitch, and the truth of its chats.
 
-Belongs here: starting, stopping and killing rounds, and what the lake has afterwards against what was said.
-Does not belong here: what one process does (``vod_round``), and scenarios (``test_vod_faults``).
+``vod_round`` is one such process; ``test_vod_faults`` has the scenarios.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """How long a busy machine kept the programs under test waiting, so that nobody blames them for it.
 
-Belongs here: measuring. Does not belong here: what is allowed because of it (``harness``).
+``harness`` extends its time limits by it.
 """
 
 import asyncio

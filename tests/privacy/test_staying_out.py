@@ -9,7 +9,6 @@ import pytest
 
 from collector_service.contract import SnapshotRecord, decode_lines, encode_object, live_key, parse_record
 from collector_service.lake import Lake
-from collector_service.live import spool
 from collector_service.live.spool import DiskSpool, MemorySpool, ShareName
 from collector_service.privacy.opt_outs import OptOuts, add_opt_outs
 from collector_service.privacy.redaction import line_without, object_without, record_without
@@ -41,11 +40,11 @@ BOTH = VIEWER.opt_outs | CHANNEL.opt_outs
 
 def test_a_spool_that_is_uploaded_late_holds_nobody_who_opted_out_meanwhile(tmp_path):
     lake = Lake.open(world.settings_for(tmp_path).storage)
-    for shelf in (DiskSpool(tmp_path / "spool", lake), MemorySpool(lake)):
-        name = ShareName(int(NOW.timestamp()), "c1" if isinstance(shelf, DiskSpool) else "c2", 0)
-        shelf.add(name, encode_object(world.records_of(DAY, 20)))
-        shelf.leave_out(BOTH)
-        key = shelf.upload(name)
+    for spool in (DiskSpool(tmp_path / "spool", lake), MemorySpool(lake)):
+        name = ShareName(int(NOW.timestamp()), "c1" if isinstance(spool, DiskSpool) else "c2", 0)
+        spool.add(name, encode_object(world.records_of(DAY, 20)))
+        spool.obey(BOTH)
+        key = spool.upload(name)
         assert world.holding({key: lake.get(key)}, *KEY_IN_ANY_FORM, b"beta_two") == set()
         kept = [parse_record(line).channel for line in decode_lines(lake.get(key))]
         assert kept == ["alpha_one", "gamma_three"]
@@ -54,26 +53,27 @@ def test_a_spool_that_is_uploaded_late_holds_nobody_who_opted_out_meanwhile(tmp_
 def test_only_windows_that_began_before_the_opt_out_are_searched(tmp_path, monkeypatch):
     searched = []
     monkeypatch.setattr(
-        spool, "object_without", lambda *arguments: searched.append(1) or object_without(*arguments)
+        "collector_service.live.spool.object_without",
+        lambda *arguments: searched.append(1) or object_without(*arguments),
     )
-    shelf = DiskSpool(tmp_path / "spool", Lake.in_memory())
-    shelf.leave_out(BOTH, NOW.timestamp())
+    spool = DiskSpool(tmp_path / "spool", Lake.in_memory())
+    spool.obey(BOTH, NOW.timestamp())
     data = encode_object(world.records_of(DAY, 20))
     for seconds, number in ((-300, 1), (0, 2), (300, 2)):
         name = ShareName(int(NOW.timestamp()) + seconds, "c1", 0)
-        shelf.add(name, data)
-        left = shelf.lake.get(shelf.upload(name))
+        spool.add(name, data)
+        left = spool.lake.get(spool.upload(name))
         assert (len(searched), left == data) == (number, seconds > 0)
 
 
 def test_a_spool_of_nobody_but_them_becomes_an_empty_object(tmp_path):
     lake = Lake.open(world.settings_for(tmp_path).storage)
-    shelf = DiskSpool(tmp_path / "spool", lake)
+    spool = DiskSpool(tmp_path / "spool", lake)
     name = ShareName(int(NOW.timestamp()), "c1", 0)
-    shelf.add(name, encode_object(world.records_of(DAY, 20, "vod")))
-    shelf.leave_out(CHANNEL.opt_outs)
-    assert gzip.decompress(lake.get(shelf.upload(name))) == b""
-    assert shelf.names() == []
+    spool.add(name, encode_object(world.records_of(DAY, 20, "vod")))
+    spool.obey(CHANNEL.opt_outs)
+    assert gzip.decompress(lake.get(spool.upload(name))) == b""
+    assert spool.names() == []
 
 
 def test_a_restored_backup_of_raw_data_does_not_bring_them_into_curated_tables(tmp_path):

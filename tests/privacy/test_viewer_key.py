@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 from collector_service.clock import ScaledClock
 from collector_service.contract import decode_lines, parse_record, viewer_key
 from collector_service.lake import Lake
-from collector_service.live import lake_reads
 from collector_service.live.key_watch import KeyWatch, refuse_if_lost_before_collecting
 from collector_service.live.lake_reads import LakeReadTimings
 from collector_service.privacy.opt_outs import OptOuts, add_opt_outs
@@ -43,8 +42,8 @@ RIGHT, WRONG = "r" * 32, "w" * 32
 TIMINGS = LakeReadTimings()
 
 
-def watch(lake, secret, folder):
-    return KeyWatch(lake, secret, folder, ScaledClock(NOW.timestamp(), NOW.timestamp(), 1.0), TIMINGS)
+def watch(lake, secret, folder, timings=TIMINGS):
+    return KeyWatch(lake, secret, folder, ScaledClock(NOW.timestamp(), NOW.timestamp(), 1.0), timings)
 
 
 def given(secret):
@@ -125,8 +124,8 @@ async def test_without_the_lake_a_collector_waits_unless_its_copy_says_the_same(
             waits.set()
             return super().wait_seconds(failures)
 
-    monkeypatch.setattr(lake_reads, "NETWORK", Long(3600.0, 3600.0))
-    waiting = asyncio.create_task(watch(lake, WRONG, tmp_path).before_collecting())
+    slow = LakeReadTimings(retry=Long(3600.0, 3600.0))
+    waiting = asyncio.create_task(watch(lake, WRONG, tmp_path, slow).before_collecting())
     async with asyncio.timeout(30):
         await waits.wait()
     await asyncio.sleep(0)
@@ -149,9 +148,8 @@ async def test_without_a_key_and_the_lake_a_collector_waits_before_it_makes_one(
         return get(key, most)
 
     monkeypatch.setattr(lake, "get", away_at_first)
-    monkeypatch.setattr(lake_reads, "NETWORK", RetryPolicy(0.0, 0.0))
     with pytest.raises(WrongKeyError, match="is missing, but the viewers"):
-        await refuse_if_lost_before_collecting(privacy, lake, TIMINGS)
+        await refuse_if_lost_before_collecting(privacy, lake, LakeReadTimings(retry=RetryPolicy(0.0, 0.0)))
     assert not privacy.viewer_key_file.exists()
     assert list(answers) == []
 

@@ -1,8 +1,5 @@
 """Every parser of untrusted input against damaged and hostile bytes: ``make fuzz``.
 
-Belongs here: running them within bounds of time and memory, and the report. Does not belong here: the
-parsers (``parsers``) and the bytes (``mutation``).
-
 A parser fails when it raises anything but its documented error, takes more than 5 seconds for one input,
 or lets memory grow beyond its bound. The input is kept in build/fuzz/; ``--only PARSER --input FILE`` runs
 it again. All parsers run in one child process, so that even a crash is told with its input.

@@ -1,4 +1,4 @@
-"""The lock files, read. Belongs here: their form. Does not belong here: what must hold of them."""
+"""The lock files, as the tests read them."""
 
 import json
 import re

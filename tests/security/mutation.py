@@ -1,7 +1,6 @@
 """Garbage with a structure: what valid samples become when they are damaged, and the classic bombs.
 
-Belongs here: bytes for parsers, from a seed. Does not belong here: which parser gets them, and what it may
-answer (``parsers``).
+The bytes follow from a seed; ``parsers`` has the parsers that get them.
 """
 
 import copy

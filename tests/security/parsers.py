@@ -1,7 +1,6 @@
 """Every parser of untrusted input, in one table: its valid samples, how it is called, what it may raise.
 
-Belongs here: what reads bytes that others wrote. Does not belong here: damaging them (``mutation``) and
-judging what happens (``fuzz``).
+``mutation`` damages the samples; ``fuzz`` judges the answers.
 """
 
 import asyncio

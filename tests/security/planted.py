@@ -1,8 +1,4 @@
-"""Secrets that are nobody's, in the environment of what is tested, and where they then are.
-
-Belongs here: the planted values, finding them, and what all processes of this machine have on their command
-lines. Does not belong here: the tests.
-"""
+"""Invented secrets, planted in the environment of a program, and the search for them in its traces."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Objects of the lake that are larger than anybody writes: refused by their size, before they are read.
 
-Belongs here: every place that reads what others may have put into the lake. Does not belong here: what is
-too large once it is unpacked or parsed (``parsers``).
+``parsers`` has the inputs that become too large once they are unpacked or parsed.
 """
 
 import json

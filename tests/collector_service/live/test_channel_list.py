@@ -466,20 +466,20 @@ async def test_opted_out_channels_are_not_watched(twitch, listing_of, clock):
     for channels in (listing_of(), listing_of(channels=("a", "b", "c", "d"))):
         everybody = await channels.refresh()
         assert everybody.logins == ["a", "b", "c", "d"]
-        channels.leave_out(asked_out)
+        channels.obey(asked_out)
         found = channels.listing()
         assert (found.logins, found.statuses) == (["a", "d"], {"b": "opted out", "c": "opted out"})
         assert found.channel_ids == {"a": 1, "d": 4}
         assert found.stream_infos.keys() == {1, 4}
         assert await channels.refresh() == found
-        channels.leave_out(OptOuts())
+        channels.obey(OptOuts())
         assert channels.listing() == everybody
 
 
 async def test_a_rename_does_not_end_an_opt_out(twitch, listing_of):
     twitch.accounts = {1: "a", 2: "b", 3: "c"}
     channels = listing_of(channels=("a", "b", "c"))
-    channels.leave_out(OptOuts(channels=frozenset({"a", "b2"})))
+    channels.obey(OptOuts(channels=frozenset({"a", "b2"})))
     await channels.refresh()
     twitch.accounts = {1: "a2", 2: "b2", 3: "c"}
     found = await channels.recheck(["b"])

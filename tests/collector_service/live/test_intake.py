@@ -34,7 +34,7 @@ class Reader:
         self.viewers = ViewerKeys(SECRET, ["user7"])
         self.intake = Intake(self.windows, self.viewers, self.stats)
         if opt_outs is not None:
-            self.intake.leave_out(opt_outs)
+            self.intake.obey(opt_outs)
 
     def counted(self):
         """room -> (messages, mirrored, viewer key -> messages, bots)."""
@@ -118,7 +118,7 @@ def test_an_opt_out_takes_effect_at_once_and_can_be_taken_back():
     everybody = [chat(room, user) for room in ROOMS for user in (3, 4)]
     reader.intake.chats(everybody)
     before = reader.counted()
-    reader.intake.leave_out(OUT)
+    reader.intake.obey(OUT)
     reader.intake.chats(everybody)
     # What the open window had counted stays; of what came after, only user 4 in two of the channels.
     after = reader.counted()
@@ -126,7 +126,7 @@ def test_an_opt_out_takes_effect_at_once_and_can_be_taken_back():
     for room in (1, 4):
         assert after[room] == (3, 0, {key(3): 1, key(4): 2}, set())
     assert reader.stats.opted_out == 6
-    reader.intake.leave_out(OptOuts())
+    reader.intake.obey(OptOuts())
     reader.intake.chats(everybody)
     assert [reader.counted()[room][0] for room in ROOMS] == [5, 4, 4, 5]
 
@@ -134,7 +134,7 @@ def test_an_opt_out_takes_effect_at_once_and_can_be_taken_back():
 def test_a_channel_that_is_still_watched_when_it_opts_out_by_its_login():
     reader = Reader()
     reader.windows.joined(3, "gamma", START)
-    reader.intake.leave_out(OUT)
+    reader.intake.obey(OUT)
     reader.intake.chats([chat(3, 4)])
     assert reader.counted() == {3: (0, 0, {}, set())}
 
@@ -150,7 +150,7 @@ def test_a_listed_bot_that_opts_out_is_forgotten():
     reader = Reader()
     reader.intake.chats([chat(1, 7)])
     assert reader.viewers.bots == {key(7)}
-    reader.intake.leave_out(OUT)
+    reader.intake.obey(OUT)
     reader.intake.chats([chat(1, 7)])
     assert reader.viewers.bots == set()
     assert reader.counted()[1][0] == 1

@@ -163,13 +163,13 @@ async def test_a_silent_connection_is_noticed_and_its_silence_not_watched():
 
 async def test_a_channel_that_opted_out_is_left_as_soon_as_its_id_is_known():
     async with pool_rig() as it:
-        it.pool.roster.leave_out(frozenset({100}))
+        it.pool.roster.obey(frozenset({100}))
         it.pool.want(["chan0", "chan1"], {})
         await eventually(lambda: it.pool.roster.counts() == {"opted out": 1, "joined": 1})
         await eventually(lambda: "PART #chan0" in it.clients[0].lines)
         assert it.windows.open_shares[0].tallies.keys() == {101}
         assert it.pool.statuses() == {101: ("chan1", "joined")}
-        it.pool.roster.leave_out(frozenset({101}))
+        it.pool.roster.obey(frozenset({101}))
         await eventually(lambda: "PART #chan1" in it.clients[0].lines)
         assert it.pool.statuses() == {100: ("chan0", "opted out")}
 

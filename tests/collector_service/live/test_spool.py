@@ -123,29 +123,29 @@ def test_a_bounded_spool_thins_the_oldest_then_removes_the_oldest(
 ):
     folder, limit = tmp_path_factory.mktemp("spool"), 4000
     lake = Lake.in_memory()
-    shelf = DiskSpool(folder, lake, limit) if on_disk else MemorySpool(lake, limit)
+    spool = DiskSpool(folder, lake, limit) if on_disk else MemorySpool(lake, limit)
     whole, removed, gone = {}, 0, 0
     for number, size in enumerate(sizes):
         name, data = an_object(number, size, START + 300 * number)
         if on_disk and number == restart:
-            removed += shelf.losses["removed"]
-            shelf = DiskSpool(folder, lake, limit)
-        shelf.add(name, data)
+            removed += spool.losses["removed"]
+            spool = DiskSpool(folder, lake, limit)
+        spool.add(name, data)
         whole[name] = data
-        names = shelf.names()
-        here = {name: shelf.read(name) for name in names}
+        names = spool.names()
+        here = {name: spool.read(name) for name in names}
         thinned = [is_thin(here[name]) for name in names]
         assert here[name] == data
         assert all(
             here[name] == (thin(whole[name]) if is_thin(here[name]) else whole[name]) for name in names
         )
         assert sum(map(len, here.values())) <= max(limit, len(data))
-        assert shelf.size()[:2] == (len(names), sum(map(len, here.values())))
+        assert spool.size()[:2] == (len(names), sum(map(len, here.values())))
         assert thinned == sorted(thinned, reverse=True)
         assert names == sorted(whole)[len(whole) - len(names) :]
-        assert removed + shelf.losses["removed"] == len(whole) - len(names)
-        assert removed + shelf.losses["removed"] == gone or all(thinned[:-1])
-        gone = removed + shelf.losses["removed"]
+        assert removed + spool.losses["removed"] == len(whole) - len(names)
+        assert removed + spool.losses["removed"] == gone or all(thinned[:-1])
+        gone = removed + spool.losses["removed"]
     shutil.rmtree(folder)
 
 

@@ -230,6 +230,19 @@ def test_a_window_waits_until_every_connection_was_heard_after_it():
     assert (record.observed_seconds, record.observed_intervals) == (250.0, [(0.0, 250.0)])
 
 
+def test_a_window_with_late_events_waits_no_longer_for_a_silent_connection():
+    clock = ManualClock()
+    windows = Windows(clock, 300)
+    windows.reader = Readers()
+    end = START + 300 + GRACE_SECONDS + SETTLE_SECONDS
+    assert advance(windows, clock, START + 300) == []
+    for seconds in range(1, 17):
+        count(windows, 7, START + 299)
+        assert advance(windows, clock, START + 300 + seconds) == []
+        assert (windows.reader.probes > 0) == (seconds >= GRACE_SECONDS)
+    assert [share.start for share in advance(windows, clock, end)] == [START]
+
+
 def test_a_window_does_not_wait_for_ever():
     clock = ManualClock()
     windows = Windows(clock, 300)

@@ -300,7 +300,7 @@ async def test_another_shape_breaks_off_and_tells_no_value(broken):
     endpoint.faults.extend([None, bad])
     pages = await read(endpoint)
     assert not pages[-1].complete
-    assert "strange shape" in pages[-1].reason
+    assert "unexpected shape" in pages[-1].reason
     assert "SECRET" not in pages[-1].reason
     assert pages[-1].coverage_seconds == 49
 
