@@ -79,9 +79,8 @@ def line_without(line: bytes, opt_outs: OptOuts) -> tuple[bytes | None, int]:
             body["known_bots"] = [key for key in body["known_bots"] if key not in opted_out]
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not a snapshot record ({type(error).__name__})") from None
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace"), len(
-        opted_out
-    )
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return text.encode(errors="replace"), len(opted_out)
 
 
 def object_without(

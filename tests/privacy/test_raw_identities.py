@@ -83,7 +83,7 @@ def test_what_nobody_can_read_may_hold_ids():
     assert not holds_identities(b"not gzip at all")
 
 
-def test_who_is_left_out_leaves_no_id():
+def test_viewers_who_opted_out_leave_no_id():
     [record, *_] = with_ids(world.records_of(DAY, 20))
     gone = record.user_ids[record.viewer_keys.index(KEY)]
     rest = record_without(record, VIEWER.opt_outs)

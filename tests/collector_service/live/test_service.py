@@ -265,7 +265,7 @@ async def test_sigterm_while_the_lake_hangs_ends_in_time_and_keeps_the_spool(col
     assert collector.left_behind() == []
 
 
-async def test_whoever_opts_out_is_left_out_as_soon_as_it_is_told_so(collector, twitch, tmp_path):
+async def test_an_opt_out_is_obeyed_once_it_is_read(collector, twitch, tmp_path):
     await collector.start()
     client = await all_joined(twitch)
     collector.say(client, 71234567, 1)

@@ -204,7 +204,7 @@ def test_against_brute_force(start, duration, read, chat, window_seconds, seed):
     assert vod_objects("77", again) == vod_objects("77", records)
 
 
-def test_who_asked_to_be_left_out_since_then_is_not_taken_over():
+def test_viewers_who_opted_out_since_then_are_not_taken_over():
     before = counted([comment(0, 1, "100"), comment(1, 2, "200"), comment(2, 400, "100")]).records((0, 500))
     gone = viewer_key(SECRET, "100")
     windows = VodWindows(vod(), window_seconds=300, secret=SECRET, opted_out={gone})
