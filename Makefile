@@ -18,8 +18,11 @@ ARGS ?=
 DATA ?= data/demo
 PORT ?= 3000
 
+FAST := tests/test_docs.py tests/test_suite.py tests/collector_service \
+    $(addprefix tests/vieweratlas_dagster/,analysis checks curation imports lake publish)
+
 TEST_NEEDS := need-git+java+chromium+postgres
-.PHONY: help setup viewer pictures demo live ui test lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-page bench-spark fuzz chaos long-test aws-test images images-test lock audit sbom clean
+.PHONY: help setup viewer pictures demo live ui test test-fast lint types unit viewer-test bench bench-collector bench-dagster bench-analysis bench-overlap bench-communities bench-atlas bench-vod bench-page bench-spark fuzz chaos long-test aws-test images images-test lock audit sbom clean
 
 help: ## list the targets
 	@echo 'make TARGET, and where it makes sense ARGS="..." (options), DATA=folder, PORT=number'
@@ -68,6 +71,10 @@ ui: setup ## the Dagster UI on what the demo made
 
 test: $(TEST_NEEDS) lint types viewer-test unit ## everything that must hold
 
+test-fast: .venv/installed ## what to run after each edit: the units that need no service, a minute and a half at most
+	$(BIN)/pytest --numprocesses 2 -m "not slow and not long" $(FAST) --ignore=tests/collector_service/simulator \
+	    --ignore=tests/collector_service/test_end_to_end.py --ignore=tests/collector_service/live/test_service.py
+
 lint: .venv/installed ## style, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -83,7 +90,7 @@ viewer-test: $(PAGE) ## the page's own tests
 
 unit: $(TEST_NEEDS) setup .venv/spark .venv/page-bench ## all Python tests, from units to the browser
 ifeq ($(ARGS),)
-	$(BIN)/pytest --numprocesses 4 -m "not story and not long"
+	$(BIN)/pytest --numprocesses 3 --durations=10 -m "not story and not long"
 else
 	$(BIN)/pytest $(ARGS)
 endif

@@ -52,6 +52,7 @@ def as_dict(frame):
     return {(viewer, channel): tuple(rest) for viewer, channel, *rest in frame.select(names).rows()}
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(days)
 def test_merged_days_are_what_all_presence_rows_give(days):

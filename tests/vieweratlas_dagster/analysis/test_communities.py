@@ -89,6 +89,7 @@ def test_isolated_channels_have_no_community_and_others_do():
     assert partition.height == audiences.height
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["leiden", "louvain"])
 def test_no_disconnected_community(algorithm):
     audiences, edges = example()

@@ -129,6 +129,7 @@ def test_an_error_stops_what_depends_on_the_asset_and_a_warning_does_not(check, 
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("severity", ["WARN", "ERROR"])
 def test_what_stops_the_daily_job_is_a_setting(severity, tmp_path):
     settings = Settings(
@@ -141,6 +142,7 @@ def test_what_stops_the_daily_job_is_a_setting(severity, tmp_path):
     assert (outcome.success, bool(made)) == (severity == "WARN", severity == "WARN")
 
 
+@pytest.mark.slow
 def test_every_asset_has_a_freshness_badge_and_says_where_it_is(tmp_path):
     settings = Settings(storage={"dir": tmp_path / "lake"})
     definitions = build_definitions(settings)
@@ -157,6 +159,7 @@ def test_every_asset_has_a_freshness_badge_and_says_where_it_is(tmp_path):
             assert where.startswith(f"{lake.uri}/"), spec.key
 
 
+@pytest.mark.slow
 def test_the_history_has_one_row_a_day_and_run_and_knows_the_day(tmp_path):
     definitions = build_definitions(Settings(storage={"dir": tmp_path / "lake"}))
     with dg.instance_for_test() as instance:

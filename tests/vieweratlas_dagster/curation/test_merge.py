@@ -176,6 +176,7 @@ def expected_milliseconds(items):
     return max(together, min(1000, max(unplaced)))
 
 
+@pytest.mark.slow
 @given(days, st.randoms())
 @settings(max_examples=150, deadline=None)
 def test_presence_equals_the_plain_merge_in_any_order(given_records, random):
@@ -196,6 +197,7 @@ def test_presence_equals_the_plain_merge_in_any_order(given_records, random):
     assert again.channels.equals(made.channels)
 
 
+@pytest.mark.slow
 @given(days)
 @settings(max_examples=150, deadline=None)
 def test_channel_rows_equal_brute_force(given_records):

@@ -99,6 +99,7 @@ def test_any_text_is_read_or_refused(tmp_path_factory, text, with_section):
     assert all(key > 0 and name.strip() for names in found.values() for key, name in names.items())
 
 
+@pytest.mark.slow
 def test_a_name_given_by_hand_wins_and_survives_clustering_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(map_list, "render_page", lambda *tables, **known: b"<html></html>")
     first, second = tmp_path / "first", tmp_path / "second"

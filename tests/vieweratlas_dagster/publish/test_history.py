@@ -153,6 +153,7 @@ def test_events_tell_how_many_channels_but_not_which():
     assert data["events"] == data["days"][0]["events"] == [told]
 
 
+@pytest.mark.slow
 def test_less_room_means_fewer_neighbours_and_then_fewer_days():
     whole, _ = block(days())
     sizes = []
@@ -192,6 +193,7 @@ def test_days_without_channels_are_left_out_and_names_must_differ():
         block([dataclasses.replace(days()[0], name="today")])
 
 
+@pytest.mark.slow
 def test_a_page_of_five_thousand_channels_and_fourteen_days_stays_below_three_megabytes():
     today, *earlier = planted_days(5000, 14)
     rng = random.Random(1)

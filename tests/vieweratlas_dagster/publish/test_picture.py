@@ -30,6 +30,7 @@ def pixels(data):
     return np.asarray(image.convert("RGB")).astype(int)
 
 
+@pytest.mark.slow
 def test_the_picture_shows_channels_where_they_are_in_their_colours():
     nodes, edges, communities = real()
     shown = pixels(draw_atlas(nodes, edges, communities, title="Twitch, August 2020", width=900))
@@ -110,6 +111,7 @@ def test_a_name_stands_beside_the_dots_it_would_hide():
         assert not ((dots + reach > low) & (dots - reach < high)).all(axis=1).any(), text
 
 
+@pytest.mark.slow
 def test_the_same_map_gives_the_same_bytes():
     assert draw_atlas(*real(), title="x", width=400) == draw_atlas(*real(), title="x", width=400)
 

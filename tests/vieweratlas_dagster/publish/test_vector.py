@@ -67,6 +67,7 @@ def test_an_empty_map_is_a_picture():
     assert not elements(data, "circle")
 
 
+@pytest.mark.slow
 def test_five_thousand_channels_stay_below_three_megabytes_and_are_the_same_again():
     [day] = planted_days(5000, 1)
     data = draw_svg(day.nodes, day.edges, day.communities, title="Large")
