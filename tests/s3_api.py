@@ -1,8 +1,4 @@
-"""A real S3 API on this machine, for tests that run in one process with it.
-
-Belongs here: starting it, and what it must do as S3 does. Does not belong here: faults on the way to it
-(``faults/s3.py``), and the other services of AWS (``aws/``).
-"""
+"""A real S3 API on this machine, for tests that run in one process with it."""
 
 import threading
 from collections.abc import Iterator

@@ -1,8 +1,4 @@
-"""The runbook: nothing is missing from it, and its commands do what they are said to do.
-
-Belongs here: the sections and the commands of docs/RUNBOOK.md. Does not belong here: what its **Do**
-paragraphs tell people (``tests/runbook``).
-"""
+"""The sections and commands of docs/RUNBOOK.md: none is missing, and each command does as the text says."""
 
 import os
 import re
@@ -32,7 +28,7 @@ from tests.worlds.twitch_thread import twitch_in_thread
 from vieweratlas_dagster.alerts.heartbeat import HEARTBEAT_KEY
 from vieweratlas_dagster.alerts.run_log import RUN_ANCHOR
 from vieweratlas_dagster.automation.sensors import vieweratlas_alerts
-from vieweratlas_dagster.checks.catalogue import ALL_CHECKS
+from vieweratlas_dagster.checks.all_checks import ALL_CHECKS
 from vieweratlas_dagster.commands.run_jobs import open_instance
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.lake.keys import LATEST_MANIFEST

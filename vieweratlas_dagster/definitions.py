@@ -12,7 +12,7 @@ from vieweratlas_dagster.automation.late_data import vieweratlas_late_data
 from vieweratlas_dagster.automation.missed_retries import vieweratlas_missed_retries
 from vieweratlas_dagster.automation.schedules import ALL_SCHEDULES
 from vieweratlas_dagster.automation.sensors import ALL_SENSORS
-from vieweratlas_dagster.checks.catalogue import ALL_CHECKS
+from vieweratlas_dagster.checks.all_checks import ALL_CHECKS
 from vieweratlas_dagster.checks.check import definitions_of
 from vieweratlas_dagster.resources.lake_resource import LakeResource
 from vieweratlas_dagster.resources.partitions import days_from, quarters_from

@@ -1,8 +1,5 @@
 """Asks the public databases which locked versions have known vulnerabilities: `make audit`.
 
-Belongs here: asking with pip-audit and npm audit, and telling an answer from none. Does not belong here:
-what to do about a finding (SECURITY.md).
-
 Ends with 0 when nothing is known, 1 when something is, 2 when a database could not be asked. pip-audit ends
 with 0 too when it had to leave packages out, so its report is read, not its exit code.
 """

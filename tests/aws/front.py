@@ -1,8 +1,4 @@
-"""AWS for tests of the operators' scripts: moto, behind a server that does what moto does not do.
-
-Belongs here: tasks of services, which moto never starts; sessions; the note of what was asked. Does not
-belong here: anything that moto can do.
-"""
+"""AWS for tests of the operators' scripts: moto, with running tasks, sessions and a list of requests."""
 
 import http.client
 import json

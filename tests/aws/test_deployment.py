@@ -1,7 +1,6 @@
 """The production instance at work: a missed tick, a reclaimed and a killed task, an atlas."""
 
 import json
-import random
 import signal
 import urllib.error
 import urllib.request
@@ -18,9 +17,8 @@ from dagster._core.scheduler.instigation import ScheduleInstigatorData, TickStat
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import deserialize_value
 
-from collector_service.contract import encode_object, live_key
 from collector_service.lake import Lake
-from tests.worlds.records import snapshot
+from tests.worlds.days import put_day, three_groups
 from vieweratlas_dagster.commands.run_jobs import run_partition
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.settings import Settings
@@ -46,32 +44,6 @@ def last_tick() -> datetime:
     return today if today <= now else today - timedelta(days=1)
 
 
-def plant(lake: Lake, day: date) -> None:
-    """Twelve channels in three groups, each viewer in three channels of one group."""
-    rng = random.Random(1)
-    audiences = [{} for _ in range(12)]
-    for viewer in range(300):
-        for place in rng.sample(range(viewer % 3, 12, 3), 3):
-            audiences[place][1000 + viewer] = rng.randint(1, 4)
-    start = datetime(day.year, day.month, day.day, 20, tzinfo=UTC)
-    records = [
-        snapshot(
-            place + 1,
-            channel=f"channel_{place}",
-            window_start=start,
-            viewer_count=50,
-            game_name=("Chess", "Minecraft", "VALORANT")[place % 3],
-            language="en",
-            messages=sum(audience.values()),
-            viewer_keys=sorted(audience),
-            viewer_messages=[audience[key] for key in sorted(audience)],
-            known_bots=[],
-        )
-        for place, audience in enumerate(audiences)
-    ]
-    lake.put(live_key(start, "c1"), encode_object(records))
-
-
 def everything(lake: Lake) -> dict[str, bytes]:
     return {info.key: lake.get(info.key) for part in ("curated/", "state/") for info in lake.objects(part)}
 
@@ -94,7 +66,7 @@ def undisturbed(tick, tmp_path_factory):
     folder, day = tmp_path_factory.mktemp("undisturbed"), tick.date() - timedelta(days=1)
     settings = Settings.model_validate({"storage": {"dir": folder / "lake"}} | CONFIG)
     lake = Lake.open(settings.storage)
-    plant(lake, day)
+    put_day(lake, day, three_groups(day))
     with dg.instance_for_test() as instance:
         outcome = run_partition(build_definitions(settings), "analysis_daily", day.isoformat(), instance)
     assert outcome.success, outcome.failures
@@ -137,7 +109,7 @@ def story(deployment, tick):
     """The daemon comes back, makes up for the night's tick, and its run is killed twice: the attempts."""
     day = (tick.date() - timedelta(days=1)).isoformat()
     lake = Lake.open(deployment.storage)
-    plant(lake, date.fromisoformat(day))
+    put_day(lake, date.fromisoformat(day), three_groups(date.fromisoformat(day)))
     only_this_schedule_since(deployment, tick - timedelta(minutes=1))
 
     def attempt(number):

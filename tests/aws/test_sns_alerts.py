@@ -136,7 +136,7 @@ def test_the_sensor_of_the_code_location_tells_what_broke_and_that_it_is_over(
     assert reader.metric(settings.alerts.namespace, "AtlasAgeHours") == []
 
 
-class Desk:
+class SnsDesk:
     """A job that fails as long as it is told to, watched over SNS."""
 
     def __init__(self, instance, lake, settings) -> None:
@@ -166,7 +166,7 @@ class Desk:
 @pytest.fixture
 def desk(lake, reader, s3_endpoint):
     with dg.DagsterInstance.ephemeral() as instance:
-        yield Desk(instance, lake, settings_for(reader, s3_endpoint))
+        yield SnsDesk(instance, lake, settings_for(reader, s3_endpoint))
 
 
 def test_two_messages_arrive_for_one_incident(desk, reader):

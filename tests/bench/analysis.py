@@ -1,8 +1,4 @@
-"""The whole daily analysis: ``python -m tests.bench.analysis [--quick]``.
-
-Belongs here: the world's size, both processes on the same rows, and the bar. Does not belong here: the
-world (``overlap_world``), what the processes do (``analysis_run``, ``overlap_duckdb``), and printing
-(``report``).
+"""The benchmark of the whole daily analysis: ``python -m tests.bench.analysis [--quick]``.
 
 Exit code 0 when every bar is met, 1 when one is missed.
 """

@@ -1,7 +1,7 @@
 """The daily analysis from presence rows to the atlas, in a process of its own, with its time and memory.
 
-Belongs here: the steps as the assets take them, with the default settings. Called as
-``python -m tests.bench.analysis_run LAKE``; writes the result into the lake and prints one line of JSON.
+``python -m tests.bench.analysis_run LAKE`` takes the steps of the assets with the default settings, writes
+the result into the lake and prints one line of JSON.
 """
 
 import json

@@ -1,8 +1,5 @@
 """The collector's benchmark: ``python -m tests.bench.collector [--quick] [--only PART]``.
 
-Belongs here: the parts, their sizes and their bars. Does not belong here: how a part feeds
-(``load_server``), watches (``subject``) and prints (``report``).
-
 Exit code 0 when every bar is met, 1 when one is missed.
 """
 

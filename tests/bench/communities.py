@@ -1,7 +1,4 @@
-"""Communities: ``python -m tests.bench.communities [--quick]``.
-
-Belongs here: the graph, the runs of ours and of the rival in turns, and the bars. Does not belong here:
-printing (``report``), and whether what is found is true, which the tests of ``analysis`` say.
+"""The benchmark of communities: ``python -m tests.bench.communities [--quick]``.
 
 Exit code 0 when every bar is met, 1 when one is missed.
 """

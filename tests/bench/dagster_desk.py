@@ -1,7 +1,4 @@
-"""The operator's desk: ``python -m tests.bench.dagster_desk [--quick] [--only PART]``.
-
-Belongs here: the parts, their sizes and their bars. Does not belong here: how runs are made and measured
-(``dagster_runs``), the history (``dagster_history``), and printing (``report``).
+"""The benchmark of the operator's desk: ``python -m tests.bench.dagster_desk [--quick] [--only PART]``.
 
 Exit code 0 when every bar is met, 1 when one is missed.
 """

@@ -1,8 +1,4 @@
-"""The asset page with much history and with little: two webservers on one PostgreSQL.
-
-Belongs here: writing synthetic history through Dagster's own storage, and asking what the page asks. Does
-not belong here: how long a history, how often and against which bar (``dagster_desk``).
-"""
+"""Synthetic history, long and short, in Dagster's own storage, behind two webservers on one PostgreSQL."""
 
 from __future__ import annotations
 

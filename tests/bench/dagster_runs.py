@@ -1,8 +1,4 @@
-"""The daily job against empty assets: both as Dagster runs in this process.
-
-Belongs here: the tiny lake, the empty twin of a job, and the meter of what is computation. Does not belong
-here: how often and against which bar (``dagster_desk``).
-"""
+"""Runs the daily job of a tiny lake and its twin of empty assets in this process, and measures both."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Twitch's IRC over plain TCP, reduced to what a load test needs.
-
-Belongs here: login, joins and pings, and sending a stream at a pace or as fast as the client reads. Does
-not belong here: the lines (``stream``), and whatever else Twitch does (``collector_service.simulator``).
+"""Twitch's IRC over plain TCP, reduced to the logins, joins, pings and lines that a load test needs.
 
 Lines are made in blocks while sending, many times faster than a client takes them apart: a long stream
 needs no memory, and carries the time of its sending.

@@ -1,7 +1,4 @@
-"""The overlap engine: ``python -m tests.bench.overlap [--quick] [--only PART]``.
-
-Belongs here: the parts, their sizes and their bars. Does not belong here: the world (``overlap_world``),
-the processes of engine and rival (``overlap_engine``, ``overlap_duckdb``), and printing (``report``).
+"""The benchmark of the overlap engine: ``python -m tests.bench.overlap [--quick] [--only PART]``.
 
 Exit code 0 when every bar is met, 1 when one is missed.
 """

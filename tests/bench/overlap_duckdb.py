@@ -1,7 +1,7 @@
 """DuckDB's self-join over the days' audiences, run by the Python of its own environment.
 
-Belongs here: the query and its time. It imports nothing of this project. Called as
-``python overlap_duckdb.py FILES RESULT THRESHOLD MEMORY FOLDER``; prints one line of JSON.
+``python overlap_duckdb.py FILES RESULT THRESHOLD MEMORY FOLDER`` prints one line of JSON. It imports
+nothing of this project.
 """
 
 import json

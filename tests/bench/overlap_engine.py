@@ -1,7 +1,6 @@
 """The overlap engine over the days' audiences, in a process of its own, whose peak memory is its own too.
 
-Belongs here: the way from files to edges, as the asset goes it, and its time. Called as
-``python -m tests.bench.overlap_engine LAKE RESULT THRESHOLD filtered|whole``; prints one line of JSON.
+``python -m tests.bench.overlap_engine LAKE RESULT THRESHOLD filtered|whole`` prints one line of JSON.
 """
 
 import json

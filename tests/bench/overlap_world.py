@@ -1,7 +1,4 @@
-"""A world of channels and viewers in a lake, for the benchmark of the overlap engine.
-
-Belongs here: who watches whom, and the curated tables of it, deterministic for a seed. Does not belong
-here: computing or measuring overlaps.
+"""A world of channels and viewers in the curated tables of a lake, deterministic for a seed.
 
 How many channels a viewer visits follows a power law. Most visits stay in the viewer's own community of
 about a hundred channels, whose sizes follow Zipf's law; the others go anywhere. The exponents are

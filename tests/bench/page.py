@@ -1,8 +1,5 @@
 """The atlas page beside a Plotly page of the same points: ``python -m tests.bench.page [--quick]``.
 
-Belongs here: both pages, opening them in the system's Chromium in turns, what is timed, and the bars. Does
-not belong here: printing (``report``), and whether the page is right, which tests/browser says.
-
 Both pages hold everything they need, and are opened from files. Painted is when the first picture with all
 points stands: the page says so itself, in the frame after its drawing is done. Frames are what the browser
 gives while the map is dragged and then zoomed with the wheel. Without a graphics card, Chromium draws WebGL

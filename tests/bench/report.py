@@ -1,7 +1,4 @@
-"""The report of a benchmark: one table of values, bars and ratios from one run.
-
-Belongs here: what a row says, whether its bar is met, and printing. Does not belong here: measuring.
-"""
+"""The report of a benchmark: one table of values, bars and ratios from one run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The rival: TwitchIO 2.10.0, installed for the moment and fed the same stream.
-
-Belongs here: its throwaway environment, a WebSocket server for it, and its result. Does not belong here:
-what it does with the lines (``rival_client``).
+"""The rival: TwitchIO 2.10.0 in a throwaway environment, fed the same stream over a WebSocket server.
 
 It gets what suits it best: one connection, no channels to join before it may read, frames of many lines.
 The time before its first message does not count.

@@ -1,8 +1,5 @@
 """TwitchIO 2.10.0's own client, counting who chats where. Runs in the rival's environment alone.
 
-Belongs here: the least that a user of TwitchIO writes to get (channel, user) pairs. Does not belong here:
-anything of ours.
-
 Usage: ``python rival_client.py ws://HOST:PORT MESSAGES``. Prints a JSON object when it has counted so many:
 ``messages``, ``pairs``, ``seconds`` and ``cpu_seconds`` from the first message to the last.
 """

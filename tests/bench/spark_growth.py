@@ -1,8 +1,6 @@
 """How the time of both overlap engines grows: doubling worlds, both engines on each, in one run.
 
-Belongs here: running the engines and the comparison. Does not belong here: the worlds (``overlap_world``).
-
-    python -m tests.bench.spark_growth --quick
+python -m tests.bench.spark_growth --quick
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The stream of chat lines that the collector and its rival are fed.
-
-Belongs here: who chats where, drawn from a seed, and the lines. Does not belong here: sending them
-(``load_server``, ``rival``).
+"""The stream of chat lines that the collector and its rival are fed, drawn from a seed.
 
 The channels' shares follow Zipf's law, and each channel has about as many viewers as messages, so that
 nearly two thirds of the messages bring a new (channel, viewer) pair. The lines carry the tags of

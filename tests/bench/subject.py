@@ -1,8 +1,4 @@
-"""The collector under measurement: the real process, with its own configuration, disk and lake.
-
-Belongs here: starting and stopping it, what the system says about it (/proc, so Linux only), its metrics,
-and what it left in the lake. Does not belong here: feeding it (``load_server``).
-"""
+"""The real collector process under measurement (Linux only), with its own configuration, disk and lake."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""VOD chat: ``python -m tests.bench.vod [--quick] [--only PART]``.
-
-Belongs here: the parts, their sizes and their bars. Does not belong here: the chat (``vod_world``), the
-processes (``vod_server``, ``vod_run``, ``vod_parse``), and printing (``report``).
+"""The benchmark of VOD chat: ``python -m tests.bench.vod [--quick] [--only PART]``.
 
 Exit code 0 when every bar is met, 1 when one is missed.
 """

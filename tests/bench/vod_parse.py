@@ -1,7 +1,7 @@
 """Parsing one chat file, in a process of its own: ``python -m tests.bench.vod_parse FILE ours|rival``.
 
-Belongs here: the reader of the collector, and its rival: the whole file at once by the standard library,
-and then the same fields. Prints one line of JSON; ``digest`` is of all comments, in order.
+The rival reads the whole file at once with the standard library, and then the same fields. Prints one line
+of JSON; ``digest`` is of all comments, in order.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """The real round of VOD work, in a process of its own: ``python -m tests.bench.vod_run LAKE FACTS``.
 
-Belongs here: reading what ``vod_server`` serves (FACTS is its JSON) into the lake, with the default limits.
-Prints one line of JSON with what that took.
+It reads everything that ``vod_server`` serves (FACTS is its JSON) into the lake, with the default limits,
+and prints one line of JSON with its time and memory.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from collector_service.clock import utc
 from collector_service.lake import Lake
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.vod.collected_channels import CollectedChannel
-from vieweratlas_dagster.vod.round import read_vods
+from vieweratlas_dagster.vod.collecting import read_vods
 
 from .peak import peak_mb
 from .vod_world import SECRET, WINDOW_SECONDS

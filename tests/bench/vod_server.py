@@ -1,7 +1,7 @@
 """The long chat behind Twitch's HTTP endpoints: ``python -m tests.bench.vod_server COMMENTS``.
 
-Belongs here: the simulator's HTTP side with that chat. Prints one line of JSON with the addresses and ends
-when its standard input does.
+It prints one line of JSON with the addresses of the simulator's HTTP side, and ends when its standard input
+does.
 """
 
 import asyncio

@@ -1,8 +1,4 @@
-"""One eight-hour broadcast with a long chat: the planted world, its comments, and its chat file.
-
-Belongs here: who wrote when, drawn from a seed, and the truth about presence. Does not belong here: serving
-it (``vod_server``), reading it (``vod_run``, ``vod_parse``).
-"""
+"""One eight-hour broadcast with a long chat from a seed: the world, its comments, and its chat file."""
 
 from __future__ import annotations
 

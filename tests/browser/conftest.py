@@ -1,7 +1,4 @@
-"""What the browser tests share: Chromium, the planted world's page, and opening pages from files.
-
-Belongs here: fixtures. Does not belong here: what is expected of the page.
-"""
+"""The fixtures of the browser tests: Chromium, the planted world's page, and opening pages from files."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,4 @@
-"""Makes docs/images from the example: ``make pictures``.
-
-Belongs here: which views of the page the documents show. Does not belong here: tests.
-"""
+"""Makes the pictures of the page in docs/images from the example: ``make pictures``."""
 
 import subprocess
 import sys

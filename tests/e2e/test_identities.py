@@ -1,8 +1,4 @@
-"""Every byte that a finished demo left behind, searched for viewers' names, ids and messages, and secrets.
-
-Belongs here: that search, and the proof that it finds what is there. Does not belong here: what forgetting
-somebody removes (``tests/privacy``).
-"""
+"""Every byte that a finished demo leaves, searched for viewers' names, ids and messages, and secrets."""
 
 import csv
 import gzip

@@ -1,8 +1,4 @@
-"""A past range of the 6-hour partitions, asked for as the UI asks for it, made by the real daemon.
-
-Belongs here: backfills of ``vod_chat`` and what depends on it. Does not belong here: backfills of days
-(``tests/aws``).
-"""
+"""A backfill of past 6-hour partitions, requested as the UI requests it, and made by the real daemon."""
 
 import json
 import time

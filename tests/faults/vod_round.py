@@ -25,7 +25,7 @@ from collector_service.support.retry import RetryPolicy
 from collector_service.twitch import vod_chat
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.vod.collected_channels import CollectedChannel
-from vieweratlas_dagster.vod.round import read_vods
+from vieweratlas_dagster.vod.collecting import read_vods
 
 
 def interrupt(number: signal.Signals, writes: int, prefix: str) -> None:

@@ -9,7 +9,7 @@ from collector_service.lake import Lake
 from collector_service.privacy.opt_outs import OptOuts
 from collector_service.privacy.redaction import record_without
 from tests.worlds.days import planted_day, put_day
-from tests.worlds.late_desk import DAYS, FIRST, NOON, Desk, content_of, run_days, settings_in, with_days
+from tests.worlds.late_desk import DAYS, FIRST, NOON, LateDesk, content_of, run_days, settings_in, with_days
 from vieweratlas_dagster.forgetting.erase import Forgetting
 from vieweratlas_dagster.forgetting.subject import Subject
 from vieweratlas_dagster.lake.keys import channels_key
@@ -31,7 +31,7 @@ def without_them(tmp_path):
 
 def test_graphs_are_made_again_as_if_the_viewer_had_never_been_there(tmp_path, made_once, without_them):
     with dg.instance_for_test() as instance:
-        desk = Desk(with_days(settings_in(tmp_path), made_once), instance)
+        desk = LateDesk(with_days(settings_in(tmp_path), made_once), instance)
         assert desk.work_off() == []
         # Raw data of the first day expire; what is left of it is rewritten in place.
         for info in desk.lake.objects(live_day_prefix(FIRST)):

@@ -1,8 +1,7 @@
 """Every check of the runbook: broken as its section says, seen to fail, mended by its **Do**, seen to pass.
 
-Belongs here: one story a section; docs/RUNBOOK.md names it there. Where the remedy is outside, such as a
-collector that is started again, the story goes on with what then arrives in the lake. Does not belong
-here: all ways in which a check can fail (``tests/vieweratlas_dagster/checks``).
+docs/RUNBOOK.md names the story of each section. Where the remedy is outside, such as a collector that is
+started again, the story goes on with the data that then arrive in the lake.
 """
 
 import asyncio
@@ -26,7 +25,7 @@ from tests.worlds.checked_day import DAY, at, put, put_curated, records
 from tests.worlds.days import planted_day, put_day, settings_for
 from vieweratlas_dagster.alerts.heartbeat import HEARTBEAT_KEY
 from vieweratlas_dagster.automation.sensors import vieweratlas_alerts
-from vieweratlas_dagster.checks.catalogue import ALL_CHECKS
+from vieweratlas_dagster.checks.all_checks import ALL_CHECKS
 from vieweratlas_dagster.checks.check import View
 from vieweratlas_dagster.cli import app
 from vieweratlas_dagster.commands.doctor import examine
@@ -65,7 +64,7 @@ HOUR = timedelta(hours=1)
 NOON_AFTER = at(datetime(2026, 3, 2, 12, tzinfo=UTC))
 
 
-class Desk:
+class RunbookDesk:
     """A lake, and an operator who runs jobs over it and looks at checks."""
 
     def __init__(self, folder, instance: dg.DagsterInstance) -> None:
@@ -107,14 +106,14 @@ def instance():
 @pytest.fixture
 def desk(tmp_path, instance):
     """A desk over an empty lake."""
-    return Desk(tmp_path, instance)
+    return RunbookDesk(tmp_path, instance)
 
 
 @pytest.fixture(scope="module")
 def two_days(tmp_path_factory, instance):
     """The folder of a lake with two days, the later of which was made first."""
     folder = tmp_path_factory.mktemp("two_days")
-    desk = Desk(folder, instance)
+    desk = RunbookDesk(folder, instance)
     for day in (TODAY, YESTERDAY):
         put_day(desk.lake, day, planted_day(day))
         assert all(desk.make("analysis_daily", day=day).values())
@@ -185,7 +184,7 @@ def test_a_higher_limit_lets_the_vod_queue_move(desk):
     assert desk.passes("vod_queue_moves", now)
 
 
-def vieweratlas(desk: Desk, *arguments: str) -> None:
+def vieweratlas(desk: RunbookDesk, *arguments: str) -> None:
     """A command of the page on the desk's lake."""
     done = CliRunner().invoke(app, list(arguments), env={"LAKE_DIR": str(desk.settings.storage.dir)})
     assert done.exit_code == 0, done.output
@@ -371,7 +370,7 @@ MADE_AGAIN = {
 @pytest.fixture(scope="module", params=MADE_AGAIN)
 def made_again(request, two_days, tmp_path_factory, instance):
     """What each check, and every check of the run, says of a broken day and of that day made again."""
-    desk = Desk(tmp_path_factory.mktemp("broken"), instance)
+    desk = RunbookDesk(tmp_path_factory.mktemp("broken"), instance)
     shutil.copytree(two_days / "lake", desk.settings.storage.dir, dirs_exist_ok=True)
     break_tables, names = MADE_AGAIN[request.param]
     break_tables(desk.lake)

@@ -1,4 +1,4 @@
-"""Days of snapshots of four groups of channels, and the daily job over them."""
+"""Days of snapshots of a few groups of channels, and the daily job over them."""
 
 import random
 from collections import defaultdict
@@ -46,6 +46,31 @@ def planted_day(day: date, seed: int = 1) -> list[SnapshotRecord]:
             known_bots=[7, 8],
         )
         for place, ((language, game), number) in enumerate(groups)
+    ]
+
+
+def three_groups(day: date) -> list[SnapshotRecord]:
+    """Twelve channels in three groups, each viewer in three channels of one group."""
+    rng = random.Random(1)
+    audiences = [{} for _ in range(12)]
+    for viewer in range(300):
+        for place in rng.sample(range(viewer % 3, 12, 3), 3):
+            audiences[place][1000 + viewer] = rng.randint(1, 4)
+    start = datetime(day.year, day.month, day.day, 20, tzinfo=UTC)
+    return [
+        snapshot(
+            place + 1,
+            channel=f"channel_{place}",
+            window_start=start,
+            viewer_count=50,
+            game_name=("Chess", "Minecraft", "VALORANT")[place % 3],
+            language="en",
+            messages=sum(audience.values()),
+            viewer_keys=sorted(audience),
+            viewer_messages=[audience[key] for key in sorted(audience)],
+            known_bots=[],
+        )
+        for place, audience in enumerate(audiences)
     ]
 
 

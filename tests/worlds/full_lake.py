@@ -1,7 +1,4 @@
-"""A small lake of three days in which everything that can hold a viewer or a channel does.
-
-Belongs here: planting it, reading all of its bytes, and a child that is killed at its n-th write.
-"""
+"""A small lake of three days in which everything that can hold a viewer or a channel does."""
 
 import base64
 import gzip

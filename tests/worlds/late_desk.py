@@ -29,7 +29,7 @@ def settings_in(folder, **sections) -> Settings:
     )
 
 
-class Desk:
+class LateDesk:
     """A lake with three days, an instance, and the sensor with its cursor."""
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:

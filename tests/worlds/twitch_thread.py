@@ -1,8 +1,4 @@
-"""A simulated Twitch in a thread, for tests whose own code, or whose child processes, ask it.
-
-Belongs here: starting, stopping, and what leads to it: settings, and live windows that name its channels.
-Does not belong here: what is asked.
-"""
+"""A simulated Twitch in a thread, for tests whose own code, or whose child processes, ask it."""
 
 import asyncio
 import threading

@@ -2,6 +2,6 @@
 
 Each group has a module. Computation is in ``curation``, ``analysis``, ``publish`` and ``vod``.
 
-Bodies import ``analysis``, ``publish`` and ``vod.round`` themselves: loading the code location, which
+Bodies import ``analysis``, ``publish`` and ``vod.collecting`` themselves: loading the code location, which
 Dagster does for every run, tick and page, would otherwise take five times as long.
 """

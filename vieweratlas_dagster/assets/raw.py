@@ -61,7 +61,7 @@ def vod_chat(
     place = f"{lake.lake.uri}/{VOD_PREFIX}/"
     if not settings.vod.enabled:
         return dg.MaterializeResult(metadata={"enabled": False, "dagster/uri": place})
-    from vieweratlas_dagster.vod.round import read_vods
+    from vieweratlas_dagster.vod.collecting import read_vods
 
     window, store = context.partition_time_window, lake.lake
     channels = collected_channels(store, window.start, window.end)

@@ -80,8 +80,8 @@ def add(
     """Queue recordings of your choice, whatever their age and views."""
     from collector_service.lake import Lake
     from collector_service.twitch.helix import HelixError
+    from vieweratlas_dagster.vod.collecting import add_vods
     from vieweratlas_dagster.vod.queue_store import QueueError
-    from vieweratlas_dagster.vod.round import add_vods
 
     with exit_codes(HelixError, QueueError):
         settings = Settings.load(config)

@@ -92,7 +92,7 @@ DEFINITIONS = dg.Definitions(
 )
 
 
-class Desk:
+class AlertDesk:
     """An instance, a lake and somebody who reads the log."""
 
     def __init__(self, instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> None:
@@ -133,20 +133,20 @@ def all_is_well():
 @pytest.fixture
 def desk(lake):
     with dg.DagsterInstance.ephemeral() as instance:
-        yield Desk(instance, lake, Settings())
+        yield AlertDesk(instance, lake, Settings())
 
 
 @pytest.fixture
 def retrying(lake):
     """A desk whose failed runs say that they will be retried."""
     with dg.DagsterInstance.ephemeral(settings=RETRIES) as instance:
-        yield Desk(instance, lake, Settings())
+        yield AlertDesk(instance, lake, Settings())
 
 
 @pytest.fixture
 def sqlite_desk(lake, tmp_path):
     with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
-        yield Desk(instance, lake, Settings())
+        yield AlertDesk(instance, lake, Settings())
 
 
 @pytest.mark.parametrize("storage", ["desk", "sqlite_desk"])
@@ -330,7 +330,7 @@ def test_a_blocking_check_and_the_run_that_it_stops_are_one_incident(desk):
 
 def test_with_errors_only_warnings_about_a_partition_are_silent_but_never_freshness(lake):
     with dg.DagsterInstance.ephemeral() as instance:
-        desk = Desk(instance, lake, Settings(alerts={"min_severity": "ERROR"}))
+        desk = AlertDesk(instance, lake, Settings(alerts={"min_severity": "ERROR"}))
         desk.world.severity |= {
             "small": dg.AssetCheckSeverity.WARN,
             "named": dg.AssetCheckSeverity.ERROR,
@@ -348,7 +348,7 @@ def test_secrets_are_neither_told_nor_kept(lake, monkeypatch):
     monkeypatch.setenv("PG_PASS", "database-password")
     settings = Settings(twitch={"client_secret": "planted-secret"})
     with dg.DagsterInstance.ephemeral() as instance:
-        desk = Desk(instance, lake, settings)
+        desk = AlertDesk(instance, lake, settings)
         desk.world.broken["b"] = "planted-secret at postgresql://u:database-password@db/x"
         desk.run()
         [message] = desk.watch()
@@ -362,7 +362,7 @@ def test_a_daemon_that_starts_anew_says_nothing_again(desk):
     desk.world.broken["b"] = "no"
     desk.run()
     assert len(desk.watch()) == 1
-    again = Desk(desk.instance, desk.lake, desk.settings)
+    again = AlertDesk(desk.instance, desk.lake, desk.settings)
     assert again.watch() == []
 
 

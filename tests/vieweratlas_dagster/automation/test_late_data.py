@@ -16,7 +16,7 @@ from tests.worlds.late_desk import (
     FIRST,
     SECOND,
     THIRD,
-    Desk,
+    LateDesk,
     content_of,
     run_days,
     settings_in,
@@ -29,7 +29,7 @@ from vieweratlas_dagster.lake.keys import day_audience_key
 @pytest.fixture
 def desk(tmp_path):
     with dg.instance_for_test() as instance:
-        yield Desk(settings_in(tmp_path), instance)
+        yield LateDesk(settings_in(tmp_path), instance)
 
 
 @pytest.fixture

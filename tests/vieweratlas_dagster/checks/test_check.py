@@ -10,7 +10,7 @@ from collector_service.lake import Lake
 from collector_service.settings import SettingsError
 from tests.worlds.checked_day import DAY, limits, result, verdict
 from vieweratlas_dagster.checks import contracts, days, freshness, maps
-from vieweratlas_dagster.checks.catalogue import ALL_CHECKS
+from vieweratlas_dagster.checks.all_checks import ALL_CHECKS
 from vieweratlas_dagster.checks.check import definitions_of
 from vieweratlas_dagster.commands.run_jobs import run_partition
 from vieweratlas_dagster.definitions import build_definitions

@@ -20,10 +20,10 @@ from collector_service.twitch.helix import Helix
 from collector_service.twitch.vod_chat import GraphqlComments
 from vieweratlas_dagster.settings import Settings
 from vieweratlas_dagster.vod.collected_channels import CollectedChannel
+from vieweratlas_dagster.vod.collecting import read_vods
 from vieweratlas_dagster.vod.discovery import discover
 from vieweratlas_dagster.vod.queue_store import QueueStore
 from vieweratlas_dagster.vod.reading_round import ReadingRound
-from vieweratlas_dagster.vod.round import read_vods
 
 SECRET = "z" * 32
 SETTINGS = VodSettings(enabled=True, max_age_hours=48, max_vods_per_run=500, vod_limit_per_channel=100)
