@@ -34,7 +34,6 @@ def rows():
     return {row.what: row for row in communities.measure(quick=True)}
 
 
-@pytest.mark.long
 def test_ours_and_the_rival_are_measured_on_the_same_graph(rows):
     assert rows["one run"].value > 0
     assert rows["one run of python-louvain"].value > 0
@@ -44,6 +43,5 @@ def test_ours_and_the_rival_are_measured_on_the_same_graph(rows):
     assert rows["labels in pieces"].value == 0
 
 
-@pytest.mark.long
 def test_the_bar_is_the_one_that_was_set(rows):
     assert rows["times python-louvain"].least == 20

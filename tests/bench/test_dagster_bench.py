@@ -14,7 +14,7 @@ from vieweratlas_dagster.commands.run_jobs import open_instance, run_partition
 from vieweratlas_dagster.definitions import build_definitions
 from vieweratlas_dagster.publish import page
 
-from . import dagster_desk, dagster_history
+from . import dagster_desk, dagster_history, dagster_runs
 from .dagster_runs import FIRST, JOB, Meter, empty_twin, timed_runs, tiny_lake
 from .subject import BenchError
 
@@ -75,6 +75,15 @@ def test_the_meter_counts_computing_without_the_lake_in_it():
     whole = time.perf_counter() - began
     # Slept 0.15 s computing and 0.2 s in the lake; a busy machine sleeps longer, in either.
     assert 0.15 <= meter.seconds <= whole - 0.2
+
+
+@pytest.mark.slow
+def test_a_run_of_empty_assets_is_measured(tmp_path):
+    twin = empty_twin(build_definitions(tiny_lake(tmp_path, 1)))
+    with open_instance(tmp_path / "empty") as instance:
+        assert dagster_runs._seconds(twin, f"{FIRST}", instance) > 0
+        [run] = instance.get_run_records()
+    assert (run.dagster_run.job_name, run.dagster_run.status) == (JOB, dg.DagsterRunStatus.SUCCESS)
 
 
 @pytest.mark.long

@@ -23,6 +23,16 @@ def test_plotlys_page_has_the_same_points():
     assert max(points["size"]) == 24
 
 
+@pytest.mark.slow
+def test_both_pages_of_a_tiny_map_are_measured(monkeypatch):
+    monkeypatch.setattr(page, "_QUICK_SIZES", (40,))
+    monkeypatch.setattr(page, "_STEPS", 4)
+    rows = page.measure(quick=True)
+    assert {row.part for row in rows} == {"40 channels"}
+    assert len(rows) == 8
+    assert all(row.value > 0 for row in rows)
+
+
 @pytest.fixture(scope="module")
 def rows():
     return {row.what: row for row in page.measure(quick=True)}
