@@ -288,14 +288,7 @@ def forget(
     config: ConfigOption = None,
 ) -> None:
     """Remove a viewer or a channel from all stored data, and keep it out."""
-    from collector_service.twitch.helix import HelixError
-    from vieweratlas_dagster.commands.forget import OutOfReachError, forget_subject
-    from vieweratlas_dagster.forgetting.ledger import LedgerError
-    from vieweratlas_dagster.forgetting.rewriting import UnreadableObjectError
-    from vieweratlas_dagster.forgetting.s3_versions import VersionsError
-    from vieweratlas_dagster.forgetting.subject import SubjectError
-    from vieweratlas_dagster.lake.manifests import BadMapManifestError
-    from vieweratlas_dagster.vod.queue_store import QueueError
+    from vieweratlas_dagster.commands.forget import FORGET_ERRORS, forget_subject
 
     if (viewer is not None) + (channel is not None) + resume != 1 or (resume and dry_run):
         raise typer.BadParameter(
@@ -303,8 +296,7 @@ def forget(
         )
     if old_key_file and viewer is None:
         raise typer.BadParameter("--old-key-file needs --viewer")
-    unusable = (BadMapManifestError, LedgerError, QueueError, UnreadableObjectError)
-    with exit_codes(HelixError, SubjectError, VersionsError, OutOfReachError, *unusable):
+    with exit_codes(*FORGET_ERRORS):
         forget_subject(
             Settings.load(config),
             viewer=viewer,

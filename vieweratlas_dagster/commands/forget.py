@@ -16,13 +16,22 @@ from collector_service.lake import Lake
 from collector_service.privacy.populations import checked_secret, match_keys
 from collector_service.privacy.viewer_secret import older_viewer_key_secrets
 from collector_service.settings import TwitchSettings
-from collector_service.twitch.helix import Helix, User
+from collector_service.twitch.helix import Helix, HelixError, User
 from vieweratlas_dagster.commands.terminal import console, errors
 from vieweratlas_dagster.forgetting.erase import Forgetting, ForgettingReport, ReportProgress
-from vieweratlas_dagster.forgetting.ledger import unfinished_jobs
-from vieweratlas_dagster.forgetting.s3_versions import Versions
-from vieweratlas_dagster.forgetting.subject import Accounts, Subject, find_channel, find_viewer
+from vieweratlas_dagster.forgetting.ledger import LedgerError, unfinished_jobs
+from vieweratlas_dagster.forgetting.rewriting import UnreadableObjectError
+from vieweratlas_dagster.forgetting.s3_versions import Versions, VersionsError
+from vieweratlas_dagster.forgetting.subject import (
+    Accounts,
+    Subject,
+    SubjectError,
+    find_channel,
+    find_viewer,
+)
+from vieweratlas_dagster.lake.manifests import BadMapManifestError
 from vieweratlas_dagster.settings import Settings
+from vieweratlas_dagster.vod.queue_store import QueueError
 
 _WORDS = {
     "lines": "channel-windows or refused lines of raw data",
@@ -47,6 +56,19 @@ _RECENT_WINDOWS = 3
 
 class OutOfReachError(Exception):
     """Days were not searched because their viewer key is missing; everything else is done."""
+
+
+# Each text of these names the next step.
+FORGET_ERRORS = (
+    BadMapManifestError,
+    HelixError,
+    LedgerError,
+    OutOfReachError,
+    QueueError,
+    SubjectError,
+    UnreadableObjectError,
+    VersionsError,
+)
 
 
 def forget_subject(
