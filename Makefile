@@ -71,7 +71,7 @@ ui: setup ## the Dagster UI on what the demo made
 
 test: $(TEST_NEEDS) lint types viewer-test unit ## everything that must hold
 
-test-fast: .venv/installed ## what to run after each edit: the units that need no service, a minute and a half at most
+test-fast: .venv/installed ## what to run after each edit: the units that need no service, about a minute on two quiet cores
 	$(BIN)/pytest --numprocesses 2 -m "not slow and not long" $(FAST) --ignore=tests/collector_service/simulator \
 	    --ignore=tests/collector_service/test_end_to_end.py --ignore=tests/collector_service/live/test_service.py
 
@@ -135,7 +135,7 @@ chaos: .venv/installed ## a simulated day of random faults, 7 minutes: ARGS="--h
 long-test: $(TEST_NEEDS) setup .venv/spark .venv/page-bench ## the tests that the suite has a shorter one for: ten minutes
 	$(BIN)/pytest -m long tests
 
-aws-test: need-terraform .venv/installed ## the operators' scripts against moto, from an empty account to an empty account: a quarter of an hour
+aws-test: need-terraform .venv/installed ## the operators' scripts against moto, from an empty account to an empty account: 25 minutes
 	$(BIN)/pytest tests/aws/test_scripts.py
 
 images: ## the container images, vieweratlas-collector:local and vieweratlas-dagster:local

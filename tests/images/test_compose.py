@@ -6,6 +6,7 @@ Hosts become this machine, ports free ones, and the volumes a folder.
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -82,6 +83,8 @@ class Composition:
             cwd=self.folder / "app",
             stdout=log,
             stderr=subprocess.STDOUT,
+            # A run in the background ignores SIGINT, and Dagster would then ignore SIGTERM as well.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.running[name] = process
         return process
